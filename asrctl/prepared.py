@@ -1,0 +1,196 @@
+"""Prepared speech on disk: int16 PCM and label ids in Arrow files, mapped into memory, never copied as a whole.
+
+A split is a folder of `shard-NNNNN.arrow` (Arrow IPC files with the plain schema below, no library's metadata inside)
+and a `rejects.jsonl`. Every generation of pyarrow and datasets that we support reads them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from asrctl import files
+from asrctl.errors import BadData, MissingArtifact
+from asrctl.text import Vocabulary
+from asrctl.workspace import Artifact
+
+_FIX = "delete that folder and run `asrctl prepare` again"
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("speaker", pa.string()),
+        ("text", pa.string()),
+        ("num_samples", pa.int32()),
+        ("num_labels", pa.int32()),
+        ("num_repeats", pa.int32()),
+        ("labels", pa.list_(pa.int32())),
+        ("pcm", pa.large_list(pa.int16())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class PreparedUtterance:
+    """One utterance as training sees it.
+
+    pcm: (time,) int16 at the prepared sample rate. labels: (labels,) int32. text: the normalised transcript.
+    """
+
+    id: str
+    speaker: Optional[str]
+    text: str
+    labels: np.ndarray
+    pcm: np.ndarray
+
+
+def count_repeats(labels: Sequence[int]) -> int:
+    """Equal neighbours among the labels: CTC needs a blank between each such pair, so one frame more."""
+    return sum(1 for left, right in zip(labels, labels[1:]) if left == right)
+
+
+def write_shard(path: Path, utterances: Sequence[PreparedUtterance]) -> None:
+    """Write one shard; it appears whole or not at all. Equal utterances give equal bytes."""
+    labels = [list(map(int, utterance.labels)) for utterance in utterances]
+    columns = {
+        "id": [utterance.id for utterance in utterances],
+        "speaker": [utterance.speaker for utterance in utterances],
+        "text": [utterance.text for utterance in utterances],
+        "num_samples": [len(utterance.pcm) for utterance in utterances],
+        "num_labels": [len(row) for row in labels],
+        "num_repeats": [count_repeats(row) for row in labels],
+        "labels": labels,
+    }
+    arrays = [pa.array(columns[field.name], field.type) for field in list(SCHEMA)[:-1]]
+    arrays.append(_pcm_array([utterance.pcm for utterance in utterances]))
+    with files.atomic_path(path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
+        with pa.ipc.new_file(sink, SCHEMA) as writer:
+            writer.write_batch(pa.record_batch(arrays, schema=SCHEMA))
+
+
+def _pcm_array(rows: Sequence[np.ndarray]) -> pa.Array:
+    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    samples = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int16)
+    return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(samples.astype(np.int16, copy=False)))
+
+
+class PreparedSplit:
+    """A split, mapped: lengths are arrays, samples are read when an utterance is asked for.
+
+    num_samples, num_labels, num_repeats: (utterances,) int32, in the order of the shards.
+    Raises BadData where a shard is damaged.
+    """
+
+    def __init__(self, folder: Path, *, name: str, sample_rate: int) -> None:
+        self.name = name
+        self.folder = folder
+        self.sample_rate = sample_rate
+        self._shards: List[pa.RecordBatch] = [_open_shard(path) for path in sorted(folder.glob("shard-*.arrow"))]
+        counts = [len(shard) for shard in self._shards]
+        self._ends = np.cumsum(counts, dtype=np.int64) if counts else np.zeros(0, dtype=np.int64)
+        self.num_samples = self._integers("num_samples")
+        self.num_labels = self._integers("num_labels")
+        self.num_repeats = self._integers("num_repeats")
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, index: int) -> PreparedUtterance:
+        shard, row = self._locate(index)
+        column = shard.column("pcm")
+        start, end = column.offsets[row].as_py(), column.offsets[row + 1].as_py()
+        return PreparedUtterance(
+            id=shard.column("id")[row].as_py(),
+            speaker=shard.column("speaker")[row].as_py(),
+            text=shard.column("text")[row].as_py(),
+            labels=np.asarray(shard.column("labels")[row].values, dtype=np.int32),
+            pcm=column.values.slice(start, end - start).to_numpy(zero_copy_only=True),
+        )
+
+    def __iter__(self) -> Iterator[PreparedUtterance]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of speech in the split."""
+        return float(self.num_samples.sum(dtype=np.int64)) / self.sample_rate
+
+    def text(self, index: int) -> str:
+        shard, row = self._locate(index)
+        return shard.column("text")[row].as_py()
+
+    def id(self, index: int) -> str:
+        shard, row = self._locate(index)
+        return shard.column("id")[row].as_py()
+
+    def rejects(self) -> Iterator[Dict[str, Any]]:
+        """The dropped utterances: {"id", "audio", "reason", "detail"}."""
+        import json
+
+        with open(self.folder / "rejects.jsonl", encoding="utf-8") as stream:
+            for line in stream:
+                yield json.loads(line)
+
+    def _locate(self, index: int):
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        shard = int(np.searchsorted(self._ends, index, side="right"))
+        start = int(self._ends[shard - 1]) if shard else 0
+        return self._shards[shard], index - start
+
+    def _integers(self, column: str) -> np.ndarray:
+        rows = [np.asarray(shard.column(column), dtype=np.int32) for shard in self._shards]
+        return np.concatenate(rows) if rows else np.zeros(0, dtype=np.int32)
+
+
+def _open_shard(path: Path) -> pa.RecordBatch:
+    try:
+        reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
+        fits = reader.schema.equals(SCHEMA) and reader.num_record_batches == 1
+        batch = reader.get_batch(0) if fits else None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise BadData(f"{path} is damaged ({error})", fix=_FIX) from None
+    if batch is None:
+        raise BadData(f"{path} is not a shard of prepared speech", fix=_FIX)
+    return batch
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """A published `prepared` artifact: splits, vocabulary, and the rules it was made by.
+
+    summary (of the artifact's meta.json):
+      name, corpus, preset (name or null), sample_rate, min_s, max_s, text (TextRules.as_dict()), vocabulary (its id),
+      splits: {"train" | "eval" | "test": {"utterances", "seconds", "rejected", "sources": [corpus split names]}}
+    """
+
+    artifact: Artifact
+
+    @property
+    def summary(self) -> Dict[str, Any]:
+        return self.artifact.summary
+
+    @property
+    def splits(self) -> List[str]:
+        return list(self.summary["splits"])
+
+    @property
+    def sample_rate(self) -> int:
+        return int(self.summary["sample_rate"])
+
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary.load(self.artifact.path / "vocab")
+
+    def split(self, name: str) -> PreparedSplit:
+        """Raises MissingArtifact where the data has no such split."""
+        if name not in self.splits:
+            raise MissingArtifact(
+                f"the prepared data has no split {name!r} (it has {', '.join(self.splits)})",
+                fix=f"choose one of these with --split, or run `asrctl prepare` again with --{name}",
+            )
+        return PreparedSplit(self.artifact.path / name, name=name, sample_rate=self.sample_rate)

@@ -1,0 +1,192 @@
+"""Transcript rules and the character vocabulary."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
+
+from asrctl import files
+from asrctl.errors import BadData, UsageError
+from asrctl.fingerprint import digest
+
+CASES = ("lower", "upper", "keep")
+_FIX_VOCABULARY = "build it again with `asrctl vocab`, or choose another checkpoint"
+
+
+@dataclass(frozen=True)
+class TextRules:
+    """How a transcript becomes the text that is learned.
+
+    Unicode NFC, case, `remove` (a string of plain characters that are dropped), white space collapsed. The word
+    delimiter stands for a space in the vocabulary; where it occurs in the text itself it counts as a space.
+    """
+
+    case: str = "lower"
+    remove: str = ""
+    word_delimiter: str = "|"
+    unk: str = "[UNK]"
+    pad: str = "[PAD]"
+
+    def __post_init__(self) -> None:
+        if self.case not in CASES:
+            raise UsageError(f"{self.case!r} is no case policy", fix=f"use one of {', '.join(CASES)}")
+        if len(self.word_delimiter) != 1 or self.word_delimiter.isspace():
+            raise UsageError(f"{self.word_delimiter!r} can not delimit words", fix="use one visible character, such as |")
+        if len({self.word_delimiter, self.unk, self.pad}) != 3 or not self.unk or not self.pad:
+            raise UsageError("word delimiter, [UNK] and [PAD] must differ", fix="give each its own token")
+
+    def apply(self, text: str) -> str:
+        """The text that is learned; words are separated by single spaces."""
+        text = unicodedata.normalize("NFC", text)
+        if self.case != "keep":
+            # Changing case can decompose (Turkish dotted I), hence NFC once more.
+            text = unicodedata.normalize("NFC", text.lower() if self.case == "lower" else text.upper())
+        table = {ord(character): None for character in unicodedata.normalize("NFC", self.remove)}
+        table[ord(self.word_delimiter)] = " "
+        return " ".join(text.translate(table).split())
+
+    def as_dict(self) -> Dict[str, str]:
+        return {
+            "case": self.case,
+            "remove": "".join(sorted(set(self.remove))),
+            "word_delimiter": self.word_delimiter,
+            "unk": self.unk,
+            "pad": self.pad,
+        }
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Tokens by id. `pad` is the CTC blank; `word_delimiter` stands for the space between words."""
+
+    tokens: Tuple[str, ...]
+    word_delimiter: str = "|"
+    unk: str = "[UNK]"
+    pad: str = "[PAD]"
+
+    def __post_init__(self) -> None:
+        if len(set(self.tokens)) != len(self.tokens):
+            twice = sorted(token for token, count in Counter(self.tokens).items() if count > 1)
+            raise BadData(f"the vocabulary holds {', '.join(map(repr, twice))} twice", fix=_FIX_VOCABULARY)
+        missing = [token for token in (self.word_delimiter, self.unk, self.pad) if token not in self.tokens]
+        if missing:
+            raise BadData(f"the vocabulary has no {', '.join(map(repr, missing))}", fix=_FIX_VOCABULARY)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def ids(self) -> Dict[str, int]:
+        return {token: index for index, token in enumerate(self.tokens)}
+
+    @property
+    def blank_id(self) -> int:
+        return self.tokens.index(self.pad)
+
+    @property
+    def unk_id(self) -> int:
+        return self.tokens.index(self.unk)
+
+    @property
+    def delimiter_id(self) -> int:
+        return self.tokens.index(self.word_delimiter)
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the tokens in their order and the special ones: what a model's head is bound to."""
+        return digest([list(self.tokens), self.word_delimiter, self.unk, self.pad])
+
+    def as_dict(self) -> Dict[str, Any]:
+        return {
+            "tokens": list(self.tokens),
+            "word_delimiter": self.word_delimiter,
+            "unk": self.unk,
+            "pad": self.pad,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write `vocab.json` ({token: id}, as tokenizers have it) and `special_tokens.json` into `folder`."""
+        files.write_json(folder / "vocab.json", self.ids)
+        special = {"word_delimiter": self.word_delimiter, "unk": self.unk, "pad": self.pad}
+        files.write_json(folder / "special_tokens.json", special)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Vocabulary":
+        """What `save` wrote. Raises BadData."""
+        special = files.read_json(folder / "special_tokens.json", fix=_FIX_VOCABULARY)
+        ids = files.read_json(folder / "vocab.json", fix=_FIX_VOCABULARY)
+        if not isinstance(special, dict) or not all(isinstance(value, str) for value in special.values()):
+            raise BadData(f"{folder / 'special_tokens.json'} must map names to tokens", fix=_FIX_VOCABULARY)
+        unknown = set(special) - {"word_delimiter", "unk", "pad"}
+        if unknown:
+            raise BadData(f"{folder / 'special_tokens.json'} holds unknown keys {sorted(unknown)}", fix=_FIX_VOCABULARY)
+        return cls(tokens_by_id(ids, folder / "vocab.json"), **special)
+
+    def encoder(self) -> "Encoder":
+        return Encoder(self)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Frame labels -> text: collapse repeats, drop the blank (greedy CTC, Graves et al. 2006, section 3.2)."""
+        blank, pieces, previous = self.blank_id, [], None
+        for index in ids:
+            if index != previous and index != blank:
+                pieces.append(self.tokens[index])
+            previous = index
+        return self.text(pieces)
+
+    def text(self, pieces: Iterable[str]) -> str:
+        """Tokens -> text: delimiters become single spaces."""
+        return " ".join("".join(" " if piece == self.word_delimiter else piece for piece in pieces).split())
+
+
+class Encoder:
+    """Text -> label ids, with the unknown characters counted as they come by."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._ids = {token: index for token, index in vocabulary.ids.items() if len(token) == 1}
+        self._ids[" "] = vocabulary.delimiter_id
+        self._unk = vocabulary.unk_id
+
+    def __call__(self, text: str) -> Tuple[List[int], Dict[str, int]]:
+        """Normalised text -> (label ids, {unknown character: count})."""
+        ids = [self._ids.get(character, self._unk) for character in text]
+        if self._unk not in ids:
+            return ids, {}
+        return ids, dict(Counter(character for character in text if character not in self._ids))
+
+
+def tokens_by_id(ids: Any, where: Path) -> Tuple[str, ...]:
+    """{token: id} -> tokens in the order of their ids. Raises BadData unless the ids are 0..n-1."""
+    plain = isinstance(ids, dict) and all(isinstance(i, int) and not isinstance(i, bool) for i in ids.values())
+    if not plain:
+        raise BadData(f"{where} must map tokens to whole numbers", fix=_FIX_VOCABULARY)
+    if sorted(ids.values()) != list(range(len(ids))):
+        raise BadData(f"{where} must use each id from 0 to {len(ids) - 1} once", fix=_FIX_VOCABULARY)
+    return tuple(sorted(ids, key=lambda token: ids[token]))
+
+
+def build_vocabulary(characters: Mapping[str, int], rules: TextRules) -> Vocabulary:
+    """Characters of normalised text (with their counts) -> sorted characters, then unknown, then pad.
+
+    The delimiter takes the place of the space, as in the original recipe, so that equal texts give equal ids there.
+    """
+    wanted = set(characters) | {" "}
+    tokens = [rules.word_delimiter if character == " " else character for character in sorted(wanted)]
+    return Vocabulary(tuple(tokens) + (rules.unk, rules.pad), rules.word_delimiter, rules.unk, rules.pad)
+
+
+def count_characters(texts: Iterable[str]) -> "Counter[str]":
+    """Characters of normalised texts and how often they occur."""
+    counts: "Counter[str]" = Counter()
+    for text in texts:
+        counts.update(text)
+    return counts
+
+
+def dumps_vocabulary(vocabulary: Vocabulary) -> str:
+    """The `vocab.json` text of a tokenizer."""
+    return json.dumps(vocabulary.ids, ensure_ascii=False, indent=1)

@@ -1,0 +1,268 @@
+"""Where things lie: artifacts by ID, names that point at them, locks.
+
+An artifact is a folder KIND/ID that never changes once it is there. It is built under `.tmp/KIND-ID` (a fixed name, so
+that whoever comes after a crash can go on with what is there), gets a `meta.json` last, and is renamed into place.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, Optional
+
+from asrctl import __version__, files
+from asrctl.errors import BadData, Locked, MissingArtifact, UsageError
+from asrctl.fingerprint import short_id
+
+SCHEMA_VERSION = 1
+DEFAULT_ROOT = "asr-workspace"
+KINDS = ("manifests", "vocab", "prepared", "evals", "exports", "lm")
+_META_FIX = "delete that folder and run the stage again"
+
+
+@dataclass(frozen=True)
+class Key:
+    """What an artifact is made from; equal keys name the same artifact.
+
+    parameters and inputs are JSON values; inputs are digests or IDs, never paths, clocks or hosts.
+    """
+
+    kind: str
+    version: int
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> Dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "version": self.version,
+            "parameters": dict(self.parameters),
+            "inputs": dict(self.inputs),
+        }
+
+    @property
+    def id(self) -> str:
+        return short_id(self.as_dict())
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A published folder and its `meta.json`."""
+
+    kind: str
+    id: str
+    path: Path
+    meta: Mapping[str, Any]
+
+    @property
+    def summary(self) -> Dict[str, Any]:
+        """What the stage wanted later stages and people to know."""
+        return dict(self.meta.get("summary", {}))
+
+
+def valid_name(name: str, what: str = "name") -> str:
+    """`name` if it can be a file name everywhere. Raises UsageError."""
+    good = name and len(name) <= 100 and all(c.isalnum() or c in "-_.+" for c in name) and name[0] not in ".-"
+    if not good:
+        raise UsageError(
+            f"{name!r} can not be used as a {what}",
+            fix="use letters, digits, '-', '_', '+' and '.', starting with a letter or digit",
+        )
+    return name
+
+
+class Workspace:
+    """One workspace folder. Nothing is written until something is published, named or locked."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self._check_schema()
+
+    def _check_schema(self) -> None:
+        marker = self.root / "workspace.json"
+        if not marker.exists():
+            if self.root.exists() and not self.root.is_dir():
+                raise UsageError(f"{self.root} is not a folder", fix="choose another --workspace")
+            return
+        found = files.read_json(marker, fix="choose another --workspace, or delete this file")
+        version = found.get("schema") if isinstance(found, dict) else None
+        if version != SCHEMA_VERSION:
+            raise BadData(
+                f"{self.root} has workspace schema {version}, this asrctl knows {SCHEMA_VERSION}",
+                fix="choose another --workspace, or the asrctl version that made this one",
+            )
+
+    def create(self) -> None:
+        """Make the folder and its marker; needed before the first write."""
+        marker = self.root / "workspace.json"
+        if not marker.exists():
+            files.write_json(marker, {"schema": SCHEMA_VERSION})
+
+    # -- artifacts --------------------------------------------------------------------------------------------------
+
+    def folder(self, kind: str, identity: str) -> Path:
+        return self.root / kind / identity
+
+    def building(self, key: Key) -> Path:
+        return self.root / ".tmp" / f"{key.kind}-{key.id}"
+
+    def find(self, kind: str, identity: str) -> Optional[Artifact]:
+        """The artifact, or None. Raises BadData where its meta.json is damaged."""
+        path = self.folder(kind, identity)
+        if not (path / "meta.json").exists():
+            return None
+        meta = files.read_json(path / "meta.json", fix=_META_FIX)
+        if not isinstance(meta, dict):
+            raise BadData(f"{path / 'meta.json'} is not an artifact's description", fix=_META_FIX)
+        return Artifact(kind, identity, path, meta)
+
+    def all(self, kind: str) -> List[Artifact]:
+        """Every published artifact of a kind, in the order of their IDs."""
+        folder = self.root / kind
+        names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+        found = (self.find(kind, name) for name in names)
+        return [artifact for artifact in found if artifact is not None]
+
+    @contextmanager
+    def publish(self, key: Key, *, keep_partial: bool = False) -> Iterator["Draft"]:
+        """Yield a Draft to fill; publish it when the block ends without error.
+
+        keep_partial: leave the folder where it is after an error, for the next try to go on with.
+        Holds the artifact's lock meanwhile. The caller looks with `find` first, and again inside the block if it
+        waited for the lock: `draft.published` is then the artifact that another process made in the meantime.
+        """
+        self.create()
+        with self.lock(f"{key.kind}-{key.id}", wait=True):
+            draft = Draft(self.building(key), self.find(key.kind, key.id))
+            if draft.published is not None:
+                yield draft
+                return
+            if not keep_partial:
+                files.remove_tree(draft.path)
+            draft.path.mkdir(parents=True, exist_ok=True)
+            try:
+                yield draft
+                self._seal(key, draft)
+            except BaseException:
+                if not keep_partial:
+                    files.remove_tree(draft.path)
+                raise
+
+    def _seal(self, key: Key, draft: "Draft") -> None:
+        meta = dict(
+            key.as_dict(),
+            id=key.id,
+            files=files.file_digests(draft.path),
+            summary=draft.summary,
+            made={
+                "asrctl": __version__,
+                "python": platform.python_version(),
+                "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            },
+        )
+        files.write_json(draft.path / "meta.json", meta)
+        files.fsync_tree(draft.path)
+        target = self.folder(key.kind, key.id)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():  # only ever a folder without meta.json: `find` did not see it
+            files.remove_tree(target)
+        os.rename(draft.path, target)
+        files.fsync_path(target.parent)
+        draft.published = Artifact(key.kind, key.id, target, meta)
+
+    # -- names ------------------------------------------------------------------------------------------------------
+
+    def _ref(self, kind: str, name: str) -> Path:
+        return self.root / "refs" / kind / f"{name}.json"
+
+    def set_ref(self, kind: str, name: str, identity: str) -> None:
+        """Let `name`, and "the latest" of this kind, mean `identity`."""
+        self.create()
+        files.write_json(self._ref(kind, valid_name(name)), {"id": identity})
+        files.write_json(self.root / "refs" / f"{kind}.latest.json", {"name": name, "id": identity})
+
+    def names(self, kind: str) -> Dict[str, str]:
+        """{name: id} of a kind."""
+        folder = self.root / "refs" / kind
+        found = sorted(folder.glob("*.json")) if folder.is_dir() else []
+        return {path.stem: self._read_ref(path)["id"] for path in found}
+
+    def latest(self, kind: str) -> Optional[Dict[str, str]]:
+        """{"name", "id"} of what was named last, or None."""
+        path = self.root / "refs" / f"{kind}.latest.json"
+        return self._read_ref(path) if path.exists() else None
+
+    def resolve(self, kind: str, name: Optional[str], *, fix: str) -> Artifact:
+        """The artifact that a name (or an ID, or None for the latest) means. Raises MissingArtifact with `fix`."""
+        if name is None:
+            latest = self.latest(kind)
+            if latest is None:
+                raise MissingArtifact(f"{self.root} holds no {kind} yet", fix=fix)
+            name, identity = latest["name"], latest["id"]
+        else:
+            identity = self.names(kind).get(name, name)
+        artifact = self.find(kind, identity) if _is_plain(identity) else None
+        if artifact is None:
+            known = ", ".join(self.names(kind)) or "none"
+            raise MissingArtifact(f"there is no {kind} called {name!r} in {self.root} (known: {known})", fix=fix)
+        return artifact
+
+    def _read_ref(self, path: Path) -> Dict[str, str]:
+        found = files.read_json(path, fix="delete that file and run the stage again")
+        if not isinstance(found, dict) or not isinstance(found.get("id"), str) or not _is_plain(found["id"]):
+            raise BadData(f"{path} does not name an artifact", fix="delete that file and run the stage again")
+        return {"name": str(found.get("name", path.stem)), "id": found["id"]}
+
+    # -- runs, cache, locks -----------------------------------------------------------------------------------------
+
+    def run(self, name: str) -> Path:
+        return self.root / "runs" / valid_name(name, "run name")
+
+    def runs(self) -> List[Path]:
+        """Folders of runs, the most recently started last."""
+        folder = self.root / "runs"
+        found = [path.parent for path in folder.glob("*/run.json")] if folder.is_dir() else []
+        return sorted(found, key=lambda path: (files.read_json(path / "run.json", fix=_META_FIX).get("sequence", 0)))
+
+    def cache(self, name: str) -> Path:
+        """A folder that is always safe to delete; made when asked for."""
+        path = self.root / "cache" / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @contextmanager
+    def lock(self, name: str, *, wait: bool = False) -> Iterator[None]:
+        """Hold an exclusive lock (flock: the kernel lets go when the process dies). Raises Locked unless `wait`."""
+        path = self.root / ".tmp" / f"{name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a+", encoding="utf-8") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                stream.seek(0)
+                holder = stream.read(100).strip() or "another process"
+                raise Locked(
+                    f"{name} is in use by {holder}", fix="wait for it to end, or stop it, then run again"
+                ) from None
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()} on {platform.node()}")
+            stream.flush()
+            yield
+
+
+@dataclass
+class Draft:
+    """An artifact being built: put files under `path`, set `summary`; `published` once it is in place."""
+
+    path: Path
+    published: Optional[Artifact] = None
+    summary: Dict[str, Any] = field(default_factory=dict)
+
+
+def _is_plain(identity: str) -> bool:
+    return bool(identity) and "/" not in identity and "\\" not in identity and identity not in (".", "..")
