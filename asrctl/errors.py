@@ -111,10 +111,16 @@ def from_os_error(error: OSError) -> StorageError:
     """The one sentence for a failed system call that no stage could explain better."""
     where = f" ({error.filename})" if error.filename else ""
     known = {
-        errno.ENOSPC: ("the disk is full", "free some space (`asrctl clean` shows what can go) and run the command again"),
+        errno.ENOSPC: (
+            "the disk is full",
+            "free some space (`asrctl clean` shows what can go) and run the command again",
+        ),
         errno.EDQUOT: ("the disk quota is used up", "free some space (`asrctl clean` shows what can go) and run again"),
         errno.EROFS: ("the file system is read-only", "choose a writable place with --workspace or --output"),
-        errno.EACCES: ("permission denied", "correct the permissions, or choose another place with --workspace or --output"),
+        errno.EACCES: (
+            "permission denied",
+            "correct the permissions, or choose another place with --workspace or --output",
+        ),
         errno.EPERM: ("operation not permitted", "correct the permissions, or choose another place with --workspace"),
         errno.ENOENT: ("a file has vanished", "restore the file, or run the stage that made it again"),
         errno.EMFILE: ("too many open files", "raise the limit (`ulimit -n`) or lower --workers"),

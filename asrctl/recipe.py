@@ -40,7 +40,9 @@ class ModelSection:
     )
     config: Dict[str, Any] = key({}, "further keys of the transformers configuration")
     head: str = key(
-        "keep", "a head that does not fit the vocabulary is refused (keep) or drawn anew (reinit)", choices=("keep", "reinit")
+        "keep",
+        "a head that does not fit the vocabulary is refused (keep) or drawn anew (reinit)",
+        choices=("keep", "reinit"),
     )
     freeze_feature_encoder: bool = key(True, "leave the convolutional encoder as it is")
     hidden_dropout: float = key(0.1, "dropout after attention and feed-forward", low=0, high=1)
@@ -54,7 +56,9 @@ class ModelSection:
     )
     ctc_zero_infinity: bool = key(False, "an impossible alignment gives loss 0 instead of infinity")
     spec_augment: SpecAugment = field(default_factory=SpecAugment)
-    blank_bias: float = key(0.0, "added to the blank's logit bias of a new head; negative shortens the all-blank plateau")
+    blank_bias: float = key(
+        0.0, "added to the blank's logit bias of a new head; negative shortens the all-blank plateau"
+    )
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,9 @@ class HostSection:
 class IpuSection:
     """Graphcore IPU pipeline; the names are those of optimum-graphcore's IPUConfig where it has them."""
 
-    layers_per_ipu: Tuple[int, ...] = key((), "7 conv + 1 positional + N transformer + 1 head layers, by IPU; -1 = rest")
+    layers_per_ipu: Tuple[int, ...] = key(
+        (), "7 conv + 1 positional + N transformer + 1 head layers, by IPU; -1 = rest"
+    )
     ipus_per_replica: int = key(1, "IPUs a replica spans", low=1)
     micro_batch: int = key(1, "utterances per micro-batch", low=1)
     replication: int = key(1, "replicas of the pipeline", low=1)
@@ -282,5 +288,3 @@ def _pipeline_depth(recipe: Recipe, ipu: IpuSection, per_micro: int) -> List[Tup
 def pipeline_minimum(ipus_per_replica: int) -> int:
     """Micro-batches a pipelined training step needs: 2 x stages - 1 (poptorch's rule), 1 without a pipeline."""
     return 2 * ipus_per_replica - 1 if ipus_per_replica > 1 else 1
-
-

@@ -35,7 +35,9 @@ class TextRules:
         if self.case not in CASES:
             raise UsageError(f"{self.case!r} is no case policy", fix=f"use one of {', '.join(CASES)}")
         if len(self.word_delimiter) != 1 or self.word_delimiter.isspace():
-            raise UsageError(f"{self.word_delimiter!r} can not delimit words", fix="use one visible character, such as |")
+            raise UsageError(
+                f"{self.word_delimiter!r} can not delimit words", fix="use one visible character, such as |"
+            )
         if len({self.word_delimiter, self.unk, self.pad}) != 3 or not self.unk or not self.pad:
             raise UsageError("word delimiter, [UNK] and [PAD] must differ", fix="give each its own token")
 

@@ -227,7 +227,7 @@ class Workspace:
         """Folders of runs, the most recently started last."""
         folder = self.root / "runs"
         found = [path.parent for path in folder.glob("*/run.json")] if folder.is_dir() else []
-        return sorted(found, key=lambda path: (files.read_json(path / "run.json", fix=_META_FIX).get("sequence", 0)))
+        return sorted(found, key=lambda path: files.read_json(path / "run.json", fix=_META_FIX).get("sequence", 0))
 
     def cache(self, name: str) -> Path:
         """A folder that is always safe to delete; made when asked for."""

@@ -1,0 +1,131 @@
+"""Plain mappings -> frozen dataclasses, with every problem told at once: key, what is wrong, what would be right."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import typing
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, TypeVar, Union
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`key` is the dotted path of the preset key at fault."""
+
+    key: str
+    message: str
+
+
+def build(cls: Type[T], values: Mapping[str, Any], prefix: str = "") -> Tuple[T, List[Problem]]:
+    """An instance of `cls` from `values`; what could not be used keeps its default and is among the problems."""
+    problems: List[Problem] = []
+    hints = typing.get_type_hints(cls)
+    fields = {item.name: item for item in dataclasses.fields(cls)}
+    arguments: Dict[str, Any] = {}
+    for name, value in values.items():
+        path = f"{prefix}{name}"
+        if name not in fields:
+            problems.append(Problem(path, "is unknown" + did_you_mean(name, fields)))
+            continue
+        try:
+            arguments[name] = _convert(value, hints[name], path, problems)
+            _check_limits(arguments[name], fields[name].metadata)
+        except ValueError as error:
+            arguments.pop(name, None)
+            problems.append(Problem(path, str(error)))
+    return cls(**arguments), problems
+
+
+def did_you_mean(name: Any, known: Any) -> str:
+    """'; did you mean 'x'?' or the list of what is known."""
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(known)}"
+
+
+def _convert(value: Any, hint: Any, path: str, problems: List[Problem]) -> Any:
+    optional, hint = _strip_optional(hint)
+    if value is None:
+        if optional:
+            return None
+        raise ValueError("must have a value")
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ValueError("must be a section of keys")
+        section, found = build(hint, value, path + ".")
+        problems.extend(found)
+        return section
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        return _tuple(value, typing.get_args(hint)[0])
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ValueError("must be a section of keys")
+        return dict(value)
+    return _scalar(value, hint)
+
+
+def _strip_optional(hint: Any) -> Tuple[bool, Any]:
+    if typing.get_origin(hint) is Union:
+        kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+        return True, kinds[0]
+    return False, hint
+
+
+def _tuple(value: Any, kind: Any) -> Tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("must be a list")
+    return tuple(_scalar(item, kind) for item in value)
+
+
+def _scalar(value: Any, kind: Any) -> Any:
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        raise ValueError(f"must be true or false, not {value!r}")
+    if kind is str:
+        if isinstance(value, str):
+            return value
+        raise ValueError(f"must be text, not {value!r}; put it in quotes")
+    number = _number(value)
+    if kind is int:
+        if number != int(number):
+            raise ValueError(f"must be a whole number, not {value!r}")
+        return int(number)
+    return float(number)
+
+
+def _number(value: Any) -> float:
+    # YAML 1.1 reads 3e-4 (no dot) as text; people mean the number.
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"must be a number, not {value!r}")
+    try:
+        number = value if isinstance(value, int) else float(value)
+    except ValueError:
+        raise ValueError(f"must be a number, not {value!r}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"must be a finite number, not {value!r}")
+    return number
+
+
+def _check_limits(value: Any, limits: Mapping[str, Any]) -> None:
+    choices: Optional[Tuple[str, ...]] = limits.get("choices")
+    if choices is not None and value not in choices:
+        raise ValueError(f"is {value!r}, not one of {', '.join(choices)}" + _close(value, choices))
+    for item in value if isinstance(value, tuple) else (value,):
+        if not isinstance(item, (int, float)) or isinstance(item, bool):
+            continue
+        if "low" in limits and item < limits["low"]:
+            raise ValueError(f"is {item:g}, the least is {limits['low']:g}")
+        if "above" in limits and item <= limits["above"]:
+            raise ValueError(f"is {item:g}, it must be above {limits['above']:g}")
+        if "high" in limits and item > limits["high"]:
+            raise ValueError(f"is {item:g}, the most is {limits['high']:g}")
+
+
+def _close(value: Any, choices: Tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(str(value), choices, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
