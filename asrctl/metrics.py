@@ -1,0 +1,213 @@
+"""Word and character error rates, their uncertainty, and where the errors are. jiwer does the alignment.
+
+Rates are errors / units of the reference (words or characters, the space counts as a character), summed over the
+corpus before dividing. An empty reference has a defined score: no errors with an empty hypothesis, else one insertion
+per unit of the hypothesis. A corpus without a single reference word divides by one, so that every rate is finite.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import jiwer
+import numpy as np
+
+CONFIDENCE = 0.95
+REPLICATES = 1000
+WORST_KEPT = 10
+_SEED = 2004
+
+
+@dataclass(frozen=True)
+class Edits:
+    """Steps of the shortest way from reference to hypothesis, counted in words or in characters."""
+
+    hits: int = 0
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+
+    @property
+    def errors(self) -> int:
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def units(self) -> int:
+        """Words (or characters) of the reference."""
+        return self.hits + self.substitutions + self.deletions
+
+    @property
+    def rate(self) -> float:
+        return rate(self.errors, self.units)
+
+    def __add__(self, other: "Edits") -> "Edits":
+        return Edits(
+            self.hits + other.hits,
+            self.substitutions + other.substitutions,
+            self.deletions + other.deletions,
+            self.insertions + other.insertions,
+        )
+
+
+def rate(errors: int, units: int) -> float:
+    """Errors per unit of the reference; without any unit, the number of errors."""
+    return errors / max(units, 1)
+
+
+def word_edits(reference: str, hypothesis: str) -> Edits:
+    return _edits(reference, hypothesis, len(reference.split()), len(hypothesis.split()), jiwer.process_words)
+
+
+def character_edits(reference: str, hypothesis: str) -> Edits:
+    reference, hypothesis = reference.strip(), hypothesis.strip()
+    return _edits(reference, hypothesis, len(reference), len(hypothesis), jiwer.process_characters)
+
+
+def _edits(reference: str, hypothesis: str, reference_units: int, hypothesis_units: int, process: Any) -> Edits:
+    if reference == hypothesis:
+        return Edits(hits=reference_units)
+    if not reference_units:  # jiwer before 4 refuses empty references
+        return Edits(insertions=hypothesis_units)
+    found = process(reference, hypothesis)
+    return Edits(found.hits, found.substitutions, found.deletions, found.insertions)
+
+
+def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:
+    """The corpus' WER. Raises ValueError where the numbers of texts differ."""
+    if len(references) != len(hypotheses):
+        raise ValueError(f"{len(references)} references but {len(hypotheses)} hypotheses")
+    total = sum((word_edits(*pair) for pair in zip(references, hypotheses)), Edits())
+    return total.rate
+
+
+def align(reference: str, hypothesis: str) -> List[Tuple[str, str]]:
+    """Pairs of words that stand for each other; "" where one side has none."""
+    if not reference.split():  # jiwer before 4 refuses empty references
+        return [("", word) for word in hypothesis.split()]
+    found = jiwer.process_words(reference, hypothesis)
+    left, right = found.references[0], found.hypotheses[0]
+    pairs: List[Tuple[str, str]] = []
+    for chunk in found.alignments[0]:
+        before = left[chunk.ref_start_idx : chunk.ref_end_idx]
+        after = right[chunk.hyp_start_idx : chunk.hyp_end_idx]
+        width = max(len(before), len(after))
+        pairs.extend(zip(before + [""] * (width - len(before)), after + [""] * (width - len(after))))
+    return pairs
+
+
+def aligned_lines(reference: str, hypothesis: str) -> Tuple[str, str]:
+    """Two lines whose words stand below each other; `*` fills the place of a missing word."""
+    above, below = [], []
+    for left, right in align(reference, hypothesis):
+        width = max(len(left), len(right))
+        above.append((left or "*" * width).ljust(width))
+        below.append((right or "*" * width).ljust(width))
+    return " ".join(above).rstrip(), " ".join(below).rstrip()
+
+
+def bootstrap_interval(
+    errors: np.ndarray, units: np.ndarray, *, replicates: int = REPLICATES, seed: int = _SEED
+) -> Optional[Tuple[float, float]]:
+    """The 95 % interval of a corpus' rate, by drawing its utterances with replacement.
+
+    errors, units: (utterances,) integers. M. Bisani and H. Ney, "Bootstrap estimates for confidence intervals in ASR
+    performance evaluation", ICASSP 2004: utterances are the independent observations, percentiles of the replicates'
+    rates are the bounds. One replicate is in memory at a time. None for fewer than two utterances.
+    """
+    count = len(errors)
+    if count < 2:
+        return None
+    generator = np.random.default_rng(seed)
+    rates = np.empty(replicates)
+    for replicate in range(replicates):
+        drawn = generator.integers(0, count, size=count)
+        rates[replicate] = errors[drawn].sum(dtype=np.int64) / max(int(units[drawn].sum(dtype=np.int64)), 1)
+    tail = 50 * (1 - CONFIDENCE)
+    low, high = np.percentile(rates, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One utterance with its score, as listed among the worst."""
+
+    id: str
+    reference: str
+    hypothesis: str
+    errors: int
+    words: int
+
+    def as_dict(self) -> Dict[str, Any]:
+        return dict(self.__dict__)
+
+
+class Tally:
+    """Scores of a split, one utterance at a time and in any order; keeps a few small integers for each.
+
+    The result does not depend on the order in which utterances come in.
+    """
+
+    def __init__(self, utterances: int, *, worst: int = WORST_KEPT) -> None:
+        self._word_errors = np.zeros(utterances, dtype=np.int32)
+        self._words = np.zeros(utterances, dtype=np.int32)
+        self._character_errors = np.zeros(utterances, dtype=np.int32)
+        self._characters = np.zeros(utterances, dtype=np.int32)
+        self._total_words, self._total_characters = Edits(), Edits()
+        self._empty_references = self._empty_hypotheses = self._correct = 0
+        self._worst: List[Tuple[Tuple[int, float, int], Scored]] = []
+        self._keep = worst
+
+    def add(self, index: int, identity: str, reference: str, hypothesis: str) -> Scored:
+        """Score the utterance at `index` of the split; each index once."""
+        words, characters = word_edits(reference, hypothesis), character_edits(reference, hypothesis)
+        self._word_errors[index], self._words[index] = words.errors, words.units
+        self._character_errors[index], self._characters[index] = characters.errors, characters.units
+        self._total_words += words
+        self._total_characters += characters
+        self._empty_references += not words.units
+        self._empty_hypotheses += not hypothesis.strip()
+        self._correct += not words.errors
+        scored = Scored(identity, reference, hypothesis, words.errors, words.units)
+        if words.errors:
+            # Most errors first: that is what the rate is made of. Then the denser, then the earlier.
+            heapq.heappush(self._worst, ((words.errors, words.rate, -index), scored))
+            if len(self._worst) > self._keep:
+                heapq.heappop(self._worst)
+        return scored
+
+    def summary(self) -> Dict[str, Any]:
+        """JSON values: rates with their intervals, edits, counts and the worst utterances."""
+        return {
+            "wer": self._total_words.rate,
+            "wer_interval": _plain(bootstrap_interval(self._word_errors, self._words)),
+            "cer": self._total_characters.rate,
+            "cer_interval": _plain(bootstrap_interval(self._character_errors, self._characters)),
+            "utterances": len(self._words),
+            "correct_utterances": int(self._correct),
+            "words": self._total_words.units,
+            "substitutions": self._total_words.substitutions,
+            "deletions": self._total_words.deletions,
+            "insertions": self._total_words.insertions,
+            "characters": self._total_characters.units,
+            "character_errors": self._total_characters.errors,
+            "empty_references": int(self._empty_references),
+            "empty_hypotheses": int(self._empty_hypotheses),
+            "worst": [scored.as_dict() for _, scored in sorted(self._worst, key=lambda item: item[0], reverse=True)],
+        }
+
+
+def _plain(interval: Optional[Tuple[float, float]]) -> Optional[List[float]]:
+    return None if interval is None else list(interval)
+
+
+def derangement(count: int, seed: int) -> np.ndarray:
+    """A permutation (count,) that leaves nothing in its place. Raises ValueError for fewer than two."""
+    if count < 2:
+        raise ValueError("nothing to change places with")
+    order = np.random.default_rng(seed).permutation(count)
+    # Everyone takes the place of the next in a random round: one cycle, so nobody stays.
+    places = np.empty(count, dtype=np.int64)
+    places[order] = np.roll(order, 1)
+    return places
