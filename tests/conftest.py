@@ -1,0 +1,214 @@
+"""What every test shares: the program in this process or in its own, a workspace, and real speech."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, Optional
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Before anything imports torch or a tokenizer: no network, and no more threads than a small machine has cores.
+_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "OMP_NUM_THREADS": "2",
+    "NO_COLOR": "1",
+    "COLUMNS": "80",
+}
+os.environ.update(_ENVIRONMENT)
+for _name in ("ASRCTL_WORKSPACE", "ASRCTL_PRESETS", "FORCE_COLOR"):
+    os.environ.pop(_name, None)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one call of the program did."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Dict[str, Any]:
+        """The one document that --json prints; anything else on stdout fails the test."""
+        document = json.loads(self.stdout)
+        assert document["schema"] == 1, document
+        return document
+
+    @property
+    def result(self) -> Dict[str, Any]:
+        """The `result` of a call that went well."""
+        document = self.json
+        assert document["ok"], document
+        return document["result"]
+
+    @property
+    def error(self) -> Dict[str, Any]:
+        """The `error` of a call that did not."""
+        document = self.json
+        assert not document["ok"], document
+        return document["error"]
+
+    def succeeded(self) -> "Result":
+        """This result; fails the test with what the program said where it went wrong."""
+        assert self.exit_code == 0, f"exit {self.exit_code}\n--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}"
+        return self
+
+
+class _Stream(io.TextIOWrapper):
+    """A text stream over bytes, as a pipe is: it has a buffer and an encoding, and is no terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8", write_through=True)
+
+    @property
+    def text(self) -> str:
+        self.flush()
+        return self.buffer.getvalue().decode("utf-8")  # type: ignore[attr-defined]
+
+
+def run_here(*arguments: Any) -> Result:
+    """`asrctl ARGUMENTS` in this process, with stdout and stderr apart."""
+    from asrctl.cli.app import main
+
+    kept = sys.stdout, sys.stderr
+    stdout, stderr = _Stream(), _Stream()
+    sys.stdout, sys.stderr = stdout, stderr
+    try:
+        main([str(argument) for argument in arguments])
+        exit_code: Any = 0
+    except SystemExit as leaving:
+        exit_code = leaving.code
+    finally:
+        sys.stdout, sys.stderr = kept
+    return Result(int(exit_code or 0), stdout.text, stderr.text)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty place for a workspace; commands use it unless --workspace says otherwise."""
+    path = tmp_path / "workspace"
+    monkeypatch.setenv("ASRCTL_WORKSPACE", str(path))
+    return path
+
+
+@pytest.fixture
+def asrctl(workspace: Path) -> Callable[..., Result]:
+    """`asrctl("prepare", "folder", path, "--json")` in this process, in `workspace`."""
+    return run_here
+
+
+@pytest.fixture
+def asrctl_process(workspace: Path) -> Callable[..., Result]:
+    """`python -m asrctl ...` in a process of its own, in `workspace`."""
+
+    def run(*arguments: Any, env: Optional[Dict[str, str]] = None, timeout_s: float = 300, **options: Any) -> Result:
+        done = subprocess.run(
+            [sys.executable, "-m", "asrctl", *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
+            encoding="utf-8",
+            timeout=timeout_s,
+            check=False,
+            **options,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _nobody_elses_presets(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The presets in the config folder of whoever runs the tests do not count."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
+
+
+def _speech_folder() -> Path:
+    return Path(os.environ.get("ASRCTL_TEST_DATA") or ROOT.parent / "shared" / "data")
+
+
+def _need(path: Path) -> Path:
+    if not path.exists():
+        pytest.skip(f"no real speech at {path} (set ASRCTL_TEST_DATA to a folder that has it)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def speech() -> Path:
+    """The folder of real speech; the test is skipped where it is missing."""
+    return _need(_speech_folder())
+
+
+@pytest.fixture(scope="session")
+def librispeech(speech: Path) -> Path:
+    """106 utterances in LibriSpeech's layout: test-other, dev-clean, test-clean."""
+    return _need(speech / "LibriSpeech")
+
+
+@pytest.fixture(scope="session")
+def fsdd(speech: Path) -> Path:
+    """The manifest of 2,500 spoken digits by five people."""
+    return _need(speech / "fsdd" / "utterances.csv")
+
+
+def copy_workspace(source: Path, target: Path) -> Path:
+    """A copy that may be changed; what is large and never written in place is linked instead."""
+
+    def link_or_copy(source_file: str, target_file: str) -> None:
+        if source_file.endswith((".arrow", ".safetensors")):
+            os.link(source_file, target_file)
+        else:
+            shutil.copy2(source_file, target_file)
+
+    shutil.copytree(str(source), str(target), copy_function=link_or_copy)
+    return target
+
+
+@pytest.fixture(scope="session")
+def prepared_librispeech(librispeech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which real speech is prepared. Shared by all tests: read it, never write to it."""
+    path = tmp_path_factory.mktemp("prepared") / "workspace"
+    splits = ("--train", "test-other", "--eval", "dev-clean")
+    run_here("prepare", "librispeech", librispeech, *splits, "--workspace", path).succeeded()
+    return path
+
+
+@pytest.fixture
+def librispeech_workspace(prepared_librispeech: Path, workspace: Path) -> Path:
+    """`workspace`, holding a copy of `prepared_librispeech` that the test may change."""
+    return copy_workspace(prepared_librispeech, workspace)
+
+
+@pytest.fixture(scope="session")
+def trained_librispeech(prepared_librispeech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with prepared speech and the run `tiny`, trained for two steps. Read only."""
+    path = copy_workspace(prepared_librispeech, tmp_path_factory.mktemp("trained") / "workspace")
+    options = ("--preset", "tiny-cpu", "--max-steps", 2, "--run", "tiny", "--device", "cpu")
+    run_here("train", *options, "--workspace", path).succeeded()
+    return path
+
+
+@pytest.fixture
+def trained_run(trained_librispeech: Path, workspace: Path) -> Path:
+    """`workspace`, holding a copy of `trained_librispeech` that the test may change: the folder of its run `tiny`."""
+    return copy_workspace(trained_librispeech, workspace) / "runs" / "tiny"
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The test runs in its temporary folder."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
