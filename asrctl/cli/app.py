@@ -1,16 +1,70 @@
-"""The `asrctl` program: every command, and what happens when one goes wrong."""
+"""The `asrctl` program: every command, and what happens when the command line makes no sense.
+
+Commands are loaded when they are named. `asrctl --help` loads none, so that it answers like a shell tool.
+"""
 
 from __future__ import annotations
 
+import importlib
+import sys
+from typing import Any, List, Optional, Sequence
+
 import typer
 
-from asrctl import __version__
+from asrctl import __version__, errors
+from asrctl.cli.progress import Display
+from asrctl.cli.report import Output, Report, guard
+from asrctl.cli.signals import interruptible
+from asrctl.cli.usage import COMPLAINT, HELP_NAMES, PLAIN, Group, usage_error
+
+# name -> (module under asrctl.cli, the first sentence of its help); in the order in which people need them.
+COMMANDS = {
+    "demo": ("demo", "Make a small spoken corpus and run every stage on it, in minutes."),
+    "vocab": ("vocab", "Build the character vocabulary of a corpus."),
+    "prepare": ("prepare", "Turn a corpus into data that training reads."),
+    "train": ("train", "Fine-tune a speech recogniser on prepared data."),
+    "eval": ("evaluate", "Transcribe a split and count the errors."),
+    "export": ("export", "Write a trained model for use elsewhere."),
+    "presets": ("presets", "List, show and check presets."),
+    "status": ("status", "Show what is done, what is stale, and what to type next."),
+    "clean": ("clean", "Show what can be deleted, and delete it with --yes."),
+    "doctor": ("doctor", "Check this machine: Python, libraries, devices, codecs, disk."),
+}
+
+
+def load(name: str) -> Any:
+    """The Click command called `name`; its module is imported now."""
+    module = importlib.import_module(f"asrctl.cli.{COMMANDS[name][0]}")
+    commands = getattr(module, "app", None)
+    if commands is None:
+        commands = typer.Typer(**PLAIN)
+        commands.command(name=name, epilog=module.EPILOG, context_settings=HELP_NAMES)(module.command)
+    command = typer.main.get_command(commands)
+    command.name = name
+    return command
+
+
+class Commands(Group):
+    """The group of all commands, each loaded when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> List[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Optional[Any]:
+        return load(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
+
 
 app = typer.Typer(
     name="asrctl",
-    help="Fine-tune CTC speech recognisers: vocab, prepare, train, eval, export.",
-    no_args_is_help=True,
-    add_completion=True,
+    cls=Commands,
+    help="Fine-tune CTC speech recognisers from the command line: vocab, prepare, train, eval, export.",
+    epilog="`asrctl COMMAND --help` explains a command and ends with examples. New here? Type `asrctl demo`.",
+    context_settings=HELP_NAMES,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
@@ -28,5 +82,22 @@ def root(
     pass
 
 
-def main() -> None:
-    app()
+def main(arguments: Optional[Sequence[str]] = None) -> None:
+    """Run the program. Raises SystemExit with an exit code of errors.py."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    output = Output("--json" in words, "--verbose" in words)
+    command = next((word for word in words if word in COMMANDS), None)
+    with interruptible(), guard(Report(command, output, sys.stdout, Display(output.verbose))):
+        raise SystemExit(_run(words or ["--help"]))
+
+
+def _run(words: Sequence[str]) -> int:
+    try:
+        code = typer.main.get_command(app).main(list(words), prog_name="asrctl", standalone_mode=False)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except COMPLAINT as complaint:
+        raise usage_error(complaint) from None
+    if code == errors.EXIT_INTERRUPTED:
+        raise KeyboardInterrupt
+    return code if isinstance(code, int) else errors.EXIT_OK

@@ -5,18 +5,19 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from asrctl import errors, events
 
 PLAIN_INTERVAL_S = 15.0
 
 
-def make_display(*, verbose: bool) -> "Display":
-    return TerminalDisplay(verbose) if sys.stderr.isatty() else Display(verbose)
+def make_display(*, verbose: bool, plain: bool) -> "Display":
+    """Bars where stderr is a terminal, unless `plain`."""
+    return TerminalDisplay(verbose) if sys.stderr.isatty() and not plain else Display(verbose)
 
 
-def describe(values: Any) -> str:
+def describe(values: Mapping[str, Any]) -> str:
     """{"loss": 1.23456} -> "loss 1.235"."""
     parts = []
     for name, value in values.items():
@@ -24,12 +25,31 @@ def describe(values: Any) -> str:
     return "  ".join(parts)
 
 
+def amount(done: float, total: Optional[float], unit: str) -> str:
+    """(120, 500, "utterances") -> "120 of 500 utterances"."""
+    text = _number(done) if total is None else f"{_number(done)} of {_number(total)}"
+    return f"{text} {unit}".rstrip()
+
+
+def clock(seconds: float) -> str:
+    """3725 -> "1:02:05"; 65 -> "1:05"."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 100 else f"{value:.1f}"
+
+
 class Display:
-    """Plain lines, for pipes and logs."""
+    """Plain lines, for pipes and logs: the first and the last of a task, and one every 15 seconds between."""
 
     def __init__(self, verbose: bool) -> None:
         self.verbose = verbose
-        self._last: Dict[str, float] = {}
+        self._shown_at: Dict[str, float] = {}
+        self._began: Dict[str, Tuple[float, float]] = {}
+        self._finished: Dict[str, bool] = {}
 
     def show(self, event: events.Event) -> None:
         if isinstance(event, events.Note):
@@ -37,24 +57,22 @@ class Display:
         elif isinstance(event, events.Warned):
             self.line(f"warning: {event.message}")
         elif isinstance(event, events.Progress):
-            self.progress(event)
+            self.progress(event.task, event.done, event.total, event.unit, event.detail)
         elif isinstance(event, events.StepDone):
-            self.step(event)
+            self.progress("train", event.step, event.total, "steps", describe(event.values))
         elif isinstance(event, events.Evaluated):
             best = "  (best so far)" if event.best else ""
             self.line(f"step {event.step}: evaluation  {describe(event.values)}{best}")
         elif isinstance(event, events.CheckpointSaved) and self.verbose:
             self.line(f"step {event.step}: checkpoint {event.path}")
 
-    def progress(self, event: events.Progress) -> None:
-        finished = event.total is not None and event.done >= event.total
-        if self._due(event.task, finished):
-            total = f" of {event.total:g}" if event.total is not None else ""
-            self.line(f"{event.task}: {event.done:g}{total} {event.unit} {event.detail}".rstrip())
-
-    def step(self, event: events.StepDone) -> None:
-        if self._due("train", event.step >= event.total):
-            self.line(f"step {event.step} of {event.total}  {describe(event.values)}")
+    def progress(self, task: str, done: float, total: Optional[float], unit: str, detail: str) -> None:
+        now = time.monotonic()
+        began_s, began_at = self._began.setdefault(task, (now, done))
+        finished = total is not None and done >= total
+        if self._is_due(task, now, finished):
+            left = self._time_left(now - began_s, done - began_at, total - done) if total and not finished else ""
+            self.line("  ".join(part for part in (f"{task}: {amount(done, total, unit)}", detail, left) if part))
 
     def line(self, text: str) -> None:
         sys.stderr.write(text + "\n")
@@ -72,12 +90,18 @@ class Display:
     def close(self) -> None:
         """Take down what is drawn."""
 
-    def _due(self, task: str, finished: bool) -> bool:
-        now = time.monotonic()
-        if not finished and now - self._last.get(task, now - PLAIN_INTERVAL_S - 1) < PLAIN_INTERVAL_S:
-            return False
-        self._last[task] = now
-        return True
+    def _is_due(self, task: str, now: float, finished: bool) -> bool:
+        if finished:
+            due = not self._finished.get(task, False)
+        else:
+            due = now - self._shown_at.get(task, now - PLAIN_INTERVAL_S) >= PLAIN_INTERVAL_S
+        if due:
+            self._shown_at[task], self._finished[task] = now, finished
+        return due
+
+    @staticmethod
+    def _time_left(elapsed_s: float, done: float, left: float) -> str:
+        return f"{clock(elapsed_s * left / done)} left" if done > 0 and elapsed_s > 1 else ""
 
 
 class TerminalDisplay(Display):
@@ -85,45 +109,52 @@ class TerminalDisplay(Display):
 
     def __init__(self, verbose: bool) -> None:
         super().__init__(verbose)
-        from rich.console import Console
-
-        self.console = Console(stderr=True, highlight=False)
+        self._console: Optional[Any] = None
         self._bars: Optional[Any] = None
         self._tasks: Dict[str, Any] = {}
 
-    def progress(self, event: events.Progress) -> None:
-        detail = f"{event.unit} {event.detail}".strip()
-        self._update(event.task, event.done, event.total, detail)
-
-    def step(self, event: events.StepDone) -> None:
-        self._update("train", event.step, event.total, describe(event.values))
+    def progress(self, task: str, done: float, total: Optional[float], unit: str, detail: str) -> None:
+        if self._bars is None:
+            self._bars, self._tasks = self._start(), {}
+        if task not in self._tasks:
+            self._tasks[task] = self._bars.add_task(task, total=total, amount="", detail="")
+        # Units longer than a word or so would squeeze the details out of 80 columns.
+        self._bars.update(
+            self._tasks[task], completed=done, total=total, amount=amount(done, total, unit), detail=detail
+        )
 
     def line(self, text: str) -> None:
+        if self._bars is None and not text.startswith(("warning:", "error:")):
+            super().line(text)
+            return
         style = "yellow" if text.startswith("warning:") else "bold red" if text.startswith("error:") else None
-        self.console.print(text, style=style, markup=False, soft_wrap=True)
+        self._open_console().print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
 
-    def _update(self, task: str, done: float, total: Optional[float], detail: str) -> None:
-        if self._bars is None:
-            self._bars = self._start()
-        if task not in self._tasks:
-            self._tasks[task] = self._bars.add_task(task, total=total, detail=detail)
-        self._bars.update(self._tasks[task], completed=done, total=total, detail=detail)
+    def _open_console(self) -> Any:
+        if self._console is None:
+            from rich.console import Console
+
+            self._console = Console(stderr=True, highlight=False)
+        return self._console
 
     def _start(self) -> Any:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
 
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=14),
+            TextColumn("{task.fields[amount]}", markup=False, table_column=Column(no_wrap=True)),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[detail]}", markup=False),
+            TextColumn(
+                "{task.fields[detail]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
+            ),
         )
-        bars = Progress(*columns, console=self.console)
+        bars = Progress(*columns, console=self._open_console(), expand=True)
         bars.start()
         return bars

@@ -1,6 +1,6 @@
 """What a command shows: results on stdout, everything else on stderr, exactly one JSON document with --json.
 
-    with session("prepare", output) as report:
+    with session("prepare", Output(json, verbose)) as report:
         result = stage(..., emit=report.emit)
         report.done(result.as_dict(), lines=[...])
 """
@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextIO
 
 from asrctl import errors, events
 from asrctl.cli.progress import Display, make_display
@@ -30,10 +30,11 @@ class Output:
 
 @dataclass
 class Report:
-    """What one command says; `done` is called once."""
+    """What one command says. `command` is None where the command line named none."""
 
-    command: str
+    command: Optional[str]
     output: Output
+    stdout: TextIO
     display: Display
     result: Optional[Dict[str, Any]] = None
     lines: Sequence[Any] = field(default_factory=tuple)
@@ -45,64 +46,146 @@ class Report:
         self.display.show(events.Note(message))
 
     def done(self, result: Mapping[str, Any], lines: Sequence[Any] = ()) -> None:
-        """The result: `result` for --json, `lines` (strings or rich renderables) for people."""
+        """The result, once: `result` for --json, `lines` (strings or rich renderables) for people."""
         self.result, self.lines = dict(result), lines
 
 
 @contextmanager
 def session(command: str, output: Output) -> Iterator[Report]:
-    """Run a command's body; on the way out print its result or its error, and leave with the right exit code."""
-    report = Report(command, output, make_display(verbose=output.verbose))
+    """Run a command's body; on the way out print its result or its error, and leave with the right exit code.
+
+    What libraries print while the body runs goes to stderr: stdout belongs to the result.
+    """
+    report = Report(command, output, sys.stdout, make_display(verbose=output.verbose, plain=output.json))
+    with guard(report):
+        with redirect_stdout(sys.stderr):
+            yield report
+        report.display.close()
+        _show_result(report)
+
+
+@contextmanager
+def guard(report: Report) -> Iterator[None]:
+    """Whatever goes wrong inside is said in the user's terms, as JSON where wished, and becomes an exit code."""
     try:
-        yield report
-    except errors.AsrctlError as error:
+        yield
+    except (Exception, KeyboardInterrupt) as problem:
         report.display.close()
-        _fail(report, error)
-    except OSError as error:
-        report.display.close()
-        if isinstance(error, BrokenPipeError):
-            _leave_broken_pipe()
-        if output.verbose:
+        if isinstance(problem, BrokenPipeError):
+            _leave_quietly(report)
+        error = _as_error(problem)
+        if error is None:
+            _fail_as_bug(report, problem)
+        elif report.output.verbose and not isinstance(problem, errors.AsrctlError):
             report.display.traceback()
-        _fail(report, errors.from_os_error(error))
-    except KeyboardInterrupt:
-        report.display.close()
-        _fail(report, errors.Interrupted("interrupted", fix="run the same command again to go on where it stopped"))
-    else:
-        report.display.close()
-        _succeed(report)
+        _fail(report, error)
 
 
-def _succeed(report: Report) -> None:
+def _as_error(problem: BaseException) -> Optional[errors.AsrctlError]:
+    """What went wrong in the user's terms; None where it is a bug of ours."""
+    if isinstance(problem, errors.AsrctlError):
+        return problem
+    if isinstance(problem, KeyboardInterrupt):
+        return errors.Interrupted("interrupted", fix="run the same command again to go on where it stopped")
+    if isinstance(problem, MemoryError):
+        return errors.DeviceError("out of memory", fix="close other programs, or lower batch sizes and --workers")
+    # Calls on the system set errno; the few libraries that raise a bare OSError of their own do not.
+    if isinstance(problem, OSError) and problem.errno is not None:
+        return errors.from_os_error(problem)
+    return None
+
+
+def _show_result(report: Report) -> None:
     if report.output.json:
-        _write({"schema": SCHEMA, "command": report.command, "ok": True, "result": report.result or {}})
+        _write_document(report, {"ok": True, "result": report.result or {}})
         return
+    _write_lines(report)
+
+
+def _write_lines(report: Report) -> None:
+    text: List[str] = []
+    for line in report.lines:
+        text.append(line if isinstance(line, str) else _render(line, report.stdout))
+    if text:
+        report.stdout.write("\n".join(text) + "\n")
+        report.stdout.flush()
+
+
+def _render(renderable: Any, stdout: TextIO) -> str:
     from rich.console import Console
 
-    console = Console(soft_wrap=True, highlight=False)
-    for line in report.lines:
-        console.print(line, markup=False) if isinstance(line, str) else console.print(line)
+    console = Console(file=stdout, highlight=False)
+    with console.capture() as capture:
+        console.print(renderable)
+    return capture.get().rstrip("\n")
 
 
 def _fail(report: Report, error: errors.AsrctlError) -> None:
-    if report.output.json:
-        # A quality gate has a result too: CI wants both the number and the verdict.
-        document = {"schema": SCHEMA, "command": report.command, "ok": False, "error": error.as_dict()}
-        if report.result is not None:
-            document["result"] = report.result
-        _write(document)
-    elif report.lines and report.result is not None:
-        _succeed(report)
+    """Say what is wrong and leave. What a stage had found before it failed is shown too: a quality gate has a number."""
+    try:
+        if report.output.json:
+            found = {} if report.result is None else {"result": report.result}
+            _write_document(report, {"ok": False, "error": error.as_dict(), **found})
+        else:
+            _write_lines(report)
+    except OSError:
+        # stdout is gone or full; stderr and the exit code still tell.
+        report.display.line("warning: the result could not be written to stdout")
     report.display.error(error)
     raise SystemExit(error.exit_code)
 
 
-def _write(document: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
-    sys.stdout.flush()
+def _fail_as_bug(report: Report, problem: BaseException) -> None:
+    report.display.traceback()
+    sentence = f"a bug in asrctl: {type(problem).__name__}: {problem}"
+    fix = "please report it, with the lines above and `asrctl doctor`"
+    if report.output.json:
+        error = {"kind": "bug", "message": sentence, "fix": fix, "problems": []}
+        _write_document(report, {"ok": False, "error": error})
+    report.display.line(f"error: {sentence}")
+    report.display.line(f"fix: {fix}")
+    raise SystemExit(errors.EXIT_BUG)
 
 
-def _leave_broken_pipe() -> None:
+def _write_document(report: Report, body: Mapping[str, Any]) -> None:
+    document = {"schema": SCHEMA, "command": report.command, **body}
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(report.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        # A terminal of another alphabet, or a file name that is no text: the escaped form means the same.
+        text = json.dumps(document, ensure_ascii=True, allow_nan=False)
+    report.stdout.write(text + "\n")
+    report.stdout.flush()
+
+
+def _leave_quietly(report: Report) -> None:
     # Whoever read our output has gone; point stdout elsewhere so that the interpreter's flush at exit stays quiet.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), report.stdout.fileno())
     raise SystemExit(errors.EXIT_OK)
+
+
+def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> List[str]:
+    """Rows of cells -> lines with aligned columns; numbers to the right. The last column is not padded."""
+    cells = [[str(cell) for cell in row] for row in ([header] if header else []) + list(rows)]
+    if not cells:
+        return []
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    numeric = [all(isinstance(row[column], (int, float)) for row in rows) for column in range(len(widths))]
+    lines = []
+    for row in cells:
+        parts = [
+            cell.rjust(width) if is_number else cell.ljust(width)
+            for cell, width, is_number in zip(row, widths, numeric)
+        ]
+        lines.append("  ".join(parts).rstrip())
+    return lines
+
+
+def size(num_bytes: float) -> str:
+    """1234567 -> "1.2 MB" (powers of 1000, as disks are sold)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if num_bytes < 999.5:
+            return f"{num_bytes:.0f} {unit}" if unit == "B" or num_bytes >= 99.5 else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.1f} TB"
