@@ -1,0 +1,120 @@
+"""One forward pass of a CTC model over a padded batch, and the losses of its utterances.
+
+Two ways of padding, two experiments:
+- exact: each utterance gives the logits that it gives alone. A group-norm encoder takes its statistics over the real
+  frames only; attention is masked. This is what single-utterance inference sees.
+- padded: a group-norm encoder sees the padding, as any static-shape device does (attention is still masked).
+For a layer-norm encoder the two are the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Iterator, List, Optional, Tuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class MaskedGroupNorm(nn.GroupNorm):
+    """Group norm with one channel per group whose statistics leave the padding out.
+
+    lengths: (batch,) frames that are real, or None for all.
+    """
+
+    lengths: Optional[torch.Tensor] = None
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """frames (batch, channels, time) -> the same shape."""
+        if self.lengths is None:
+            return super().forward(frames)
+        time = torch.arange(frames.shape[-1], device=frames.device)
+        real = (time[None, :] < self.lengths[:, None])[:, None, :]
+        count = self.lengths.clamp(min=1).to(torch.float32)[:, None, None]
+        values = frames.float()
+        mean = (values * real).sum(-1, keepdim=True) / count
+        centred = values - mean
+        variance = (centred.square() * real).sum(-1, keepdim=True) / count
+        normed = centred * torch.rsqrt(variance + self.eps)
+        return (normed * self.weight.float()[:, None] + self.bias.float()[:, None]).to(frames.dtype)
+
+
+def encoder_of(model: nn.Module) -> nn.Module:
+    """The speech model under a CTC head: its `feature_extractor`, `feature_projection` and `encoder`."""
+    return getattr(model, model.base_model_prefix)
+
+
+def _masked_norms(model: nn.Module) -> List[MaskedGroupNorm]:
+    """The group norms of the convolutional encoder, taught to mask. Parameters and their names stay as they are."""
+    found = []
+    for layer in encoder_of(model).feature_extractor.conv_layers:
+        norm = getattr(layer, "layer_norm", None)
+        if isinstance(norm, nn.GroupNorm):
+            norm.__class__ = MaskedGroupNorm
+            found.append(norm)
+    return found
+
+
+@contextlib.contextmanager
+def _padding_left_out(model: nn.Module, sample_lengths: torch.Tensor, width: int) -> Iterator[None]:
+    norms = _masked_norms(model)
+    # Without padding the stock kernel is used, so that a batch of one is bit for bit plain transformers.
+    padded = bool((sample_lengths < width).any())
+    kernel, stride = int(model.config.conv_kernel[0]), int(model.config.conv_stride[0])
+    lengths = torch.div(sample_lengths - kernel, stride, rounding_mode="floor") + 1 if padded else None
+    for norm in norms:
+        norm.lengths = lengths
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.lengths = None
+
+
+def frame_lengths(model: nn.Module, sample_lengths: torch.Tensor) -> torch.Tensor:
+    """(batch,) samples -> (batch,) frames of logits."""
+    lengths = sample_lengths
+    for kernel, stride in zip(model.config.conv_kernel, model.config.conv_stride):
+        lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
+    return lengths.clamp(min=0)
+
+
+def forward(
+    model: nn.Module, input_values: torch.Tensor, attention_mask: torch.Tensor, *, exact: bool
+) -> Tuple[torch.Tensor, torch.Tensor]:
+    """(batch, time) values and mask -> logits (batch, frames, vocabulary) and real frames (batch,)."""
+    sample_lengths = attention_mask.sum(-1)
+    with _padding_left_out(model, sample_lengths, input_values.shape[-1]) if exact else contextlib.nullcontext():
+        logits = model(input_values=input_values, attention_mask=attention_mask).logits
+    return logits, frame_lengths(model, sample_lengths)
+
+
+def ctc_losses(
+    logits: torch.Tensor,
+    frames: torch.Tensor,
+    labels: torch.Tensor,
+    label_lengths: torch.Tensor,
+    *,
+    blank: int,
+    reduction: str,
+    zero_infinity: bool,
+) -> torch.Tensor:
+    """The loss of each utterance, (batch,) float32 (CTC, Graves et al. 2006).
+
+    logits (batch, frames, vocabulary); frames, label_lengths (batch,); labels (batch, longest) padded with anything.
+    reduction mean: over the utterance's labels; sum: as it is. CTC is always computed in fp32.
+    """
+    log_probs = functional.log_softmax(logits.float(), dim=-1).transpose(0, 1)
+    # The native kernel, not cuDNN's: that one refuses long labels and is not deterministic.
+    with torch.backends.cudnn.flags(enabled=False):
+        losses = functional.ctc_loss(
+            log_probs, labels, frames, label_lengths, blank=blank, reduction="none", zero_infinity=zero_infinity
+        )
+    return losses / label_lengths.clamp(min=1) if reduction == "mean" else losses
+
+
+def greedy_ids(logits: torch.Tensor, frames: torch.Tensor) -> List[Any]:
+    """The best label of each real frame: a list of (frames,) int arrays, on the host."""
+    best = logits.argmax(-1).cpu().numpy()
+    return [row[:count] for row, count in zip(best, frames.tolist())]

@@ -1,0 +1,86 @@
+"""Which utterances make which batch. Pure: (lengths, seed, epoch, limits) -> the same batches on every machine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import List, Optional, Sequence
+
+import numpy as np
+
+# Utterances that `order: grouped` sorts together, in global batches: long enough for like lengths, short enough to mix.
+_GROUP_BATCHES = 50
+_ORDER_STREAM, _BATCH_STREAM = 1, 2
+
+
+def generator(*key: int) -> np.random.Generator:
+    """A random generator that depends on nothing but the numbers given (numpy's SeedSequence)."""
+    return np.random.default_rng(np.random.SeedSequence(key))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The batches of a training split.
+
+    num_samples: (utterances,) int32. order: shuffled | grouped. One epoch has `steps_per_epoch` optimiser steps.
+    """
+
+    num_samples: np.ndarray
+    global_batch: int
+    order: str
+    drop_last: bool
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        count = len(self.num_samples) / self.global_batch
+        return max(1, math.floor(count) if self.drop_last else math.ceil(count))
+
+    def epoch(self, epoch: int) -> List[np.ndarray]:
+        """The global batches of one epoch: each an array of utterance indices."""
+        order = generator(self.seed, _ORDER_STREAM, epoch).permutation(len(self.num_samples))
+        if self.order == "grouped":
+            order = self._group(order)
+        batches = [order[start : start + self.global_batch] for start in range(0, len(order), self.global_batch)]
+        batches = batches[: self.steps_per_epoch]
+        if self.order == "grouped":
+            places = generator(self.seed, _BATCH_STREAM, epoch).permutation(len(batches))
+            batches = [batches[place] for place in places]
+        return batches
+
+    def _group(self, order: np.ndarray) -> np.ndarray:
+        size = self.global_batch * _GROUP_BATCHES
+        groups = (order[start : start + size] for start in range(0, len(order), size))
+        return np.concatenate([group[np.argsort(-self.num_samples[group], kind="stable")] for group in groups])
+
+
+def micro_batches(
+    lengths: Sequence[int], *, max_samples: Optional[int], max_items: Optional[int] = None, pad_to: Optional[int] = None
+) -> List[np.ndarray]:
+    """Positions 0..n-1 of one global batch, cut into micro-batches: longest first, like lengths together.
+
+    lengths: samples of each item. max_samples: most samples of a micro-batch, padding counted (every row as long as its
+    longest, or as `pad_to`); an item longer than that is alone. max_items: most rows.
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    batches: List[np.ndarray] = []
+    start = 0
+    while start < len(order):
+        row = pad_to if pad_to is not None else int(lengths[order[start]])
+        rows = len(order) - start if max_samples is None else max(1, max_samples // max(row, 1))
+        rows = rows if max_items is None else min(rows, max_items)
+        batches.append(order[start : start + rows])
+        start += rows
+    return batches
+
+
+def padding_share(batches: Sequence[np.ndarray], lengths: np.ndarray) -> float:
+    """The share of a padded pass over `batches` that is padding, 0..1."""
+    padded = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
+    real = sum(int(lengths[batch].sum()) for batch in batches)
+    return 1.0 - real / padded if padded else 0.0
+
+
+def by_length(lengths: np.ndarray, *, max_samples: int) -> List[np.ndarray]:
+    """Indices of a whole split in batches of like lengths, longest first: the order of evaluation."""
+    return micro_batches(lengths, max_samples=max_samples) if len(lengths) else []

@@ -1,0 +1,85 @@
+"""The only place that knows library generations: transformers 4.29 (IPU) and current, torch 2.0 and current."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import os
+import warnings
+from typing import Any, Dict, Iterator, Mapping
+
+# Current torch names the two halves of a weight-normed kernel by their parametrization; older torch, transformers 4.29
+# and the checkpoints on the hub say weight_g and weight_v. Those are the names that we write: every generation reads them.
+_WEIGHT_NORM = (
+    (".parametrizations.weight.original0", ".weight_g"),
+    (".parametrizations.weight.original1", ".weight_v"),
+)
+
+
+def canonical_name(name: str) -> str:
+    """A model's tensor name -> the name on disk."""
+    for current, canonical in _WEIGHT_NORM:
+        if name.endswith(current):
+            return name[: -len(current)] + canonical
+    return name
+
+
+def canonical_state(model: Any) -> Dict[str, Any]:
+    """The state dict of a torch model under the names on disk (no copies)."""
+    return {canonical_name(name): tensor for name, tensor in model.state_dict().items()}
+
+
+def model_names(model: Any) -> Dict[str, str]:
+    """{name on disk: name in this model} for every tensor of the model."""
+    return {canonical_name(name): name for name in model.state_dict()}
+
+
+def canonical_weights(weights: Mapping[str, Any]) -> Dict[str, Any]:
+    return {canonical_name(name): tensor for name, tensor in weights.items()}
+
+
+def fused_adamw_works(device_type: str) -> bool:
+    """Whether torch.optim.AdamW(fused=True) exists for this device: CUDA since torch 2.0, CPU since 2.4."""
+    import torch
+
+    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
+    return device_type == "cuda" or (device_type == "cpu" and (major, minor) >= (2, 4))
+
+
+def grad_scaler(device_type: str, enabled: bool) -> Any:
+    """Loss scaling for fp16 on CUDA."""
+    import torch
+
+    if hasattr(torch.amp, "GradScaler"):
+        return torch.amp.GradScaler(device_type, enabled=enabled)
+    return torch.cuda.amp.GradScaler(enabled=enabled)
+
+
+def torch_load(path: Any) -> Any:
+    """Tensors of a torch file; never runs code from it."""
+    import torch
+
+    return torch.load(str(path), map_location="cpu", weights_only=True)
+
+
+def dtype_key(config_class: Any) -> str:
+    """The config.json key of the weights' type: `dtype` in current transformers, `torch_dtype` before."""
+    return "dtype" if "dtype" in inspect.signature(config_class.__init__).parameters else "torch_dtype"
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No advice, progress bars or deprecation warnings of the libraries on stderr; errors still raise."""
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    import transformers
+
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    logging.getLogger("torch.distributed").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers.logging.set_verbosity(level)

@@ -1,0 +1,52 @@
+"""int16 speech -> what the model hears: floats, normalised, padded. The same arithmetic in training and inference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Optional, Sequence
+
+import numpy as np
+
+# transformers' Wav2Vec2FeatureExtractor: zero mean and unit variance of each utterance, variance + 1e-7.
+_VARIANCE_FLOOR = 1e-7
+_INT16_SCALE = 1.0 / 32768.0
+
+
+@dataclass(frozen=True)
+class FeatureRules:
+    """What a checkpoint's `preprocessor_config.json` says.
+
+    normalise: zero mean and unit variance per utterance. use_mask: whether plain transformers pads with a mask (models
+    with a layer-norm encoder) or without (group norm); asrctl itself always masks.
+    """
+
+    sample_rate: int = 16000
+    normalise: bool = True
+    use_mask: bool = True
+
+
+def to_float(pcm: np.ndarray) -> np.ndarray:
+    """pcm (time,) int16 -> (time,) float32 in [-1, 1)."""
+    return pcm.astype(np.float32) * np.float32(_INT16_SCALE)
+
+
+def normalise(samples: np.ndarray) -> np.ndarray:
+    """samples (time,) float32 -> zero mean, unit variance."""
+    return (samples - samples.mean()) / np.sqrt(samples.var() + _VARIANCE_FLOOR)
+
+
+def collate(samples: Sequence[np.ndarray], rules: FeatureRules, *, pad_to: Optional[int] = None) -> Dict[str, Any]:
+    """samples: (time,) int16 or float32 each -> {"input_values": (batch, time) float32, "attention_mask": (batch, time) int64}.
+
+    Padded with zeros, after normalising, to the longest or to `pad_to` samples.
+    """
+    import torch
+
+    length = max(len(row) for row in samples) if pad_to is None else pad_to
+    values = np.zeros((len(samples), length), dtype=np.float32)
+    mask = np.zeros((len(samples), length), dtype=np.int64)
+    for index, row in enumerate(samples):
+        row = to_float(row) if row.dtype == np.int16 else row
+        values[index, : len(row)] = normalise(row) if rules.normalise else row
+        mask[index, : len(row)] = 1
+    return {"input_values": torch.from_numpy(values), "attention_mask": torch.from_numpy(mask)}

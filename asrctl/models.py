@@ -1,0 +1,379 @@
+"""recipe + vocabulary -> model; folders of weights -> model and back. Weights are data here: no code of a checkpoint runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from asrctl import compat, files, processor
+from asrctl.errors import BadData, MissingArtifact, PresetError
+from asrctl.features import FeatureRules
+from asrctl.recipe import ModelSection
+from asrctl.text import Vocabulary
+
+ARCHITECTURES = {
+    "wav2vec2": "Wav2Vec2ForCTC",
+    "hubert": "HubertForCTC",
+    "wavlm": "WavLMForCTC",
+    "data2vec-audio": "Data2VecAudioForCTC",
+}
+HEAD = ("lm_head.weight", "lm_head.bias")
+# A model that was trained without SpecAugment has no such weight; it is drawn anew when masks are switched on.
+_MASK_EMBEDDING = "masked_spec_embed"
+# Parts of pre-training checkpoints that a CTC model has no use for.
+_PRETRAINING = ("quantizer.", "project_q.", "project_hid.", "dropout_features.", "label_embeddings_concat")
+_FIX_FOLDER = "choose a folder that holds config.json and model.safetensors of a CTC or pre-trained speech model"
+
+
+@dataclass
+class Recogniser:
+    """A CTC model with what belongs to it: its vocabulary and how its input is made."""
+
+    model: Any
+    vocabulary: Vocabulary
+    features: FeatureRules
+
+    @property
+    def blank(self) -> int:
+        return self.vocabulary.blank_id
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model to be trained. new_head: the head was drawn anew. notes: what else is worth saying."""
+
+    recogniser: Recogniser
+    new_head: bool
+    notes: Tuple[str, ...] = ()
+
+
+# -- building ---------------------------------------------------------------------------------------------------------
+
+
+def build(section: ModelSection, vocabulary: Vocabulary, *, seed: int, sample_rate: int) -> Built:
+    """The model that a recipe asks for, in fp32 on the CPU, seeded.
+
+    Raises PresetError (unknown keys, a head that does not fit), BadData (damaged or incomplete weights),
+    MissingArtifact (no such checkpoint).
+    """
+    if section.checkpoint is None:
+        return _from_scratch(section, vocabulary, seed, sample_rate)
+    return _from_checkpoint(section, find_checkpoint(section.checkpoint, section.revision), vocabulary, seed)
+
+
+def _from_scratch(section: ModelSection, vocabulary: Vocabulary, seed: int, sample_rate: int) -> Built:
+    config = _config(section.architecture, section.config, section, vocabulary)
+    model = _instantiate(config, seed)
+    _shift_blank(model, vocabulary, section.blank_bias)
+    rules = FeatureRules(sample_rate, True, config.feat_extract_norm == "layer")
+    return Built(Recogniser(_frozen(model, section), vocabulary, rules), new_head=True)
+
+
+def _from_checkpoint(section: ModelSection, folder: Path, vocabulary: Vocabulary, seed: int) -> Built:
+    values = read_config(folder)
+    values.update(section.config)
+    config = _config(str(values.pop("model_type", "")), values, section, vocabulary)
+    model = _instantiate(config, seed)
+    weights = read_weights(folder)
+    keep = _head_fits(section, folder, weights, vocabulary)
+    drawn = _load(model, weights, folder, new_head=not keep)
+    if not keep:
+        _shift_blank(model, vocabulary, section.blank_bias)
+    notes = [f"{name} is not in {folder.name} and was drawn anew" for name in drawn if name not in HEAD]
+    rules = processor.read_features(folder, layer_norm=config.feat_extract_norm == "layer")
+    return Built(Recogniser(_frozen(model, section), vocabulary, rules), not keep, tuple(notes))
+
+
+def _config(model_type: str, values: Mapping[str, Any], section: ModelSection, vocabulary: Vocabulary) -> Any:
+    """The transformers configuration with everything the recipe decides."""
+    with compat.quiet_transformers():
+        from transformers import AutoConfig
+
+        if model_type not in ARCHITECTURES:
+            known = ", ".join(ARCHITECTURES)
+            raise PresetError(f"asrctl trains no models of type {model_type!r}", fix=f"use one of {known}")
+        known_keys = AutoConfig.for_model(model_type).to_dict()
+        strangers = [key for key in section.config if key not in known_keys]
+        if strangers:
+            lines = [f"model.config.{key} is not a key of a {model_type} configuration" for key in strangers]
+            raise PresetError(
+                "the model's configuration has unknown keys", fix="remove or correct them", problems=lines
+            )
+        try:
+            return AutoConfig.for_model(model_type, **dict(values, **_decided(section, vocabulary)))
+        except (ValueError, TypeError) as error:
+            raise PresetError(
+                f"the model's configuration does not fit together ({error})", fix="correct model.config"
+            ) from None
+
+
+def _decided(section: ModelSection, vocabulary: Vocabulary) -> Dict[str, Any]:
+    masks = section.spec_augment
+    on = masks.time_prob > 0 or masks.feature_prob > 0
+    return {
+        "vocab_size": len(vocabulary),
+        "pad_token_id": vocabulary.blank_id,
+        # No sentence marks in a CTC vocabulary; ids past the logits would be out of range somewhere.
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "hidden_dropout": section.hidden_dropout,
+        "attention_dropout": section.attention_dropout,
+        "activation_dropout": section.activation_dropout,
+        "feat_proj_dropout": section.feat_proj_dropout,
+        "final_dropout": section.final_dropout,
+        "layerdrop": section.layerdrop,
+        "apply_spec_augment": on,
+        "mask_time_prob": masks.time_prob,
+        "mask_time_length": masks.time_length,
+        "mask_feature_prob": masks.feature_prob,
+        "mask_feature_length": masks.feature_length,
+        # Short utterances may have fewer frames than one mask: no minimum then (transformers issue 13379).
+        "mask_time_min_masks": 0,
+        "mask_feature_min_masks": 0,
+        "ctc_loss_reduction": section.ctc_loss_reduction,
+        "ctc_zero_infinity": section.ctc_zero_infinity,
+    }
+
+
+def _instantiate(config: Any, seed: int) -> Any:
+    import torch
+
+    with compat.quiet_transformers():
+        from transformers import AutoModelForCTC
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                return AutoModelForCTC.from_config(config).float()
+            except (ValueError, TypeError, RuntimeError, AttributeError, IndexError, ZeroDivisionError) as error:
+                raise PresetError(
+                    f"no model can be made of this configuration ({error})", fix="correct the preset's model.config"
+                ) from None
+
+
+def _shift_blank(model: Any, vocabulary: Vocabulary, bias: float) -> None:
+    import torch
+
+    if bias:
+        with torch.no_grad():
+            model.lm_head.bias[vocabulary.blank_id] += bias
+
+
+def _frozen(model: Any, section: ModelSection) -> Any:
+    if section.freeze_feature_encoder:
+        model.freeze_feature_encoder()
+    return model
+
+
+# -- the head ---------------------------------------------------------------------------------------------------------
+
+
+def _head_fits(section: ModelSection, folder: Path, weights: Mapping[str, Any], vocabulary: Vocabulary) -> bool:
+    """Whether the checkpoint's head is for this very vocabulary. Raises PresetError where `head: keep` can not be."""
+    if HEAD[0] not in weights:
+        if section.head == "reinit":
+            return False
+        raise PresetError(
+            f"{folder.name} has no CTC head", fix="set `model.head: reinit` (--set model.head=reinit) to draw a new one"
+        )
+    problem = _head_problem(folder, int(weights[HEAD[0]].shape[0]), vocabulary)
+    if problem is None:
+        return True
+    if section.head == "reinit":
+        return False
+    raise PresetError(
+        f"the head of {folder.name} does not fit the vocabulary: {problem}",
+        fix="set `model.head: reinit` to draw a new head, or build the vocabulary with `asrctl vocab --from` this checkpoint",
+    )
+
+
+def _head_problem(folder: Path, size: int, vocabulary: Vocabulary) -> Optional[str]:
+    if not (folder / "vocab.json").exists():
+        return "the checkpoint carries no vocab.json, so the order of its outputs is unknown"
+    theirs = processor.read_vocabulary(folder)
+    if size != len(vocabulary) or len(theirs) != len(vocabulary):
+        return f"it has {size} outputs, the vocabulary has {len(vocabulary)} tokens"
+    for index, (ours, other) in enumerate(zip(vocabulary.tokens, theirs.tokens)):
+        if ours != other:
+            return f"output {index} is {other!r} there and {ours!r} here"
+    if theirs.blank_id != vocabulary.blank_id:
+        return f"its blank is output {theirs.blank_id}, here it is {vocabulary.blank_id}"
+    return None
+
+
+# -- folders ----------------------------------------------------------------------------------------------------------
+
+
+def find_checkpoint(name: str, revision: Optional[str] = None) -> Path:
+    """A local folder, or a hub model fetched to the hub's own cache. Raises MissingArtifact."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    looks_like_hub = name.count("/") <= 1 and not name.startswith((".", "/", "~"))
+    if not looks_like_hub:
+        raise MissingArtifact(f"there is no checkpoint folder {name}", fix="correct model.checkpoint")
+    from huggingface_hub import snapshot_download
+
+    wanted = ["config.json", "model*.safetensors", "model.safetensors.index.json", "*vocab.json", "*token*.json"]
+    try:
+        with compat.quiet_transformers():
+            folder = Path(
+                snapshot_download(name, revision=revision, allow_patterns=wanted + ["preprocessor_config.json"])
+            )
+            if not list(folder.glob("model*.safetensors")):
+                folder = Path(
+                    snapshot_download(name, revision=revision, allow_patterns=wanted + ["*.json", "pytorch_model*"])
+                )
+            return folder
+    except Exception as error:  # the hub client raises many kinds, from several libraries
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise MissingArtifact(
+            f"the checkpoint {name} could not be fetched ({reason})",
+            fix="check the name and the network, or give a local folder with --set model.checkpoint=FOLDER",
+        ) from None
+
+
+def read_config(folder: Path) -> Dict[str, Any]:
+    """The values of config.json. Raises BadData, MissingArtifact."""
+    if not folder.is_dir():
+        raise MissingArtifact(f"there is no model folder {folder}", fix=_FIX_FOLDER)
+    values = files.read_json(folder / "config.json", fix=_FIX_FOLDER)
+    if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
+        raise BadData(f"{folder / 'config.json'} does not describe a model", fix=_FIX_FOLDER)
+    # What a config says about code or how it was saved is of no use here, and auto_map would run a stranger's code.
+    for key in ("auto_map", "architectures", "_name_or_path", "transformers_version", "torch_dtype", "dtype"):
+        values.pop(key, None)
+    return values
+
+
+def read_weights(folder: Path) -> Dict[str, Any]:
+    """{name on disk: tensor}: safetensors, or a torch file read without running code. Raises BadData, MissingArtifact."""
+    paths = _weight_files(folder)
+    weights: Dict[str, Any] = {}
+    for path in paths:
+        try:
+            weights.update(_read_weight_file(path))
+        except Exception as error:  # safetensors, zip and pickle readers each raise their own kinds
+            reason = " ".join(str(error).split())[:200]
+            raise BadData(
+                f"{path} can not be read as weights ({reason})", fix="fetch or export that model again"
+            ) from None
+    return compat.canonical_weights(weights)
+
+
+def _weight_files(folder: Path) -> List[Path]:
+    for single, index in (
+        ("model.safetensors", "model.safetensors.index.json"),
+        ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+    ):
+        if (folder / single).exists():
+            return [folder / single]
+        if (folder / index).exists():
+            names = files.read_json(folder / index, fix=_FIX_FOLDER).get("weight_map", {}).values()
+            return [folder / Path(str(name)).name for name in sorted(set(names))]
+    raise MissingArtifact(f"{folder} holds no weights", fix=_FIX_FOLDER)
+
+
+def _read_weight_file(path: Path) -> Mapping[str, Any]:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(str(path))
+    return compat.torch_load(path)
+
+
+def _load(model: Any, weights: Mapping[str, Any], folder: Path, *, new_head: bool) -> List[str]:
+    """Copy weights into the model; the names that were left as drawn. Raises BadData for any other missing weight."""
+    import torch
+
+    names = compat.model_names(model)
+    prefix = model.base_model_prefix + "."
+    if not any(name.startswith(prefix) for name in weights):
+        weights = {prefix + name: tensor for name, tensor in weights.items()}
+    wanted = {name for name in names if not (new_head and name in HEAD)}
+    optional = {name for name in wanted if name.endswith(_MASK_EMBEDDING)}
+    missing = sorted(wanted - optional - set(weights))
+    shapes = model.state_dict()
+    unlike = [name for name in sorted(wanted & set(weights)) if weights[name].shape != shapes[names[name]].shape]
+    strangers = sorted(name for name in set(weights) - set(names) if not _ignorable(name, prefix))
+    problems = (
+        [f"{name} is missing" for name in missing]
+        + [f"{name} has another shape than the configuration says" for name in unlike]
+        + [f"{name} belongs to no part of this model" for name in strangers]
+    )
+    if problems:
+        raise BadData(
+            f"the weights of {folder} do not fit its configuration",
+            fix="fetch or export that model again",
+            problems=problems[:20],
+        )
+    loaded = {names[name]: weights[name].to(torch.float32) for name in wanted & set(weights)}
+    model.load_state_dict(loaded, strict=False)
+    return sorted(set(names) - set(canon for canon in wanted if canon in weights))
+
+
+def _ignorable(name: str, prefix: str) -> bool:
+    bare = name[len(prefix) :] if name.startswith(prefix) else name
+    return bare.startswith(_PRETRAINING) or name in HEAD or name.endswith(_MASK_EMBEDDING)
+
+
+def load_recogniser(folder: Path) -> Recogniser:
+    """A trained model from a Hugging Face folder, in fp32, ready for inference. Raises BadData, MissingArtifact."""
+    folder = Path(folder)
+    values = read_config(folder)
+    vocabulary = processor.read_vocabulary(folder)
+    weights = read_weights(folder)
+    if HEAD[0] not in weights:
+        raise BadData(f"{folder} has no CTC head", fix="train it first, or choose a fine-tuned model")
+    outputs = int(weights[HEAD[0]].shape[0])
+    if len(vocabulary) != outputs:
+        raise BadData(f"{folder} has {outputs} outputs but {len(vocabulary)} tokens", fix=_FIX_FOLDER)
+    model_type = str(values.pop("model_type"))
+    if model_type not in ARCHITECTURES:
+        raise BadData(f"{folder} is a {model_type} model", fix=f"choose one of {', '.join(ARCHITECTURES)}")
+    with compat.quiet_transformers():
+        from transformers import AutoConfig
+
+        values.update(vocab_size=outputs, pad_token_id=vocabulary.blank_id)
+        config = AutoConfig.for_model(model_type, **values)
+    try:
+        model = _instantiate(config, seed=0)
+    except PresetError as error:
+        raise BadData(f"{folder / 'config.json'}: {error.message}", fix=_FIX_FOLDER) from None
+    _load(model, weights, folder, new_head=False)
+    rules = processor.read_features(folder, layer_norm=config.feat_extract_norm == "layer")
+    return Recogniser(model.eval(), vocabulary, rules)
+
+
+def save_recogniser(recogniser: Recogniser, folder: Path) -> None:
+    """Write a folder that plain transformers loads, in either generation: fp32 safetensors under the hub's names."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        name: tensor.detach().cpu().float().contiguous()
+        for name, tensor in compat.canonical_state(recogniser.model).items()
+    }
+    with files.atomic_path(folder / "model.safetensors") as temporary:
+        save_file(state, str(temporary), metadata={"format": "pt"})
+    files.write_json(folder / "config.json", portable_config(recogniser.model))
+    processor.write(folder, recogniser.vocabulary, recogniser.features)
+
+
+def portable_config(model: Any) -> Dict[str, Any]:
+    """config.json values that every generation reads: the real architecture's name, fp32, no traces of this machine."""
+    values = model.config.to_dict()
+    for key in (
+        "_name_or_path",
+        "transformers_version",
+        "torch_dtype",
+        "dtype",
+        "_attn_implementation",
+        "attn_implementation",
+    ):
+        values.pop(key, None)
+    model_type = values["model_type"]
+    values["architectures"] = [ARCHITECTURES[model_type]]
+    values["torch_dtype"] = "float32"
+    return {"model_type": model_type, **{key: values[key] for key in sorted(values) if key != "model_type"}}
