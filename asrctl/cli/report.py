@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextIO
@@ -180,6 +182,14 @@ def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> List[str
         ]
         lines.append("  ".join(parts).rstrip())
     return lines
+
+
+def hanging(lead: str, text: str) -> List[str]:
+    """`lead` and then `text`, wrapped to the terminal's width and indented under its own beginning."""
+    width = max(shutil.get_terminal_size().columns, len(lead) + 30)
+    return textwrap.wrap(
+        text, width, initial_indent=lead, subsequent_indent=" " * len(lead), break_long_words=False, break_on_hyphens=False
+    )
 
 
 def size(num_bytes: float) -> str:

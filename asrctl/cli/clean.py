@@ -1,0 +1,58 @@
+"""`asrctl clean`: what in the workspace can go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import List, Optional
+
+import typer
+
+from asrctl.cli import options
+from asrctl.cli.report import Output, session, size, table
+
+EPILOG = options.examples("asrctl clean", "asrctl clean --yes", "asrctl clean cache checkpoints --yes")
+
+
+def command(
+    what: Optional[List[str]] = typer.Argument(
+        None, metavar="[WHAT]...", help="cache, unfinished, unreferenced, checkpoints; default: all of them."
+    ),
+    yes: bool = typer.Option(False, "--yes", help="Delete it."),
+    workspace: Path = options.WORKSPACE,
+    json: bool = options.JSON,
+    verbose: bool = options.VERBOSE,
+) -> None:
+    """Show what can be deleted, and delete it with --yes.
+
+    cache: made again when needed. unfinished: what stopped builds left (`prepare` would have continued there).
+    unreferenced: data and vocabularies that no name or run uses. checkpoints: of complete runs, all but the last one;
+    the best model is kept elsewhere. Nothing that a running asrctl may be using is touched.
+    """
+    with session("clean", Output(json, verbose)) as report:
+        from asrctl.errors import UsageError
+        from asrctl.stages.clean import WHAT, clean, plan
+        from asrctl.workspace import Workspace
+
+        wrong = [name for name in what or () if name not in WHAT]
+        if wrong:
+            raise UsageError(f"{wrong[0]!r} is nothing that can be cleaned", fix=f"choose from {', '.join(WHAT)}")
+        place = Workspace(workspace)
+        found = plan(place, tuple(what or WHAT))
+        if found.held:
+            report.note(f"in use by another asrctl, so left alone: {', '.join(found.held)}")
+        freed = clean(place, found.removable, report.emit) if yes else 0
+        rows = [(item.what, size(item.bytes), item.path.relative_to(workspace), item.reason) for item in found.removable]
+        if yes:
+            end = f"freed {size(freed)}"
+        elif rows:
+            end = f"{size(found.bytes)} can go; `asrctl clean --yes` deletes it"
+        else:
+            end = f"nothing to clean in {workspace}"
+        result = {
+            "removable": [item.as_dict() for item in found.removable],
+            "bytes": found.bytes,
+            "deleted": yes,
+            "freed_bytes": freed,
+            "held": list(found.held),
+        }
+        report.done(result, lines=[*table(rows), end])

@@ -1,0 +1,103 @@
+"""`asrctl presets`: list, show, check."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Iterator, List, Mapping, Tuple
+
+import typer
+
+from asrctl.cli import options
+from asrctl.cli.report import Output, session, table
+from asrctl.cli.usage import HELP_NAMES, PLAIN, Group
+
+EPILOG = options.examples(
+    "asrctl presets list",
+    "asrctl presets show base-4ipu --sources",
+    "asrctl presets check my-preset.yaml",
+)
+
+app = typer.Typer(
+    cls=Group, help="List, show and check presets.", epilog=EPILOG, context_settings=HELP_NAMES, **PLAIN
+)
+
+
+@app.callback(invoke_without_command=True)
+def default(ctx: typer.Context) -> None:
+    """List, show and check presets."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+@app.command("list", epilog=options.examples("asrctl presets list", "asrctl presets list --json"))
+def list_presets(
+    workspace: Path = options.WORKSPACE, as_json: bool = options.JSON, verbose: bool = options.VERBOSE
+) -> None:
+    """List every preset that can be named, and where it lies."""
+    with session("presets list", Output(as_json, verbose)) as report:
+        from asrctl import presets
+
+        found = presets.available(workspace)
+        result = [
+            {"name": preset.name, "description": preset.description, "origin": preset.origin, "path": str(preset.path)}
+            for preset in found
+        ]
+        lines = table([(preset.name, preset.origin, preset.description) for preset in found])
+        report.done({"presets": result}, lines=lines)
+
+
+@app.command("show", epilog=options.examples("asrctl presets show tiny-cpu", "asrctl presets show base-4ipu --sources"))
+def show(
+    name: str = typer.Argument(..., metavar="NAME", help="Name of a preset, or a YAML file."),
+    sources: bool = typer.Option(False, "--sources", help="Say where each value comes from."),
+    set_: List[str] = options.SET,
+    workspace: Path = options.WORKSPACE,
+    as_json: bool = options.JSON,
+    verbose: bool = options.VERBOSE,
+) -> None:
+    """Show every key of a preset as `train` would use it. The output is a preset itself."""
+    with session("presets show", Output(as_json, verbose)) as report:
+        from asrctl import presets
+
+        resolved = presets.load(name, overrides=tuple(set_), workspace=workspace)
+        for note in resolved.notes:
+            report.note(note)
+        recipe = resolved.recipe.as_dict()
+        result = {"recipe": recipe, "sources": dict(resolved.sources), "path": str(resolved.path)}
+        text = _with_sources(recipe, resolved.sources) if sources else presets.dumps(resolved.recipe).splitlines()
+        report.done(result, lines=text)
+
+
+@app.command("check", epilog=options.examples("asrctl presets check my-preset.yaml"))
+def check(
+    file: Path = typer.Argument(..., metavar="FILE", help="The YAML file of a preset."),
+    workspace: Path = options.WORKSPACE,
+    as_json: bool = options.JSON,
+    verbose: bool = options.VERBOSE,
+) -> None:
+    """Check a preset file: unknown keys, wrong values, numbers that do not fit together. All at once, with lines."""
+    with session("presets check", Output(as_json, verbose)) as report:
+        from asrctl import presets
+
+        resolved = presets.check(file)
+        for note in resolved.notes:
+            report.note(note)
+        result = {"name": resolved.recipe.name, "path": str(resolved.path)}
+        report.done(result, lines=[f"{file} is a good preset: `asrctl train --preset {file}` runs it"])
+
+
+def _with_sources(recipe: Mapping[str, Any], sources: Mapping[str, str]) -> List[str]:
+    return [
+        f"{key + ':':<37} {json.dumps(value, ensure_ascii=False):<20} # {sources.get(key, 'default')}"
+        for key, value in _flat(recipe, "")
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[Tuple[str, Any]]:
+    """{"a": {"b": 1}} -> ("a.b", 1)."""
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

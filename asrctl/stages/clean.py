@@ -1,0 +1,185 @@
+"""What in a workspace can go, and its deletion. What a lock holds, or a name leads to, stays."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
+
+from asrctl import files
+from asrctl.errors import Locked
+from asrctl.events import Emit, Progress, ignore
+from asrctl.workspace import KINDS, Artifact, Workspace
+
+WHAT = ("cache", "unfinished", "unreferenced", "checkpoints")
+# Evaluations and exports are results: nothing leads to them, and people still want them.
+_ONLY_INPUTS = ("manifests", "vocab", "prepared", "lm")
+_HALF_WRITTEN = re.compile(r"^\..+\.\d+\.tmp$")
+
+
+@dataclass(frozen=True)
+class Removable:
+    """A file or folder that can go. `lock`: the lock to hold while it goes."""
+
+    what: str
+    path: Path
+    bytes: int
+    reason: str
+    lock: Optional[str] = None
+
+    def as_dict(self) -> Dict[str, Any]:
+        return {"what": self.what, "path": str(self.path), "bytes": self.bytes, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What can go, and which locks are held: what they may be using stays."""
+
+    removable: Sequence[Removable]
+    held: Sequence[str]
+
+    @property
+    def bytes(self) -> int:
+        return sum(item.bytes for item in self.removable)
+
+
+def plan(workspace: Workspace, what: Sequence[str] = WHAT) -> Plan:
+    """Look, and change nothing. Raises BadData where the workspace's own files are damaged."""
+    held = held_locks(workspace)
+    found: List[Removable] = []
+    if not held:
+        # Somebody at work may be reading a cache, or about to name an artifact that nothing names yet.
+        found.extend(_cache(workspace))
+        found.extend(_unreferenced(workspace))
+        found.extend(_half_written(workspace))
+    found.extend(_unfinished(workspace, held))
+    found.extend(_checkpoints(workspace, held))
+    return Plan([item for item in found if item.what in what], sorted(held))
+
+
+def clean(workspace: Workspace, removable: Sequence[Removable], emit: Emit = ignore) -> int:
+    """Delete them; the bytes that were freed. What has been locked since is left alone."""
+    freed = 0
+    for count, item in enumerate(removable, 1):
+        with contextlib.ExitStack() as stack:
+            try:
+                if item.lock is not None:
+                    stack.enter_context(workspace.lock(item.lock))
+            except Locked:
+                continue
+            _remove(workspace, item.path)
+            freed += item.bytes
+        emit(Progress("clean", count, len(removable), "items"))
+    return freed
+
+
+def held_locks(workspace: Workspace) -> Set[str]:
+    """Names of the locks that some process holds now."""
+    held = set()
+    for path in (workspace.root / ".tmp").glob("*.lock"):
+        with open(path, "rb") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held.add(path.name[: -len(".lock")])
+    return held
+
+
+def _remove(workspace: Workspace, path: Path) -> None:
+    if not path.is_dir() or path.is_symlink():
+        path.unlink()
+        return
+    # Out of sight in one step, so that nobody ever finds half an artifact.
+    doomed = workspace.root / ".tmp" / f"removed-{path.parent.name}-{path.name}"
+    doomed.parent.mkdir(parents=True, exist_ok=True)
+    files.remove_tree(doomed)
+    if doomed != path:
+        os.rename(path, doomed)
+    files.remove_tree(doomed)
+
+
+def _cache(workspace: Workspace) -> Iterator[Removable]:
+    folder = workspace.root / "cache"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        yield Removable("cache", path, _bytes(path), "made again when needed")
+
+
+def _unfinished(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:
+    for path in sorted((workspace.root / ".tmp").glob("*")):
+        if path.is_dir() and path.name not in held:
+            reason = "deleted only in part" if path.name.startswith("removed-") else "a build that was stopped"
+            yield Removable("unfinished", path, _bytes(path), reason, lock=path.name)
+    for kind in KINDS:
+        for path in sorted((workspace.root / kind).glob("*")):
+            if path.is_dir() and not (path / "meta.json").exists():
+                lock = f"{kind}-{path.name}"
+                if lock not in held:
+                    yield Removable("unfinished", path, _bytes(path), "has no meta.json", lock=lock)
+
+
+def _half_written(workspace: Workspace) -> Iterator[Removable]:
+    for root, folders, names in os.walk(str(workspace.root)):
+        if Path(root) == workspace.root:
+            folders[:] = [name for name in folders if name not in (".tmp", "cache")]
+        for name in sorted(names):
+            if _HALF_WRITTEN.match(name):
+                path = Path(root) / name
+                yield Removable("unfinished", path, _bytes(path), "a file that was being written")
+
+
+def _unreferenced(workspace: Workspace) -> Iterator[Removable]:
+    artifacts = {artifact.id: artifact for kind in KINDS for artifact in workspace.all(kind)}
+    reached: Set[str] = set()
+    waiting = [identity for kind in KINDS for identity in workspace.names(kind).values()]
+    waiting += [artifact.id for artifact in artifacts.values() if artifact.kind not in _ONLY_INPUTS]
+    for run in workspace.runs():
+        waiting.extend(_strings(files.read_json(run / "run.json", fix="delete that run's folder")))
+    while waiting:
+        identity = waiting.pop()
+        if identity in artifacts and identity not in reached:
+            reached.add(identity)
+            waiting.extend(_strings(_known(artifacts[identity])))
+    for identity, artifact in sorted(artifacts.items()):
+        if identity not in reached:
+            lock = f"{artifact.kind}-{identity}"
+            yield Removable("unreferenced", artifact.path, _bytes(artifact.path), "no name or run uses it", lock=lock)
+
+
+def _known(artifact: Artifact) -> List[Any]:
+    return [artifact.meta.get("inputs"), artifact.meta.get("parameters"), artifact.meta.get("summary")]
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every string inside a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+
+
+def _checkpoints(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:
+    for run in workspace.runs():
+        state = files.read_json(run / "run.json", fix="delete that run's folder").get("state")
+        lock = f"run-{run.name}"
+        if state != "complete" or lock in held:
+            continue
+        # The last one stays: from it, a finished run can be extended. The best model lies in model/.
+        for path in sorted((run / "checkpoints").glob("step-*"), key=_step)[:-1]:
+            yield Removable("checkpoints", path, _bytes(path), "an older checkpoint of a complete run", lock=lock)
+
+
+def _step(path: Path) -> int:
+    digits = path.name.rpartition("-")[2]
+    return int(digits) if digits.isdigit() else -1
+
+
+def _bytes(path: Path) -> int:
+    return files.folder_bytes(path) if path.is_dir() else path.lstat().st_size

@@ -1,0 +1,228 @@
+"""Is this machine fit for the work? One check after another: Python, libraries, devices, codecs, disk."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import io
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+
+_REQUIRED = ("datasets", "pyarrow", "numpy", "safetensors", "soundfile", "soxr", "jiwer", "pyyaml", "typer", "rich")
+_EXTRAS = {
+    "demo": (("espeakng_loader",), "asrctl demo"),
+    "onnx": (("onnx", "onnxscript", "onnxruntime"), "asrctl export --format onnx"),
+}
+_REINSTALL = "install asrctl again: python -m pip install asrctl"
+_LOW_DISK_BYTES = 10e9
+_NO_DISK_BYTES = 1e9
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, ok | warn | fail, what was found, and one fix where it is not ok."""
+
+    name: str
+    state: str
+    found: str
+    fix: Optional[str] = None
+
+    def as_dict(self) -> Dict[str, Any]:
+        return {"name": self.name, "state": self.state, "found": self.found, "fix": self.fix}
+
+
+def doctor(workspace: Path) -> List[Check]:
+    """All checks, in the order in which they are shown. A check that breaks is itself a failed check."""
+    checks: List[Check] = []
+    for look in (_python, _libraries, _torch, _transformers, _cpu, _accelerators, _ipu, _codecs, _resampler, _extras):
+        checks.extend(_run(look))
+    checks.extend(_run(lambda: _disk(workspace)))
+    checks.extend(_run(lambda: _writable(workspace)))
+    return checks
+
+
+def _run(look: Callable[[], Iterable[Check]]) -> List[Check]:
+    name = getattr(look, "__name__", "check").strip("_")
+    try:
+        return list(look())
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        return [Check(name, FAIL, f"{type(error).__name__}: {error}", _REINSTALL)]
+
+
+def _python() -> Iterator[Check]:
+    version = platform.python_version()
+    found = f"{platform.python_implementation()} {version} on {platform.platform(terse=True)} {platform.machine()}"
+    if sys.version_info < (3, 8):
+        yield Check("python", FAIL, found, "use Python 3.8 or newer")
+    else:
+        yield Check("python", OK, found)
+    if sys.getfilesystemencoding().lower().replace("-", "") != "utf8":
+        yield Check("encoding", WARN, sys.getfilesystemencoding(), "set LC_ALL=C.UTF-8, so that names keep their letters")
+
+
+def _libraries() -> Iterator[Check]:
+    found, missing = [], []
+    for name in _REQUIRED:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        yield Check("libraries", FAIL, f"missing: {', '.join(missing)}", _REINSTALL)
+    else:
+        yield Check("libraries", OK, ", ".join(found))
+
+
+def _torch() -> Iterator[Check]:
+    import torch
+
+    if _numbers(torch.__version__) < (2, 0):
+        yield Check("torch", FAIL, torch.__version__, "python -m pip install 'torch>=2.0'")
+    else:
+        yield Check("torch", OK, f"{torch.__version__}, {torch.get_num_threads()} threads")
+
+
+def _transformers() -> Iterator[Check]:
+    version = metadata.version("transformers")
+    if _numbers(version) < (4, 29):
+        yield Check("transformers", FAIL, version, "python -m pip install 'transformers>=4.29'")
+        return
+    generation = "the generation of optimum-graphcore" if _numbers(version) < (4, 30) else "current generation"
+    importlib.import_module("transformers")
+    yield Check("transformers", OK, f"{version} ({generation})")
+
+
+def _cpu() -> Iterator[Check]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    flags = cpu_flags()
+    bf16 = [name for name in ("amx_bf16", "avx512_bf16", "bf16") if name in flags]
+    precision = f"bf16 in hardware ({', '.join(bf16)})" if bf16 else "no bf16 in hardware, so fp32 is used"
+    yield Check("cpu", OK, f"{cores} cores, {precision}")
+
+
+def cpu_flags() -> Tuple[str, ...]:
+    """Feature names of the first processor as Linux tells them; empty elsewhere."""
+    path = Path("/proc/cpuinfo")
+    if not path.exists():
+        return ()
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return tuple(value.split())
+    return ()
+
+
+def _accelerators() -> Iterator[Check]:
+    import torch
+
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            card = torch.cuda.get_device_properties(index)
+            yield Check("cuda", OK, f"{card.name}, {card.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}")
+    elif shutil.which("nvidia-smi") and torch.version.cuda is None:
+        yield Check(
+            "cuda", WARN, "an NVIDIA driver, but a torch without CUDA", "install the CUDA build of torch (pytorch.org)"
+        )
+    elif torch.version.cuda is not None and shutil.which("nvidia-smi"):
+        yield Check("cuda", WARN, "torch finds no usable GPU", "run `nvidia-smi`; the driver may be older than torch's CUDA")
+    else:
+        yield Check("cuda", OK, "none; --device cuda is not available here")
+    if torch.backends.mps.is_available():
+        yield Check("mps", OK, "Apple GPU")
+
+
+def _ipu() -> Iterator[Check]:
+    sdk = util.find_spec("poptorch") is not None
+    package = util.find_spec("optimum") is not None and util.find_spec("optimum.graphcore") is not None
+    if sdk and package:
+        yield Check("ipu", OK, "Poplar SDK (poptorch) and optimum-graphcore are installed")
+    elif sdk:
+        yield Check("ipu", WARN, "Poplar SDK, but no optimum-graphcore", "python -m pip install 'asrctl[ipu]'")
+    else:
+        yield Check("ipu", OK, "no Poplar SDK; --device ipu is not available here")
+
+
+def _codecs() -> Iterator[Check]:
+    import numpy as np
+    import soundfile
+
+    formats = soundfile.available_formats()
+    stream = io.BytesIO()
+    soundfile.write(stream, np.zeros(1600, dtype=np.int16), 16000, format="FLAC")
+    stream.seek(0)
+    samples, rate = soundfile.read(stream, dtype="int16")
+    library = f"libsndfile {soundfile.__libsndfile_version__}"
+    if len(samples) != 1600 or rate != 16000 or "OGG" not in formats:
+        yield Check("codecs", FAIL, f"{library} can not read FLAC and OGG", "python -m pip install -U soundfile")
+    elif "MP3" not in formats:
+        yield Check("codecs", WARN, f"{library} without MP3", "python -m pip install -U soundfile (libsndfile >= 1.1)")
+    else:
+        yield Check("codecs", OK, f"{library}: WAV, FLAC, OGG, MP3, AIFF and {len(formats) - 5} more")
+
+
+def _resampler() -> Iterator[Check]:
+    import numpy as np
+    import soxr
+
+    length = len(soxr.resample(np.zeros(8000, dtype=np.float32), 8000, 16000))
+    if abs(length - 16000) > 1:
+        yield Check("resampler", FAIL, f"soxr made {length} samples of 8000", _REINSTALL)
+    else:
+        yield Check("resampler", OK, f"soxr {soxr.__version__}")
+
+
+def _extras() -> Iterator[Check]:
+    for name, (modules, use) in _EXTRAS.items():
+        missing = [module for module in modules if util.find_spec(module) is None]
+        if missing:
+            found = f"not installed ({', '.join(missing)}); only needed for `{use}`"
+            yield Check(f"extra {name}", WARN, found, f"python -m pip install 'asrctl[{name}]'")
+        else:
+            yield Check(f"extra {name}", OK, f"for `{use}`")
+
+
+def _disk(workspace: Path) -> Iterator[Check]:
+    place = _existing(workspace)
+    free = shutil.disk_usage(str(place)).free
+    found = f"{free / 1e9:.1f} GB free at {place}"
+    fix = "free some space, or choose another disk with --workspace"
+    yield Check("disk", FAIL if free < _NO_DISK_BYTES else WARN if free < _LOW_DISK_BYTES else OK, found,
+                fix if free < _LOW_DISK_BYTES else None)  # fmt: skip
+
+
+def _writable(workspace: Path) -> Iterator[Check]:
+    place = _existing(workspace)
+    fix = "correct the permissions, or choose another place with --workspace"
+    if not place.is_dir():
+        yield Check("workspace", FAIL, f"{place} is not a folder", "choose another --workspace")
+        return
+    try:
+        with tempfile.TemporaryFile(dir=str(place)) as stream:
+            stream.write(b"asrctl")
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        yield Check("workspace", FAIL, f"{place}: {error.strerror}", fix)
+        return
+    yield Check("workspace", OK, f"{workspace} can be written" + ("" if workspace.exists() else " (not there yet)"))
+
+
+def _existing(path: Path) -> Path:
+    """The path itself or the nearest folder above it that is there."""
+    path = path.absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _numbers(version: str) -> Tuple[int, ...]:
+    """ "2.13.0+cpu" -> (2, 13)."""
+    return tuple(int(part) for part in version.split("+")[0].split(".")[:2])
