@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from asrctl import compat
+
 
 class MaskedGroupNorm(nn.GroupNorm):
     """Group norm with one channel per group whose statistics leave the padding out.
@@ -58,18 +60,37 @@ def _masked_norms(model: nn.Module) -> List[MaskedGroupNorm]:
 
 @contextlib.contextmanager
 def _padding_left_out(model: nn.Module, sample_lengths: torch.Tensor, width: int) -> Iterator[None]:
+    if not bool((sample_lengths < width).any()):
+        # The stock kernels, so that a batch without padding is bit for bit plain transformers.
+        yield
+        return
     norms = _masked_norms(model)
-    # Without padding the stock kernel is used, so that a batch of one is bit for bit plain transformers.
-    padded = bool((sample_lengths < width).any())
     kernel, stride = int(model.config.conv_kernel[0]), int(model.config.conv_stride[0])
-    lengths = torch.div(sample_lengths - kernel, stride, rounding_mode="floor") + 1 if padded else None
     for norm in norms:
-        norm.lengths = lengths
+        norm.lengths = torch.div(sample_lengths - kernel, stride, rounding_mode="floor") + 1
+    hooks = _silence_positional_layers(model, frame_lengths(model, sample_lengths))
     try:
         yield
     finally:
         for norm in norms:
             norm.lengths = None
+        for hook in hooks:
+            hook.remove()
+
+
+def _silence_positional_layers(model: nn.Module, frames: torch.Tensor) -> List[Any]:
+    """Hooks that zero the padding after each of data2vec's stacked positional convolutions.
+
+    The library zeroes it before the first only; biases and norms then make it non-zero, and the next convolution
+    carries it into the real frames.
+    """
+
+    def silence(module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        time = torch.arange(output.shape[-1], device=output.device)
+        return output * (time[None, :] < frames[:, None])[:, None, :].to(output.dtype)
+
+    layers = getattr(encoder_of(model).encoder.pos_conv_embed, "layers", [])
+    return [layer.register_forward_hook(silence) for layer in layers]
 
 
 def frame_lengths(model: nn.Module, sample_lengths: torch.Tensor) -> torch.Tensor:
@@ -85,7 +106,8 @@ def forward(
 ) -> Tuple[torch.Tensor, torch.Tensor]:
     """(batch, time) values and mask -> logits (batch, frames, vocabulary) and real frames (batch,)."""
     sample_lengths = attention_mask.sum(-1)
-    with _padding_left_out(model, sample_lengths, input_values.shape[-1]) if exact else contextlib.nullcontext():
+    left_out = _padding_left_out(model, sample_lengths, input_values.shape[-1]) if exact else contextlib.nullcontext()
+    with left_out, compat.known_warnings():
         logits = model(input_values=input_values, attention_mask=attention_mask).logits
     return logits, frame_lengths(model, sample_lengths)
 

@@ -10,7 +10,7 @@ import warnings
 from typing import Any, Dict, Iterator, Mapping
 
 # Current torch names the two halves of a weight-normed kernel by their parametrization; older torch, transformers 4.29
-# and the checkpoints on the hub say weight_g and weight_v. Those are the names that we write: every generation reads them.
+# and the checkpoints on the hub say weight_g and weight_v. We write those names: every generation reads them.
 _WEIGHT_NORM = (
     (".parametrizations.weight.original0", ".weight_g"),
     (".parametrizations.weight.original1", ".weight_v"),
@@ -83,3 +83,12 @@ def quiet_transformers() -> Iterator[None]:
             yield
     finally:
         transformers.logging.set_verbosity(level)
+
+
+@contextlib.contextmanager
+def known_warnings() -> Iterator[None]:
+    """Keep quiet about what the libraries' own models do in a forward pass and no user can change."""
+    with warnings.catch_warnings():
+        # WavLM passes a boolean padding mask beside a float position bias.
+        warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
+        yield

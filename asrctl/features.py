@@ -36,7 +36,7 @@ def normalise(samples: np.ndarray) -> np.ndarray:
 
 
 def collate(samples: Sequence[np.ndarray], rules: FeatureRules, *, pad_to: Optional[int] = None) -> Dict[str, Any]:
-    """samples: (time,) int16 or float32 each -> {"input_values": (batch, time) float32, "attention_mask": (batch, time) int64}.
+    """samples: (time,) int16 or float32 each -> "input_values" (batch, time) float32, "attention_mask" the same int64.
 
     Padded with zeros, after normalising, to the longest or to `pad_to` samples.
     """

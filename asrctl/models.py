@@ -1,4 +1,4 @@
-"""recipe + vocabulary -> model; folders of weights -> model and back. Weights are data here: no code of a checkpoint runs."""
+"""recipe + vocabulary -> model; folders of weights -> model and back. No code of a checkpoint ever runs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _from_scratch(section: ModelSection, vocabulary: Vocabulary, seed: int, samp
     config = _config(section.architecture, section.config, section, vocabulary)
     model = _instantiate(config, seed)
     _shift_blank(model, vocabulary, section.blank_bias)
-    rules = FeatureRules(sample_rate, True, config.feat_extract_norm == "layer")
+    rules = FeatureRules(sample_rate, True, _layer_norm(config))
     return Built(Recogniser(_frozen(model, section), vocabulary, rules), new_head=True)
 
 
@@ -81,7 +81,7 @@ def _from_checkpoint(section: ModelSection, folder: Path, vocabulary: Vocabulary
     if not keep:
         _shift_blank(model, vocabulary, section.blank_bias)
     notes = [f"{name} is not in {folder.name} and was drawn anew" for name in drawn if name not in HEAD]
-    rules = processor.read_features(folder, layer_norm=config.feat_extract_norm == "layer")
+    rules = processor.read_features(folder, layer_norm=_layer_norm(config))
     return Built(Recogniser(_frozen(model, section), vocabulary, rules), not keep, tuple(notes))
 
 
@@ -160,6 +160,11 @@ def _shift_blank(model: Any, vocabulary: Vocabulary, bias: float) -> None:
             model.lm_head.bias[vocabulary.blank_id] += bias
 
 
+def _layer_norm(config: Any) -> bool:
+    """Whether the convolutional encoder norms each frame (data2vec always does) rather than each channel over time."""
+    return getattr(config, "feat_extract_norm", "layer") == "layer"
+
+
 def _frozen(model: Any, section: ModelSection) -> Any:
     if section.freeze_feature_encoder:
         model.freeze_feature_encoder()
@@ -184,7 +189,7 @@ def _head_fits(section: ModelSection, folder: Path, weights: Mapping[str, Any], 
         return False
     raise PresetError(
         f"the head of {folder.name} does not fit the vocabulary: {problem}",
-        fix="set `model.head: reinit` to draw a new head, or build the vocabulary with `asrctl vocab --from` this checkpoint",
+        fix="set `model.head: reinit` to draw a new head, or take its vocabulary with `asrctl vocab --from` this checkpoint",
     )
 
 
@@ -310,7 +315,7 @@ def _load(model: Any, weights: Mapping[str, Any], folder: Path, *, new_head: boo
         )
     loaded = {names[name]: weights[name].to(torch.float32) for name in wanted & set(weights)}
     model.load_state_dict(loaded, strict=False)
-    return sorted(set(names) - set(canon for canon in wanted if canon in weights))
+    return sorted(set(names) - (wanted & set(weights)))
 
 
 def _ignorable(name: str, prefix: str) -> bool:
@@ -342,7 +347,7 @@ def load_recogniser(folder: Path) -> Recogniser:
     except PresetError as error:
         raise BadData(f"{folder / 'config.json'}: {error.message}", fix=_FIX_FOLDER) from None
     _load(model, weights, folder, new_head=False)
-    rules = processor.read_features(folder, layer_norm=config.feat_extract_norm == "layer")
+    rules = processor.read_features(folder, layer_norm=_layer_norm(config))
     return Recogniser(model.eval(), vocabulary, rules)
 
 

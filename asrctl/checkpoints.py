@@ -1,0 +1,125 @@
+"""Checkpoints of a run: safetensors and JSON with digests; an older one goes only when a newer one was verified.
+
+checkpoints/step-00000400/model.safetensors      weights, fp32, under the hub's names
+                          optimizer.safetensors  Adam's moments
+                          state.json             step, history, digests of the two
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional
+
+from asrctl import files
+from asrctl.errors import BadData
+from asrctl.fingerprint import file_sha256
+
+_NAME = re.compile(r"step-(\d{8})")
+_FIX = "resume from another checkpoint, or train again"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk. state: the trainer's own JSON values."""
+
+    path: Path
+    step: int
+    state: Mapping[str, Any]
+
+    def model(self) -> Dict[str, Any]:
+        """{name on disk: tensor}."""
+        return _load(self.path / "model.safetensors")
+
+    def optimizer(self) -> Dict[str, Any]:
+        return _load(self.path / "optimizer.safetensors")
+
+
+def save(
+    folder: Path, step: int, *, model: Mapping[str, Any], optimizer: Mapping[str, Any], state: Mapping[str, Any]
+) -> Checkpoint:
+    """Write and verify the checkpoint of `step`; it appears whole or not at all. Raises OSError, BadData."""
+    from safetensors.torch import save_file
+
+    target = folder / f"step-{step:08d}"
+    building = folder / f".{target.name}.tmp"
+    files.remove_tree(building)
+    building.mkdir(parents=True)
+    try:
+        for name, tensors in (("model", model), ("optimizer", optimizer)):
+            plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+            save_file(plain, str(building / f"{name}.safetensors"), metadata={"format": "pt"})
+        files.write_json(building / "state.json", dict(state, step=step, files=files.file_digests(building)))
+        files.fsync_tree(building)
+        files.remove_tree(target)
+        os.rename(building, target)
+        files.fsync_path(folder)
+    except BaseException:
+        files.remove_tree(building)
+        raise
+    return open_checkpoint(target)
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Open and verify. Raises BadData where anything is missing, truncated or altered."""
+    state = files.read_json(path / "state.json", fix=_FIX)
+    digests = state.get("files") if isinstance(state, dict) else None
+    if not isinstance(digests, dict) or not isinstance(state.get("step"), int):
+        raise BadData(f"{path} is not a checkpoint", fix=_FIX)
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        if name not in digests or not (path / name).is_file():
+            raise BadData(f"{path / name} is missing", fix=_FIX)
+        if file_sha256(path / name) != digests[name]:
+            raise BadData(f"{path / name} is damaged: its digest is not the one recorded", fix=_FIX)
+    return Checkpoint(path, state["step"], state)
+
+
+def steps(folder: Path) -> List[int]:
+    """Steps that have a checkpoint folder, ascending; not verified."""
+    if not folder.is_dir():
+        return []
+    matches = (_NAME.fullmatch(path.name) for path in folder.iterdir())
+    return sorted(int(match.group(1)) for match in matches if match)
+
+
+def path_of(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:08d}"
+
+
+@dataclass(frozen=True)
+class Latest:
+    """The latest valid checkpoint, and a sentence for each newer one that was damaged."""
+
+    checkpoint: Optional[Checkpoint]
+    damaged: List[str]
+
+
+def latest_valid(folder: Path) -> Latest:
+    damaged: List[str] = []
+    for step in reversed(steps(folder)):
+        try:
+            return Latest(open_checkpoint(path_of(folder, step)), damaged)
+        except BadData as error:
+            damaged.append(error.message)
+    return Latest(None, damaged)
+
+
+def prune(folder: Path, *, keep: int, best_step: Optional[int]) -> None:
+    """Delete all but the newest `keep` checkpoints and the best one; called after a newer one was verified."""
+    for step in steps(folder)[:-keep]:
+        if step != best_step:
+            files.remove_tree(path_of(folder, step))
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Delete what a killed process left half written."""
+    for path in folder.glob(".step-*.tmp") if folder.is_dir() else []:
+        files.remove_tree(path)
+
+
+def _load(path: Path) -> Dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(str(path))

@@ -1,0 +1,118 @@
+"""Learning-rate schedules (pure) and AdamW, with or without bias correction."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Dict, List, Mapping, Sequence
+
+from asrctl import compat
+from asrctl.recipe import OptimSection
+
+
+def learning_rate(optim: OptimSection, step: int, total: int) -> float:
+    """The learning rate of optimiser step `step` (0-based) out of `total`.
+
+    linear: as transformers' get_linear_schedule_with_warmup, so that the first step of a warm-up has rate 0 and the
+    rate after the last step would be 0. tri-stage: warm-up, hold, exponential decay (Baevski et al. 2020, appendix B;
+    shares and final value as in fairseq's tri_stage scheduler).
+    """
+    if optim.schedule == "tri-stage":
+        return optim.learning_rate * _tri_stage(optim, step, total)
+    if step < optim.warmup_steps:
+        return optim.learning_rate * step / max(1, optim.warmup_steps)
+    if optim.schedule == "constant":
+        return optim.learning_rate
+    return optim.learning_rate * max(0.0, (total - step) / max(1, total - optim.warmup_steps))
+
+
+def _tri_stage(optim: OptimSection, step: int, total: int) -> float:
+    warm, hold, decay = (share * total for share in optim.tri_stage)
+    initial = 0.01  # fairseq's init_lr_scale
+    if step < warm:
+        return initial + (1 - initial) * step / warm
+    if step < warm + hold:
+        return 1.0
+    passed = min(1.0, (step - warm - hold) / max(decay, 1e-9))
+    return math.exp(math.log(optim.tri_stage_final) * passed)
+
+
+def decays(name: str, parameter: Any) -> bool:
+    """Whether weight decay applies: to matrices and kernels, not to biases, norms and single vectors."""
+    return parameter.ndim >= 2 and not name.endswith(("bias", "masked_spec_embed"))
+
+
+class AdamW:
+    """torch's AdamW over a model's trainable parameters, stepped with a given learning rate.
+
+    Without bias correction (as IPUTrainer's AdamW: m / (sqrt(v) + eps), decay lr * wd) the stock kernel is kept, and
+    its own correction is undone by lr' = lr * c1 / sqrt(c2), eps' = eps / sqrt(c2) and wd' = wd * lr / lr', with
+    c_i = 1 - beta_i ** step (Kingma and Ba 2015, the end of section 2).
+    """
+
+    def __init__(self, model: Any, optim: OptimSection) -> None:
+        import torch
+
+        named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+        self._names = {id(parameter): compat.canonical_name(name) for name, parameter in named}
+        self._parameters = [parameter for _, parameter in named]
+        self._optim = optim
+        groups = [
+            {"params": [p for n, p in named if decays(n, p)], "weight_decay": optim.weight_decay},
+            {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0},
+        ]
+        self._decay = [group["weight_decay"] for group in groups]
+        device_type = self._parameters[0].device.type
+        self.torch_optimizer = torch.optim.AdamW(
+            groups,
+            lr=optim.learning_rate,
+            betas=tuple(optim.adam_betas),
+            eps=optim.adam_eps,
+            fused=compat.fused_adamw_works(device_type) or None,
+        )
+
+    def zero_grad(self) -> None:
+        self.torch_optimizer.zero_grad(set_to_none=True)
+
+    def clip(self, max_norm: float) -> Any:
+        """Clip the gradient to `max_norm`; its norm before, as a tensor."""
+        import torch
+
+        return torch.nn.utils.clip_grad_norm_(self._parameters, max_norm)
+
+    def grad_norm(self) -> Any:
+        return self.clip(math.inf)
+
+    def prepare(self, step: int, rate: float) -> None:
+        """Set the hyper-parameters of optimiser step `step` (0-based)."""
+        eps, scale = self._optim.adam_eps, 1.0
+        if not self._optim.adam_bias_correction:
+            beta1, beta2 = self._optim.adam_betas
+            root = math.sqrt(1 - beta2 ** (step + 1))
+            scale, eps = (1 - beta1 ** (step + 1)) / root, eps / root
+        for group, decay in zip(self.torch_optimizer.param_groups, self._decay):
+            group["lr"], group["eps"], group["weight_decay"] = rate * scale, eps, decay / scale
+
+    def step(self) -> None:
+        self.torch_optimizer.step()
+
+    def state(self) -> Dict[str, Any]:
+        """{"exp_avg/NAME": tensor, "exp_avg_sq/NAME": tensor}; the step count is the trainer's."""
+        found = {}
+        for parameter, values in self.torch_optimizer.state.items():
+            for key in ("exp_avg", "exp_avg_sq"):
+                found[f"{key}/{self._names[id(parameter)]}"] = values[key]
+        return found
+
+    def load(self, state: Mapping[str, Any], step: int) -> None:
+        """Take back what `state` gave after `step` steps. Raises KeyError where a parameter's state is missing."""
+        import torch
+
+        for parameter in self._parameters:
+            name = self._names[id(parameter)]
+            on_device = [state[f"{key}/{name}"].to(parameter.device) for key in ("exp_avg", "exp_avg_sq")]
+            count = torch.tensor(float(step), device=parameter.device if self._counts_on_device() else "cpu")
+            self.torch_optimizer.state[parameter] = dict(zip(("step", "exp_avg", "exp_avg_sq"), [count] + on_device))
+
+    def _counts_on_device(self) -> bool:
+        # The fused kernels want the step count beside the parameters, the others on the host.
+        return bool(self.torch_optimizer.defaults.get("fused"))
