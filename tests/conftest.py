@@ -117,8 +117,7 @@ def asrctl_process(workspace: Path) -> Callable[..., Result]:
         done = subprocess.run(
             [sys.executable, "-m", "asrctl", *map(str, arguments)],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
             encoding="utf-8",
             timeout=timeout_s,

@@ -41,7 +41,9 @@ def command(
         if found.held:
             report.note(f"in use by another asrctl, so left alone: {', '.join(found.held)}")
         freed = clean(place, found.removable, report.emit) if yes else 0
-        rows = [(item.what, size(item.bytes), item.path.relative_to(workspace), item.reason) for item in found.removable]
+        rows = [
+            (item.what, size(item.bytes), item.path.relative_to(workspace), item.reason) for item in found.removable
+        ]
         if yes:
             end = f"freed {size(freed)}"
         elif rows:

@@ -10,9 +10,7 @@ from asrctl.cli.report import Output, hanging, session
 EPILOG = options.examples("asrctl doctor", "asrctl doctor --json")
 
 
-def command(
-    workspace: Path = options.WORKSPACE, json: bool = options.JSON, verbose: bool = options.VERBOSE
-) -> None:
+def command(workspace: Path = options.WORKSPACE, json: bool = options.JSON, verbose: bool = options.VERBOSE) -> None:
     """Check this machine: Python, libraries, devices, codecs, disk.
 
     Exit code 6 where something that every command needs is missing or broken.

@@ -18,9 +18,7 @@ EPILOG = options.examples(
     "asrctl presets check my-preset.yaml",
 )
 
-app = typer.Typer(
-    cls=Group, help="List, show and check presets.", epilog=EPILOG, context_settings=HELP_NAMES, **PLAIN
-)
+app = typer.Typer(cls=Group, help="List, show and check presets.", epilog=EPILOG, context_settings=HELP_NAMES, **PLAIN)
 
 
 @app.callback(invoke_without_command=True)

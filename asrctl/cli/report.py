@@ -1,8 +1,8 @@
 """What a command shows: results on stdout, everything else on stderr, exactly one JSON document with --json.
 
-    with session("prepare", Output(json, verbose)) as report:
-        result = stage(..., emit=report.emit)
-        report.done(result.as_dict(), lines=[...])
+with session("prepare", Output(json, verbose)) as report:
+    result = stage(..., emit=report.emit)
+    report.done(result.as_dict(), lines=[...])
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _render(renderable: Any, stdout: TextIO) -> str:
 
 
 def _fail(report: Report, error: errors.AsrctlError) -> None:
-    """Say what is wrong and leave. What a stage had found before it failed is shown too: a quality gate has a number."""
+    """Say what is wrong and leave. What was found before it failed is shown too: a quality gate has a number."""
     try:
         if report.output.json:
             found = {} if report.result is None else {"result": report.result}
@@ -187,9 +187,9 @@ def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> List[str
 def hanging(lead: str, text: str) -> List[str]:
     """`lead` and then `text`, wrapped to the terminal's width and indented under its own beginning."""
     width = max(shutil.get_terminal_size().columns, len(lead) + 30)
-    return textwrap.wrap(
-        text, width, initial_indent=lead, subsequent_indent=" " * len(lead), break_long_words=False, break_on_hyphens=False
-    )
+    wrapper = textwrap.TextWrapper(width, initial_indent=lead, subsequent_indent=" " * len(lead))
+    wrapper.break_long_words = wrapper.break_on_hyphens = False
+    return wrapper.wrap(text)
 
 
 def size(num_bytes: float) -> str:

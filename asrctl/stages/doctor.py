@@ -15,6 +15,8 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
+from asrctl import devices
+
 OK, WARN, FAIL = "ok", "warn", "fail"
 
 _REQUIRED = ("datasets", "pyarrow", "numpy", "safetensors", "soundfile", "soxr", "jiwer", "pyyaml", "typer", "rich")
@@ -61,12 +63,10 @@ def _run(look: Callable[[], Iterable[Check]]) -> List[Check]:
 def _python() -> Iterator[Check]:
     version = platform.python_version()
     found = f"{platform.python_implementation()} {version} on {platform.platform(terse=True)} {platform.machine()}"
-    if sys.version_info < (3, 8):
-        yield Check("python", FAIL, found, "use Python 3.8 or newer")
-    else:
-        yield Check("python", OK, found)
+    yield Check("python", OK, found)
     if sys.getfilesystemencoding().lower().replace("-", "") != "utf8":
-        yield Check("encoding", WARN, sys.getfilesystemencoding(), "set LC_ALL=C.UTF-8, so that names keep their letters")
+        fix = "set LC_ALL=C.UTF-8, so that file names keep their letters"
+        yield Check("encoding", WARN, sys.getfilesystemencoding(), fix)
 
 
 def _libraries() -> Iterator[Check]:
@@ -103,22 +103,8 @@ def _transformers() -> Iterator[Check]:
 
 def _cpu() -> Iterator[Check]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    flags = cpu_flags()
-    bf16 = [name for name in ("amx_bf16", "avx512_bf16", "bf16") if name in flags]
-    precision = f"bf16 in hardware ({', '.join(bf16)})" if bf16 else "no bf16 in hardware, so fp32 is used"
+    precision = "bf16 in hardware" if devices.cpu_has_bf16() else "no bf16 in hardware, so fp32 is used"
     yield Check("cpu", OK, f"{cores} cores, {precision}")
-
-
-def cpu_flags() -> Tuple[str, ...]:
-    """Feature names of the first processor as Linux tells them; empty elsewhere."""
-    path = Path("/proc/cpuinfo")
-    if not path.exists():
-        return ()
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in ("flags", "Features"):
-            return tuple(value.split())
-    return ()
 
 
 def _accelerators() -> Iterator[Check]:
@@ -133,7 +119,8 @@ def _accelerators() -> Iterator[Check]:
             "cuda", WARN, "an NVIDIA driver, but a torch without CUDA", "install the CUDA build of torch (pytorch.org)"
         )
     elif torch.version.cuda is not None and shutil.which("nvidia-smi"):
-        yield Check("cuda", WARN, "torch finds no usable GPU", "run `nvidia-smi`; the driver may be older than torch's CUDA")
+        fix = "run `nvidia-smi`; the driver may be older than torch's CUDA"
+        yield Check("cuda", WARN, "torch finds no usable GPU", fix)
     else:
         yield Check("cuda", OK, "none; --device cuda is not available here")
     if torch.backends.mps.is_available():
@@ -194,9 +181,11 @@ def _disk(workspace: Path) -> Iterator[Check]:
     place = _existing(workspace)
     free = shutil.disk_usage(str(place)).free
     found = f"{free / 1e9:.1f} GB free at {place}"
-    fix = "free some space, or choose another disk with --workspace"
-    yield Check("disk", FAIL if free < _NO_DISK_BYTES else WARN if free < _LOW_DISK_BYTES else OK, found,
-                fix if free < _LOW_DISK_BYTES else None)  # fmt: skip
+    if free < _LOW_DISK_BYTES:
+        state = FAIL if free < _NO_DISK_BYTES else WARN
+        yield Check("disk", state, found, "free some space, or choose another disk with --workspace")
+    else:
+        yield Check("disk", OK, found)
 
 
 def _writable(workspace: Path) -> Iterator[Check]:

@@ -1,0 +1,50 @@
+"""The project's checks: `nox` runs those of every change, `nox -s NAME` any other. `nox --list` names them."""
+
+import nox
+
+nox.options.default_venv_backend = "virtualenv"
+nox.options.sessions = ["lint", "tests", "old"]
+nox.options.error_on_missing_interpreters = True
+
+FLOOR = "3.8"
+PYTHON_FILES = ("asrctl", "tests", "noxfile.py")
+
+
+def install(session: nox.Session, extras: str, constraints: str = "constraints.txt") -> None:
+    """asrctl itself and what the tests need, in the versions that were tested."""
+    session.install("-c", constraints, "-e", f".[{extras}]")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and that the oldest Python is still served: by syntax, and by releases of everything we depend on."""
+    session.install("-c", "constraints.txt", "ruff", "uv", "vermin")
+    session.run("ruff", "check", *PYTHON_FILES)
+    session.run("ruff", "format", "--check", *PYTHON_FILES)
+    session.run("vermin", f"--target={FLOOR}-", "--no-tips", "--violations", "asrctl")
+    for extras in ((), ("demo", "onnx", "tensorboard", "dev"), ("ipu",)):
+        chosen = [word for extra in extras for word in ("--extra", extra)]
+        session.run(
+            "uv", "pip", "compile", "--quiet", "--python-version", FLOOR, *chosen, "pyproject.toml", silent=True
+        )
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite on current libraries."""
+    install(session, "demo,onnx,dev")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def old(session: nox.Session) -> None:
+    """The same test suite on the library generation of optimum-graphcore, where its own tests run too."""
+    install(session, "ipu,demo,onnx,dev", "constraints-ipu.txt")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def long(session: nox.Session) -> None:
+    """The tests that take minutes: the demo, training to a given word error rate."""
+    install(session, "demo,onnx,dev")
+    session.run("pytest", "-m", "slow", *session.posargs)
