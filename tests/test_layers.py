@@ -72,7 +72,7 @@ def test_only_commands_know_typer_and_rich(module):
     assert name.startswith("cli") or not tops & {"typer", "rich", "click"}
 
 
-@pytest.mark.parametrize("path", (PACKAGE / "cli").glob("*.py"), ids=module_name)
+@pytest.mark.parametrize("path", sorted((PACKAGE / "cli").glob("*.py")), ids=module_name)
 def test_commands_import_nothing_heavy_at_their_top(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tops = {alias.name.split(".")[0] for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
