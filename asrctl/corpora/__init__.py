@@ -1,0 +1,86 @@
+"""One small module per corpus: (source, options) -> utterances.
+
+A module has `NAMES` (synonyms of its splits), `DEFAULTS` ({role: splits} where the user names none), and
+`utterances(request)`, which yields in an order that is the same each time. What is wrong with single files shows later:
+an utterance without transcript has text "", one without audio has the path where it should be.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Dict, Iterator, Mapping, Optional, Tuple
+
+from asrctl.errors import UsageError
+from asrctl.events import Emit, ignore
+from asrctl.utterances import Utterance
+
+ROLES = ("train", "eval", "test")
+CORPORA = ("librispeech", "manifest", "folder", "demo")
+
+# The words that people use for the three splits, and ours.
+SPLIT_NAMES: Mapping[str, str] = {
+    **dict.fromkeys(("train", "training", "tr"), "train"),
+    **dict.fromkeys(("eval", "evaluation", "dev", "development", "valid", "validation", "val", "cv"), "eval"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
+}
+SPLIT_DEFAULTS: Mapping[str, Tuple[str, ...]] = {role: (role,) for role in ROLES}
+
+
+@dataclass(frozen=True)
+class CorpusRequest:
+    """Where a corpus lies and what of it is wanted.
+
+    splits: the corpus splits that must be there; optional_splits: those that are taken where they are. Corpora that
+    are read as a whole anyway may yield others too. root: audio must lie under this folder. downloads: where archives
+    go; None forbids downloading. cache: a folder that is safe to delete.
+    """
+
+    source: Optional[Path] = None
+    splits: Tuple[str, ...] = ()
+    optional_splits: Tuple[str, ...] = ()
+    root: Optional[Path] = None
+    downloads: Optional[Path] = None
+    allow_download: bool = True
+    cache: Optional[Path] = None
+    emit: Emit = ignore
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A kind of corpus: its module and what it says of itself."""
+
+    name: str
+    module: ModuleType
+
+    @property
+    def defaults(self) -> Dict[str, Tuple[str, ...]]:
+        """{role: corpus splits} where the user names none."""
+        return dict(self.module.DEFAULTS)
+
+    def split_name(self, name: str) -> str:
+        """The corpus' own name of a split that a user may call otherwise."""
+        return self.module.NAMES.get(name.strip().lower(), name.strip())
+
+    def utterances(self, request: CorpusRequest) -> Iterator[Utterance]:
+        """Every utterance wanted. Raises BadData, MissingArtifact, UsageError."""
+        return self.module.utterances(request)
+
+
+def find(name: str) -> Corpus:
+    """The corpus called `name`. Raises UsageError."""
+    if name not in CORPORA:
+        raise UsageError(f"there is no corpus called {name!r}", fix=f"use one of {', '.join(CORPORA)}")
+    return Corpus(name, importlib.import_module(f"asrctl.corpora.{_MODULES.get(name, name)}"))
+
+
+_MODULES = {"demo": "spoken_demo"}
+
+
+def need_source(request: CorpusRequest, corpus: str, what: str) -> Path:
+    """The source, which this corpus can not do without. Raises UsageError."""
+    if request.source is None:
+        raise UsageError(f"{corpus} needs a source", fix=f"say where it is: asrctl prepare {corpus} {what}")
+    return request.source

@@ -1,0 +1,263 @@
+"""Decode with libsndfile, mix down, resample with soxr: anything readable -> (time,) int16 at one rate.
+
+A file's own word on its length is never trusted: blocks are read until the longest allowed duration is passed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+# Kernels and strides of the convolutional encoder of wav2vec 2.0, HuBERT, WavLM and XLS-R: one frame per 320 samples,
+# the first after 400 (Baevski et al. 2020, section 4.1).
+CONV_KERNELS = (10, 3, 3, 3, 3, 2, 2)
+CONV_STRIDES = (5, 2, 2, 2, 2, 2, 2)
+
+# Why an utterance is not used; the words of `rejects.jsonl`.
+REASONS = {
+    "no-audio": "the audio file is missing, not a regular file, or may not be read",
+    "no-transcript": "the transcript is missing, empty, or not UTF-8",
+    "unreadable": "libsndfile can not decode the file",
+    "truncated": "the file ends before the length that it promises",
+    "empty": "the file or stretch holds no samples",
+    "outside": "the stretch lies outside the file",
+    "bad-rate": "the sample rate is none of speech",
+    "not-finite": "the samples hold NaN or infinity",
+    "too-short": "below the shortest duration, or too short for one frame of the model",
+    "too-long": "above the longest duration",
+    "ctc-impossible": "more labels (and repeats) than frames of the model",
+}
+
+# Shorter ends than this are forgiven: a last block that an encoder did not finish costs no word.
+TOLERANCE_S = 0.1
+RATES_HZ = (1000, 768000)
+_BLOCK_VALUES = 1 << 19
+_SMALL_BLOCK = 256
+_RIFF_CHUNKS = 64
+# Sizes that programs write into a WAV header when they stream and do not know the end.
+_STREAMED_BYTES = 0x7FFFFF00
+
+
+class Rejected(Exception):
+    """This utterance can not be used; `reason` is one of REASONS, `detail` says more."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class _NotDecodable(Exception):
+    """libsndfile gave up; `samples` (time,) is what it had decoded until then."""
+
+
+@dataclass(frozen=True)
+class AudioRules:
+    """What comes out: samples per second, and the durations that are kept, in seconds."""
+
+    sample_rate: int = 16000
+    min_s: float = 0.0
+    max_s: float = 20.0
+
+
+def num_frames(samples: int, kernels: Sequence[int] = CONV_KERNELS, strides: Sequence[int] = CONV_STRIDES) -> int:
+    """Frames that the convolutional encoder makes of `samples` (no padding: floor((n - kernel) / stride) + 1)."""
+    frames = samples
+    for kernel, stride in zip(kernels, strides):
+        frames = (frames - kernel) // stride + 1 if frames >= kernel else 0
+    return frames
+
+
+def decode(
+    source: Union[Path, IO[bytes]], rules: AudioRules, start_s: Optional[float] = None, end_s: Optional[float] = None
+) -> np.ndarray:
+    """A file, or the stretch from start_s to end_s of it -> (time,) int16 at `rules.sample_rate`.
+
+    Raises Rejected for what the content can not give, OSError for what the disk can not.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        return _decode_stream(source, rules, start_s, end_s)
+    with open(source, "rb") as stream:
+        return _decode_stream(stream, rules, start_s, end_s)
+
+
+def duration_s(path: Path) -> Optional[float]:
+    """What the file's header says of its length, in seconds; None where it says nothing sensible."""
+    import soundfile
+
+    try:
+        with open(path, "rb") as stream, soundfile.SoundFile(stream.fileno(), closefd=False) as sound:
+            return sound.frames / sound.samplerate if 0 <= sound.frames < 1 << 40 else None
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
+def _decode_stream(
+    stream: IO[bytes], rules: AudioRules, start_s: Optional[float], end_s: Optional[float]
+) -> np.ndarray:
+    import soundfile
+
+    missing_s = _missing_riff_s(stream)
+    if missing_s > TOLERANCE_S and end_s is None:
+        raise Rejected("truncated", f"{missing_s:.2f} s are missing at the end")
+    try:
+        return _decode_blocks(stream, rules, (start_s or 0.0, end_s), _BLOCK_VALUES)
+    except _NotDecodable as first:
+        # The block that failed may begin with good samples: once more, in small ones.
+        try:
+            return _decode_blocks(stream, rules, (start_s or 0.0, end_s), _SMALL_BLOCK, salvage=True)
+        except (_NotDecodable, soundfile.SoundFileError):
+            raise Rejected("unreadable", str(first)) from None
+
+
+def _open(stream: IO[bytes]) -> Any:
+    import soundfile
+
+    stream.seek(0)
+    handle: Any = stream
+    if isinstance(stream, io.BufferedReader):
+        # By descriptor, libsndfile reads by itself, without a call into Python for each block.
+        handle = stream.fileno()
+        os.lseek(handle, 0, os.SEEK_SET)
+    try:
+        return soundfile.SoundFile(handle, closefd=False)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise Rejected("unreadable", _plain(error)) from None
+
+
+def _decode_blocks(
+    stream: IO[bytes], rules: AudioRules, stretch: Tuple[float, Optional[float]], block: int, salvage: bool = False
+) -> np.ndarray:
+    with _open(stream) as sound:
+        rate = sound.samplerate
+        if not RATES_HZ[0] <= rate <= RATES_HZ[1]:
+            raise Rejected("bad-rate", f"{rate} Hz")
+        promised = sound.frames
+        first, wanted = _span(stretch, rate, promised, rules)
+        direct = sound.channels == 1 and sound.subtype == "PCM_16" and rate == rules.sample_rate
+        sink = _Sink(rate, rules.sample_rate, direct)
+        taken, error = _pump(sound, sink, first, wanted, max(1, block // sound.channels))
+    if error is not None:
+        missing_s = (min(promised - first, wanted) - taken) / rate
+        if not salvage or missing_s > TOLERANCE_S or not taken:
+            raise _NotDecodable(error)
+    if not taken:
+        raise Rejected("empty", "no samples")
+    if stretch[1] is not None and taken < wanted - TOLERANCE_S * rate:
+        raise Rejected("outside", f"the file ends at {(first + taken) / rate:.2f} s")
+    pcm = sink.finish()
+    _check_duration(len(pcm), taken >= wanted and stretch[1] is None, rules)
+    return pcm
+
+
+def _span(stretch: Tuple[float, Optional[float]], rate: int, promised: int, rules: AudioRules) -> Tuple[int, int]:
+    """(first frame, frames wanted) of the source; without an end, one more than the longest duration has."""
+    start_s, end_s = stretch
+    first = round(start_s * rate)
+    if first and first >= promised:
+        raise Rejected("outside", f"the file ends at {promised / rate:.2f} s")
+    if end_s is None:
+        return first, int(rules.max_s * rate) + max(1, rate // rules.sample_rate + 1)
+    if end_s - start_s > rules.max_s + 1.0 / rules.sample_rate:
+        raise Rejected("too-long", f"{end_s - start_s:.2f} s")
+    return first, max(0, round(end_s * rate) - first)
+
+
+def _pump(sound: Any, sink: "_Sink", first: int, wanted: int, block: int) -> Tuple[int, Optional[str]]:
+    """Read from frame `first` on; (frames taken, what libsndfile said if it gave up)."""
+    taken = 0
+    try:
+        if first:
+            sound.seek(first)
+        while taken < wanted:
+            frames = sound.read(min(block, wanted - taken), dtype=sink.dtype, always_2d=not sink.direct)
+            if not len(frames):
+                break
+            taken += len(frames)
+            sink.add(frames)
+    except RuntimeError as error:
+        return taken, _plain(error)
+    return taken, None
+
+
+def _check_duration(samples: int, cut: bool, rules: AudioRules) -> None:
+    seconds = samples / rules.sample_rate
+    if cut or samples > rules.max_s * rules.sample_rate:
+        raise Rejected("too-long", f"more than {rules.max_s:g} s")
+    if seconds < rules.min_s:
+        raise Rejected("too-short", f"{seconds:.3f} s")
+
+
+class _Sink:
+    """Collects decoded blocks: channels averaged, resampled where the rate differs, rounded to int16 at the end."""
+
+    def __init__(self, rate: int, target_rate: int, direct: bool) -> None:
+        self.direct = direct
+        self.dtype = "int16" if direct else "float32"
+        self._parts: List[np.ndarray] = []
+        self._resampler: Any = None
+        if rate != target_rate:
+            import soxr
+
+            self._resampler = soxr.ResampleStream(rate, target_rate, 1, dtype="float32", quality="HQ")
+
+    def add(self, frames: np.ndarray) -> None:
+        """frames: (time,) int16 if direct, else (time, channels) float32."""
+        if self.direct:
+            self._parts.append(frames)
+            return
+        if not np.isfinite(frames).all():
+            raise Rejected("not-finite")
+        mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
+        self._push(np.ascontiguousarray(mono), last=False)
+
+    def finish(self) -> np.ndarray:
+        """(time,) int16."""
+        if self._resampler is not None:
+            self._push(np.zeros(0, dtype=np.float32), last=True)
+        samples = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
+        if self.direct:
+            return samples
+        return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+
+    def _push(self, mono: np.ndarray, *, last: bool) -> None:
+        if self._resampler is not None:
+            mono = self._resampler.resample_chunk(mono, last=last)
+        self._parts.append(mono)
+
+
+def _missing_riff_s(stream: IO[bytes]) -> float:
+    """Seconds of sound that a WAV file's `data` chunk promises and the file does not hold (libsndfile keeps silent).
+
+    0 for other formats, and where the header says nothing definite, as that of a recording that was streamed.
+    """
+    end = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    if stream.read(12)[0:12:8] != b"RW" or end < 44:  # "RIFF....WAVE"
+        return 0.0
+    bytes_per_second = 0
+    position = 12
+    for _ in range(_RIFF_CHUNKS):
+        stream.seek(position)
+        header = stream.read(8)
+        if len(header) < 8:
+            return 0.0
+        size = int.from_bytes(header[4:], "little")
+        if header[:4] == b"fmt ":
+            bytes_per_second = int.from_bytes(stream.read(12)[8:12], "little")
+        elif header[:4] == b"data":
+            missing = position + 8 + size - end
+            return missing / bytes_per_second if bytes_per_second and size < _STREAMED_BYTES else 0.0
+        position += 8 + size + size % 2
+    return 0.0
+
+
+def _plain(error: Exception) -> str:
+    """libsndfile's words, without the file object's address in them."""
+    text = str(error).rsplit(": ", 1)[-1].strip().rstrip(".")
+    return text or type(error).__name__

@@ -1,0 +1,198 @@
+"""LibriSpeech (Panayotov et al. 2015): the folder layout, or OpenSLR's archives as they are.
+
+SPLIT/SPEAKER/CHAPTER/SPEAKER-CHAPTER-NNNN.flac, and SPEAKER-CHAPTER.trans.txt with a line "ID TRANSCRIPT" for each.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path, PurePosixPath
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+
+from asrctl.corpora import CorpusRequest, archives, download
+from asrctl.errors import BadData, UsageError
+from asrctl.utterances import ARCHIVE_SEPARATOR, Utterance
+
+NAMES: Mapping[str, str] = {
+    "train.100": "train-clean-100",
+    "train.clean.100": "train-clean-100",
+    "train.360": "train-clean-360",
+    "train.clean.360": "train-clean-360",
+    "train.500": "train-other-500",
+    "train.other.500": "train-other-500",
+    "validation": "dev-clean",
+    "validation.clean": "dev-clean",
+    "dev.clean": "dev-clean",
+    "validation.other": "dev-other",
+    "dev.other": "dev-other",
+    "test": "test-clean",
+    "test.clean": "test-clean",
+    "test.other": "test-other",
+}
+DEFAULTS: Mapping[str, Tuple[str, ...]] = {"train": ("train-clean-100",), "eval": ("dev-clean",)}
+SPLITS = ("train-clean-100", "train-clean-360", "train-other-500", "dev-clean", "dev-other", "test-clean", "test-other")
+
+_AUDIO_SUFFIXES = (".flac", ".wav")
+_TRANSCRIPTS = ".trans.txt"
+
+
+class _Place(NamedTuple):
+    """Where a split lies: a folder SPLIT, or an archive that holds it."""
+
+    path: Path
+    is_archive: bool
+
+
+def utterances(request: CorpusRequest) -> Iterator[Utterance]:
+    """The utterances of the wanted splits. Raises BadData, MissingArtifact."""
+    places = _locate(request) if request.source is not None else _fetch(request)
+    for split, place in places.items():
+        found = 0
+        for found, utterance in enumerate(_read(place, split), 1):
+            yield utterance
+        if not found and split in request.splits:
+            others = _splits_of_archive(place.path) if place.is_archive else []
+            has = f"it has {', '.join(others)}" if others else "no .flac file and no .trans.txt is there"
+            fix = f"use --train {others[0]}" if others else "check that the corpus is whole"
+            raise BadData(f"{place.path} holds no utterance of {split} ({has})", fix=fix)
+
+
+def _read(place: _Place, split: str) -> Iterator[Utterance]:
+    return _read_archive(place.path, split) if place.is_archive else _read_folder(place.path, split)
+
+
+def _locate(request: CorpusRequest) -> Dict[str, _Place]:
+    """{split: where it lies} in what the user points at; optional splits that are not there are left out."""
+    source = request.source or Path()
+    if not source.exists():
+        raise BadData(f"there is no {source}", fix="give the folder LibriSpeech, or the folder that holds the archives")
+    places = {split: _find(source, split) for split in request.splits + request.optional_splits}
+    missing = [split for split in request.splits if places[split] is None]
+    if missing:
+        known = [name for name in _folders_and_archives(source) if _find(source, name) is not None]
+        has = f"it has {', '.join(known)}" if known else "it has no folder and no archive named like one"
+        fix = f"choose the splits, such as --train {known[0]}" if known else "give the folder LibriSpeech"
+        raise BadData(f"{source} has no split {', '.join(missing)} ({has})", fix=fix)
+    return {split: place for split, place in places.items() if place is not None}
+
+
+def _find(source: Path, split: str) -> Optional[_Place]:
+    """The split in the corpus folder, in one around it, in its own, or in archives."""
+    if source.is_file():
+        return _Place(source, True)
+    for folder in (source / split, source / "LibriSpeech" / split):
+        if folder.is_dir():
+            return _Place(folder, False)
+    for suffix in archives.SUFFIXES:
+        if (source / (split + suffix)).is_file():
+            return _Place(source / (split + suffix), True)
+    return _Place(source, False) if source.resolve().name == split else None
+
+
+def _folders_and_archives(source: Path) -> List[str]:
+    """Names of splits that may lie in a folder: LibriSpeech's own first."""
+    inner = source / "LibriSpeech" if (source / "LibriSpeech").is_dir() else source
+    names = [path.name for path in sorted(inner.iterdir()) if path.is_dir()]
+    return [name for name in SPLITS if name not in names] + names
+
+
+def _fetch(request: CorpusRequest) -> Dict[str, _Place]:
+    unknown = [split for split in request.splits if split not in SPLITS]
+    if unknown:
+        raise UsageError(
+            f"LibriSpeech has no split {', '.join(unknown)}", fix=f"use {', '.join(SPLITS)}, or say where the corpus is"
+        )
+    splits = [split for split in request.splits + request.optional_splits if split in SPLITS]
+    found = download.librispeech_archives(request, splits)
+    return {split: _Place(path, True) for split, path in found.items()}
+
+
+# -- folders ----------------------------------------------------------------------------------------------------------
+
+
+def _read_folder(folder: Path, split: str) -> Iterator[Utterance]:
+    for speaker in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for chapter in sorted(path for path in speaker.iterdir() if path.is_dir()):
+            yield from _read_chapter(chapter, split, speaker.name)
+
+
+def _read_chapter(chapter: Path, split: str, speaker: str) -> Iterator[Utterance]:
+    texts: Dict[str, str] = {}
+    audio: Dict[str, Path] = {}
+    for path in sorted(chapter.iterdir()):
+        if path.name.endswith(_TRANSCRIPTS):
+            with open(path, "rb") as stream:
+                texts.update(_transcripts(stream.read(archives.MAX_TEXT_BYTES), str(path)))
+        elif path.suffix in _AUDIO_SUFFIXES:
+            audio[path.stem] = path
+    for name in sorted(set(texts) | set(audio)):
+        path = audio.get(name, chapter / f"{name}.flac")
+        yield Utterance(name, str(path), texts.get(name, ""), split, speaker=speaker)
+
+
+def _transcripts(data: bytes, where: str) -> Iterator[Tuple[str, str]]:
+    try:
+        lines = data.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise BadData(f"{where} is not UTF-8 ({error.reason})", fix="fetch the corpus again") from None
+    for line in lines:
+        name, _, text = line.strip().partition(" ")
+        if name:
+            yield name, text.strip()
+
+
+# -- archives ---------------------------------------------------------------------------------------------------------
+
+
+def _read_archive(path: Path, split: str) -> Iterator[Utterance]:
+    """Audio and transcripts come in any order: both go to a scratch database, and out in the order of the audio."""
+    with tempfile.TemporaryDirectory(prefix="asrctl-") as scratch, closing(
+        sqlite3.connect(str(Path(scratch) / "members.sqlite"), isolation_level=None)
+    ) as database:
+        database.execute("PRAGMA journal_mode = OFF")
+        database.execute("PRAGMA synchronous = OFF")
+        database.execute("CREATE TABLE audio (id TEXT PRIMARY KEY, position INTEGER, member TEXT, speaker TEXT)")
+        database.execute("CREATE TABLE text (id TEXT PRIMARY KEY, text TEXT, folder TEXT, speaker TEXT)")
+        _index(path, split, database)
+        yield from _joined(path, split, database)
+
+
+def _index(path: Path, split: str, database: sqlite3.Connection) -> None:
+    for position, member in enumerate(archives.members(path)):
+        parts = _parts(member.name)
+        if parts is None or parts[-4] != split:
+            continue
+        if member.name.endswith(_TRANSCRIPTS):
+            where, folder = f"{path}{ARCHIVE_SEPARATOR}{member.name}", str(PurePosixPath(member.name).parent)
+            for name, text in _transcripts(member.read(archives.MAX_TEXT_BYTES), where):
+                database.execute("INSERT OR REPLACE INTO text VALUES (?, ?, ?, ?)", (name, text, folder, parts[-3]))
+        else:
+            row = (PurePosixPath(member.name).stem, position, member.name, parts[-3])
+            if database.execute("INSERT OR IGNORE INTO audio VALUES (?, ?, ?, ?)", row).rowcount == 0:
+                raise BadData(f"{path} holds the utterance {row[0]} twice", fix="fetch the archive again")
+
+
+def _parts(member: str) -> Optional[Tuple[str, ...]]:
+    """(..., SPLIT, SPEAKER, CHAPTER, FILE) of a member that is audio or transcripts, else None."""
+    parts = PurePosixPath(member).parts
+    wanted = member.endswith(_AUDIO_SUFFIXES + (_TRANSCRIPTS,))
+    return parts if wanted and len(parts) >= 4 else None
+
+
+def _splits_of_archive(path: Path) -> List[str]:
+    found = (_parts(member.name) for member in archives.members(path))
+    return sorted({parts[-4] for parts in found if parts is not None})
+
+
+def _joined(path: Path, split: str, database: sqlite3.Connection) -> Iterator[Utterance]:
+    found = database.execute(
+        "SELECT audio.id, member, coalesce(text, ''), audio.speaker FROM audio LEFT JOIN text USING (id) ORDER BY position"
+    )
+    for name, member, text, speaker in found:
+        yield Utterance(name, f"{path}{ARCHIVE_SEPARATOR}{member}", text, split, speaker=speaker)
+    silent = database.execute("SELECT id, text, folder, speaker FROM text WHERE id NOT IN (SELECT id FROM audio) ORDER BY id")
+    for name, text, folder, speaker in silent:
+        # A path that can not exist, where the member should be: the utterance is rejected for want of audio.
+        yield Utterance(name, f"{path}/{folder}/{name}.flac", text, split, speaker=speaker)

@@ -1,0 +1,25 @@
+"""The demo corpus as a corpus: built where it is missing, then read like any other."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest
+from asrctl.corpora.demo import build_demo_corpus, read_demo_corpus
+from asrctl.errors import UsageError
+from asrctl.events import Progress
+from asrctl.utterances import Utterance
+
+NAMES = SPLIT_NAMES
+DEFAULTS = SPLIT_DEFAULTS
+
+
+def utterances(request: CorpusRequest) -> Iterator[Utterance]:
+    """Build the corpus in `request.source`, or else in the cache. Raises MissingDependency, OSError."""
+    folder = request.source or request.cache
+    if folder is None:
+        raise UsageError("the demo corpus needs a folder", fix="say where to build it: asrctl prepare demo FOLDER")
+    build_demo_corpus(
+        folder, on_progress=lambda done, total: request.emit(Progress("demo corpus", done, total, "utterances"))
+    )
+    return read_demo_corpus(folder)
