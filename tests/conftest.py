@@ -25,6 +25,7 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "2",
     "NO_COLOR": "1",
     "COLUMNS": "80",
+    "PYTHONPATH": str(ROOT),
 }
 os.environ.update(_ENVIRONMENT)
 for _name in ("ASRCTL_WORKSPACE", "ASRCTL_PRESETS", "FORCE_COLOR"):
@@ -118,7 +119,7 @@ def asrctl_process(workspace: Path) -> Callable[..., Result]:
             [sys.executable, "-m", "asrctl", *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
+            env={**os.environ, **(env or {})},
             encoding="utf-8",
             timeout=timeout_s,
             check=False,
