@@ -31,6 +31,10 @@ def amount(done: float, total: Optional[float], unit: str) -> str:
     return f"{text} {unit}".rstrip()
 
 
+def _share(done: float, total: Optional[float]) -> str:
+    return _number(done) if total is None else f"{_number(done)}/{_number(total)}"
+
+
 def clock(seconds: float) -> str:
     """3725 -> "1:02:05"; 65 -> "1:05"."""
     minutes, second = divmod(int(seconds), 60)
@@ -118,10 +122,8 @@ class TerminalDisplay(Display):
             self._bars, self._tasks = self._start(), {}
         if task not in self._tasks:
             self._tasks[task] = self._bars.add_task(task, total=total, amount="", detail="")
-        # Units longer than a word or so would squeeze the details out of 80 columns.
-        self._bars.update(
-            self._tasks[task], completed=done, total=total, amount=amount(done, total, unit), detail=detail
-        )
+        # Without the unit: in 80 columns it would squeeze the details out.
+        self._bars.update(self._tasks[task], completed=done, total=total, amount=_share(done, total), detail=detail)
 
     def line(self, text: str) -> None:
         if self._bars is None and not text.startswith(("warning:", "error:")):
@@ -148,7 +150,7 @@ class TerminalDisplay(Display):
 
         columns = (
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=14),
+            BarColumn(bar_width=10),
             TextColumn("{task.fields[amount]}", markup=False, table_column=Column(no_wrap=True)),
             TimeRemainingColumn(compact=True),
             TextColumn(

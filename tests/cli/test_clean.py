@@ -1,0 +1,108 @@
+"""asrctl clean: shows first, deletes only what nothing leads to and nobody uses."""
+
+import json
+
+import pytest
+
+from asrctl.workspace import Key, Workspace
+
+
+def publish(workspace, kind, name=None, inputs=None, text="x" * 1000):
+    """An artifact of our own making, named if `name` is given: its folder."""
+    key = Key(kind, 1, parameters={"text": text}, inputs=inputs or {})
+    with workspace.publish(key) as draft:
+        (draft.path / "file").write_text(text)
+    if name is not None:
+        workspace.set_ref(kind, name, key.id)
+    return workspace.folder(kind, key.id)
+
+
+def make_run(workspace, name, state, **values):
+    run = workspace.run(name)
+    for step in (10, 20, 100):
+        (run / "checkpoints" / f"step-{step}").mkdir(parents=True)
+        (run / "checkpoints" / f"step-{step}" / "state.json").write_text("{}")
+    (run / "run.json").write_text(json.dumps({"schema": 1, "name": name, "state": state, **values}))
+    return run
+
+
+@pytest.fixture
+def place(workspace):
+    return Workspace(workspace)
+
+
+def found(result):
+    return {(item["what"], item["path"]) for item in result["removable"]}
+
+
+def test_an_empty_folder_has_nothing_to_clean(asrctl, workspace):
+    result = asrctl("clean", "--json").result
+    assert (result["removable"], result["bytes"], result["deleted"]) == ([], 0, False)
+    assert not workspace.exists()
+
+
+def test_it_shows_first_and_deletes_when_told(asrctl, place):
+    (place.cache("features") / "blob").write_bytes(b"0" * 5000)
+    shown = asrctl("clean").succeeded()
+    assert "5.0 kB" in shown.stdout
+    assert "asrctl clean --yes" in shown.stdout
+    assert (place.root / "cache" / "features" / "blob").exists()
+    result = asrctl("clean", "--yes", "--json").result
+    assert (result["deleted"], result["freed_bytes"]) == (True, 5000)
+    assert not (place.root / "cache" / "features").exists()
+
+
+def test_what_a_name_or_a_run_leads_to_stays(asrctl, place):
+    vocabulary = publish(place, "vocab", text="a")
+    named = publish(place, "prepared", name="speech", inputs={"vocabulary": vocabulary.name})
+    used = publish(place, "prepared", text="used")
+    make_run(place, "r", "interrupted", data={"name": "speech", "id": used.name})
+    superseded = publish(place, "prepared", text="old")
+    evaluation = publish(place, "evals")
+    result = asrctl("clean", "--yes", "--json").result
+    assert found(result) == {("unreferenced", str(superseded))}
+    assert [path.exists() for path in (vocabulary, named, used, evaluation, superseded)] == [True] * 4 + [False]
+
+
+def test_of_a_complete_run_the_last_checkpoint_stays(asrctl, place):
+    complete = make_run(place, "done", "complete")
+    interrupted = make_run(place, "half", "interrupted")
+    asrctl("clean", "checkpoints", "--yes").succeeded()
+    assert [path.name for path in (complete / "checkpoints").iterdir()] == ["step-100"]
+    assert len(list((interrupted / "checkpoints").iterdir())) == 3
+
+
+def test_leftovers_of_dead_builds_go(asrctl, place):
+    place.create()
+    half = place.root / ".tmp" / "prepared-0123456789ab"
+    half.mkdir(parents=True)
+    (half / "shard").write_bytes(b"0" * 100)
+    unsealed = place.root / "vocab" / "0123456789ab"
+    unsealed.mkdir(parents=True)
+    file = place.root / "refs" / ".x.json.123.tmp"
+    file.parent.mkdir()
+    file.write_text("{")
+    result = asrctl("clean", "unfinished", "--yes", "--json").result
+    assert found(result) == {("unfinished", str(path)) for path in (half, unsealed, file)}
+    assert not any(path.exists() for path in (half, unsealed, file))
+
+
+def test_what_is_locked_stays(asrctl, place):
+    half = place.root / ".tmp" / "prepared-0123456789ab"
+    half.mkdir(parents=True)
+    (place.cache("features") / "blob").write_bytes(b"0")
+    superseded = publish(place, "prepared", text="old")
+    with place.lock("prepared-0123456789ab"):
+        result = asrctl("clean", "--yes", "--json").result
+        assert (result["removable"], result["held"]) == ([], ["prepared-0123456789ab"])
+    assert half.exists()
+    assert superseded.exists()
+    asrctl("clean", "--yes").succeeded()
+    assert not half.exists()
+    assert not superseded.exists()
+
+
+def test_a_wrong_word_is_refused(asrctl):
+    result = asrctl("clean", "everything", "--json")
+    assert result.exit_code == 2
+    assert "cache, unfinished, unreferenced, checkpoints" in result.error["fix"]

@@ -1,0 +1,40 @@
+"""asrctl doctor."""
+
+import os
+
+import pytest
+
+
+def test_a_machine_that_runs_the_tests_is_fit(asrctl, tmp_path):
+    result = asrctl("doctor", "--json").result
+    checks = {check["name"]: check for check in result["checks"]}
+    for name in ("python", "libraries", "torch", "transformers", "cpu", "cuda", "ipu", "codecs", "disk", "workspace"):
+        assert name in checks
+    assert {check["state"] for check in checks.values()} <= {"ok", "warn"}
+    assert all((check["fix"] is None) == (check["state"] == "ok") for check in checks.values())
+    lines = asrctl("doctor").succeeded().stdout.splitlines()
+    assert all(len(line) <= 80 for line in lines if str(tmp_path) not in line)
+    assert sum(line.startswith(("ok", "warn")) for line in lines) == len(checks)
+
+
+def test_it_leaves_no_trace(asrctl, workspace):
+    asrctl("doctor").succeeded()
+    assert not workspace.exists()
+
+
+def test_a_workspace_that_is_a_file_is_a_failure_with_a_fix(asrctl, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = asrctl("doctor", "--workspace", tmp_path / "file", "--json")
+    assert result.exit_code == 6
+    assert "workspace" in result.error["message"]
+    failed = [check for check in result.json["result"]["checks"] if check["state"] == "fail"]
+    assert [check["name"] for check in failed] == ["workspace"]
+    assert failed[0]["fix"] == "choose another --workspace"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; run as an ordinary user")
+def test_a_workspace_that_can_not_be_written_is_a_failure(asrctl, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    result = asrctl("doctor", "--workspace", tmp_path / "closed" / "workspace", "--json")
+    assert result.exit_code == 6
+    assert "correct the permissions" in result.error["fix"]

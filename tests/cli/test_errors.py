@@ -1,0 +1,195 @@
+"""What goes wrong on the command line and around it: one sentence, one fix, the right exit code, one JSON document."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asrctl import errors
+from asrctl.cli.report import Output, session
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "fix"),
+    [
+        (["trian"], "there is no command 'trian'", "did you mean train? `asrctl --help` lists all"),
+        (["xyzzy"], "there is no command 'xyzzy'", "`asrctl --help` lists all"),
+        (["--hepl"], "there is no option --hepl", "did you mean --help? `asrctl --help` lists all"),
+        (["clean", "--yess"], "there is no option --yess", "did you mean --yes? `asrctl clean --help` lists all"),
+        (["presets", "shwo"], "there is no command 'shwo'", "did you mean show? `asrctl presets --help` lists all"),
+        (["presets", "show"], "missing argument 'NAME'", "`asrctl presets show --help` shows what it takes"),
+        (["-w", "x", "status"], "there is no option -w before the command", "put -w after the command's name"),
+    ],
+)
+def test_a_wrong_command_line_says_what_was_meant(asrctl, arguments, message, fix):
+    result = asrctl(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"error: {message}\nfix: {fix}\n"
+    asked_for_json = asrctl(*arguments, "--json")
+    assert asked_for_json.exit_code == 2
+    assert asked_for_json.error == {"kind": "usage", "message": message, "fix": fix, "problems": []}
+
+
+def test_json_before_the_command_is_answered_in_json(asrctl):
+    result = asrctl("--json", "doctor")
+    assert result.exit_code == 2
+    assert result.json["command"] == "doctor"
+    assert result.error["fix"] == "put --json after the command's name"
+
+
+def run_body(body, output=Output(json=True)):
+    """A session around `body`: the exit code with which it leaves."""
+    with pytest.raises(SystemExit) as leaving, session("test", output) as report:
+        body(report)
+    return leaving.value.code
+
+
+def raiser(problem):
+    def body(report):
+        raise problem
+
+    return body
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "kind"),
+    [
+        (errors.PresetError("wrong.", fix="right."), 3, "preset"),
+        (errors.MissingArtifact("wrong.", fix="right."), 4, "missing"),
+        (errors.BadData("wrong.", fix="right."), 5, "data"),
+        (errors.DeviceError("wrong.", fix="right."), 6, "device"),
+        (errors.Locked("wrong.", fix="right."), 7, "locked"),
+        (errors.Diverged("wrong.", fix="right."), 9, "diverged"),
+        (OSError(28, "No space left on device", "/x"), 5, "storage"),
+        (PermissionError(13, "Permission denied", "/x"), 5, "storage"),
+        (MemoryError(), 6, "device"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (ValueError("our own fault"), 1, "bug"),
+    ],
+)
+def test_every_failure_is_one_document_and_an_exit_code(capsys, problem, code, kind):
+    assert run_body(raiser(problem)) == code
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert (document["schema"], document["command"], document["ok"]) == (1, "test", False)
+    assert document["error"]["kind"] == kind
+    assert document["error"]["fix"]
+    assert ("Traceback" in err) == (kind == "bug")
+
+
+def test_problems_are_told_one_by_one(capsys):
+    error = errors.BadData("two files are broken.", fix="mend them.", problems=["a.wav", "b.wav"])
+    assert run_body(raiser(error), Output()) == 5
+    assert capsys.readouterr() == ("", "error: two files are broken.\n  - a.wav\n  - b.wav\nfix: mend them.\n")
+
+
+def test_a_quality_gate_shows_its_number_too(capsys):
+    def body(report):
+        report.done({"wer": 0.5}, lines=["WER 50 %"])
+        raise errors.QualityGate("too many errors.", fix="train longer.")
+
+    assert run_body(body) == 8
+    document = json.loads(capsys.readouterr().out)
+    assert (document["ok"], document["result"]) == (False, {"wer": 0.5})
+    assert run_body(body, Output()) == 8
+    assert capsys.readouterr().out == "WER 50 %\n"
+
+
+def test_what_libraries_print_does_not_spoil_the_document(capsys):
+    with session("test", Output(json=True)) as report:
+        print("a library talks")
+        report.done({"n": 1})
+    out, err = capsys.readouterr()
+    assert json.loads(out)["result"] == {"n": 1}
+    assert err == "a library talks\n"
+
+
+# A process that says when it has started, and then waits for a signal.
+WAITING = """
+import signal, sys
+from asrctl.cli.report import Output, session
+from asrctl.cli.signals import interruptible
+{before}
+with interruptible(), session("test", Output(json=True)) as report:
+    try:
+        sys.stderr.write("ready\\n"); sys.stderr.flush()
+        {wait}
+    except KeyboardInterrupt:
+        {then}
+    report.done({{}})
+"""
+
+
+def waiting(before="", wait="signal.pause()", then="raise"):
+    code = WAITING.format(before=before, wait=wait, then=then)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    )
+    assert process.stderr.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_an_interruption(number):
+    process = waiting()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert json.loads(out)["error"]["kind"] == "interrupted"
+    assert "Traceback" not in err
+
+
+def test_the_second_signal_leaves_at_once():
+    process = waiting(then='sys.stderr.write("busy\\n"); sys.stderr.flush(); signal.pause(); signal.pause()')
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr.readline() == "busy\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "")
+
+
+def test_what_nohup_ignores_stays_ignored():
+    process = waiting(before="signal.signal(signal.SIGHUP, signal.SIG_IGN)", wait="sys.stdin.readline()")
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+
+
+def test_a_reader_who_leaves_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stdout:
+        done = subprocess.run(
+            [sys.executable, "-m", "asrctl", "presets", "show", "tiny-cpu"],
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device of Linux")
+def test_a_full_disk_under_stdout_is_told_on_stderr():
+    with open("/dev/full", "w") as stdout:
+        done = subprocess.run(
+            [sys.executable, "-m", "asrctl", "presets", "list", "--json"],
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            check=False,
+        )
+    assert done.returncode == 5
+    assert "error: the disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_terminal_of_another_alphabet_gets_valid_json(asrctl_process):
+    result = asrctl_process("presets", "show", "größe", "--json", env={"PYTHONIOENCODING": "ascii"})
+    assert result.exit_code == 3
+    assert "größe" in result.error["message"]

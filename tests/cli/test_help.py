@@ -1,0 +1,75 @@
+"""`asrctl --help` answers like a shell tool; each command's help ends with examples."""
+
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+
+from asrctl.cli import app
+
+HEAVY = ("torch", "transformers", "datasets", "numpy", "pyarrow", "soundfile", "poptorch", "rich", "yaml")
+LIMIT_S = 0.150
+TRIES = 15
+
+
+def seconds(*command):
+    """The median of the time that a command takes; a busy machine makes some tries slow, hardly half of them."""
+    taken = []
+    for _ in range(TRIES):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, *command], stdout=subprocess.DEVNULL, check=True)
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+def test_help_is_quick():
+    bare = seconds("-c", "pass")
+    # On an idle machine the whole takes 150 ms at most. Bare Python takes 10 to 30 ms there; the more it takes now, the
+    # busier the machine is, and the more we may take.
+    busy = max(1.0, bare / 0.020)
+    assert seconds("-m", "asrctl", "--help") < LIMIT_S * busy
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys\nfrom asrctl.cli.app import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        f"sys.exit(' '.join(name for name in {HEAVY!r} if name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    assert done.stderr.decode().strip() == ""
+
+
+def test_nothing_typed_shows_the_help(asrctl):
+    nothing, asked = asrctl().succeeded(), asrctl("--help").succeeded()
+    assert nothing.stdout == asked.stdout
+    assert all(f"\n  {name} " in asked.stdout for name in app.COMMANDS)
+    assert asked.stderr == ""
+
+
+def test_version(asrctl):
+    assert asrctl("--version").succeeded().stdout == "asrctl 0.1.0\n"
+
+
+@pytest.mark.parametrize("name", app.COMMANDS)
+def test_a_command_explains_itself_and_ends_with_examples(asrctl, name):
+    result = asrctl(name, "--help").succeeded()
+    assert app.COMMANDS[name][1] in " ".join(result.stdout.split()), "the sentence in app.COMMANDS is the command's own"
+    last = result.stdout.rstrip().splitlines()[-1]
+    assert last.strip().startswith(f"$ asrctl {name}"), "help ends with examples"
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    if name != "presets":
+        assert all(option in result.stdout for option in ("--workspace", "--json", "--verbose"))
+
+
+@pytest.mark.parametrize("name", app.COMMANDS)
+def test_a_commands_help_loads_nothing_heavy(name):
+    code = (
+        "import sys\nfrom asrctl.cli.app import main\n"
+        f"try:\n    main([{name!r}, '--help'])\nexcept SystemExit:\n    pass\n"
+        f"sys.exit(' '.join(name for name in {HEAVY[:-2]!r} if name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    assert done.stderr.decode().strip() == ""

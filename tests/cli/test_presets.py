@@ -1,0 +1,58 @@
+"""asrctl presets list | show | check."""
+
+import pytest
+
+
+def test_the_built_in_presets_are_listed(asrctl):
+    found = {preset["name"]: preset for preset in asrctl("presets", "list", "--json").result["presets"]}
+    assert {"base-100h", "base-4ipu", "large-8ipu", "tiny-cpu"} <= set(found)
+    assert all(preset["origin"] == "built-in" and preset["description"] for preset in found.values())
+    plain = asrctl("presets", "list").succeeded().stdout
+    assert all(name in plain for name in found)
+
+
+def test_a_preset_of_the_workspace_comes_first(asrctl, workspace):
+    (workspace / "presets").mkdir(parents=True)
+    (workspace / "presets" / "tiny-cpu.yaml").write_text("extends: ./tiny-cpu.yaml\n")
+    (workspace / "presets" / "mine.yaml").write_text("extends: tiny-cpu\ndescription: ours\n")
+    found = {preset["name"]: preset["origin"] for preset in asrctl("presets", "list", "--json").result["presets"]}
+    assert (found["mine"], found["tiny-cpu"], found["base-4ipu"]) == ("workspace", "workspace", "built-in")
+
+
+def test_show_tells_where_each_value_comes_from(asrctl):
+    shown = asrctl("presets", "show", "tiny-cpu", "--set", "optim.seed=7", "--json").result
+    assert shown["recipe"]["optim"]["seed"] == 7
+    assert shown["sources"]["optim.seed"] == "--set"
+    lines = asrctl("presets", "show", "tiny-cpu", "--set", "optim.seed=7", "--sources").succeeded().stdout.splitlines()
+    assert [line.split() for line in lines if line.startswith("optim.seed:")] == [["optim.seed:", "7", "#", "--set"]]
+    assert any(line.startswith("model.layerdrop:") and line.endswith("# default") for line in lines)
+
+
+@pytest.mark.parametrize("name", ["base-100h", "base-4ipu", "large-8ipu", "tiny-cpu"])
+def test_what_show_prints_is_a_preset_itself(asrctl, in_folder, name):
+    first = asrctl("presets", "show", name).succeeded().stdout
+    (in_folder / "copy.yaml").write_text(first)
+    assert asrctl("presets", "check", "copy.yaml").exit_code == 0
+    assert asrctl("presets", "show", "copy.yaml").succeeded().stdout == first
+
+
+def test_check_tells_every_problem_at_once_with_its_line(asrctl, in_folder):
+    (in_folder / "bad.yaml").write_text(
+        "extends: tiny-cpu\noptim:\n  lerning_rate: 1.0\n  epochs: -1\nmodel:\n  head: shoulder\n"
+    )
+    result = asrctl("presets", "check", "bad.yaml", "--json")
+    assert result.exit_code == 3
+    problems = sorted(result.error["problems"])
+    assert [problem.split()[0] for problem in problems] == ["model.head", "optim.epochs", "optim.lerning_rate"]
+    assert all(f"line {number}" in problem for number, problem in zip((6, 4, 3), problems))
+    assert "did you mean" in problems[2]
+    assert "learning_rate" in problems[2]
+    for_people = asrctl("presets", "check", "bad.yaml")
+    assert (for_people.exit_code, for_people.stdout) == (3, "")
+    assert all(problem in for_people.stderr for problem in problems)
+
+
+def test_an_unknown_preset_is_answered_with_a_near_one(asrctl):
+    result = asrctl("presets", "show", "base-4ipus", "--json")
+    assert result.exit_code == 3
+    assert "base-4ipu" in result.error["message"]
