@@ -14,7 +14,7 @@ MAX_FILE_LINES = 400
 # or from one below it.
 FLOORS = (
     ("", "errors", "events", "fingerprint", "files", "compat", "interrupts", "schema", "parallel"),
-    ("workspace", "text", "audio", "utterances", "metrics", "prepared", "batches", "features", "devices"),
+    ("workspace", "text", "audio", "utterances", "metrics", "prepared", "batches", "features", "augment", "devices"),
     ("recipe", "presets", "models", "acoustics", "optimisation", "processor", "checkpoints", "inference"),
     ("corpora", "ipu"),
     ("backends",),
