@@ -59,11 +59,11 @@ def _masked_norms(model: nn.Module) -> List[MaskedGroupNorm]:
 
 
 @contextlib.contextmanager
-def _padding_left_out(model: nn.Module, sample_lengths: torch.Tensor, width: int) -> Iterator[None]:
-    if not bool((sample_lengths < width).any()):
-        # The stock kernels, so that a batch without padding is bit for bit plain transformers.
-        yield
-        return
+def padding_left_out(model: nn.Module, sample_lengths: torch.Tensor) -> Iterator[None]:
+    """Within the block the model leaves padding out of its norms and convolutions. sample_lengths: (batch,).
+
+    Nothing here looks at the values of tensors, so that the block can be exported as a graph.
+    """
     norms = _masked_norms(model)
     kernel, stride = int(model.config.conv_kernel[0]), int(model.config.conv_stride[0])
     for norm in norms:
@@ -106,7 +106,9 @@ def forward(
 ) -> Tuple[torch.Tensor, torch.Tensor]:
     """(batch, time) values and mask -> logits (batch, frames, vocabulary) and real frames (batch,)."""
     sample_lengths = attention_mask.sum(-1)
-    left_out = _padding_left_out(model, sample_lengths, input_values.shape[-1]) if exact else contextlib.nullcontext()
+    # Without padding the stock kernels are used, so that such a batch is bit for bit plain transformers.
+    padded = exact and bool((sample_lengths < input_values.shape[-1]).any())
+    left_out = padding_left_out(model, sample_lengths) if padded else contextlib.nullcontext()
     with left_out, compat.known_warnings():
         logits = model(input_values=input_values, attention_mask=attention_mask).logits
     return logits, frame_lengths(model, sample_lengths)

@@ -8,7 +8,7 @@ from typing import Any, Dict, Optional, Sequence
 import numpy as np
 
 # transformers' Wav2Vec2FeatureExtractor: zero mean and unit variance of each utterance, variance + 1e-7.
-_VARIANCE_FLOOR = 1e-7
+VARIANCE_FLOOR = 1e-7
 _INT16_SCALE = 1.0 / 32768.0
 
 
@@ -32,7 +32,7 @@ def to_float(pcm: np.ndarray) -> np.ndarray:
 
 def normalise(samples: np.ndarray) -> np.ndarray:
     """samples (time,) float32 -> zero mean, unit variance."""
-    return (samples - samples.mean()) / np.sqrt(samples.var() + _VARIANCE_FLOOR)
+    return (samples - samples.mean()) / np.sqrt(samples.var() + VARIANCE_FLOOR)
 
 
 def collate(samples: Sequence[np.ndarray], rules: FeatureRules, *, pad_to: Optional[int] = None) -> Dict[str, Any]:

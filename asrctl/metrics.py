@@ -61,7 +61,8 @@ def word_edits(reference: str, hypothesis: str) -> Edits:
 
 
 def character_edits(reference: str, hypothesis: str) -> Edits:
-    reference, hypothesis = reference.strip(), hypothesis.strip()
+    # Two delimiters with a blank between them make two spaces, which nobody sees or hears.
+    reference, hypothesis = " ".join(reference.split()), " ".join(hypothesis.split())
     return _edits(reference, hypothesis, len(reference), len(hypothesis), jiwer.process_characters)
 
 

@@ -141,8 +141,8 @@ class Vocabulary:
         return self.text(pieces)
 
     def text(self, pieces: Iterable[str]) -> str:
-        """Tokens -> text: delimiters become single spaces."""
-        return " ".join("".join(" " if piece == self.word_delimiter else piece for piece in pieces).split())
+        """Tokens -> text as transformers' tokenizer has it: a delimiter is a space, and none stands at the ends."""
+        return "".join(" " if piece == self.word_delimiter else piece for piece in pieces).strip()
 
 
 class Encoder:

@@ -33,7 +33,7 @@ def test_words_are_counted(reference, hypothesis, edits):
         ("ab c", "abc", metrics.Edits(hits=3, deletions=1)),
         ("", "a b", metrics.Edits(insertions=3)),
         ("über", "uber", metrics.Edits(hits=3, substitutions=1)),
-        ("ab", "ab ", metrics.Edits(hits=2)),
+        ("ab c", "ab  c ", metrics.Edits(hits=4)),
     ],
 )
 def test_characters_are_counted_with_the_space(reference, hypothesis, edits):
