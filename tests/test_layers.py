@@ -15,7 +15,7 @@ MAX_FILE_LINES = 400
 FLOORS = (
     ("", "errors", "events", "fingerprint", "files", "compat", "interrupts", "schema", "parallel"),
     ("workspace", "text", "audio", "utterances", "metrics", "prepared", "batches", "features", "augment", "devices"),
-    ("recipe", "presets", "models", "acoustics", "optimisation", "processor", "checkpoints", "inference"),
+    ("recipe", "presets", "models", "acoustics", "optimisation", "processor", "weights", "checkpoints", "runs", "inference"),
     ("corpora", "ipu"),
     ("backends",),
     ("exports", "stages"),

@@ -22,7 +22,7 @@ COMMANDS = {
     "demo": ("demo", "Make a small spoken corpus and run every stage on it, in minutes."),
     "vocab": ("vocab", "Build the character vocabulary of a corpus."),
     "prepare": ("prepare", "Turn a corpus into data that training reads."),
-    "train": ("train", "Fine-tune a speech recogniser on prepared data."),
+    "train": ("train", "Fine-tune a model on prepared data, or train a small one from scratch."),
     "eval": ("evaluate", "Transcribe a split and count the errors."),
     "export": ("export", "Write a trained model for use elsewhere."),
     "presets": ("presets", "List, show and check presets."),

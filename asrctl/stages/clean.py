@@ -113,6 +113,10 @@ def _unfinished(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:
         if path.is_dir() and path.name not in held:
             reason = "deleted only in part" if path.name.startswith("removed-") else "a build that was stopped"
             yield Removable("unfinished", path, _bytes(path), reason, lock=path.name)
+    for path in sorted((workspace.root / "runs").glob(".*.old")):
+        lock = f"run-{path.name[1:-4]}"
+        if lock not in held:
+            yield Removable("unfinished", path, _bytes(path), "a run that another has replaced", lock=lock)
     for kind in KINDS:
         for path in sorted((workspace.root / kind).glob("*")):
             if path.is_dir() and not (path / "meta.json").exists():
@@ -169,7 +173,7 @@ def _checkpoints(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:
     for run in workspace.runs():
         state = files.read_json(run / "run.json", fix="delete that run's folder").get("state")
         lock = f"run-{run.name}"
-        if state != "complete" or lock in held:
+        if state != "complete" or lock in held or run.name.startswith("."):
             continue
         # The last one stays: from it, a finished run can be extended. The best model lies in model/.
         for path in sorted((run / "checkpoints").glob("step-*"), key=_step)[:-1]:

@@ -1,0 +1,53 @@
+"""`asrctl status`: what the workspace holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, List
+
+from asrctl.cli import options
+from asrctl.cli.report import Output, session, size, table
+
+if TYPE_CHECKING:
+    from asrctl.stages.status import Line, Status
+
+EPILOG = options.examples("asrctl status", "asrctl status --workspace other-workspace --json")
+
+
+def command(workspace: Path = options.WORKSPACE, json: bool = options.JSON, verbose: bool = options.VERBOSE) -> None:
+    """Show what is done, what is stale, and what to type next."""
+    with session("status", Output(json, verbose)) as report:
+        from asrctl.stages.status import status
+        from asrctl.workspace import Workspace
+
+        found = status(Workspace(workspace))
+        result = dict(found.as_dict(), workspace=str(workspace), exists=workspace.exists())
+        report.done(result, lines=_lines(found, workspace))
+
+
+def _lines(found: "Status", workspace: Path) -> List[str]:
+    lines = table([(line.stage, line.name, line.state, _detail(line)) for line in found.lines])
+    if not lines:
+        lines = [f"{workspace} is empty" if workspace.exists() else f"{workspace} is not there yet"]
+    total = sum(found.disk.values())
+    parts = ", ".join(f"{name} {size(count)}" for name, count in sorted(found.disk.items(), key=lambda item: -item[1]))
+    lines += ["", f"disk  {size(total)}" + (f" ({parts})" if parts else "") + f", {size(found.free_bytes)} free"]
+    return lines + [f"next  {command}" for command in found.next]
+
+
+def _detail(line: "Line") -> str:
+    details, parts = line.details, []
+    for name, split in dict(details.get("splits", {})).items():
+        parts.append(f"{name} {split.get('utterances')} utterances ({split.get('seconds', 0) / 3600:.2f} h)")
+    if details.get("steps") is not None:
+        total = details.get("total_steps")
+        parts.append(f"{details['steps']} of {total} steps" if total else f"{details['steps']} steps")
+    best = details.get("best") or {}
+    if best.get("wer") is not None:
+        parts.append(f"best WER {100 * best['wer']:.2f} %")
+    parts += [str(details[key]) for key in ("split", "format", "device") if key in details]
+    if details.get("wer") is not None:
+        parts.append(f"WER {100 * details['wer']:.2f} %")
+    if line.why:
+        parts.append(line.why)
+    return ", ".join(parts)

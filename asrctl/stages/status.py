@@ -1,0 +1,181 @@
+"""What a workspace holds: which stages are done, which are stale and why, the disk they use, and what to type next."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+from asrctl import files
+from asrctl.stages.clean import held_locks
+from asrctl.workspace import KINDS, Artifact, Workspace
+
+STAGES = {"vocab": "vocab", "prepared": "prepare", "evals": "eval", "exports": "export"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that a stage has made. state: done | stale | running | interrupted | failed | killed | complete.
+
+    why: for all states but done and complete, one sentence. details: numbers that people want to see.
+    """
+
+    stage: str
+    name: str
+    state: str
+    why: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> Dict[str, Any]:
+        found = {"stage": self.stage, "name": self.name, "state": self.state, "why": self.why}
+        return dict(found, details=dict(self.details))
+
+
+@dataclass(frozen=True)
+class Status:
+    """disk: {kind of content: bytes}. next: commands, the most useful first."""
+
+    lines: Sequence[Line]
+    disk: Mapping[str, int]
+    free_bytes: int
+    next: Sequence[str]
+
+    def as_dict(self) -> Dict[str, Any]:
+        return {
+            "items": [line.as_dict() for line in self.lines],
+            "disk": dict(self.disk, total=sum(self.disk.values())),
+            "free_bytes": self.free_bytes,
+            "next": list(self.next),
+        }
+
+
+def status(workspace: Workspace) -> Status:
+    """Look at everything, change nothing. An empty or missing folder is fine. Raises BadData."""
+    lines = [*_vocabularies(workspace), *_prepared(workspace), *_runs(workspace)]
+    lines += _results(workspace, "evals") + _results(workspace, "exports") + _unfinished(workspace)
+    folders = (*KINDS, "runs", "downloads", "cache", ".tmp")
+    disk = {name.strip("."): files.folder_bytes(workspace.root / name) for name in folders}
+    place = workspace.root.absolute()
+    while not place.exists():
+        place = place.parent
+    return Status(
+        lines=lines,
+        disk={name: count for name, count in disk.items() if count},
+        free_bytes=shutil.disk_usage(str(place)).free,
+        next=_next(lines),
+    )
+
+
+def _named(workspace: Workspace, kind: str) -> Dict[str, Optional[Artifact]]:
+    return {name: workspace.find(kind, identity) for name, identity in workspace.names(kind).items()}
+
+
+def _gone(stage: str, name: str) -> Line:
+    return Line(stage, name, "stale", "its folder is gone; make it again")
+
+
+def _vocabularies(workspace: Workspace) -> List[Line]:
+    lines = []
+    for name, artifact in _named(workspace, "vocab").items():
+        if artifact is None:
+            lines.append(_gone("vocab", name))
+        else:
+            lines.append(Line("vocab", name, "done", details={"id": artifact.id}))
+    return lines
+
+
+def _prepared(workspace: Workspace) -> List[Line]:
+    newest = {kind: workspace.names(kind) for kind in ("vocab", "manifests")}
+    lines = []
+    for name, artifact in _named(workspace, "prepared").items():
+        if artifact is None:
+            lines.append(_gone("prepare", name))
+            continue
+        inputs = set(map(str, artifact.meta.get("inputs", {}).values()))
+        why = ""
+        for kind, what in (("vocab", "vocabulary"), ("manifests", "corpus")):
+            current = newest[kind].get(name)
+            if current is not None and current not in inputs:
+                why = f"the {what} {name!r} has changed since"
+        splits = artifact.summary.get("splits", {})
+        lines.append(Line("prepare", name, "stale" if why else "done", why, {"id": artifact.id, "splits": splits}))
+    return lines
+
+
+def _runs(workspace: Workspace) -> List[Line]:
+    held, data = held_locks(workspace), workspace.names("prepared")
+    lines = []
+    for folder in workspace.runs():
+        if folder.name.startswith("."):  # a run put aside while another takes its place
+            continue
+        run = files.read_json(folder / "run.json", fix=f"start it anew: asrctl train --overwrite --run {folder.name}")
+        state, why = str(run.get("state")), ""
+        if state == "running" and f"run-{folder.name}" not in held:
+            state, why = "killed", "its process is gone"
+        elif state in ("interrupted", "failed"):
+            why = str(run.get("error") or run.get("reason") or "")
+        source = run.get("data") or {}
+        if state == "complete" and data.get(source.get("name"), source.get("id")) != source.get("id"):
+            state, why = "stale", f"the data {source.get('name')!r} was prepared again since"
+        known = ("steps", "total_steps", "best", "device", "preset")
+        lines.append(Line("train", folder.name, state, why, {key: run[key] for key in known if key in run}))
+    return lines
+
+
+def _results(workspace: Workspace, kind: str) -> List[Line]:
+    """Evaluations and exports, by the run that they are of; those of a run that has learned more since are stale."""
+    lines = []
+    for artifact in workspace.all(kind):
+        summary = artifact.summary
+        name = str(summary.get("run") or summary.get("model") or artifact.id)
+        why = "" if _is_current(workspace, summary) else f"run {name!r} has a newer model"
+        known = ("split", "wer", "cer", "format", "data")
+        details = {"id": artifact.id, **{key: summary[key] for key in known if key in summary}}
+        lines.append(Line(STAGES[kind], name, "stale" if why else "done", why, details))
+    return lines
+
+
+def _is_current(workspace: Workspace, summary: Mapping[str, Any]) -> bool:
+    run = (
+        workspace.root
+        / "runs"
+        / str(
+            summary.get("run"),
+        )
+        / "run.json"
+    )
+    if summary.get("run") is None or not run.exists() or summary.get("best") is None:
+        return True
+    return files.read_json(run, fix="see `asrctl status`").get("best") == summary["best"]
+
+
+def _unfinished(workspace: Workspace) -> List[Line]:
+    lines, held = [], held_locks(workspace)
+    for path in sorted((workspace.root / ".tmp").glob("*-*")):
+        kind = path.name.split("-")[0]
+        if path.is_dir() and kind in STAGES:
+            state, why = ("running", "") if path.name in held else ("killed", "the same command goes on with it")
+            lines.append(Line(STAGES[kind], path.name.partition("-")[2], state, why))
+    return lines
+
+
+def _next(lines: Sequence[Line]) -> List[str]:
+    """What to type next: go on with what was stopped, else the stage after the last one that is done."""
+    found: List[str] = []
+    runs = [line for line in lines if line.stage == "train"]
+    for line in runs:
+        if line.state in ("interrupted", "killed"):
+            found.append(f"asrctl train --resume --run {line.name}")
+    prepared = [line for line in lines if line.stage == "prepare"]
+    if not prepared:
+        return ["asrctl demo", "asrctl prepare folder my-recordings/", "asrctl prepare librispeech"]
+    found += [f"asrctl prepare ...   # again: {line.why}" for line in prepared if line.state in ("stale", "killed")]
+    done = [line for line in runs if line.state in ("complete", "stale")]
+    if not done:
+        return found or ["asrctl train --preset tiny-cpu"]
+    last = done[-1].name
+    if not any(line.stage == "eval" and line.name == last and line.state == "done" for line in lines):
+        found.append(f"asrctl eval --run {last}")
+    elif not any(line.stage == "export" and line.name == last and line.state == "done" for line in lines):
+        found.append(f"asrctl export --run {last} --format hf")
+    return found
