@@ -13,9 +13,9 @@ MAX_FILE_LINES = 400
 # From the ground up. A module belongs to the longest entry that its name starts with, and imports from its own floor
 # or from one below it.
 FLOORS = (
-    ("", "errors", "events", "fingerprint", "files", "compat", "interrupts", "schema", "parallel"),
-    ("workspace", "text", "audio", "utterances", "metrics", "prepared", "batches", "features", "augment", "devices"),
-    ("recipe", "presets", "models", "acoustics", "optimisation", "processor", "weights", "checkpoints", "runs", "inference"),
+    ("", "errors", "events", "fingerprint", "files", "compat", "interrupts", "schema", "parallel", "stat_cache"),
+    ("workspace", "text", "audio", "utterances", "metrics", "prepared", "batches", "features", "devices"),
+    ("recipe", "presets", "augment", "models", "acoustics", "optimisation", "processor", "weights", "checkpoints", "runs", "inference"),
     ("corpora", "ipu"),
     ("backends",),
     ("exports", "stages"),

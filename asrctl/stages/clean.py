@@ -126,6 +126,9 @@ def _unfinished(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:
 
 
 def _half_written(workspace: Workspace) -> Iterator[Removable]:
+    for path in sorted((workspace.root / ".tmp").glob("*")):
+        if path.is_file() and path.suffix != ".lock":
+            yield Removable("unfinished", path, _bytes(path), "scratch of a command that was stopped")
     for root, folders, names in os.walk(str(workspace.root)):
         if Path(root) == workspace.root:
             folders[:] = [name for name in folders if name not in (".tmp", "cache")]
