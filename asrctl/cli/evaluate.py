@@ -1,0 +1,96 @@
+"""`asrctl eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
+
+import typer
+
+from asrctl.cli import options
+from asrctl.cli.report import Output, session, table
+
+if TYPE_CHECKING:
+    from asrctl.stages.evaluate import EvaluateResult
+
+EPILOG = options.examples(
+    "asrctl eval",
+    "asrctl eval --run base-4ipu --split test --precision bf16",
+    "asrctl eval --max-wer 0.2 --json",
+    "asrctl eval --model my-model/ --data librispeech",
+)
+_WORST_SHOWN = 5
+
+
+def command(
+    run: Optional[str] = typer.Option(None, "--run", help="Name of the run; default: the latest with a model."),
+    model: Optional[str] = typer.Option(None, "--model", metavar="DIR", help="A Hugging Face folder instead of a run."),
+    data: Optional[str] = typer.Option(None, "--data", help="Name of prepared data; default: the run's."),
+    split: str = typer.Option("eval", "--split", help="Split of the data: eval, test or train."),
+    max_wer: Optional[float] = typer.Option(
+        None, "--max-wer", metavar="X", help="Exit with 8 above this word error rate; 0.2 means 20 %."
+    ),
+    precision: str = typer.Option("fp32", "--precision", help="fp32, or bf16 (faster where the chip has it)."),
+    device: str = typer.Option("auto", "--device", help="auto, cpu, cuda or mps."),
+    batch_s: Optional[float] = typer.Option(
+        None, "--batch-s", min=0.1, help="Seconds of audio in a batch; default: the preset's."
+    ),
+    force: bool = options.FORCE,
+    workspace: Path = options.WORKSPACE,
+    json: bool = options.JSON,
+    verbose: bool = options.VERBOSE,
+) -> None:
+    """Transcribe a split and count the errors."""
+    with session("eval", Output(json, verbose)) as report:
+        from asrctl.stages.evaluate import EvaluateRequest, check_gate, check_limit, evaluate
+        from asrctl.workspace import Workspace
+
+        check_limit(max_wer)
+        request = EvaluateRequest(run, model, data, split, precision, device, batch_s, force)
+        result = evaluate(Workspace(workspace), request, report.emit)
+        report.done(result.as_dict(), result_lines(result))
+        check_gate(result, max_wer)
+
+
+def result_lines(result: "EvaluateResult") -> List[str]:
+    """Rates, edits, the worst utterances, and what to type next."""
+    found = result.metrics
+    lines = [
+        f"split {found['split']} of {result.data}: {found['utterances']:,} utterances, {found['audio_s'] / 60:.1f} min, "
+        f"{found['precision']} on {found['device']}, greedy",
+        "",
+    ]
+    header = ("", "error rate", "95 % interval", "in reference", "substituted", "deleted", "inserted")
+    lines += table([rates(found, "words", "wer", ""), rates(found, "characters", "cer", "character_")], header)
+    if found["empty_references"]:
+        lines.append(f"{found['empty_references']} references are empty; what was written for them counts as inserted")
+    lines += worst_lines(found["worst"][:_WORST_SHOWN])
+    lines += ["", f"all hypotheses: {result.hypotheses}"]
+    target = f"--run {result.run}" if result.run is not None else f"--model {result.model}"
+    return [*lines, f"next: asrctl export {target} --format hf"]
+
+
+def rates(found: Mapping[str, Any], units: str, rate: str, prefix: str) -> Sequence[Any]:
+    """A row of the table: how many of these units went wrong, and how."""
+    edits = [f"{found[prefix + name]:,}" for name in ("substitutions", "deletions", "insertions")]
+    return [units, percent(found[rate]), interval(found[f"{rate}_interval"]), f"{found[units]:,}", *edits]
+
+
+def worst_lines(worst: Sequence[Dict[str, Any]]) -> List[str]:
+    """Reference and hypothesis of each, word below word."""
+    from asrctl.metrics import aligned_lines
+
+    lines: List[str] = ["", "most errors:"] if worst else []
+    for row in worst:
+        above, below = aligned_lines(row["reference"], row["hypothesis"])
+        lines.append(f"  {row['id']}: {row['errors']} errors in {row['words']} words")
+        lines += [f"    ref  {above}", f"    hyp  {below}"]
+    return lines
+
+
+def percent(rate: float) -> str:
+    return f"{100 * rate:.2f} %"
+
+
+def interval(bounds: Optional[Sequence[float]]) -> str:
+    return "-" if bounds is None else f"{100 * bounds[0]:.2f} - {100 * bounds[1]:.2f} %"

@@ -1,0 +1,252 @@
+"""A model and a split -> hypotheses and error rates, published as evals/ID.
+
+hypotheses.jsonl   {"id", "reference", "hypothesis", "errors", "words"} in the order of the split
+metrics.json       rates with intervals, edits, the worst utterances, and what they belong to
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+
+from asrctl import devices, files, metrics, models
+from asrctl.errors import BadData, DeviceError, QualityGate, UsageError
+from asrctl.events import Emit, Note, Warned, ignore
+from asrctl.inference import transcribe
+from asrctl.prepared import PreparedSplit
+from asrctl.recipe import HostSection
+from asrctl.stages.subject import ChosenData, Subject, alphabet_gap, find_data, find_subject, sentence
+from asrctl.workspace import Artifact, Key, Workspace
+
+VERSION = 1
+PRECISIONS = ("fp32", "bf16")
+DECODER = "greedy"
+# A limit of 20 is a percentage that somebody meant; nobody gates at ten times more errors than words.
+_HIGHEST_LIMIT = 10.0
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """run, model: what to evaluate (one of them, or the latest run). data: default is the run's, else the latest.
+
+    batch_s: most seconds of padded audio in a batch; default is the recipe's. It changes speed and memory, no result.
+    """
+
+    run: Optional[str] = None
+    model: Optional[str] = None
+    data: Optional[str] = None
+    split: str = "eval"
+    precision: str = "fp32"
+    device: str = "auto"
+    batch_s: Optional[float] = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """metrics: what metrics.json holds. unchanged: it was there already. seconds: of the transcription, if any."""
+
+    artifact: Artifact
+    metrics: Mapping[str, Any]
+    model: Path
+    run: Optional[str]
+    data: str
+    unchanged: bool
+    seconds: Optional[float]
+
+    @property
+    def wer(self) -> float:
+        return float(self.metrics["wer"])
+
+    @property
+    def hypotheses(self) -> Path:
+        return self.artifact.path / "hypotheses.jsonl"
+
+    def as_dict(self) -> Dict[str, Any]:
+        values = dict(self.metrics)
+        values["model"] = {"path": str(self.model), "digest": self.metrics["model"]}
+        values["data"] = {"name": self.data, "id": self.metrics["data"]}
+        return dict(
+            values,
+            run=self.run,
+            id=self.artifact.id,
+            path=str(self.artifact.path),
+            hypotheses=str(self.hypotheses),
+            unchanged=self.unchanged,
+            seconds=self.seconds,
+        )
+
+
+def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) -> EvaluateResult:
+    """Transcribe a split greedily and count the errors; a result that is there already is returned as it is.
+
+    Raises MissingArtifact (no model, data or split), BadData (empty split, another alphabet or sample rate),
+    DeviceError, UsageError.
+    """
+    subject = find_subject(workspace, request.run, request.model)
+    chosen = find_data(workspace, subject, request.data)
+    emit(Note(f"evaluating {sentence(subject, chosen)}"))
+    split = chosen.data.split(request.split)
+    if not len(split):
+        raise BadData(f"split {request.split!r} of {chosen.name} is empty", fix="choose another with --split")
+    device, precision = _device(request, emit)
+    how = _how(subject, request, device, precision)
+    key = _key(subject, chosen, request, how)
+    existing = workspace.find(key.kind, key.id)
+    if existing is not None and request.force:
+        files.remove_tree(existing.path)
+    with workspace.publish(key) as draft:
+        if draft.published is not None:
+            emit(Note(f"nothing has changed: evaluation {key.id} is there already (--force does it again)"))
+            return _result(draft.published, subject, chosen, unchanged=True, seconds=None)
+        began = time.monotonic()
+        tally = _transcribe(subject, chosen, split, how, draft.path, emit)
+        seconds = round(time.monotonic() - began, 3)
+        summary = dict(tally.summary(), **_provenance(key, split, subject))
+        files.write_json(draft.path / "metrics.json", summary)
+        kept = ("wer", "wer_interval", "cer", "cer_interval", "utterances", "words", "split", "precision", "device")
+        draft.summary.update({name: summary[name] for name in kept}, run=_run_name(subject), data=chosen.name)
+    emit(Note(f"transcribed {split.seconds:.0f} s of speech in {seconds:.1f} s"))
+    return _result(draft.published, subject, chosen, unchanged=False, seconds=seconds)
+
+
+def check_limit(limit: Optional[float]) -> None:
+    """Raises UsageError where `limit` can not be a word error rate."""
+    if limit is not None and not 0 <= limit <= _HIGHEST_LIMIT:
+        raise UsageError(f"a word error rate of {limit:g} is no sensible limit", fix="give a fraction: 0.2 means 20 %")
+
+
+def check_gate(result: EvaluateResult, limit: Optional[float]) -> None:
+    """Raises QualityGate where the WER is above `limit` (a fraction)."""
+    if limit is not None and result.wer > limit:
+        raise QualityGate(
+            f"the word error rate is {100 * result.wer:.2f} %, above the limit of {100 * limit:.2f} %",
+            fix=f"train longer or on more data, or look at {result.hypotheses}",
+        )
+
+
+def shuffled_wer(references: Sequence[str], hypotheses: Sequence[str], seed: int) -> float:
+    """The control: each hypothesis against the reference of another utterance. Raises ValueError for fewer than two."""
+    places = metrics.derangement(len(references), seed)
+    return metrics.word_error_rate([references[place] for place in places], hypotheses)
+
+
+def _device(request: EvaluateRequest, emit: Emit) -> Tuple[devices.Device, str]:
+    if request.precision not in PRECISIONS:
+        raise UsageError(f"there is no precision {request.precision!r}", fix=f"use one of {', '.join(PRECISIONS)}")
+    device = devices.choose(request.device)
+    if not device.is_host and request.device == "auto":
+        device = devices.choose("cuda" if devices.cuda_available() else "cpu")
+    if not device.is_host:
+        raise DeviceError(f"evaluation does not run on {device.kind}", fix="use --device auto, cpu or cuda")
+    emit(Note(device.reason))
+    return device, devices.precision(device.kind, request.precision)
+
+
+def _key(subject: Subject, chosen: ChosenData, request: EvaluateRequest, how: _How) -> Key:
+    return Key(
+        kind="evals",
+        version=VERSION,
+        parameters={
+            "split": request.split,
+            "precision": how.precision,
+            "device": how.device.kind,
+            "decoder": DECODER,
+        },
+        inputs={"model": subject.digest, "data": chosen.data.artifact.id},
+    )
+
+
+def _provenance(key: Key, split: PreparedSplit, subject: Subject) -> Dict[str, Any]:
+    info = subject.info()
+    return {
+        **dict(key.parameters),
+        **dict(key.inputs),
+        "audio_s": round(split.seconds, 3),
+        "trained_on": info.get("device"),
+        "emulated": bool(info.get("emulated", False)),
+    }
+
+
+def _run_name(subject: Subject) -> Optional[str]:
+    return subject.name if subject.run is not None else None
+
+
+def _result(
+    artifact: Artifact, subject: Subject, chosen: ChosenData, *, unchanged: bool, seconds: Optional[float]
+) -> EvaluateResult:
+    found = files.read_json(artifact.path / "metrics.json", fix="evaluate again with --force")
+    return EvaluateResult(artifact, found, subject.folder, _run_name(subject), chosen.name, unchanged, seconds)
+
+
+@dataclass(frozen=True)
+class _How:
+    """How the transcription is carried out."""
+
+    device: devices.Device
+    precision: str
+    batch_s: float
+
+
+def _how(subject: Subject, request: EvaluateRequest, device: devices.Device, precision: str) -> _How:
+    section = subject.run.recipe().host(device.kind) if subject.run is not None else HostSection()
+    return _How(device, precision, request.batch_s or section.eval_batch_s)
+
+
+def _transcribe(
+    subject: Subject, chosen: ChosenData, split: PreparedSplit, how: _How, folder: Path, emit: Emit
+) -> metrics.Tally:
+    import torch
+
+    recogniser = subject.recogniser()
+    models.require_rate(recogniser, split.sample_rate)
+    gap = alphabet_gap(recogniser.vocabulary, chosen.data.vocabulary())
+    if gap:
+        shown = " ".join(gap[:20]) + (" ..." if len(gap) > 20 else "")
+        emit(Warned(f"the model can not write {len(gap)} characters of this data; words with them are wrong: {shown}"))
+    hypotheses = transcribe(
+        recogniser,
+        split,
+        device=how.device.torch_device,
+        precision=how.precision,
+        batch_s=how.batch_s,
+        emit=emit,
+        task="evaluate",
+    )
+    try:
+        return _score(split, hypotheses, folder)
+    except torch.cuda.OutOfMemoryError:
+        raise DeviceError(
+            f"the GPU has too little memory for batches of {how.batch_s:g} s", fix=f"use --batch-s {how.batch_s / 2:g}"
+        ) from None
+
+
+def _score(split: PreparedSplit, hypotheses: Iterable[Tuple[int, str]], folder: Path) -> metrics.Tally:
+    """Score hypotheses as they come (any order) and write hypotheses.jsonl in the split's order, in flat memory."""
+    tally = metrics.Tally(len(split))
+    starts = np.full(len(split), -1, dtype=np.int64)
+    spool = folder / "hypotheses.part"
+    with open(spool, "wb") as stream:
+        for index, hypothesis in hypotheses:
+            # A stranger's vocabulary can hold half a character, which no file can.
+            hypothesis = hypothesis.encode("utf-8", "replace").decode("utf-8")
+            scored = tally.add(index, split.id(index), split.text(index), hypothesis)
+            starts[index] = stream.tell()
+            stream.write(json.dumps(scored.as_dict(), ensure_ascii=False).encode("utf-8") + b"\n")
+    with open(spool, "rb") as source, open(folder / "hypotheses.jsonl", "wb") as target:
+        for start in starts:
+            source.seek(int(start))
+            target.write(source.readline())
+    spool.unlink()
+    return tally
+
+
+def read_hypotheses(path: Path) -> List[Dict[str, Any]]:
+    """The rows of a hypotheses.jsonl."""
+    with open(path, encoding="utf-8") as stream:
+        return [json.loads(line) for line in stream]

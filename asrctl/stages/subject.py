@@ -1,0 +1,133 @@
+"""Which model and which data a command means: a run's, a folder's, or the latest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+from asrctl import models, runs
+from asrctl.errors import BadData, Locked, MissingArtifact, UsageError
+from asrctl.fingerprint import digest, file_sha256
+from asrctl.prepared import PreparedData
+from asrctl.runs import Run
+from asrctl.text import Vocabulary
+from asrctl.workspace import Workspace
+
+_JSON_FILES = (
+    "config.json",
+    "vocab.json",
+    "special_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+    "preprocessor_config.json",
+)
+_FIX_DATA = "run `asrctl prepare CORPUS` first, or name prepared data with --data"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained model. digest: sha256 over the files that make it, wherever they lie. run: None for a plain folder."""
+
+    folder: Path
+    name: str
+    digest: str
+    run: Optional[Run]
+    is_latest: bool
+
+    def recogniser(self) -> models.Recogniser:
+        """The model, in fp32. Raises BadData, and Locked where training put another one in its place meanwhile."""
+        before = _signature(self.folder)
+        recogniser = models.load_recogniser(self.folder)
+        if _signature(self.folder) != before:
+            raise Locked(f"training replaced {self.folder} while it was read", fix="run the command again")
+        return recogniser
+
+    def info(self) -> Dict[str, Any]:
+        """run.json, or nothing for a plain folder."""
+        return self.run.info() if self.run is not None else {}
+
+
+def find_subject(workspace: Workspace, run: Optional[str], model: Optional[str]) -> Subject:
+    """The model of a run (default: the latest that has one), or of a folder or hub name. Raises MissingArtifact."""
+    if run is not None and model is not None:
+        raise UsageError("--run and --model exclude each other", fix="give one of them")
+    if model is not None:
+        folder = models.find_checkpoint(model)
+        return Subject(folder, Path(model).name or model, model_digest(folder), None, False)
+    found = runs.require(workspace, run)
+    return Subject(found.model, found.name, model_digest(found.model), found, run is None)
+
+
+def _model_files(folder: Path) -> List[Path]:
+    weights = [*folder.glob("model*.safetensors*"), *folder.glob("pytorch_model*.bin*")]
+    return sorted(path for path in [folder / name for name in _JSON_FILES] + weights if path.is_file())
+
+
+def model_digest(folder: Path) -> str:
+    """sha256 over names and contents of the files that make a model; cards and checksums do not count."""
+    found = {path.name: file_sha256(path) for path in _model_files(folder)}
+    if not found:
+        raise MissingArtifact(f"{folder} holds no model", fix="choose a Hugging Face folder of a CTC model")
+    return digest(found)
+
+
+def _signature(folder: Path) -> List[Tuple[str, int, int, int]]:
+    found = [(path.name, path.stat()) for path in _model_files(folder)]
+    return [(name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found]
+
+
+@dataclass(frozen=True)
+class ChosenData:
+    """Prepared data with the name it goes by, and why it was chosen."""
+
+    data: PreparedData
+    name: str
+    why: str
+
+
+def find_data(workspace: Workspace, subject: Subject, name: Optional[str]) -> ChosenData:
+    """The data of a name; else what the run was trained on; else the latest. Raises MissingArtifact."""
+    if name is not None:
+        return ChosenData(PreparedData(workspace.resolve("prepared", name, fix=_FIX_DATA)), name, "as asked")
+    if subject.run is not None:
+        recorded = subject.info()["data"]
+        artifact = workspace.resolve("prepared", recorded["id"], fix=_FIX_DATA)
+        return ChosenData(PreparedData(artifact), recorded["name"], "what it was trained on")
+    artifact = workspace.resolve("prepared", None, fix=_FIX_DATA)
+    latest = workspace.latest("prepared") or {}
+    return ChosenData(PreparedData(artifact), latest.get("name", artifact.id), "the latest prepared")
+
+
+def sentence(subject: Subject, chosen: ChosenData) -> str:
+    """One line that says which model and data are meant, and why."""
+    if subject.run is None:
+        model = f"model {subject.folder}"
+    else:
+        model = f"run {subject.name}" + (" (the latest with a model)" if subject.is_latest else "")
+    return f"{model}; data {chosen.name} ({chosen.data.artifact.id}, {chosen.why})"
+
+
+def alphabet_gap(model: Vocabulary, data: Vocabulary) -> List[str]:
+    """Characters of the data that the model can not write. Raises BadData where evaluation would be senseless."""
+    wanted, known = _characters(data), _characters(model)
+    gap = sorted(wanted - known)
+    letters = {character for character in wanted if character.isalpha()}
+    if letters and letters & known:
+        return gap
+    if letters and {character.swapcase() for character in letters} & known:
+        theirs = "upper" if any(character.isupper() for character in known) else "lower"
+        raise BadData(
+            f"the model writes {theirs} case and the data's transcripts are in the other, so no word could be right",
+            fix=f"prepare the data again with `text.case: {theirs}`, or choose another model",
+        )
+    if letters:
+        raise BadData(
+            "the model's alphabet has no letter in common with the data's transcripts",
+            fix="choose a model of this language, or other data with --data",
+        )
+    return gap
+
+
+def _characters(vocabulary: Vocabulary) -> "set[str]":
+    return {token for token in vocabulary.tokens if len(token) == 1} - {vocabulary.word_delimiter}
