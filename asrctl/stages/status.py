@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from asrctl import files
 from asrctl.stages.clean import held_locks
@@ -52,7 +52,7 @@ class Status:
 def status(workspace: Workspace) -> Status:
     """Look at everything, change nothing. An empty or missing folder is fine. Raises BadData."""
     lines = [*_vocabularies(workspace), *_prepared(workspace), *_runs(workspace)]
-    lines += _results(workspace, "evals") + _results(workspace, "exports") + _unfinished(workspace)
+    lines += _results(workspace) + _unfinished(workspace)
     folders = (*KINDS, "runs", "downloads", "cache", ".tmp")
     disk = {name.strip("."): files.folder_bytes(workspace.root / name) for name in folders}
     place = workspace.root.absolute()
@@ -85,20 +85,17 @@ def _vocabularies(workspace: Workspace) -> List[Line]:
 
 
 def _prepared(workspace: Workspace) -> List[Line]:
-    newest = {kind: workspace.names(kind) for kind in ("vocab", "manifests")}
+    vocabularies = workspace.names("vocab")
     lines = []
     for name, artifact in _named(workspace, "prepared").items():
         if artifact is None:
             lines.append(_gone("prepare", name))
             continue
-        inputs = set(map(str, artifact.meta.get("inputs", {}).values()))
-        why = ""
-        for kind, what in (("vocab", "vocabulary"), ("manifests", "corpus")):
-            current = newest[kind].get(name)
-            if current is not None and current not in inputs:
-                why = f"the {what} {name!r} has changed since"
-        splits = artifact.summary.get("splits", {})
-        lines.append(Line("prepare", name, "stale" if why else "done", why, {"id": artifact.id, "splits": splits}))
+        used, newest = artifact.summary.get("vocabulary"), vocabularies.get(name)
+        is_old = newest is not None and used != newest
+        why = f"the vocabulary {name!r} was built again since" if is_old else ""
+        details = {"id": artifact.id, "splits": artifact.summary.get("splits", {})}
+        lines.append(Line("prepare", name, "stale" if is_old else "done", why, details))
     return lines
 
 
@@ -122,31 +119,31 @@ def _runs(workspace: Workspace) -> List[Line]:
     return lines
 
 
-def _results(workspace: Workspace, kind: str) -> List[Line]:
+def _results(workspace: Workspace) -> List[Line]:
     """Evaluations and exports, by the run that they are of; those of a run that has learned more since are stale."""
+    found = [artifact for kind in ("evals", "exports") for artifact in workspace.all(kind)]
+    models = _model_digests(workspace, {str(artifact.summary.get("run")) for artifact in found})
     lines = []
-    for artifact in workspace.all(kind):
+    for artifact in found:
         summary = artifact.summary
-        name = str(summary.get("run") or summary.get("model") or artifact.id)
-        why = "" if _is_current(workspace, summary) else f"run {name!r} has a newer model"
+        name = str(summary.get("run") or artifact.id)
+        current = models.get(name)
+        is_old = current is not None and artifact.meta.get("inputs", {}).get("model") != current
         known = ("split", "wer", "cer", "format", "data")
         details = {"id": artifact.id, **{key: summary[key] for key in known if key in summary}}
-        lines.append(Line(STAGES[kind], name, "stale" if why else "done", why, details))
+        why = f"run {name} has another model since" if is_old else ""
+        lines.append(Line(STAGES[artifact.kind], name, "stale" if is_old else "done", why, details))
     return lines
 
 
-def _is_current(workspace: Workspace, summary: Mapping[str, Any]) -> bool:
-    run = (
-        workspace.root
-        / "runs"
-        / str(
-            summary.get("run"),
-        )
-        / "run.json"
-    )
-    if summary.get("run") is None or not run.exists() or summary.get("best") is None:
-        return True
-    return files.read_json(run, fix="see `asrctl status`").get("best") == summary["best"]
+def _model_digests(workspace: Workspace, names: Iterable[str]) -> Dict[str, str]:
+    folders = {name: workspace.root / "runs" / name / "model" for name in names}
+    present = {name: folder for name, folder in folders.items() if folder.is_dir()}
+    if not present:
+        return {}
+    from asrctl.stages.subject import model_digest
+
+    return {name: model_digest(folder) for name, folder in present.items()}
 
 
 def _unfinished(workspace: Workspace) -> List[Line]:

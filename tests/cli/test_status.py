@@ -44,7 +44,7 @@ def test_an_empty_folder_is_told_where_to_begin(asrctl, workspace):
 
 def test_a_stage_is_stale_when_what_it_was_made_from_has_changed(asrctl, place):
     old = publish(place, "vocab", "speech", {"splits": ["train"]})
-    data = publish(place, "prepared", "speech", inputs={"vocab": old})
+    data = publish(place, "prepared", "speech", summary={"vocabulary": old})
     make_run(place, "r", "complete", data={"name": "speech", "id": data}, steps=10, best={"step": 10, "wer": 0.125})
     result = asrctl("status", "--json").result
     assert items(result) == [("vocab", "speech", "done"), ("prepare", "speech", "done"), ("train", "r", "complete")]
@@ -54,9 +54,9 @@ def test_a_stage_is_stale_when_what_it_was_made_from_has_changed(asrctl, place):
     publish(place, "vocab", "speech", {"splits": ["train", "eval"]})
     result = asrctl("status", "--json").result
     assert items(result)[1] == ("prepare", "speech", "stale")
-    assert result["items"][1]["why"] == "the vocabulary 'speech' has changed since"
+    assert result["items"][1]["why"] == "the vocabulary 'speech' was built again since"
 
-    publish(place, "prepared", "speech", inputs={"vocab": "another"})
+    publish(place, "prepared", "speech", inputs={"vocab": "another"}, summary={"vocabulary": "another"})
     result = asrctl("status", "--json").result
     assert items(result)[2] == ("train", "r", "stale")
     assert "prepared again" in result["items"][2]["why"]
