@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from asrctl import compat, files, processor
-from asrctl.errors import BadData, MissingArtifact, PresetError
+from asrctl.errors import BadData, PresetError
 from asrctl.features import FeatureRules
 from asrctl.recipe import ModelSection
 from asrctl.text import Vocabulary
+from asrctl.weights import FIX_FOLDER, find_checkpoint, read_config, read_weights
 
 ARCHITECTURES = {
     "wav2vec2": "Wav2Vec2ForCTC",
@@ -23,7 +24,6 @@ HEAD = ("lm_head.weight", "lm_head.bias")
 _MASK_EMBEDDING = "masked_spec_embed"
 # Parts of pre-training checkpoints that a CTC model has no use for.
 _PRETRAINING = ("quantizer.", "project_q.", "project_hid.", "dropout_features.", "label_embeddings_concat")
-_FIX_FOLDER = "choose a folder that holds config.json and model.safetensors of a CTC or pre-trained speech model"
 
 
 @dataclass
@@ -189,7 +189,7 @@ def _head_fits(section: ModelSection, folder: Path, weights: Mapping[str, Any], 
         return False
     raise PresetError(
         f"the head of {folder.name} does not fit the vocabulary: {problem}",
-        fix="set `model.head: reinit` to draw a new head, or take its vocabulary with `asrctl vocab --from` this checkpoint",
+        fix="set `model.head: reinit` for a new head, or take its vocabulary with `asrctl vocab --from` this checkpoint",
     )
 
 
@@ -207,85 +207,7 @@ def _head_problem(folder: Path, size: int, vocabulary: Vocabulary) -> Optional[s
     return None
 
 
-# -- folders ----------------------------------------------------------------------------------------------------------
-
-
-def find_checkpoint(name: str, revision: Optional[str] = None) -> Path:
-    """A local folder, or a hub model fetched to the hub's own cache. Raises MissingArtifact."""
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    looks_like_hub = name.count("/") <= 1 and not name.startswith((".", "/", "~"))
-    if not looks_like_hub:
-        raise MissingArtifact(f"there is no checkpoint folder {name}", fix="correct model.checkpoint")
-    from huggingface_hub import snapshot_download
-
-    wanted = ["config.json", "model*.safetensors", "model.safetensors.index.json", "*vocab.json", "*token*.json"]
-    try:
-        with compat.quiet_transformers():
-            folder = Path(
-                snapshot_download(name, revision=revision, allow_patterns=wanted + ["preprocessor_config.json"])
-            )
-            if not list(folder.glob("model*.safetensors")):
-                folder = Path(
-                    snapshot_download(name, revision=revision, allow_patterns=wanted + ["*.json", "pytorch_model*"])
-                )
-            return folder
-    except Exception as error:  # the hub client raises many kinds, from several libraries
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise MissingArtifact(
-            f"the checkpoint {name} could not be fetched ({reason})",
-            fix="check the name and the network, or give a local folder with --set model.checkpoint=FOLDER",
-        ) from None
-
-
-def read_config(folder: Path) -> Dict[str, Any]:
-    """The values of config.json. Raises BadData, MissingArtifact."""
-    if not folder.is_dir():
-        raise MissingArtifact(f"there is no model folder {folder}", fix=_FIX_FOLDER)
-    values = files.read_json(folder / "config.json", fix=_FIX_FOLDER)
-    if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
-        raise BadData(f"{folder / 'config.json'} does not describe a model", fix=_FIX_FOLDER)
-    # What a config says about code or how it was saved is of no use here, and auto_map would run a stranger's code.
-    for key in ("auto_map", "architectures", "_name_or_path", "transformers_version", "torch_dtype", "dtype"):
-        values.pop(key, None)
-    return values
-
-
-def read_weights(folder: Path) -> Dict[str, Any]:
-    """{name on disk: tensor}: safetensors, or a torch file read without running code. Raises BadData, MissingArtifact."""
-    paths = _weight_files(folder)
-    weights: Dict[str, Any] = {}
-    for path in paths:
-        try:
-            weights.update(_read_weight_file(path))
-        except Exception as error:  # safetensors, zip and pickle readers each raise their own kinds
-            reason = " ".join(str(error).split())[:200]
-            raise BadData(
-                f"{path} can not be read as weights ({reason})", fix="fetch or export that model again"
-            ) from None
-    return compat.canonical_weights(weights)
-
-
-def _weight_files(folder: Path) -> List[Path]:
-    for single, index in (
-        ("model.safetensors", "model.safetensors.index.json"),
-        ("pytorch_model.bin", "pytorch_model.bin.index.json"),
-    ):
-        if (folder / single).exists():
-            return [folder / single]
-        if (folder / index).exists():
-            names = files.read_json(folder / index, fix=_FIX_FOLDER).get("weight_map", {}).values()
-            return [folder / Path(str(name)).name for name in sorted(set(names))]
-    raise MissingArtifact(f"{folder} holds no weights", fix=_FIX_FOLDER)
-
-
-def _read_weight_file(path: Path) -> Mapping[str, Any]:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(str(path))
-    return compat.torch_load(path)
+# -- folders -----------------------------------------------------------------------------------------------------------
 
 
 def _load(model: Any, weights: Mapping[str, Any], folder: Path, *, new_head: bool) -> List[str]:
@@ -326,29 +248,44 @@ def _ignorable(name: str, prefix: str) -> bool:
 def load_recogniser(folder: Path) -> Recogniser:
     """A trained model from a Hugging Face folder, in fp32, ready for inference. Raises BadData, MissingArtifact."""
     folder = Path(folder)
-    values = read_config(folder)
-    vocabulary = processor.read_vocabulary(folder)
-    weights = read_weights(folder)
+    weights = read_weights(folder) if folder.is_dir() else {}
+    recogniser = load_shell(folder)
     if HEAD[0] not in weights:
         raise BadData(f"{folder} has no CTC head", fix="train it first, or choose a fine-tuned model")
     outputs = int(weights[HEAD[0]].shape[0])
-    if len(vocabulary) != outputs:
-        raise BadData(f"{folder} has {outputs} outputs but {len(vocabulary)} tokens", fix=_FIX_FOLDER)
+    if len(recogniser.vocabulary) != outputs:
+        raise BadData(f"{folder} has {outputs} outputs but {len(recogniser.vocabulary)} tokens", fix=FIX_FOLDER)
+    _load(recogniser.model, weights, folder, new_head=False)
+    recogniser.model.eval()
+    return recogniser
+
+
+def load_shell(folder: Path) -> Recogniser:
+    """The model that a folder's config.json and vocabulary describe, weights yet to come. Raises BadData."""
+    values = read_config(folder)
+    vocabulary = processor.read_vocabulary(folder)
     model_type = str(values.pop("model_type"))
     if model_type not in ARCHITECTURES:
         raise BadData(f"{folder} is a {model_type} model", fix=f"choose one of {', '.join(ARCHITECTURES)}")
     with compat.quiet_transformers():
         from transformers import AutoConfig
 
-        values.update(vocab_size=outputs, pad_token_id=vocabulary.blank_id)
-        config = AutoConfig.for_model(model_type, **values)
-    try:
-        model = _instantiate(config, seed=0)
-    except PresetError as error:
-        raise BadData(f"{folder / 'config.json'}: {error.message}", fix=_FIX_FOLDER) from None
-    _load(model, weights, folder, new_head=False)
-    rules = processor.read_features(folder, layer_norm=_layer_norm(config))
-    return Recogniser(model.eval(), vocabulary, rules)
+        values.update(vocab_size=len(vocabulary), pad_token_id=vocabulary.blank_id)
+        try:
+            config = AutoConfig.for_model(model_type, **values)
+            model = _instantiate(config, seed=0)
+        except PresetError as error:
+            raise BadData(f"{folder / 'config.json'}: {error.message}", fix=FIX_FOLDER) from None
+        except (ValueError, TypeError) as error:
+            raise BadData(f"{folder / 'config.json'} does not fit together ({error})", fix=FIX_FOLDER) from None
+    return Recogniser(model, vocabulary, processor.read_features(folder, layer_norm=_layer_norm(config)))
+
+
+def save_shell(recogniser: Recogniser, folder: Path) -> None:
+    """Everything of `save_recogniser` but the weights: what a run needs to be resumed without its first checkpoint."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / "config.json", portable_config(recogniser.model))
+    processor.write(folder, recogniser.vocabulary, recogniser.features)
 
 
 def save_recogniser(recogniser: Recogniser, folder: Path) -> None:
@@ -362,8 +299,7 @@ def save_recogniser(recogniser: Recogniser, folder: Path) -> None:
     }
     with files.atomic_path(folder / "model.safetensors") as temporary:
         save_file(state, str(temporary), metadata={"format": "pt"})
-    files.write_json(folder / "config.json", portable_config(recogniser.model))
-    processor.write(folder, recogniser.vocabulary, recogniser.features)
+    save_shell(recogniser, folder)
 
 
 def portable_config(model: Any) -> Dict[str, Any]:
@@ -382,3 +318,25 @@ def portable_config(model: Any) -> Dict[str, Any]:
     values["architectures"] = [ARCHITECTURES[model_type]]
     values["torch_dtype"] = "float32"
     return {"model_type": model_type, **{key: values[key] for key in sorted(values) if key != "model_type"}}
+
+
+def save_recogniser_atomically(recogniser: Recogniser, folder: Path) -> None:
+    """`save_recogniser` beside `folder`, then in its place: a reader finds the old model or the new one."""
+    building, old = folder.with_name(f".{folder.name}.tmp"), folder.with_name(f".{folder.name}.old")
+    files.remove_tree(building)
+    save_recogniser(recogniser, building)
+    files.fsync_tree(building)
+    files.remove_tree(old)
+    if folder.exists():
+        folder.rename(old)
+    building.rename(folder)
+    files.remove_tree(old)
+
+
+def require_rate(recogniser: Recogniser, sample_rate: int) -> None:
+    """Raises PresetError where the data's sample rate is not the checkpoint's."""
+    if recogniser.features.sample_rate != sample_rate:
+        raise PresetError(
+            f"the checkpoint hears {recogniser.features.sample_rate} samples per second, the data has {sample_rate}",
+            fix=f"prepare again with --sample-rate {recogniser.features.sample_rate}",
+        )

@@ -181,6 +181,18 @@ def check(path: Path) -> Resolved:
     return load(str(Path(path).resolve()))
 
 
+def override(recipe: Recipe, overrides: Sequence[str], path: Path) -> Resolved:
+    """A stored recipe with `key=value` overrides. Raises PresetError."""
+    values: Dict[str, Any] = recipe.as_dict()
+    sources: Dict[str, str] = {}
+    problems = _apply_overrides(values, overrides, sources)
+    changed, found = build(Recipe, values)
+    problems = problems + found or [Problem(key, message) for key, message in cross_checks(changed)]
+    if problems:
+        raise _refusal(recipe.name, problems, [])
+    return Resolved(changed, sources, path)
+
+
 def from_dict(values: Mapping[str, Any], where: str) -> Recipe:
     """A recipe as it was stored with a run (already resolved: nothing is multiplied again). Raises PresetError."""
     recipe, problems = build(Recipe, values)
@@ -241,7 +253,7 @@ def _apply_overrides(values: Dict[str, Any], overrides: Sequence[str], sources: 
             problems.append(Problem(text, "is not KEY=VALUE, such as optim.learning_rate=1e-4"))
             continue
         try:
-            value = yaml.load(raw, Loader=_Loader)  # noqa: S506 - a SafeLoader
+            value = yaml.load(raw, Loader=_Loader)
         except yaml.YAMLError:
             problems.append(Problem(key, f"has a value that can not be read: {raw!r}"))
             continue

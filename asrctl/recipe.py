@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 DEVICES = ("cpu", "cuda", "mps", "ipu", "ipu-emulated")
 
@@ -232,6 +232,8 @@ def cross_checks(recipe: Recipe) -> List[Tuple[str, str]]:
         found.append(("optim.tri_stage", "must be three shares that add up to 1"))
     if any(speed < 0.5 or speed > 2 for speed in recipe.batches.augment.speed):
         found.append(("batches.augment.speed", "must lie between 0.5 and 2"))
+    if any(speed > 1 for speed in recipe.batches.augment.speed) and not recipe.model.ctc_zero_infinity:
+        found.append(("model.ctc_zero_infinity", "must be true when batches.augment.speed shortens utterances"))
     if recipe.batches.shapes == "static" and recipe.batches.augment != Augment():
         found.append(("batches.augment", "needs `batches.shapes: free`"))
     if not recipe.text.vocab_splits:

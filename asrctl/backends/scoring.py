@@ -1,0 +1,61 @@
+"""WER of a model inside training: the same transcription and the same scores as `asrctl eval`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Optional
+
+import numpy as np
+
+from asrctl.batches import generator
+from asrctl.events import Emit
+from asrctl.inference import transcribe
+from asrctl.metrics import Tally
+from asrctl.models import Recogniser
+from asrctl.prepared import PreparedSplit
+
+_SAMPLE_STREAM = 5
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """split: what to score on; most: at most this many utterances (a seeded sample), or None for all."""
+
+    split: PreparedSplit
+    device: Any
+    precision: str
+    batch_s: float
+    pad_to: Optional[int]
+    most: Optional[int]
+    seed: int
+
+    def indices(self) -> np.ndarray:
+        count = len(self.split)
+        if self.most is None or self.most >= count:
+            return np.arange(count)
+        return np.sort(generator(self.seed, _SAMPLE_STREAM).permutation(count)[: self.most])
+
+    def score(self, recogniser: Recogniser, emit: Emit) -> Dict[str, Any]:
+        """{"wer", "cer", "empty": share of hypotheses without any character}. Leaves the model in eval mode."""
+        indices = self.indices()
+        place = {int(index): position for position, index in enumerate(indices)}
+        tally = Tally(len(indices))
+        hypotheses = transcribe(
+            recogniser,
+            self.split,
+            device=self.device,
+            precision=self.precision,
+            batch_s=self.batch_s,
+            indices=indices,
+            pad_to=self.pad_to,
+            emit=emit,
+            task="evaluate",
+        )
+        for index, hypothesis in hypotheses:
+            tally.add(place[index], self.split.id(index), self.split.text(index), hypothesis)
+        summary = tally.summary()
+        return {
+            "wer": summary["wer"],
+            "cer": summary["cer"],
+            "empty": summary["empty_hypotheses"] / max(1, summary["utterances"]),
+        }

@@ -1,0 +1,100 @@
+"""`asrctl train`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, List, Optional
+
+import typer
+
+from asrctl.cli import options
+from asrctl.cli.report import Output, session
+
+if TYPE_CHECKING:
+    from asrctl.stages.train import TrainPlan, TrainResult
+
+EPILOG = options.examples(
+    "asrctl train --preset tiny-cpu",
+    "asrctl train --preset base-4ipu --device cuda --set optim.learning_rate=1e-4",
+    "asrctl train --resume",
+    "asrctl train --preset base-100h --from-run base-4ipu --run second --max-minutes 60",
+)
+
+
+def command(
+    preset: Optional[str] = options.PRESET,
+    data: Optional[str] = typer.Option(None, "--data", help="Name of the prepared data; default: the latest."),
+    run: Optional[str] = typer.Option(None, "--run", help="Name of the run; default: the preset's."),
+    device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, mps, ipu or ipu-emulated."),
+    overrides: List[str] = options.SET,
+    max_steps: Optional[int] = typer.Option(None, "--max-steps", min=1, help="Optimiser steps; wins over the preset."),
+    max_minutes: Optional[float] = typer.Option(None, "--max-minutes", min=0.0, help="Stop well after this time."),
+    resume: bool = typer.Option(False, "--resume", help="Go on with --run, or with the latest run."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace a run of the same name."),
+    from_run: Optional[str] = typer.Option(None, "--from-run", help="Start from the best model of this run."),
+    dry_run: bool = options.DRY_RUN,
+    workspace: Path = options.WORKSPACE,
+    json: bool = options.JSON,
+    verbose: bool = options.VERBOSE,
+) -> None:
+    """Fine-tune a model on prepared data, or train a small one from scratch."""
+    with session("train", Output(json, verbose)) as report:
+        from asrctl.stages.train import TrainRequest, plan, train
+        from asrctl.workspace import Workspace
+
+        request = TrainRequest(
+            preset=preset,
+            data=data,
+            run=run,
+            device=device,
+            overrides=tuple(overrides),
+            max_steps=max_steps,
+            max_minutes=max_minutes,
+            resume=resume,
+            overwrite=overwrite,
+            from_run=from_run,
+            command=tuple(["asrctl"] + sys.argv[1:]),
+        )
+        if dry_run:
+            planned = plan(Workspace(workspace), request, report.emit)
+            report.done(planned.as_dict(), plan_lines(planned))
+            return
+        result = train(Workspace(workspace), request, report.emit)
+        report.done(result.as_dict(), result_lines(result))
+
+
+def plan_lines(planned: "TrainPlan") -> List[str]:
+    """Every value of the recipe with where it came from, and what would be done."""
+    lines = [
+        f"{key} = {value}   ({planned.sources.get(key, 'default')})" for key, value in _flat(planned.recipe.as_dict())
+    ]
+    return lines + [
+        f"run {planned.run_name} on {planned.device.kind} ({planned.precision or 'as the preset says'}): "
+        f"{planned.total_steps} steps, {planned.steps_per_epoch} per epoch, data {planned.data_name}",
+    ]
+
+
+def _flat(values: dict, prefix: str = "") -> "List[tuple]":
+    found = []
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            found.extend(_flat(value, f"{prefix}{name}."))
+        else:
+            found.append((f"{prefix}{name}", value))
+    return found
+
+
+def result_lines(result: "TrainResult") -> List[str]:
+    """The end of a run: the model, its best WER, and what to type next."""
+    if result.nothing_to_do:
+        return [f"run {result.run} has its {result.steps} steps already; raise --max-steps to extend it"]
+    best = "no evaluation split, so the last model is kept"
+    if result.best_wer is not None:
+        best = f"best WER {100 * result.best_wer:.2f} % at step {result.best_step}"
+    emulated = " (on an emulated IPU)" if result.emulated else ""
+    return [
+        f"run {result.run}: {result.steps} steps, {result.reason}{emulated}; {best}",
+        f"model: {result.model}",
+        f"next: asrctl eval --run {result.run}",
+    ]

@@ -1,0 +1,102 @@
+"""A run's folder: what it is, in which state, and where its parts lie."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional
+
+from asrctl import files, presets
+from asrctl.errors import BadData, MissingArtifact
+from asrctl.recipe import Recipe
+from asrctl.workspace import Workspace
+
+STATES = ("running", "interrupted", "failed", "complete")
+_FIX = "see `asrctl status`; a damaged run can be replaced with --overwrite"
+
+
+class Run:
+    """runs/NAME. run.json holds what `info` returns; it is rewritten whole whenever the state changes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def model(self) -> Path:
+        """The best model so far: a Hugging Face folder."""
+        return self.folder / "model"
+
+    @property
+    def shell(self) -> Path:
+        """Configuration and vocabulary that the run was started with, without weights."""
+        return self.folder / "start"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def recipe_path(self) -> Path:
+        return self.folder / "recipe.yaml"
+
+    def exists(self) -> bool:
+        return (self.folder / "run.json").exists()
+
+    def info(self) -> Dict[str, Any]:
+        """Raises BadData where run.json is missing, damaged or lacks what every run has."""
+        values = files.read_json(self.folder / "run.json", fix=_FIX)
+        complete = isinstance(values, dict) and all(key in values for key in ("name", "state", "data", "vocabulary"))
+        if not complete or not isinstance(values["data"], dict) or not {"name", "id"} <= set(values["data"]):
+            raise BadData(f"{self.folder / 'run.json'} does not describe a run", fix=_FIX)
+        return values
+
+    def recipe(self) -> Recipe:
+        return presets.load_stored(self.recipe_path)
+
+    def write(self, values: Dict[str, Any]) -> None:
+        files.write_json(self.folder / "run.json", values)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """The run as it stands."""
+        yield
+
+    @contextmanager
+    def replaced(self) -> Iterator[None]:
+        """Put an old run aside; it comes back unless the new one left a checkpoint."""
+        aside = self.folder.with_name(f".{self.name}.old")
+        if self.folder.exists():
+            files.remove_tree(aside)
+            self.folder.rename(aside)
+        try:
+            yield
+        finally:
+            if aside.exists() and not list(self.checkpoints.glob("step-*")):
+                files.remove_tree(self.folder)
+                aside.rename(self.folder)
+            files.remove_tree(aside)
+
+
+def latest_with_model(workspace: Workspace) -> Optional[Run]:
+    """The run started last that has a model."""
+    for folder in reversed(workspace.runs()):
+        if (folder / "model").is_dir():
+            return Run(folder)
+    return None
+
+
+def require(workspace: Workspace, name: Optional[str]) -> Run:
+    """The run of a name, or the latest; it has a model. Raises MissingArtifact."""
+    run = Run(workspace.run(name)) if name is not None else latest_with_model(workspace)
+    if run is None or not run.exists():
+        what = f"run {name!r}" if name is not None else "run with a model"
+        raise MissingArtifact(f"there is no {what} in {workspace.root}", fix="run `asrctl train --preset NAME` first")
+    if not run.model.is_dir():
+        raise MissingArtifact(
+            f"run {run.name!r} has no model yet", fix=f"go on with `asrctl train --resume --run {run.name}`"
+        )
+    return run

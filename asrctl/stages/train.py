@@ -1,0 +1,282 @@
+"""recipe + prepared data -> a run: resolve everything, refuse what does not fit, hand over to a backend."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+from asrctl import presets
+from asrctl.errors import MissingArtifact, PresetError, UsageError
+from asrctl.events import Emit, Note, ignore
+from asrctl.prepared import PreparedData, PreparedSplit
+from asrctl.recipe import Recipe
+from asrctl.runs import Run
+from asrctl.stages.fit import conflicts
+from asrctl.workspace import Workspace
+
+_FIX_DATA = "run `asrctl prepare CORPUS` first"
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What the user asked for. command: the words typed, kept with the run."""
+
+    preset: Optional[str] = None
+    data: Optional[str] = None
+    run: Optional[str] = None
+    device: str = "auto"
+    overrides: Tuple[str, ...] = ()
+    max_steps: Optional[int] = None
+    max_minutes: Optional[float] = None
+    resume: bool = False
+    overwrite: bool = False
+    from_run: Optional[str] = None
+    command: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """Everything resolved, nothing done yet."""
+
+    recipe: Recipe
+    sources: Dict[str, str]
+    data: PreparedData
+    data_name: str
+    run_name: str
+    device: Any
+    precision: str
+    total_steps: int
+    steps_per_epoch: int
+    resume: bool
+
+    def as_dict(self) -> Dict[str, Any]:
+        return {
+            "preset": self.recipe.name,
+            "data": {"name": self.data_name, "id": self.data.artifact.id},
+            "run": self.run_name,
+            "device": self.device.kind,
+            "precision": self.precision,
+            "steps": self.total_steps,
+            "steps_per_epoch": self.steps_per_epoch,
+            "recipe": self.recipe.as_dict(),
+            "sources": dict(self.sources),
+        }
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A run that came to its end. model: the folder of the best model."""
+
+    run: str
+    state: str
+    reason: str
+    steps: int
+    best_step: Optional[int]
+    best_wer: Optional[float]
+    model: Path
+    device: str
+    precision: str
+    seconds: float
+    audio_s_per_s: float
+    emulated: bool
+    nothing_to_do: bool = False
+
+    def as_dict(self) -> Dict[str, Any]:
+        return dict(self.__dict__, model=str(self.model))
+
+
+def plan(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> TrainPlan:
+    """Resolve recipe, data, run and device. Raises PresetError, MissingArtifact, DeviceError, UsageError."""
+    from asrctl import devices
+    from asrctl.backends.host import plan_of
+
+    stored = _stored_run(workspace, request)
+    data_name, data = _data(workspace, request, stored, emit)
+    resolved = _recipe(workspace, request, stored, data)
+    recipe = resolved.recipe
+    for note in resolved.notes:
+        emit(Note(note))
+    device = devices.choose(request.device)
+    emit(Note(device.reason))
+    for note in differences(recipe, device.kind):
+        emit(Note(note))
+    precision = devices.precision(device.kind, recipe.host(device.kind).precision) if device.is_host else ""
+    if stored is not None:
+        _refuse_changes(stored, recipe, data)
+    train = data.split("train")
+    per_epoch = plan_of(recipe, train).steps_per_epoch
+    total = request.max_steps or recipe.optim.max_steps or max(1, math.ceil(recipe.optim.epochs * per_epoch))
+    name = stored.name if stored is not None else _run_name(workspace, request, recipe)
+    sources = dict(resolved.sources)
+    return TrainPlan(recipe, sources, data, data_name, name, device, precision, total, per_epoch, request.resume)
+
+
+def train(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> TrainResult:
+    """Train, or resume, a run.
+
+    Raises Interrupted after a checkpoint was left, Diverged, and what `plan` raises. The run's folder always says in
+    which state it is.
+    """
+    planned = plan(workspace, request, emit)
+    workspace.create()
+    with workspace.lock(f"run-{planned.run_name}"):
+        run = Run(workspace.run(planned.run_name))
+        with run.replaced() if request.overwrite else run.kept():
+            return _run(workspace, request, planned, run, emit)
+
+
+def _run(workspace: Workspace, request: TrainRequest, planned: TrainPlan, run: Run, emit: Emit) -> TrainResult:
+    from asrctl.stages.training import Start, carry_out
+
+    splits = _splits(planned.data)
+    _refuse_conflicts(planned, splits)
+    start = Start(
+        workspace=workspace,
+        request_command=request.command,
+        recipe=planned.recipe,
+        data={"name": planned.data_name, "id": planned.data.artifact.id},
+        vocabulary=planned.data.vocabulary(),
+        train=splits["train"],
+        eval=splits.get("eval"),
+        device=planned.device,
+        precision=planned.precision,
+        total_steps=planned.total_steps,
+        max_minutes=request.max_minutes,
+        resume=request.resume,
+        base=_base(workspace, request, planned.recipe),
+    )
+    return carry_out(run, start, emit)
+
+
+def _splits(data: PreparedData) -> Dict[str, PreparedSplit]:
+    return {name: data.split(name) for name in ("train", "eval") if name in data.splits}
+
+
+# -- what is meant ----------------------------------------------------------------------------------------------------
+
+
+def _stored_run(workspace: Workspace, request: TrainRequest) -> Optional[Run]:
+    """The run to resume, if that was asked for."""
+    if not request.resume:
+        return None
+    if request.run is not None:
+        run = Run(workspace.run(request.run))
+        if not run.exists():
+            raise MissingArtifact(
+                f"there is no run {request.run!r} to resume", fix="see `asrctl status` for the runs there are"
+            )
+        return run
+    runs = workspace.runs()
+    if not runs:
+        raise MissingArtifact("there is no run to resume", fix="start one with `asrctl train --preset NAME`")
+    return Run(runs[-1])
+
+
+def _data(workspace: Workspace, request: TrainRequest, stored: Optional[Run], emit: Emit) -> Tuple[str, PreparedData]:
+    if stored is not None and request.data is None:
+        recorded = stored.info()["data"]
+        artifact = workspace.resolve("prepared", recorded["id"], fix=_FIX_DATA)
+        return recorded["name"], PreparedData(artifact)
+    artifact = workspace.resolve("prepared", request.data, fix=_FIX_DATA)
+    name = request.data or (workspace.latest("prepared") or {}).get("name", artifact.id)
+    if request.data is None:
+        emit(Note(f"data: {name} ({artifact.id}), the latest prepared"))
+    return name, PreparedData(artifact)
+
+
+def _recipe(workspace: Workspace, request: TrainRequest, stored: Optional[Run], data: PreparedData) -> presets.Resolved:
+    name = request.preset
+    if name is None and stored is not None:
+        return presets.override(stored.recipe(), request.overrides, stored.recipe_path)
+    name = name or data.summary.get("preset")
+    if name is None:
+        known = ", ".join(preset.name for preset in presets.available(workspace.root))
+        raise UsageError(
+            f"no preset was given, and the data was prepared without one; there are {known}", fix="add --preset NAME"
+        )
+    resolved = presets.load(name, overrides=request.overrides, workspace=workspace.root)
+    if request.from_run is None:
+        return resolved
+    model = dataclasses.replace(resolved.recipe.model, checkpoint=str(_model_of(workspace, request.from_run)))
+    return dataclasses.replace(resolved, recipe=dataclasses.replace(resolved.recipe, model=model))
+
+
+def _model_of(workspace: Workspace, run: str) -> Path:
+    folder = workspace.run(run) / "model"
+    if not folder.is_dir():
+        raise MissingArtifact(
+            f"run {run!r} has no model to start from", fix="see `asrctl status` for the runs there are"
+        )
+    return folder
+
+
+def _base(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> Optional[str]:
+    return f"run {request.from_run}" if request.from_run is not None else recipe.model.checkpoint
+
+
+def _run_name(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> str:
+    if request.run is None:
+        number, name = 1, recipe.name
+        while Run(workspace.run(name)).exists():
+            number += 1
+            name = f"{recipe.name}-{number}"
+        return name
+    if Run(workspace.run(request.run)).exists() and not request.overwrite:
+        raise UsageError(
+            f"there is a run {request.run!r} already",
+            fix="choose another --run, go on with it by --resume, or replace it by --overwrite",
+        )
+    return request.run
+
+
+# -- what does not fit ------------------------------------------------------------------------------------------------
+
+
+def differences(recipe: Recipe, kind: str) -> List[str]:
+    """What a device does otherwise than the recipe's IPU configuration says; nothing where there is no such section."""
+    if recipe.ipu is None or kind not in ("cpu", "cuda", "mps"):
+        return []
+    host = recipe.host(kind)
+    return [
+        f"{recipe.name} on {kind}: the same global batch of {recipe.optim.global_batch}, data order, padding, schedule "
+        f"and optimiser as on {recipe.ipu.ipus_per_replica} IPUs; precision is {host.precision} instead of "
+        f"{recipe.ipu.precision}, and dropout is drawn from other random numbers"
+    ]
+
+
+def _refuse_conflicts(planned: TrainPlan, splits: Dict[str, PreparedSplit]) -> None:
+    problems = conflicts(planned.recipe, planned.data, splits)
+    if problems:
+        raise PresetError(
+            f"preset {planned.recipe.name} does not fit the prepared data {planned.data_name}",
+            fix=f"prepare again with `--preset {planned.recipe.name}`, or choose another preset",
+            problems=problems,
+        )
+
+
+def _refuse_changes(stored: Run, recipe: Recipe, data: PreparedData) -> None:
+    info = stored.info()
+    changed = changed_keys(stored.recipe().experiment(), recipe.experiment())
+    if info["data"]["id"] != data.artifact.id:
+        changed.append(f"data: was {info['data']['id']}, is {data.artifact.id}")
+    if info["vocabulary"] != data.vocabulary().digest:
+        changed.append("vocabulary: is not the one the run was started with")
+    if changed:
+        raise PresetError(
+            f"run {stored.name!r} can not be resumed: what makes the experiment has changed",
+            fix=f"undo the changes, or start a new run from this one with --from-run {stored.name}",
+            problems=changed,
+        )
+
+
+def changed_keys(before: Any, after: Any, prefix: str = "") -> List[str]:
+    """One line for each value that differs between two nested mappings."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        lines: List[str] = []
+        for name in sorted(set(before) | set(after)):
+            lines.extend(changed_keys(before.get(name), after.get(name), f"{prefix}.{name}".lstrip(".")))
+        return lines
+    return [] if before == after else [f"{prefix}: was {before!r}, is {after!r}"]

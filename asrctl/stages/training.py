@@ -1,0 +1,233 @@
+"""Carry a planned run out: model, run folder, backend, and the last word in run.json."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Optional, Sequence
+
+from asrctl import __version__, checkpoints, files, models, presets
+from asrctl.backends.job import Outcome, Standing, TrainingJob
+from asrctl.errors import AsrctlError, Interrupted, MissingArtifact
+from asrctl.events import Emit, Note, Warned
+from asrctl.interrupts import StopRequest, stop_requests
+from asrctl.prepared import PreparedSplit
+from asrctl.recipe import Recipe
+from asrctl.runs import Run
+from asrctl.stages.train import TrainResult
+from asrctl.text import Vocabulary
+from asrctl.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Start:
+    """A run about to be started or resumed."""
+
+    workspace: Workspace
+    request_command: Sequence[str]
+    recipe: Recipe
+    data: Mapping[str, str]
+    vocabulary: Vocabulary
+    train: PreparedSplit
+    eval: Optional[PreparedSplit]
+    device: Any
+    precision: str
+    total_steps: int
+    max_minutes: Optional[float]
+    resume: bool
+    base: Optional[str]
+
+
+def carry_out(run: Run, start: Start, emit: Emit) -> TrainResult:
+    """Raises Interrupted, Diverged, DeviceError, BadData; run.json then says interrupted or failed."""
+    checkpoint = _checkpoint(run, emit) if start.resume else None
+    if checkpoint is not None and checkpoint.step >= start.total_steps:
+        return _nothing_to_do(run, start, checkpoint)
+    with stop_requests() as stop:
+        recogniser = _recogniser(run, start, checkpoint, emit)
+        info = _info(run, start)
+        _write_start(run, start, recogniser, info, fresh=checkpoint is None)
+        began = time.monotonic()
+        try:
+            job = _job(run, start, recogniser, checkpoint, stop)
+            outcome = _backend(start)(job, emit)
+        except BaseException as error:
+            state = "interrupted" if isinstance(error, (KeyboardInterrupt, Interrupted)) else "failed"
+            message = error.message if isinstance(error, AsrctlError) else repr(error)
+            run.write(dict(info, state=state, error=message, seconds=time.monotonic() - began + info["seconds"]))
+            raise
+    return _close(run, start, info, outcome)
+
+
+def _backend(start: Start) -> Any:
+    if start.device.is_host:
+        from asrctl.backends import host
+
+        return host.train
+    from asrctl.backends import ipu
+
+    return ipu.train
+
+
+def _checkpoint(run: Run, emit: Emit) -> Optional[checkpoints.Checkpoint]:
+    latest = checkpoints.latest_valid(run.checkpoints)
+    for message in latest.damaged:
+        emit(Warned(f"{message}; an earlier checkpoint is used"))
+    if latest.checkpoint is None:
+        if latest.damaged:
+            raise MissingArtifact(f"run {run.name!r} has no valid checkpoint", fix="start it anew with --overwrite")
+        emit(Note(f"run {run.name} has no checkpoint yet and starts from the beginning"))
+        return None
+    emit(Note(f"resuming run {run.name} after step {latest.checkpoint.step}"))
+    return latest.checkpoint
+
+
+def _recogniser(run: Run, start: Start, checkpoint: Optional[checkpoints.Checkpoint], emit: Emit) -> models.Recogniser:
+    section, optim = start.recipe.model, start.recipe.optim
+    if checkpoint is not None:
+        recogniser = models.load_shell(run.shell)
+        if section.freeze_feature_encoder:
+            recogniser.model.freeze_feature_encoder()
+        return recogniser
+    built = models.build(section, start.vocabulary, seed=optim.seed, sample_rate=start.recipe.audio.sample_rate)
+    for note in built.notes:
+        emit(Note(note))
+    if built.new_head and section.checkpoint is not None:
+        emit(Note(f"a new head of {len(start.vocabulary)} outputs was drawn (model.head: reinit)"))
+    models.require_rate(built.recogniser, start.train.sample_rate)
+    return built.recogniser
+
+
+def _job(
+    run: Run,
+    start: Start,
+    recogniser: models.Recogniser,
+    checkpoint: Optional[checkpoints.Checkpoint],
+    stop: StopRequest,
+) -> TrainingJob:
+    return TrainingJob(
+        recipe=start.recipe,
+        folder=run.folder,
+        recogniser=recogniser,
+        train=start.train,
+        eval=start.eval,
+        device=start.device,
+        precision=start.precision,
+        total_steps=start.total_steps,
+        stop=stop,
+        resume=checkpoint,
+        max_minutes=start.max_minutes,
+    )
+
+
+def _info(run: Run, start: Start) -> Dict[str, Any]:
+    before = run.info() if run.exists() else {}
+    others = [Run(folder).info().get("sequence", 0) for folder in start.workspace.runs()]
+    return {
+        "schema": 1,
+        "name": run.name,
+        # Resuming makes a run the latest again.
+        "sequence": max(others, default=0) + 1,
+        "state": "running",
+        "preset": start.recipe.name,
+        "device": start.device.kind,
+        "emulated": start.device.kind == "ipu-emulated",
+        "precision": start.precision,
+        "data": dict(start.data),
+        "vocabulary": start.vocabulary.digest,
+        "base": start.base if not before else before.get("base"),
+        "command": list(start.request_command),
+        "steps": before.get("steps", 0),
+        "total_steps": start.total_steps,
+        "best": before.get("best"),
+        "versions": versions(),
+        "seconds": before.get("seconds", 0.0),
+    }
+
+
+def versions() -> Dict[str, str]:
+    """Of what decides the numbers."""
+    import torch
+    import transformers
+
+    return {
+        "asrctl": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def _write_start(run: Run, start: Start, recogniser: models.Recogniser, info: Dict[str, Any], *, fresh: bool) -> None:
+    if fresh:
+        models.save_shell(recogniser, run.shell)
+    files.write_text(run.recipe_path, presets.dumps(start.recipe))
+    run.write(info)
+
+
+def _close(run: Run, start: Start, info: Dict[str, Any], outcome: Outcome) -> TrainResult:
+    standing = outcome.standing
+    interrupted = outcome.reason == "interrupted"
+    values = dict(
+        info,
+        state="interrupted" if interrupted else "complete",
+        reason=outcome.reason,
+        steps=standing.step,
+        best=_best(standing),
+        seconds=round(info["seconds"] + outcome.seconds, 3),
+    )
+    run.write(values)
+    if interrupted:
+        raise Interrupted(
+            f"training was stopped after step {standing.step} of {start.total_steps}; a checkpoint is kept",
+            fix=f"go on with `{resume_command(run, start)}`",
+        )
+    return TrainResult(
+        run=run.name,
+        state="complete",
+        reason=outcome.reason,
+        steps=standing.step,
+        best_step=standing.best_step,
+        best_wer=standing.best_wer,
+        model=run.model,
+        device=start.device.kind,
+        precision=start.precision,
+        seconds=round(outcome.seconds, 3),
+        audio_s_per_s=round(outcome.audio_s / max(outcome.seconds, 1e-9), 2),
+        emulated=bool(info["emulated"]),
+    )
+
+
+def resume_command(run: Run, start: Start) -> str:
+    words = ["asrctl train --resume", f"--run {run.name}"]
+    if str(start.workspace.root) != "asr-workspace":
+        words.append(f"--workspace {start.workspace.root}")
+    if start.device.kind != "cpu":
+        words.append(f"--device {start.device.kind}")
+    if start.total_steps != start.recipe.optim.max_steps:
+        words.append(f"--max-steps {start.total_steps}")
+    return " ".join(words)
+
+
+def _best(standing: Standing) -> Optional[Dict[str, Any]]:
+    return None if standing.best_step is None else {"step": standing.best_step, "wer": standing.best_wer}
+
+
+def _nothing_to_do(run: Run, start: Start, checkpoint: checkpoints.Checkpoint) -> TrainResult:
+    info, standing = run.info(), Standing.from_dict(checkpoint.state)
+    return TrainResult(
+        run=run.name,
+        state=info["state"],
+        reason="finished",
+        steps=standing.step,
+        best_step=standing.best_step,
+        best_wer=standing.best_wer,
+        model=run.model,
+        device=info.get("device", ""),
+        precision=info.get("precision", ""),
+        seconds=0.0,
+        audio_s_per_s=0.0,
+        emulated=bool(info.get("emulated")),
+        nothing_to_do=True,
+    )

@@ -1,0 +1,92 @@
+"""Checkpoints as they come, from a folder or the hub: configuration and weights as plain data; no code is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional
+
+from asrctl import compat, files
+from asrctl.errors import BadData, MissingArtifact
+
+FIX_FOLDER = "choose a folder that holds config.json and model.safetensors of a CTC or pre-trained speech model"
+
+
+def find_checkpoint(name: str, revision: Optional[str] = None) -> Path:
+    """A local folder, or a hub model fetched to the hub's own cache. Raises MissingArtifact."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    looks_like_hub = name.count("/") <= 1 and not name.startswith((".", "/", "~"))
+    if not looks_like_hub:
+        raise MissingArtifact(f"there is no checkpoint folder {name}", fix="correct model.checkpoint")
+    from huggingface_hub import snapshot_download
+
+    wanted = ["config.json", "model*.safetensors", "model.safetensors.index.json", "*vocab.json", "*token*.json"]
+    try:
+        with compat.quiet_transformers():
+            folder = Path(
+                snapshot_download(name, revision=revision, allow_patterns=wanted + ["preprocessor_config.json"])
+            )
+            if not list(folder.glob("model*.safetensors")):
+                folder = Path(
+                    snapshot_download(name, revision=revision, allow_patterns=wanted + ["*.json", "pytorch_model*"])
+                )
+            return folder
+    except Exception as error:  # the hub client raises many kinds, from several libraries
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise MissingArtifact(
+            f"the checkpoint {name} could not be fetched ({reason})",
+            fix="check the name and the network, or give a local folder with --set model.checkpoint=FOLDER",
+        ) from None
+
+
+def read_config(folder: Path) -> Dict[str, Any]:
+    """The values of config.json. Raises BadData, MissingArtifact."""
+    if not folder.is_dir():
+        raise MissingArtifact(f"there is no model folder {folder}", fix=FIX_FOLDER)
+    values = files.read_json(folder / "config.json", fix=FIX_FOLDER)
+    if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
+        raise BadData(f"{folder / 'config.json'} does not describe a model", fix=FIX_FOLDER)
+    # What a config says about code or how it was saved is of no use here, and auto_map would run a stranger's code.
+    for key in ("auto_map", "architectures", "_name_or_path", "transformers_version", "torch_dtype", "dtype"):
+        values.pop(key, None)
+    return values
+
+
+def read_weights(folder: Path) -> Dict[str, Any]:
+    """{name on disk: tensor}: safetensors, or a torch file read without running code.
+
+    Raises BadData, MissingArtifact.
+    """
+    paths = _weight_files(folder)
+    weights: Dict[str, Any] = {}
+    for path in paths:
+        try:
+            weights.update(_read_weight_file(path))
+        except Exception as error:  # safetensors, zip and pickle readers each raise their own kinds
+            reason = " ".join(str(error).split())[:200]
+            raise BadData(
+                f"{path} can not be read as weights ({reason})", fix="fetch or export that model again"
+            ) from None
+    return compat.canonical_weights(weights)
+
+
+def _weight_files(folder: Path) -> List[Path]:
+    for single, index in (
+        ("model.safetensors", "model.safetensors.index.json"),
+        ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+    ):
+        if (folder / single).exists():
+            return [folder / single]
+        if (folder / index).exists():
+            names = files.read_json(folder / index, fix=FIX_FOLDER).get("weight_map", {}).values()
+            return [folder / Path(str(name)).name for name in sorted(set(names))]
+    raise MissingArtifact(f"{folder} holds no weights", fix=FIX_FOLDER)
+
+
+def _read_weight_file(path: Path) -> Mapping[str, Any]:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(str(path))
+    return compat.torch_load(path)

@@ -1,0 +1,41 @@
+"""The emulated IPU for the tests of this folder, and gone again after them."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from types import ModuleType
+from typing import Iterator
+
+import pytest
+
+from asrctl.ipu import emulation
+
+
+@pytest.fixture(scope="package")
+def poptorch() -> Iterator[ModuleType]:
+    """The emulated poptorch. Tests elsewhere, which may need a machine without one, do not see it."""
+    path, modules = list(sys.path), set(sys.modules)
+    emulation.activate()
+    yield __import__("poptorch")
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if name.split(".")[0] in ("poptorch", "popart") or name.startswith("optimum.graphcore"):
+            del sys.modules[name]
+
+
+@pytest.fixture(scope="package")
+def optimum(poptorch: ModuleType) -> ModuleType:
+    """The real optimum.graphcore package over the emulated poptorch."""
+    if importlib.util.find_spec("optimum") is None or importlib.util.find_spec("optimum.graphcore") is None:
+        pytest.skip("optimum-graphcore is not installed (pip install -c constraints-ipu.txt 'asrctl[ipu]')")
+    import optimum.graphcore
+
+    return optimum.graphcore
+
+
+def pytest_collection_modifyitems(items: list) -> None:
+    # transformers 4.29 and optimum-graphcore use what newer torch and numpy warn about; so it is theirs to mend.
+    for item in items:
+        if "emulation" in item.path.parts and "optimum" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"))
