@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import typer
@@ -20,6 +21,11 @@ PRESET = typer.Option(None, "--preset", "-p", help="Name of a preset, or a YAML 
 SET = typer.Option([], "--set", metavar="KEY=VALUE", help="Override one key of the preset. Repeatable.")
 
 
+# Help has 80 columns; the indentation and the continuation mark take the rest.
+_EXAMPLE_WIDTH = 70
+
+
 def examples(*lines: str) -> str:
-    """The end of a command's help: runnable examples, one a line."""
-    return "\b\nExamples:\n" + "\n".join(f"  $ {line}" for line in lines)
+    """The end of a command's help: runnable examples, the long ones continued on the next line as a shell reads them."""
+    wrapped = (textwrap.wrap(line, _EXAMPLE_WIDTH, break_long_words=False, break_on_hyphens=False) for line in lines)
+    return "\b\nExamples:\n" + "\n".join("  $ " + " \\\n      ".join(parts) for parts in wrapped)

@@ -57,8 +57,9 @@ def test_version(asrctl):
 def test_a_command_explains_itself_and_ends_with_examples(asrctl, name):
     result = asrctl(name, "--help").succeeded()
     assert app.COMMANDS[name][1] in " ".join(result.stdout.split()), "the sentence in app.COMMANDS is the command's own"
-    last = result.stdout.rstrip().splitlines()[-1]
-    assert last.strip().startswith(f"$ asrctl {name}"), "help ends with examples"
+    end = result.stdout.partition("\n  Examples:\n")[2].replace("\\\n", "").splitlines()
+    assert end, "help ends with examples"
+    assert all(line.strip().startswith(f"$ asrctl {name}") for line in end)
     assert max(map(len, result.stdout.splitlines())) <= 80
     if name != "presets":
         assert all(option in result.stdout for option in ("--workspace", "--json", "--verbose"))
