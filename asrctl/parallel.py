@@ -1,4 +1,4 @@
-"""Threads that work ahead and hand back results in order. Threads, not processes: nothing is forked, nothing can freeze.
+"""Threads that work ahead and hand back results in order. Nothing is forked, so nothing can freeze.
 
 Decoding, resampling and hashing let go of Python's lock, so threads run them side by side. The threads are daemons: one
 that hangs in a system call can not keep the program from ending.

@@ -18,7 +18,7 @@ class Utterance:
 
     audio: path of a file, or `archive.tar.gz::member`. start_s, end_s: the stretch of the file, in seconds; None is the
     file's start or end. text: the transcript as it stands in the corpus. speaker: None where the corpus does not say.
-    sha256: digest of the audio file's bytes (of archive and member name, for a member), filled in by the manifest stage.
+    sha256: digest of the audio file's bytes (for a member: of archive and name), filled in by the manifest stage.
     """
 
     id: str
@@ -38,7 +38,7 @@ class Utterance:
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> int:
     """Write JSON lines to `path` as they come, in flat memory; the number of utterances."""
     count = 0
-    with open(path, "w", encoding="utf-8") as stream:
+    with open(path, "w", encoding="utf-8", errors="surrogatepass") as stream:  # file names need not be UTF-8
         for utterance in utterances:
             stream.write(json.dumps(utterance.as_dict(), ensure_ascii=False) + "\n")
             count += 1
@@ -47,7 +47,7 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> int:
 
 def read_manifest(path: Path) -> Iterator[Utterance]:
     """The utterances of a manifest that `write_manifest` wrote. Raises BadData."""
-    with open(path, encoding="utf-8") as stream:
+    with open(path, encoding="utf-8", errors="surrogatepass") as stream:
         for number, line in enumerate(stream, 1):
             try:
                 yield Utterance(**json.loads(line))

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import IO, Callable, Iterator, Optional, Tuple
 
 from asrctl.errors import BadData
+from asrctl.utterances import ARCHIVE_SEPARATOR
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar")
-MAX_AUDIO_BYTES = 1 << 28
+MAX_AUDIO_BYTES = 1 << 26
 MAX_TEXT_BYTES = 1 << 24
 # A member above this is no utterance, and passing over it would take minutes (10 GB of zeros are 10 MB of gzip).
 _MAX_MEMBER_BYTES = 1 << 30
@@ -34,6 +35,12 @@ class Member:
     name: str
     size: int
     read: Callable[[int], bytes]
+
+
+def split_path(audio: str) -> Tuple[str, Optional[str]]:
+    """An utterance's `audio` -> (file, None), or (archive, member)."""
+    container, separator, member = audio.partition(ARCHIVE_SEPARATOR)
+    return (container, member) if separator and container.endswith(SUFFIXES) else (audio, None)
 
 
 def members(path: Path) -> Iterator[Member]:
@@ -161,3 +168,20 @@ def _clean(name: str) -> str:
     while name.startswith("./"):
         name = name[2:]
     return name
+
+
+class MemberReader:
+    """Reads chosen members of one archive; those asked for in the archive's order cost one pass."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._members = members(path)
+
+    def read(self, name: str) -> bytes:
+        """A member's bytes, MAX_AUDIO_BYTES at most. Raises BadData where it is not there (any more)."""
+        for _ in range(2):
+            for member in self._members:
+                if member.name == name:
+                    return member.read(MAX_AUDIO_BYTES)
+            self._members = members(self.path)
+        raise BadData(f"{self.path} holds no {name} any more", fix="leave the archive as it is, and run again")

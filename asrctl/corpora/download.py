@@ -16,7 +16,7 @@ import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Dict, Iterator, Mapping, Sequence, Tuple
+from typing import IO, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from asrctl.corpora import CorpusRequest
 from asrctl.errors import BadData, Locked, MissingArtifact, StorageError
@@ -63,10 +63,20 @@ class Patience:
     progress: int = 1 << 20
 
 
-def librispeech_archives(request: CorpusRequest, splits: Sequence[str]) -> Dict[str, Path]:
-    """{split: archive} of the splits, fetched where they are missing; nothing else is. Raises BadData, MissingArtifact."""
+def _librispeech_files(splits: Sequence[str]) -> List[RemoteFile]:
     base = os.environ.get(URL_VARIABLE, _OPENSLR_12).rstrip("/")
-    wanted = [RemoteFile(f"{base}/{split}.tar.gz", f"{split}.tar.gz", *_LIBRISPEECH[split]) for split in splits]
+    return [RemoteFile(f"{base}/{split}.tar.gz", f"{split}.tar.gz", *_LIBRISPEECH[split]) for split in splits]
+
+
+def librispeech_sizes(folder: Path, splits: Sequence[str]) -> Dict[str, int]:
+    """{archive: bytes} of those splits that are not in `folder` yet."""
+    files = _librispeech_files([split for split in splits if split in _LIBRISPEECH])
+    return {file.name: file.size for file in files if not is_complete(file, folder)}
+
+
+def librispeech_archives(request: CorpusRequest, splits: Sequence[str]) -> Dict[str, Path]:
+    """{split: archive}, fetched where they are missing, and only those. Raises BadData, MissingArtifact."""
+    wanted = _librispeech_files(splits)
     folder = request.downloads
     missing = [file for file in wanted if folder is None or not is_complete(file, folder)]
     if missing and (folder is None or not request.allow_download):
@@ -129,8 +139,17 @@ def _held(part: Path) -> Iterator[IO[bytes]]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Locked(f"{part.name} is being downloaded by another process", fix="wait for it, then run again") from None
+            raise Locked(f"another process is downloading {part.name}", fix="wait for it, then run again") from None
         yield stream
+
+
+class _Broken(Exception):
+    """The connection failed; what has arrived is kept. `final`: trying again is of no use."""
+
+    def __init__(self, reason: str, final: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.final = final
 
 
 def _fill(file: RemoteFile, stream: IO[bytes], emit: Emit, patience: Patience) -> None:
@@ -138,45 +157,31 @@ def _fill(file: RemoteFile, stream: IO[bytes], emit: Emit, patience: Patience) -
     failures, mark = 0, stream.seek(0, os.SEEK_END)
     if mark > file.size:
         mark = stream.truncate(0)
-    while stream.seek(0, os.SEEK_END) < file.size:
+    while True:
         try:
             _receive(file, stream, emit, patience)
-            reason = "the connection ended early"
-        except urllib.error.HTTPError as error:
-            reason = f"the server answers {error.code} {error.reason}"
-            if error.code == 416:
-                stream.truncate(0)
-            elif error.code < 500 and error.code not in (408, 429):
-                raise _given_up(file, reason, stream) from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            if isinstance(error, OSError) and error.filename is not None and not isinstance(error, urllib.error.URLError):
-                raise  # the disk, not the network
-            reason = str(getattr(error, "reason", "") or error) or type(error).__name__
-        have = stream.seek(0, os.SEEK_END)
-        if have >= file.size:
-            break
-        failures = 1 if have >= mark + patience.progress else failures + 1
-        mark = max(mark, have) if have >= mark else have
-        if failures >= patience.tries:
-            raise _given_up(file, reason, stream)
-        emit(Warned(f"{file.name}: {reason}; trying again at {have / _MB:.1f} MB"))
-        time.sleep(patience.pause_s * 2 ** (failures - 1))
+            return
+        except _Broken as broken:
+            have = stream.seek(0, os.SEEK_END)
+            failures = 1 if have >= mark + patience.progress else failures + 1
+            mark = have
+            if broken.final or failures >= patience.tries:
+                raise _given_up(file, broken.reason, have) from None
+            emit(Warned(f"{file.name}: {broken.reason}; trying again at {have / _MB:.1f} MB"))
+            time.sleep(patience.pause_s * 2 ** (failures - 1))
 
 
 def _receive(file: RemoteFile, stream: IO[bytes], emit: Emit, patience: Patience) -> None:
-    """One connection: append what it brings, to file.size at most."""
+    """One connection: append what it brings, to file.size at most. Raises _Broken where that is not all."""
     have = stream.seek(0, os.SEEK_END)
-    headers = {"User-Agent": "asrctl", "Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-    with urllib.request.urlopen(urllib.request.Request(file.url, headers=headers), timeout=patience.timeout_s) as answer:
+    if have == file.size:
+        return
+    with _connected(file, have, patience) as answer:
         if have and not _goes_on(answer, have):
             have = stream.truncate(0)  # a server without ranges sends all of it again
         window, window_start = 0, time.monotonic()
         while have < file.size:
-            data = answer.read1(min(_BLOCK, file.size - have))
-            if not data:
-                return
+            data = _some(answer, file.size - have)
             stream.write(data)
             have += len(data)
             emit(Progress(f"download {file.name}", round(have / _MB, 1), round(file.size / _MB, 1), "MB"))
@@ -184,8 +189,36 @@ def _receive(file: RemoteFile, stream: IO[bytes], emit: Emit, patience: Patience
             elapsed = time.monotonic() - window_start
             if elapsed > patience.timeout_s:
                 if window < patience.slowest * elapsed:
-                    raise OSError("the server has almost stopped sending")
+                    raise _Broken("the server has almost stopped sending")
                 window, window_start = 0, time.monotonic()
+
+
+@contextmanager
+def _connected(file: RemoteFile, have: int, patience: Patience) -> Iterator[http.client.HTTPResponse]:
+    headers = {"User-Agent": "asrctl", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    try:
+        answer = urllib.request.urlopen(urllib.request.Request(file.url, headers=headers), timeout=patience.timeout_s)
+    except urllib.error.HTTPError as error:
+        with error:
+            passing = error.code >= 500 or error.code in (408, 416, 429)
+            raise _Broken(f"the server answers {error.code} {error.reason}", final=not passing) from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = str(getattr(error, "reason", "") or error) or type(error).__name__
+        raise _Broken(reason, final=isinstance(error, ValueError)) from None
+    with answer:
+        yield answer
+
+
+def _some(answer: http.client.HTTPResponse, limit: int) -> bytes:
+    try:
+        data = answer.read1(min(_BLOCK, limit))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _Broken(str(error) or type(error).__name__) from None
+    if not data:
+        raise _Broken("the connection ended early")
+    return data
 
 
 def _goes_on(answer: http.client.HTTPResponse, have: int) -> bool:
@@ -209,8 +242,7 @@ def _verify(file: RemoteFile, stream: IO[bytes], part: Path, emit: Emit) -> None
         )
 
 
-def _given_up(file: RemoteFile, reason: str, stream: IO[bytes]) -> BadData:
-    have = stream.seek(0, os.SEEK_END)
+def _given_up(file: RemoteFile, reason: str, have: int) -> BadData:
     return BadData(
         f"{file.url} could not be fetched: {reason}",
         fix=f"check the network and run the command again; it goes on at {have / _MB:.1f} MB of {file.size / _MB:.1f}",

@@ -49,10 +49,11 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
     """The utterances of the wanted splits. Raises BadData, MissingArtifact."""
     places = _locate(request) if request.source is not None else _fetch(request)
     for split, place in places.items():
-        found = 0
-        for found, utterance in enumerate(_read(place, split), 1):
+        empty = True
+        for utterance in _read(place, split):
+            empty = False
             yield utterance
-        if not found and split in request.splits:
+        if empty and split in request.splits:
             others = _splits_of_archive(place.path) if place.is_archive else []
             has = f"it has {', '.join(others)}" if others else "no .flac file and no .trans.txt is there"
             fix = f"use --train {others[0]}" if others else "check that the corpus is whole"
@@ -188,11 +189,14 @@ def _splits_of_archive(path: Path) -> List[str]:
 
 def _joined(path: Path, split: str, database: sqlite3.Connection) -> Iterator[Utterance]:
     found = database.execute(
-        "SELECT audio.id, member, coalesce(text, ''), audio.speaker FROM audio LEFT JOIN text USING (id) ORDER BY position"
+        "SELECT audio.id, member, coalesce(text, ''), audio.speaker"
+        " FROM audio LEFT JOIN text USING (id) ORDER BY position"
     )
     for name, member, text, speaker in found:
         yield Utterance(name, f"{path}{ARCHIVE_SEPARATOR}{member}", text, split, speaker=speaker)
-    silent = database.execute("SELECT id, text, folder, speaker FROM text WHERE id NOT IN (SELECT id FROM audio) ORDER BY id")
+    silent = database.execute(
+        "SELECT id, text, folder, speaker FROM text WHERE id NOT IN (SELECT id FROM audio) ORDER BY id"
+    )
     for name, text, folder, speaker in silent:
         # A path that can not exist, where the member should be: the utterance is rejected for want of audio.
         yield Utterance(name, f"{path}/{folder}/{name}.flac", text, split, speaker=speaker)

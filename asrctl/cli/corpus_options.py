@@ -1,0 +1,53 @@
+"""Arguments and options of the commands that read a corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, List, Optional, Sequence
+
+import typer
+
+if TYPE_CHECKING:
+    from asrctl.stages.manifest import CorpusChoice
+
+CORPUS = typer.Argument(..., help="Kind of corpus: librispeech, manifest, folder or demo.")
+SOURCE = typer.Argument(None, help="A folder, an archive, or a CSV, TSV or JSONL file.", show_default=False)
+TRAIN = typer.Option([], "--train", metavar="SPLIT", help="Corpus split for training. Repeatable.")
+EVAL = typer.Option([], "--eval", metavar="SPLIT", help="Split that picks the best model; none: a tenth is held out.")
+TEST = typer.Option([], "--test", metavar="SPLIT", help="Split for the last test, never used to choose. Repeatable.")
+NAME = typer.Option(None, "--name", help="Name of the result; default: that of the corpus or file.")
+CASE = typer.Option(None, "--case", help="Case of the text: lower, upper or keep; default: lower.")
+REMOVE = typer.Option(None, "--remove", metavar="CHARS", help='Plain characters to drop from the text, such as ".,!".')
+ROOT = typer.Option(None, "--root", help="Refuse audio outside this folder.")
+NO_DOWNLOAD = typer.Option(False, "--no-download", help="Never fetch anything; say what is missing instead.")
+
+
+def choice(
+    corpus: str,
+    source: Optional[Path],
+    *,
+    train: Sequence[str],
+    eval: Sequence[str],
+    test: Sequence[str],
+    root: Optional[Path],
+    download: bool,
+    name: Optional[str],
+) -> "CorpusChoice":
+    """The corpus that the options mean. Splits may be given one by one, or with commas between them."""
+    from asrctl.stages.manifest import CorpusChoice
+    from asrctl.stages.roles import RoleFlags
+
+    splits = RoleFlags(train=words(train), eval=words(eval), test=words(test))
+    return CorpusChoice(corpus, source, splits, root, download, name)
+
+
+def words(values: Sequence[str]) -> "tuple":
+    """("a,b", "c") -> ("a", "b", "c")."""
+    return tuple(word.strip() for value in values for word in value.split(",") if word.strip())
+
+
+def characters(counts: "dict", most: int = 60) -> List[str]:
+    """{"e": 12} -> ["e 12"], the most frequent first; the space is shown as a word."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{'space' if character == ' ' else character} {count}" for character, count in ordered[:most]]
+    return shown + ([f"and {len(ordered) - most} more"] if len(ordered) > most else [])

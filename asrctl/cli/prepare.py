@@ -1,0 +1,98 @@
+"""`asrctl prepare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, List, Optional
+
+import typer
+
+from asrctl.cli import corpus_options as corpora
+from asrctl.cli import options
+from asrctl.cli.report import Output, session, size, table
+
+if TYPE_CHECKING:
+    from asrctl.stages.prepare import PreparePlan, PrepareResult
+
+EPILOG = options.examples(
+    "asrctl prepare librispeech",
+    "asrctl prepare librispeech LibriSpeech --train train-clean-100 --eval dev-clean --test test-clean",
+    "asrctl prepare manifest utterances.csv --preset tiny-cpu",
+    "asrctl prepare folder recordings --name mine --max-s 15 --max-rejects 0.1",
+    "asrctl prepare manifest utterances.csv --dry-run",
+)
+
+
+def command(
+    corpus: str = corpora.CORPUS,
+    source: Optional[Path] = corpora.SOURCE,
+    train: List[str] = corpora.TRAIN,
+    eval: List[str] = corpora.EVAL,
+    test: List[str] = corpora.TEST,
+    name: Optional[str] = corpora.NAME,
+    preset: Optional[str] = options.PRESET,
+    vocab: Optional[str] = typer.Option(None, "--vocab", help="Name of a vocabulary; default: this corpus' own."),
+    min_s: Optional[float] = typer.Option(None, "--min-s", min=0.0, help="Drop shorter utterances (seconds)."),
+    max_s: Optional[float] = typer.Option(None, "--max-s", min=0.01, max=600.0, help="Drop longer ones; default: 20."),
+    sample_rate: Optional[int] = typer.Option(
+        None, "--sample-rate", min=4000, max=48000, help="Samples per second; default: 16000."
+    ),
+    case: Optional[str] = corpora.CASE,
+    remove: Optional[str] = corpora.REMOVE,
+    max_rejects: float = typer.Option(0.05, "--max-rejects", min=0.0, max=1.0, help="Share that may be dropped."),
+    root: Optional[Path] = corpora.ROOT,
+    no_download: bool = corpora.NO_DOWNLOAD,
+    workers: Optional[int] = options.WORKERS,
+    force: bool = options.FORCE,
+    dry_run: bool = options.DRY_RUN,
+    workspace: Path = options.WORKSPACE,
+    json: bool = options.JSON,
+    verbose: bool = options.VERBOSE,
+) -> None:
+    """Turn a corpus into data that training reads: decoded, checked, in shards."""
+    with session("prepare", Output(json, verbose)) as report:
+        from asrctl.stages.prepare import PrepareRequest, plan, prepare
+        from asrctl.stages.rules import RuleFlags
+        from asrctl.workspace import Workspace
+
+        flags = RuleFlags(preset=preset, sample_rate=sample_rate, min_s=min_s, max_s=max_s, case=case, remove=remove)
+        choice = corpora.choice(
+            corpus, source, train=train, eval=eval, test=test, root=root, download=not no_download, name=name
+        )
+        request = PrepareRequest(choice, flags, vocab, workers, max_rejects, force)
+        if dry_run:
+            planned = plan(Workspace(workspace), request, report.emit)
+            report.done(planned.as_dict(), plan_lines(planned))
+            return
+        result = prepare(Workspace(workspace), request, report.emit)
+        report.done(result.as_dict(), result_lines(result))
+
+
+def plan_lines(planned: "PreparePlan") -> List[str]:
+    """What would be done, and where each setting comes from."""
+    lines = [f"to download: {name} ({size(count)})" for name, count in planned.downloads.items()]
+    for role, split in planned.splits.items():
+        lines.append(f"{role}: {split['utterances']} utterances from {', '.join(split['sources'])}")
+    if planned.note:
+        lines.append(planned.note)
+    if planned.splits:
+        lines.append(f"about {size(planned.estimated_bytes)} on disk")
+    return lines + [f"{key}: {origin}" for key, origin in planned.origins.items() if origin != "default"]
+
+
+def result_lines(result: "PrepareResult") -> List[str]:
+    """Splits, rejects, and what to type next."""
+    rows = [
+        [role, split["utterances"], f"{split['seconds'] / 3600:.2f} h", split["rejected"], _reasons(split["reasons"])]
+        for role, split in result.splits.items()
+    ]
+    done = f"prepared in {result.seconds:.1f} s" if result.new else "was prepared already"
+    return [
+        *table(rows, header=["split", "utterances", "speech", "rejected", ""]),
+        f"{result.name} {done}: {result.path} ({size(result.bytes)}, {result.vocabulary['size']} tokens)",
+        "next: asrctl train --preset tiny-cpu   (all presets: asrctl presets list)",
+    ]
+
+
+def _reasons(reasons: dict) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in reasons.items())

@@ -1,0 +1,80 @@
+"""`asrctl vocab`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, List, Optional
+
+import typer
+
+from asrctl.cli import corpus_options as corpora
+from asrctl.cli import options
+from asrctl.cli.report import Output, session
+
+if TYPE_CHECKING:
+    from asrctl.stages.vocab import VocabResult
+
+EPILOG = options.examples(
+    "asrctl vocab librispeech LibriSpeech --train train-clean-100 --splits train,eval",
+    'asrctl vocab manifest utterances.csv --case upper --remove ".,!?"',
+    "asrctl vocab folder recordings --from facebook/wav2vec2-base-960h --case upper",
+)
+
+
+def command(
+    corpus: str = corpora.CORPUS,
+    source: Optional[Path] = corpora.SOURCE,
+    splits: List[str] = typer.Option([], "--splits", help="Splits that make the vocabulary; default: train."),
+    train: List[str] = corpora.TRAIN,
+    eval: List[str] = corpora.EVAL,
+    test: List[str] = corpora.TEST,
+    checkpoint: Optional[str] = typer.Option(
+        None, "--from", metavar="CHECKPOINT", help="Use the tokenizer of this folder or hub name, and check it."
+    ),
+    case: Optional[str] = corpora.CASE,
+    remove: Optional[str] = corpora.REMOVE,
+    word_delimiter: Optional[str] = typer.Option(None, "--word-delimiter", help="Token for the space; default: |."),
+    unk: Optional[str] = typer.Option(None, "--unk", help="Token for unknown characters; default: [UNK]."),
+    pad: Optional[str] = typer.Option(None, "--pad", help="Token for padding and the CTC blank; default: [PAD]."),
+    name: Optional[str] = corpora.NAME,
+    preset: Optional[str] = options.PRESET,
+    root: Optional[Path] = corpora.ROOT,
+    no_download: bool = corpora.NO_DOWNLOAD,
+    workspace: Path = options.WORKSPACE,
+    json: bool = options.JSON,
+    verbose: bool = options.VERBOSE,
+) -> None:
+    """Build the character vocabulary of a corpus, or check that of a checkpoint against it."""
+    with session("vocab", Output(json, verbose)) as report:
+        from asrctl.stages.rules import RuleFlags
+        from asrctl.stages.vocab import VocabRequest, vocab
+        from asrctl.workspace import Workspace
+
+        flags = RuleFlags(
+            preset=preset,
+            case=case,
+            remove=remove,
+            word_delimiter=word_delimiter,
+            unk=unk,
+            pad=pad,
+            vocab_splits=corpora.words(splits) or None,
+        )
+        choice = corpora.choice(
+            corpus, source, train=train, eval=eval, test=test, root=root, download=not no_download, name=name
+        )
+        result = vocab(Workspace(workspace), VocabRequest(choice, flags, checkpoint), report.emit)
+        report.done(result.as_dict(), result_lines(result, choice.corpus, source))
+
+
+def result_lines(result: "VocabResult", corpus: str, source: Optional[Path]) -> List[str]:
+    """Tokens, what is beyond them, and what to type next."""
+    lines = [
+        f"{len(result.tokens)} tokens from {', '.join(result.splits)}: {' '.join(result.tokens)}",
+        f"characters: {', '.join(corpora.characters(dict(result.characters)))}",
+    ]
+    for group, found in result.beyond.items():
+        lines.append(f"beyond the vocabulary in {group}: {', '.join(corpora.characters(dict(found)))}")
+    return lines + [
+        f"vocabulary {result.name}: {result.path}",
+        f"next: asrctl prepare {corpus}{f' {source}' if source else ''}",
+    ]

@@ -1,0 +1,237 @@
+"""A list of utterances in CSV, TSV or JSON lines, with paths relative to the list's folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+
+from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, need_source
+from asrctl.errors import BadData
+from asrctl.utterances import Utterance
+
+NAMES = SPLIT_NAMES
+DEFAULTS = SPLIT_DEFAULTS
+
+# Field -> names of its column in the wild, the best known first.
+COLUMNS: Mapping[str, Tuple[str, ...]] = {
+    "path": ("path", "audio", "audio_path", "audio_filepath", "audio_file", "file", "file_name", "filename", "wav"),
+    "text": ("text", "transcript", "transcription", "sentence"),
+    "split": ("split", "subset", "partition"),
+    "speaker": ("speaker", "speaker_id", "spk", "client_id"),
+    "id": ("id", "utterance_id", "utt_id", "utterance", "key"),
+    "start": ("start", "start_s", "offset"),
+    "end": ("end", "end_s"),
+    "duration": ("duration", "duration_s"),
+}
+REQUIRED = ("path", "text")
+
+_MAX_LINE = 1 << 20
+_MAX_PROBLEMS = 20
+_DELIMITERS = ",\t;|"
+_JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+# {field: value}, or what is wrong with the row.
+Row = Union[Mapping[str, Any], str]
+
+
+def utterances(request: CorpusRequest) -> Iterator[Utterance]:
+    """The rows of the list. Raises BadData naming every bad row (twenty of them), each with its line."""
+    path = need_source(request, "manifest", "utterances.csv")
+    if path.is_dir():
+        raise BadData(f"{path} is a folder, not a manifest", fix=f"use `asrctl prepare folder {path}`")
+    if not path.is_file():
+        raise BadData(f"there is no manifest {path}", fix="check the path")
+    return read(path, root=request.root)
+
+
+def read(path: Path, *, root: Optional[Path] = None, inside: Optional[str] = None) -> Iterator[Utterance]:
+    """The utterances of the list at `path`; audio must lie under `root` where one is given. Raises BadData.
+
+    inside: where the list's folder lies in a corpus folder; ids begin with it, and folders may tell the split.
+    """
+    rows = _json_rows if path.suffix.lower() in _JSON_SUFFIXES else _table_rows
+    problems: List[str] = []
+    make = _Rows(path.parent, root, inside)
+    for line, row in rows(path):
+        try:
+            utterance = make(row)
+        except ValueError as problem:
+            problems.append(f"line {line}: {problem}")
+            if len(problems) >= _MAX_PROBLEMS:
+                break
+            continue
+        if not problems:
+            yield utterance
+    if problems:
+        count = "a bad row" if len(problems) == 1 else f"{len(problems)} bad rows"
+        many = " (and perhaps more)" if len(problems) >= _MAX_PROBLEMS else ""
+        raise BadData(f"{path} has {count}{many}", fix="correct the lines named above", problems=problems)
+
+
+class _Rows:
+    """A row -> an utterance; ValueError says what is wrong with it."""
+
+    def __init__(self, folder: Path, root: Optional[Path], inside: Optional[str]) -> None:
+        self._folder = folder
+        self._inside = inside
+        self._root = root.resolve() if root is not None else None
+
+    def __call__(self, row: Row) -> Utterance:
+        if isinstance(row, str):
+            raise ValueError(row)
+        written = _text(row, "path")
+        if not written:
+            raise ValueError("the path is empty")
+        audio = self._folder / Path(written)
+        if self._root is not None and self._root not in audio.resolve().parents:
+            raise ValueError(f"{written} lies outside {self._root} (--root)")
+        start, end = _stretch(row)
+        split = _text(row, "split")
+        name = written if self._inside is None else (PurePosixPath(self._inside) / written).as_posix()
+        by_folder = "train" if self._inside is None else split_by_folder(name)
+        return Utterance(
+            id=_text(row, "id") or _default_id(name, start, end),
+            audio=str(audio),
+            text=_text(row, "text"),
+            split=NAMES.get(split.lower(), split) or by_folder,
+            speaker=_text(row, "speaker") or None,
+            start_s=start,
+            end_s=end,
+        )
+
+
+def split_by_folder(name: str) -> str:
+    """ "dev/a.wav" -> "eval": the split that the first folder of a relative path is called after; else train."""
+    return NAMES.get((PurePosixPath(name).parts or ("",))[0].lower(), "train")
+
+
+def _default_id(written: str, start: Optional[float], end: Optional[float]) -> str:
+    return written if start is None and end is None else f"{written}#{start or 0:g}-{'' if end is None else f'{end:g}'}"
+
+
+def _text(row: Mapping[str, Any], field: str) -> str:
+    value = row.get(field)
+    if value is None:
+        return ""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"{field} must be text")
+    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError(f"{field} holds characters that no text has")
+    return value.strip()
+
+
+def _stretch(row: Mapping[str, Any]) -> Tuple[Optional[float], Optional[float]]:
+    start, end = _seconds(row, "start"), _seconds(row, "end")
+    duration = _seconds(row, "duration")
+    if end is None and start is not None and duration is not None:
+        end = start + duration  # a duration without a start only says how long the file is
+    if end is not None and end <= (start or 0.0):
+        raise ValueError(f"end ({end:g}) is not after start ({start or 0:g})")
+    return start, end
+
+
+def _seconds(row: Mapping[str, Any], field: str) -> Optional[float]:
+    written = _text(row, field)
+    if not written:
+        return None
+    try:
+        value = float(written)
+    except ValueError:
+        raise ValueError(f"{field} is {written[:40]!r}, not a number of seconds") from None
+    if not math.isfinite(value) or value < 0 or value > 1e7:
+        raise ValueError(f"{field} is {written[:40]}, not a time in a file")
+    return value
+
+
+# -- lines and columns ------------------------------------------------------------------------------------------------
+
+
+def _lines(path: Path, stream: IO[str]) -> Iterator[str]:
+    """Lines of bounded length. Raises BadData where one is longer, or the file is not UTF-8."""
+    number = 0
+    try:
+        for line in iter(lambda: stream.readline(_MAX_LINE), ""):
+            number += 1
+            if len(line) >= _MAX_LINE:
+                raise BadData(f"{path}, line {number} is longer than a row can be", fix="check that this is a manifest")
+            yield line
+    except UnicodeDecodeError as error:
+        raise BadData(
+            f"{path} is not UTF-8 (after line {number}: {error.reason})", fix="save the file as UTF-8 and run again"
+        ) from None
+
+
+def _table_rows(path: Path) -> Iterator[Tuple[int, Row]]:
+    """(line number, row) of a CSV or TSV file; the delimiter is the one that its header uses."""
+    with open(path, encoding="utf-8-sig", newline="") as stream:
+        lines = _lines(path, stream)
+        header = next(lines, "")
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else max(_DELIMITERS, key=header.count)
+        names = _parsed(path, csv.reader([header], delimiter=delimiter)) or []
+        columns = _columns(path, names)
+        # In a TSV a quote is only a character, unless its writer quotes everything.
+        quoting = csv.QUOTE_NONE if delimiter == "\t" and '"' not in header else csv.QUOTE_MINIMAL
+        reader = csv.reader(lines, delimiter=delimiter, quoting=quoting)
+        for cells in iter(lambda: _parsed(path, reader), None):
+            if cells:
+                yield reader.line_num + 1, _by_field(cells, columns, len(names))
+
+
+def _parsed(path: Path, reader: Any) -> Optional[List[str]]:
+    try:
+        return next(reader, None)
+    except csv.Error as error:
+        raise BadData(f"{path}, line {reader.line_num + 1}: {error}", fix="correct that line") from None
+
+
+def _columns(path: Path, names: Sequence[str]) -> Dict[str, int]:
+    """{field: column number}. Raises BadData where a required one is missing."""
+    known = [name.strip().lower() for name in names]
+    found = {
+        field: known.index(next(name for name in synonyms if name in known))
+        for field, synonyms in COLUMNS.items()
+        if any(name in known for name in synonyms)
+    }
+    missing = [field for field in REQUIRED if field not in found]
+    if missing:
+        has = ", ".join(names[:20]) or "nothing"
+        raise BadData(
+            f"{path} has no column {' and no column '.join(missing)} (its first line names: {has})",
+            fix="name the columns in the first line: path, text, and optionally split, speaker, id, start, end",
+        )
+    return found
+
+
+def _by_field(cells: Sequence[str], columns: Mapping[str, int], width: int) -> Row:
+    if len(cells) > width:
+        return f"{len(cells)} columns where the first line names {width}"
+    return {field: cells[column] for field, column in columns.items() if column < len(cells)}
+
+
+def _json_rows(path: Path) -> Iterator[Tuple[int, Row]]:
+    """(line number, row) of JSON lines."""
+    with open(path, encoding="utf-8-sig") as stream:
+        for number, line in enumerate(_lines(path, stream), 1):
+            if line.strip():
+                yield number, _json_row(line)
+
+
+def _json_row(line: str) -> Row:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return "not a JSON object on a line of its own"
+    if not isinstance(values, dict):
+        return "not a JSON object"
+    lowered = {name.strip().lower(): value for name, value in values.items()}
+    row = {
+        field: next(lowered[name] for name in synonyms if name in lowered)
+        for field, synonyms in COLUMNS.items()
+        if any(name in lowered for name in synonyms)
+    }
+    missing = [field for field in REQUIRED if field not in row]
+    return f"it has no {' and no '.join(missing)}" if missing else row

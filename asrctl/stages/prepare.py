@@ -1,0 +1,385 @@
+"""Corpus -> prepared data: int16 samples and labels in shards, every dropped utterance listed with its reason."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+
+from asrctl import audio, files
+from asrctl.corpora import CorpusRequest, find
+from asrctl.corpora.archives import split_path
+from asrctl.errors import BadData, StorageError, UsageError
+from asrctl.events import Emit, Note, Warned, ignore
+from asrctl.parallel import default_workers
+from asrctl.prepared import PreparedSplit
+from asrctl.stages import manifest, roles, rules, shards, texts, vocab
+from asrctl.stages.manifest import CorpusChoice
+from asrctl.text import TextRules, Vocabulary
+from asrctl.utterances import Utterance, read_manifest
+from asrctl.workspace import Artifact, Draft, Key, Workspace
+
+VERSION = 1
+_SAMPLE = 64
+_FIX_VOCAB = "build it with `asrctl vocab`, or leave --vocab out"
+# Shards of FLAC at LibriSpeech's rate are 1.8 times as large as their source (115 against 65 MB per hour).
+_ARCHIVE_GROWTH = 1.8
+
+
+@dataclass(frozen=True)
+class PrepareRequest:
+    """What the user asked for. vocab: name of a vocabulary; max_rejects: share of utterances that may be dropped."""
+
+    choice: CorpusChoice
+    flags: rules.RuleFlags = rules.RuleFlags()
+    vocab: Optional[str] = None
+    workers: Optional[int] = None
+    max_rejects: float = 0.05
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class PrepareResult:
+    """Prepared data. new: False where it was there already. splits, reasons: as in the artifact's summary."""
+
+    name: str
+    id: str
+    path: Path
+    new: bool
+    splits: Mapping[str, Mapping[str, Any]]
+    vocabulary: Mapping[str, Any]
+    bytes: int
+    seconds: float
+
+    def as_dict(self) -> Dict[str, Any]:
+        return dict(self.__dict__, path=str(self.path))
+
+
+@dataclass(frozen=True)
+class PreparePlan:
+    """What `prepare` would do. downloads: {file: bytes} to fetch first; where there are any, no more is known."""
+
+    name: str
+    splits: Mapping[str, Mapping[str, Any]]
+    note: Optional[str]
+    estimated_bytes: int
+    downloads: Mapping[str, int]
+    settings: Mapping[str, Any]
+    origins: Mapping[str, str]
+
+    def as_dict(self) -> Dict[str, Any]:
+        return dict(self.__dict__)
+
+
+def prepare(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> PrepareResult:
+    """List, check, decode and publish a corpus; a rerun goes on at the shard where it stopped.
+
+    Raises BadData (unusable corpus, too many rejects or unknown characters), MissingArtifact, UsageError, PresetError,
+    StorageError, OSError.
+    """
+    started = time.monotonic()
+    if not 0 <= request.max_rejects <= 1:
+        raise UsageError(f"--max-rejects {request.max_rejects:g} is no share", fix="use a number from 0 to 1")
+    workers = request.workers or default_workers()
+    with _listed(workspace, request, emit) as (found, listing):
+        listed = manifest.publish(workspace, listing, workers=workers, emit=emit)
+    job = _Job(workspace, request, found, listed, workers, emit)
+    result = job.run()
+    workspace.set_ref("prepared", result.name, result.id)
+    return replace(result, seconds=round(time.monotonic() - started, 2))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A corpus that was listed: who does what, and by which rules."""
+
+    rules: rules.Rules
+    given: Optional[Artifact]
+    roles: roles.Roles
+    name: str
+
+
+@contextmanager
+def _listed(workspace: Workspace, request: PrepareRequest, emit: Emit) -> Iterator[Tuple[_Found, manifest.Listing]]:
+    decided = rules.resolve(request.flags, workspace.root)
+    name = request.choice.data_name
+    text, given = _choose_vocabulary(workspace, request, decided, name, emit)
+    with manifest.listed(workspace, request.choice, emit) as (_, wanted, listing):
+        assigned = roles.assign(wanted, listing.path, listing.counts)
+        if assigned.note:
+            emit(Note(assigned.note))
+        yield _Found(rules.with_text(decided, text), given, assigned, name), listing
+
+
+def _choose_vocabulary(
+    workspace: Workspace, request: PrepareRequest, decided: rules.Rules, name: str, emit: Emit
+) -> Tuple[TextRules, Optional[Artifact]]:
+    """The vocabulary named, else the one of this corpus if it fits the rules; else None: it will be built."""
+    if request.vocab is not None:
+        artifact = workspace.resolve("vocab", request.vocab, fix=_FIX_VOCAB)
+        conflicts = _conflicts(artifact, decided)
+        if conflicts:
+            raise UsageError(
+                f"the vocabulary {request.vocab} was made by other rules: {', '.join(conflicts)}",
+                fix="leave these out, or build another with `asrctl vocab`",
+            )
+        return vocab.text_rules(artifact), artifact
+    identity = workspace.names("vocab").get(name)
+    artifact = workspace.find("vocab", identity) if identity is not None else None
+    if artifact is None:
+        return decided.text, None
+    conflicts = _conflicts(artifact, decided)
+    if conflicts:
+        emit(Note(f"the vocabulary {name} was made by other rules ({', '.join(conflicts)}); a new one is built"))
+        return decided.text, None
+    emit(Note(f"using the vocabulary {name} ({artifact.id})"))
+    return vocab.text_rules(artifact), artifact
+
+
+def _conflicts(artifact: Artifact, decided: rules.Rules) -> List[str]:
+    """Rules that somebody set and the vocabulary was not made by."""
+    made, wanted = vocab.text_rules(artifact).as_dict(), decided.text.as_dict()
+    found = [f"{key} {made[key]!r}, not {wanted[key]!r}" for key in made if made[key] != wanted[key]]
+    found = [line for line in found if decided.chosen(f"text.{line.split()[0]}")]
+    summary = artifact.summary
+    splits = tuple(summary.get("splits", ()))
+    if not summary.get("given") and decided.chosen("text.vocab_splits") and splits != decided.vocab_splits:
+        found.append(f"splits {','.join(splits)}, not {','.join(decided.vocab_splits)}")
+    return found
+
+
+class _Job:
+    """One corpus on its way to prepared data."""
+
+    def __init__(
+        self, workspace: Workspace, request: PrepareRequest, found: _Found, listed: Artifact, workers: int, emit: Emit
+    ) -> None:
+        self._workspace = workspace
+        self._request = request
+        self._found = found
+        self._manifest = listed
+        self._workers = workers
+        self._emit = emit
+        self._scan = texts.scan(self._utterances(), found.roles, found.rules.text)
+
+    def _utterances(self, role: Optional[str] = None) -> Iterator[Utterance]:
+        everything = read_manifest(self._manifest.path / "utterances.jsonl")
+        return everything if role is None else (item for item in everything if self._found.roles.of(item) == role)
+
+    def run(self) -> PrepareResult:
+        vocabulary, vocabulary_id = self._vocabulary()
+        texts.check_unknown(self._scan, vocabulary, self._found.rules.text, self._emit, splits=self._found.roles.names)
+        key = self._key(vocabulary)
+        if self._request.force:
+            files.remove_tree(self._workspace.folder(key.kind, key.id))
+        done = self._workspace.find(key.kind, key.id)
+        if done is not None:
+            return self._nothing_to_do(done)
+        self._tell_size(key)
+        with self._workspace.publish(key, keep_partial=True) as draft:
+            if draft.published is None:
+                self._fill(draft, vocabulary, vocabulary_id)
+        artifact = draft.published
+        if artifact is None:
+            raise BadData(f"{key.id} was not published", fix="run the command again")
+        return self._result(artifact, new=True)
+
+    def _vocabulary(self) -> Tuple[Vocabulary, str]:
+        if self._found.given is not None:
+            return Vocabulary.load(self._found.given.path), self._found.given.id
+        built = vocab.publish(
+            self._workspace,
+            self._scan,
+            self._found.rules.text,
+            self._found.rules.vocab_splits,
+            name=self._found.name,
+            emit=self._emit,
+        )
+        return Vocabulary.load(built.path), built.id
+
+    def _key(self, vocabulary: Vocabulary) -> Key:
+        decided = self._found.rules
+        preset = decided.preset and Path(decided.preset).stem
+        return Key(
+            "prepared",
+            VERSION,
+            parameters={
+                "name": self._found.name,
+                "corpus": self._request.choice.corpus,
+                "preset": preset,
+                "sample_rate": decided.audio.sample_rate,
+                "min_s": decided.audio.min_s,
+                "max_s": decided.audio.max_s,
+                "text": decided.text.as_dict(),
+                "conv": [list(decided.kernels), list(decided.strides)],
+                "sources": {role: list(splits) for role, splits in self._found.roles.by_role.items()},
+                "shard": [shards.SHARD_BYTES, shards.SHARD_UTTERANCES],
+            },
+            inputs={"vocabulary": vocabulary.digest, "splits": self._scan.digests},
+        )
+
+    def _tell_size(self, key: Key) -> None:
+        """Say what will be written and what fits. Raises StorageError where it does not fit."""
+        self._workspace.create()
+        wanted = _estimate_bytes(self._utterances(), self._found, self._scan)
+        wanted = max(0, wanted - files.folder_bytes(self._workspace.building(key)))
+        free = shutil.disk_usage(str(self._workspace.root)).free
+        self._emit(Note(f"prepared speech will take about {_mb(wanted)} on disk ({_mb(free)} free)"))
+        if wanted > free:
+            raise StorageError(
+                f"prepared speech needs about {_mb(wanted)}, and {self._workspace.root} has {_mb(free)} free",
+                fix="free some space (`asrctl clean` shows what can go), or choose a --workspace on a larger disk",
+            )
+
+    def _fill(self, draft: Draft, vocabulary: Vocabulary, vocabulary_id: str) -> None:
+        decided = self._found.rules
+        (draft.path / "vocab").mkdir(exist_ok=True)
+        vocabulary.save(draft.path / "vocab")
+        names = self._found.roles.names
+        limit = shards.RejectLimit(self._request.max_rejects, sum(self._scan.utterances(role) for role in names))
+        convert = shards.Converter(decided, vocabulary)
+        splits = {}
+        for role in names:
+            job = shards.SplitJob(
+                role, draft.path / role, self._scan.utterances(role), convert, self._workers, decided.audio.sample_rate
+            )
+            reasons = shards.build_split(job, self._utterances(role), limit, self._emit)
+            summary = self._split_summary(job, reasons)
+            if summary["utterances"]:
+                splits[role] = summary
+            else:
+                self._empty(job, limit)
+        draft.summary.update(
+            name=self._found.name,
+            corpus=self._request.choice.corpus,
+            preset=decided.preset,
+            sample_rate=decided.audio.sample_rate,
+            min_s=decided.audio.min_s,
+            max_s=decided.audio.max_s,
+            text=decided.text.as_dict(),
+            conv_kernel=list(decided.kernels),
+            conv_stride=list(decided.strides),
+            vocabulary=vocabulary_id,
+            vocabulary_digest=vocabulary.digest,
+            vocabulary_size=len(vocabulary),
+            manifest=self._manifest.id,
+            note=self._found.roles.note,
+            splits=splits,
+        )
+
+    def _split_summary(self, job: shards.SplitJob, reasons: Mapping[str, int]) -> Dict[str, Any]:
+        split = PreparedSplit(job.folder, name=job.name, sample_rate=job.sample_rate)
+        return {
+            "utterances": len(split),
+            "seconds": round(split.seconds, 3),
+            "rejected": sum(reasons.values()),
+            "reasons": dict(reasons),
+            "sources": list(self._found.roles.by_role[job.name]),
+        }
+
+    def _empty(self, job: shards.SplitJob, limit: shards.RejectLimit) -> None:
+        """Nothing of a split is left: fatal, unless it was only held out."""
+        if job.name == "eval" and self._found.roles.held_out:
+            self._emit(Warned("all held-out utterances are rejected: there is no eval split"))
+            files.remove_tree(job.folder)
+            return
+        raise BadData(
+            f"no utterance of the {job.name} split can be used",
+            fix="mend the data, or change --min-s and --max-s",
+            problems=limit.lines(),
+        )
+
+    def _nothing_to_do(self, artifact: Artifact) -> PrepareResult:
+        limit = shards.RejectLimit(self._request.max_rejects, 0)
+        for split in artifact.summary["splits"].values():
+            limit.total += split["utterances"] + split["rejected"]
+            limit.reasons.update(split["reasons"])
+        limit.check()
+        self._emit(Note(f"{self._found.name} is prepared already ({artifact.id}): nothing to do"))
+        return self._result(artifact, new=False)
+
+    def _result(self, artifact: Artifact, *, new: bool) -> PrepareResult:
+        summary = artifact.summary
+        return PrepareResult(
+            name=self._found.name,
+            id=artifact.id,
+            path=artifact.path,
+            new=new,
+            splits=summary["splits"],
+            vocabulary={"id": summary["vocabulary"], "size": summary["vocabulary_size"]},
+            bytes=files.folder_bytes(artifact.path),
+            seconds=0.0,
+        )
+
+
+def plan(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> PreparePlan:
+    """What `prepare` would do; nothing is written, downloaded or decoded. Raises what `prepare` raises."""
+    decided = rules.resolve(request.flags, workspace.root)
+    settings = {
+        "sample_rate": decided.audio.sample_rate,
+        "min_s": decided.audio.min_s,
+        "max_s": decided.audio.max_s,
+        "text": decided.text.as_dict(),
+        "vocab_splits": list(decided.vocab_splits),
+        "preset": decided.preset,
+        "max_rejects": request.max_rejects,
+    }
+    name = request.choice.data_name
+    downloads = _downloads(workspace, request.choice)
+    if downloads:
+        return PreparePlan(name, {}, None, 0, downloads, settings, decided.origins)
+    with _listed(workspace, request, ignore) as (found, listing):
+        scanned = texts.scan(listing.utterances(), found.roles, found.rules.text)
+        splits = {
+            role: {"utterances": scanned.utterances(role), "sources": list(sources)}
+            for role, sources in found.roles.by_role.items()
+        }
+        estimated = _estimate_bytes(listing.utterances(), found, scanned)
+        settings["text"] = found.rules.text.as_dict()
+        return PreparePlan(name, splits, found.roles.note, estimated, {}, settings, decided.origins)
+
+
+def _downloads(workspace: Workspace, choice: CorpusChoice) -> Dict[str, int]:
+    """{archive: bytes} that would be fetched."""
+    if choice.corpus != "librispeech" or choice.source is not None:
+        return {}
+    from asrctl.corpora import download
+
+    wanted = roles.wanted_splits(find(choice.corpus), choice.splits)
+    request = CorpusRequest(splits=wanted.required, optional_splits=wanted.optional)
+    return download.librispeech_sizes(workspace.root / "downloads", request.splits + request.optional_splits)
+
+
+def _estimate_bytes(utterances: Iterator[Utterance], found: _Found, scanned: texts.Scan) -> int:
+    """Bytes of int16 samples, from the headers of a few files spread over the corpus (archives: from their size)."""
+    total = sum(scanned.utterances(role) for role in found.roles.names)
+    step = max(1, total // _SAMPLE)
+    durations_s: List[float] = []
+    archive_bytes: Dict[str, int] = {}
+    for index, utterance in enumerate(item for item in utterances if found.roles.of(item) is not None):
+        container, member = split_path(utterance.audio)
+        if member is not None and container not in archive_bytes:
+            archive_bytes[container] = Path(container).stat().st_size
+        if member is None and index % step == 0:
+            durations_s.append(_duration_s(utterance, found.rules.audio))
+    if archive_bytes:
+        return int(sum(archive_bytes.values()) * _ARCHIVE_GROWTH)
+    mean_s = sum(durations_s) / max(1, len(durations_s))
+    return int(mean_s * total * found.rules.audio.sample_rate * 2)
+
+
+def _duration_s(utterance: Utterance, limits: audio.AudioRules) -> float:
+    """Seconds that this utterance will take; 0 where it will be rejected."""
+    end_s = utterance.end_s
+    if end_s is None:
+        path = Path(utterance.audio)
+        end_s = (audio.duration_s(path) if path.is_file() else None) or 0.0
+    seconds = end_s - (utterance.start_s or 0.0)
+    return seconds if 0 < seconds <= limits.max_s else 0.0
+
+
+def _mb(num_bytes: float) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"

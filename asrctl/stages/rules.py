@@ -1,0 +1,113 @@
+"""What decides how a corpus is read, from three places: the command's flags win over the preset, that over defaults."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from asrctl import audio, presets
+from asrctl.audio import AudioRules
+from asrctl.errors import PresetError, UsageError
+from asrctl.recipe import Recipe
+from asrctl.text import TextRules
+
+
+@dataclass(frozen=True)
+class RuleFlags:
+    """What the user set on the command line; None is not set."""
+
+    preset: Optional[str] = None
+    sample_rate: Optional[int] = None
+    min_s: Optional[float] = None
+    max_s: Optional[float] = None
+    case: Optional[str] = None
+    remove: Optional[str] = None
+    word_delimiter: Optional[str] = None
+    unk: Optional[str] = None
+    pad: Optional[str] = None
+    vocab_splits: Optional[Tuple[str, ...]] = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules that hold, and where each comes from: {dotted key: "flag" | "preset NAME" | "default"}.
+
+    kernels, strides: of the model's convolutional encoder; they decide how many frames an utterance has.
+    preset: the name to find the preset by again (its path, where it was given as a file).
+    """
+
+    audio: AudioRules
+    text: TextRules
+    vocab_splits: Tuple[str, ...]
+    kernels: Tuple[int, ...]
+    strides: Tuple[int, ...]
+    preset: Optional[str]
+    origins: Mapping[str, str]
+
+    def chosen(self, key: str) -> bool:
+        """Whether somebody set this key, rather than its default."""
+        return self.origins[key] != "default"
+
+
+_AUDIO_KEYS = ("sample_rate", "min_s", "max_s")
+_TEXT_KEYS = ("case", "remove", "word_delimiter", "unk", "pad")
+
+
+def resolve(flags: RuleFlags, workspace: Optional[Path] = None) -> Rules:
+    """Raises PresetError, UsageError."""
+    resolved = presets.load(flags.preset, workspace=workspace) if flags.preset is not None else None
+    recipe = resolved.recipe if resolved is not None else Recipe()
+    origins: Dict[str, str] = {}
+
+    def pick(section: str, key: str) -> Any:
+        flag = getattr(flags, key)
+        dotted = f"{section}.{key}"
+        from_preset = resolved.sources.get(dotted) if resolved is not None else None
+        origins[dotted] = "flag" if flag is not None else from_preset or "default"
+        return flag if flag is not None else getattr(getattr(recipe, section), key)
+
+    kernels, strides = _geometry(recipe)
+    rules = Rules(
+        audio=AudioRules(**{key: pick("audio", key) for key in _AUDIO_KEYS}),
+        text=TextRules(**{key: pick("text", key) for key in _TEXT_KEYS}),
+        vocab_splits=tuple(pick("text", "vocab_splits")),
+        kernels=kernels,
+        strides=strides,
+        preset=_findable(flags.preset),
+        origins=origins,
+    )
+    if not 0 <= rules.audio.min_s < rules.audio.max_s:
+        raise UsageError(
+            f"the shortest duration ({rules.audio.min_s:g} s) is not below the longest ({rules.audio.max_s:g} s)",
+            fix="change --min-s or --max-s",
+        )
+    return rules
+
+
+def with_text(rules: Rules, text: TextRules) -> Rules:
+    """The same rules over other texts: those of a vocabulary that is already there."""
+    return replace(rules, text=text)
+
+
+def _findable(preset: Optional[str]) -> Optional[str]:
+    if preset is None:
+        return None
+    is_path = preset.endswith((".yaml", ".yml")) or os.sep in preset
+    return str(Path(preset).expanduser().resolve()) if is_path else preset
+
+
+def _geometry(recipe: Recipe) -> Tuple[Tuple[int, ...], Tuple[int, ...]]:
+    kernels = recipe.model.config.get("conv_kernel", audio.CONV_KERNELS)
+    strides = recipe.model.config.get("conv_stride", audio.CONV_STRIDES)
+    plain = all(
+        isinstance(row, (list, tuple)) and all(isinstance(value, int) and value > 0 for value in row)
+        for row in (kernels, strides)
+    )
+    if not plain or len(kernels) != len(strides) or not len(kernels):
+        raise PresetError(
+            "model.config.conv_kernel and conv_stride must be lists of whole numbers, equally long",
+            fix="correct these two keys in the preset",
+        )
+    return tuple(kernels), tuple(strides)

@@ -1,0 +1,276 @@
+"""Utterances -> the shards of one split: decoded by threads, written in order, continued where a killed run stopped.
+
+A shard is full at a size, or after a number of utterances, so where it ends follows from its content alone. Beside it
+lies `part-NNNNN.json` with the rejects among its utterances. It is written after the shard: a part that is there says
+that its shard is whole. At the end the parts become `rejects.jsonl`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
+
+import numpy as np
+
+from asrctl import audio, files
+from asrctl.audio import Rejected, num_frames
+from asrctl.corpora.archives import MemberReader, split_path
+from asrctl.errors import BadData, StorageError
+from asrctl.events import Emit, Progress, Warned
+from asrctl.parallel import in_order
+from asrctl.prepared import PreparedUtterance, count_repeats, write_shard
+from asrctl.stages.rules import Rules
+from asrctl.text import Vocabulary
+from asrctl.utterances import Utterance
+
+SHARD_BYTES = 16 << 20
+SHARD_UTTERANCES = 2048
+_TELL_EVERY_S = 0.2
+_GIVE_UP_S = 600.0
+_EXAMPLES = 10
+_FIX_PART = "delete that folder and run `asrctl prepare` again"
+
+
+class Reject(NamedTuple):
+    """A line of `rejects.jsonl`."""
+
+    id: str
+    audio: str
+    reason: str
+    detail: str
+
+
+@dataclass
+class RejectLimit:
+    """Counts rejects over all splits, and refuses once they are more than `share` of `total`."""
+
+    share: float
+    total: int
+    reasons: "Counter[str]" = field(default_factory=Counter)
+    examples: List[Reject] = field(default_factory=list)
+
+    def add(self, rejects: Iterable[Reject]) -> None:
+        for reject in rejects:
+            self.reasons[reject.reason] += 1
+            if len(self.examples) < _EXAMPLES:
+                self.examples.append(reject)
+
+    def check(self) -> None:
+        """Raises BadData above the limit."""
+        count = sum(self.reasons.values())
+        if count > self.share * self.total:
+            raise BadData(
+                f"{count} of {self.total} utterances are rejected, more than --max-rejects {self.share:g} allows",
+                fix=f"mend the data, or allow more with --max-rejects {min(1.0, count / self.total + 0.05):.2f}; "
+                "what is done is kept",
+                problems=self.lines(),
+            )
+
+    def lines(self) -> List[str]:
+        counted = [f"{count} x {reason}: {audio.REASONS[reason]}" for reason, count in self.reasons.most_common()]
+        return counted + [f"{item.id}: {item.reason} {item.detail}".rstrip() for item in self.examples]
+
+
+Outcome = Union[PreparedUtterance, Reject]
+# An utterance and where its samples come from: a file, a member's bytes, or nothing.
+Source = Tuple[Utterance, Union[Path, io.BytesIO, None]]
+
+
+class Converter:
+    """An utterance and its audio -> what training reads, or why not. Called by several threads."""
+
+    def __init__(self, rules: Rules, vocabulary: Vocabulary) -> None:
+        self._rules = rules
+        self._encode = vocabulary.encoder()
+
+    def __call__(self, source: Source) -> Outcome:
+        utterance, stream = source
+        try:
+            return self._convert(utterance, stream)
+        except Rejected as rejected:
+            return Reject(utterance.id, _printable(utterance.audio), rejected.reason, rejected.detail)
+
+    def _convert(self, utterance: Utterance, stream: Union[Path, io.BytesIO, None]) -> PreparedUtterance:
+        if stream is None:
+            raise Rejected("no-audio")
+        text = self._rules.text.apply(utterance.text)
+        if not text:
+            raise Rejected("no-transcript")
+        pcm = audio.decode(stream, self._rules.audio, utterance.start_s, utterance.end_s)
+        labels, _ = self._encode(text)
+        frames = num_frames(len(pcm), self._rules.kernels, self._rules.strides)
+        if frames == 0:
+            raise Rejected("too-short", f"{len(pcm)} samples give no frame")
+        needed = len(labels) + count_repeats(labels)
+        if needed > frames:
+            raise Rejected("ctc-impossible", f"{needed} labels and repeats, {frames} frames")
+        return PreparedUtterance(utterance.id, utterance.speaker, text, np.asarray(labels, dtype=np.int32), pcm)
+
+
+def _printable(path: str) -> str:
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def sources(utterances: Iterable[Utterance]) -> Iterator[Source]:
+    """Utterances with their audio; archives are read here, as a stream, member after member."""
+    reader: Optional[MemberReader] = None
+    for utterance in utterances:
+        container, member = split_path(utterance.audio)
+        if utterance.sha256 is None:
+            yield utterance, None
+        elif member is None:
+            yield utterance, Path(container)
+        else:
+            if reader is None or str(reader.path) != container:
+                reader = MemberReader(Path(container))
+            yield utterance, io.BytesIO(reader.read(member))
+
+
+@dataclass(frozen=True)
+class SplitJob:
+    """One split to build: its name, folder, number of utterances, and who converts them."""
+
+    name: str
+    folder: Path
+    total: int
+    convert: Converter
+    workers: int
+    sample_rate: int
+
+
+def build_split(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLimit, emit: Emit) -> Dict[str, int]:
+    """Write what is missing of a split; {reason: rejects} of all of it. Raises BadData, StorageError, OSError."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    merged = job.folder / "rejects.jsonl"
+    if merged.exists():
+        limit.add(_read_rejects(merged))
+        limit.check()
+    else:
+        _write_parts(job, utterances, limit, emit)
+        _merge_parts(job.folder)
+    for path in _parts(job.folder):
+        path.unlink()
+    reasons = Counter(reject.reason for reject in _read_rejects(merged))
+    return dict(sorted(reasons.items()))
+
+
+def _read_rejects(path: Path) -> Iterator[Reject]:
+    with open(path, encoding="utf-8") as stream:
+        for line in stream:
+            yield Reject(**json.loads(line))
+
+
+def _write_parts(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLimit, emit: Emit) -> None:
+    progress = _Progress(job, emit)
+    index = 0
+    for part in _finished_parts(job.folder):
+        index += 1
+        progress.add(part["utterances"], part["samples"])
+        limit.add(Reject(**reject) for reject in part["rejects"])
+    limit.check()
+    rest = islice(utterances, progress.utterances, None)
+    shard = _Shard()
+
+    def finish() -> None:
+        shard.write(job.folder, index)
+        limit.add(shard.rejects)
+        limit.check()
+
+    for outcome in in_order(job.convert, sources(rest), workers=job.workers, on_stall=_stalled(emit)):
+        shard.add(outcome)
+        progress.add(1, 0 if isinstance(outcome, Reject) else len(outcome.pcm))
+        if shard.is_full:
+            finish()
+            index, shard = index + 1, _Shard()
+    if shard.count:
+        finish()
+    progress.tell()
+
+
+class _Shard:
+    """The shard being filled."""
+
+    def __init__(self) -> None:
+        self.rejects: List[Reject] = []
+        self.count = 0
+        self._accepted: List[PreparedUtterance] = []
+        self._samples = 0
+
+    def add(self, outcome: Outcome) -> None:
+        self.count += 1
+        if isinstance(outcome, Reject):
+            self.rejects.append(outcome)
+        else:
+            self._accepted.append(outcome)
+            self._samples += len(outcome.pcm)
+
+    @property
+    def is_full(self) -> bool:
+        return 2 * self._samples >= SHARD_BYTES or self.count >= SHARD_UTTERANCES
+
+    def write(self, folder: Path, index: int) -> None:
+        if self._accepted:
+            write_shard(folder / f"shard-{index:05d}.arrow", self._accepted)
+        part = {
+            "utterances": self.count,
+            "samples": self._samples,
+            "rejects": [reject._asdict() for reject in self.rejects],
+        }
+        files.write_json(folder / f"part-{index:05d}.json", part)
+
+
+def _parts(folder: Path) -> List[Path]:
+    return sorted(folder.glob("part-*.json"))
+
+
+def _finished_parts(folder: Path) -> Iterator[Dict[str, Any]]:
+    for path in _parts(folder):
+        yield files.read_json(path, fix=_FIX_PART)
+
+
+def _merge_parts(folder: Path) -> None:
+    with files.atomic_path(folder / "rejects.jsonl") as temporary, open(temporary, "w", encoding="utf-8") as stream:
+        for part in _finished_parts(folder):
+            for reject in part["rejects"]:
+                stream.write(json.dumps(reject, ensure_ascii=False) + "\n")
+
+
+class _Progress:
+    """Tells now and then how far the split is."""
+
+    def __init__(self, job: SplitJob, emit: Emit) -> None:
+        self._job = job
+        self._emit = emit
+        self._told = 0.0
+        self.utterances = 0
+        self._samples = 0
+
+    def add(self, utterances: int, samples: int) -> None:
+        self.utterances += utterances
+        self._samples += samples
+        if time.monotonic() - self._told > _TELL_EVERY_S:
+            self.tell()
+
+    def tell(self) -> None:
+        self._told = time.monotonic()
+        detail = f"{self._samples / self._job.sample_rate:.0f} s of audio"
+        self._emit(Progress(f"prepare {self._job.name}", self.utterances, self._job.total, "utterances", detail))
+
+
+def _stalled(emit: Emit) -> Any:
+    def stalled(source: Source, waited_s: float) -> None:
+        path = _printable(source[0].audio)
+        if waited_s >= _GIVE_UP_S:
+            raise StorageError(
+                f"no progress for {waited_s:.0f} s: {path} can not be read",
+                fix="check the disk that it lies on, or remove it, and run again; what is done is kept",
+            )
+        emit(Warned(f"no progress for {waited_s:.0f} s: still decoding {path}"))
+
+    return stalled

@@ -1,0 +1,184 @@
+"""Transcripts -> a character vocabulary; or a checkpoint's vocabulary, checked against the transcripts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+
+from asrctl.errors import BadData, MissingArtifact
+from asrctl.events import Emit, Note, Warned, ignore
+from asrctl.fingerprint import digest
+from asrctl.stages import roles, rules, texts
+from asrctl.stages.manifest import CorpusChoice, listed
+from asrctl.text import TextRules, Vocabulary, build_vocabulary
+from asrctl.workspace import Artifact, Key, Workspace
+
+VERSION = 1
+_CHECKPOINT_FILES = ("vocab.json", "tokenizer_config.json", "special_tokens_map.json", "special_tokens.json")
+
+
+@dataclass(frozen=True)
+class VocabRequest:
+    """A corpus, the rules, and (with `checkpoint`) the folder or hub name whose tokenizer is used instead."""
+
+    choice: CorpusChoice
+    flags: rules.RuleFlags = rules.RuleFlags()
+    checkpoint: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class VocabResult:
+    """What was published, and what the transcripts hold.
+
+    beyond: {split: {character: count}} of characters that the vocabulary does not have.
+    """
+
+    name: str
+    id: str
+    path: Path
+    tokens: Tuple[str, ...]
+    digest: str
+    splits: Tuple[str, ...]
+    characters: Mapping[str, int]
+    beyond: Mapping[str, Mapping[str, int]]
+    delimiters_in_text: int
+    combining: Mapping[str, int]
+    checkpoint: Optional[str]
+    new: bool
+
+    def as_dict(self) -> Dict[str, Any]:
+        return dict(self.__dict__, path=str(self.path), tokens=list(self.tokens), splits=list(self.splits))
+
+
+def vocab(workspace: Workspace, request: VocabRequest, emit: Emit = ignore) -> VocabResult:
+    """Build or take over a vocabulary, publish it, and let its name mean it. Raises BadData, UsageError."""
+    decided = rules.resolve(request.flags, workspace.root)
+    name = request.choice.data_name
+    with listed(workspace, request.choice, emit) as (_, wanted, listing):
+        assigned = roles.assign(wanted, listing.path, listing.counts)
+        if assigned.note:
+            emit(Note(assigned.note))
+        vocabulary, text = None, decided.text
+        if request.checkpoint is not None:
+            vocabulary = checkpoint_vocabulary(request.checkpoint)
+            text = TextRules(text.case, text.remove, vocabulary.word_delimiter, vocabulary.unk, vocabulary.pad)
+        scanned = texts.scan(listing.utterances(), assigned, text)
+    if vocabulary is not None:
+        texts.check_unknown(scanned, vocabulary, text, emit, splits=assigned.names)
+    result = publish(workspace, scanned, text, decided.vocab_splits, vocabulary=vocabulary, name=name, emit=emit)
+    workspace.set_ref("vocab", name, result.id)
+    return result
+
+
+def publish(
+    workspace: Workspace,
+    scanned: texts.Scan,
+    text: TextRules,
+    splits: Sequence[str],
+    *,
+    name: str,
+    vocabulary: Optional[Vocabulary] = None,
+    emit: Emit = ignore,
+) -> VocabResult:
+    """The `vocab` artifact of the characters of `splits`, or of a given vocabulary. Raises BadData, UsageError."""
+    counts = scanned.characters(splits)
+    if not sum(count for character, count in counts.items() if character != " "):
+        where = ", ".join(splits)
+        raise BadData(f"the transcripts of {where} hold no characters", fix="check the text column and --remove")
+    built = vocabulary or build_vocabulary(counts, text)
+    key = Key(
+        "vocab",
+        VERSION,
+        parameters={"text": text.as_dict(), "splits": list(splits), "given": vocabulary is not None},
+        inputs={"vocabulary": built.digest, "characters": digest(dict(counts))},
+    )
+    groups = scanned.by_name().items()
+    beyond = {group: dict(texts.unknown_characters(found.characters, built)) for group, found in groups}
+    beyond = {group: found for group, found in beyond.items() if found}
+    existing = workspace.find(key.kind, key.id)
+    result = VocabResult(
+        name=name,
+        id=key.id,
+        path=workspace.folder(key.kind, key.id),
+        tokens=built.tokens,
+        digest=built.digest,
+        splits=tuple(splits),
+        characters=dict(sorted(counts.items())),
+        beyond=beyond,
+        delimiters_in_text=scanned.delimiters,
+        combining=texts.combining_characters(counts),
+        checkpoint=None,
+        new=existing is None,
+    )
+    _tell(result, text, emit)
+    if existing is None:
+        with workspace.publish(key) as draft:
+            if draft.published is None:
+                built.save(draft.path)
+                draft.summary.update(
+                    name=name,
+                    text=text.as_dict(),
+                    splits=list(splits),
+                    given=vocabulary is not None,
+                    size=len(built),
+                    digest=built.digest,
+                    characters=result.characters,
+                )
+    return result
+
+
+def _tell(result: VocabResult, text: TextRules, emit: Emit) -> None:
+    for group, found in result.beyond.items():
+        emit(Warned(f"{group} holds {sum(found.values())} characters beyond the vocabulary: {texts.describe(found)}"))
+    if result.delimiters_in_text:
+        emit(
+            Note(
+                f"the text itself holds the word delimiter {text.word_delimiter!r} {result.delimiters_in_text} times; "
+                "each counts as a space"
+            )
+        )
+    if result.combining:
+        emit(Warned(f"combining characters are left after NFC, each a label: {texts.describe(result.combining)}"))
+
+
+def text_rules(artifact: Artifact) -> TextRules:
+    """The rules a vocabulary was made by. Raises BadData."""
+    stored = artifact.summary.get("text")
+    try:
+        return TextRules(**stored)  # type: ignore[arg-type]
+    except TypeError:
+        raise BadData(f"{artifact.path} does not say its rules", fix="build it again with `asrctl vocab`") from None
+
+
+# -- checkpoints ------------------------------------------------------------------------------------------------------
+
+
+def checkpoint_vocabulary(checkpoint: str) -> Vocabulary:
+    """The vocabulary of a local folder or a hub name; only JSON is read. Raises BadData, MissingArtifact."""
+    from asrctl.processor import read_vocabulary
+
+    folder = Path(checkpoint).expanduser()
+    if folder.is_dir():
+        return read_vocabulary(folder)
+    if folder.exists() or checkpoint.startswith((".", "/", "~")):
+        raise BadData(f"there is no checkpoint folder {checkpoint}", fix="give a folder, or a name on the hub")
+    return read_vocabulary(_from_hub(checkpoint))
+
+
+def _from_hub(name: str) -> Path:
+    """The folder with the tokenizer files of a hub checkpoint, from the local cache where they are there."""
+    from huggingface_hub import hf_hub_download
+
+    found = None
+    for filename in _CHECKPOINT_FILES:
+        try:
+            found = Path(hf_hub_download(name, filename)).parent
+        except Exception as error:  # the hub's errors have no common base over its generations
+            if filename == "vocab.json":
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise MissingArtifact(
+                    f"the vocabulary of {name} can not be had: {reason}",
+                    fix="check the name and the network, or give a local folder",
+                ) from None
+    return found or Path(name)
