@@ -24,7 +24,7 @@ COMMANDS = {
     "prepare": ("prepare", "Turn a corpus into data that training reads."),
     "train": ("train", "Fine-tune a model on prepared data, or train a small one from scratch."),
     "eval": ("evaluate", "Transcribe a split and count the errors."),
-    "export": ("export", "Write a trained model for use elsewhere."),
+    "export": ("export", "Write a trained model for use elsewhere, verified on real utterances."),
     "presets": ("presets", "List, show and check presets."),
     "status": ("status", "Show what is done, what is stale, and what to type next."),
     "clean": ("clean", "Show what can be deleted, and delete it with --yes."),

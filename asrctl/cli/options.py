@@ -26,6 +26,6 @@ _EXAMPLE_WIDTH = 70
 
 
 def examples(*lines: str) -> str:
-    """The end of a command's help: runnable examples, the long ones continued on the next line as a shell reads them."""
+    """The end of a command's help: runnable examples, long ones continued on the next line as a shell reads them."""
     wrapped = (textwrap.wrap(line, _EXAMPLE_WIDTH, break_long_words=False, break_on_hyphens=False) for line in lines)
     return "\b\nExamples:\n" + "\n".join("  $ " + " \\\n      ".join(parts) for parts in wrapped)

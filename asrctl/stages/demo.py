@@ -102,9 +102,9 @@ def demo(workspace: Workspace, *, force: bool = False, emit: Emit = ignore) -> D
         transcripts=_one_of_each(voices, references, hypotheses),
         run=trained.run,
         model=trained.model,
-        export=exported.path,
+        export=exported.folder,
         seconds=clock.seconds,
-        next=_next(workspace, exported.path),
+        next=_next(workspace, exported.folder),
     )
 
 
