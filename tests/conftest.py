@@ -16,13 +16,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Before anything imports torch or a tokenizer: no network, and no more threads than a small machine has cores.
+# Before anything imports torch or a tokenizer: no network, and one thread, since waiting threads cost small models dear.
 _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    "OMP_NUM_THREADS": "2",
+    "OMP_NUM_THREADS": "1",
     "NO_COLOR": "1",
     "COLUMNS": "80",
     "PYTHONPATH": str(ROOT),
