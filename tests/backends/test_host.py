@@ -28,7 +28,8 @@ TINY = {
     "num_conv_pos_embedding_groups": 2,
 }
 QUIET = {
-    name: 0.0 for name in ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop")
+    name: 0.0
+    for name in ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop")
 }
 
 

@@ -1,0 +1,303 @@
+"""`asrctl train` as people and CI use it: on real digits, with a model of a few thousand weights."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from asrctl import checkpoints
+
+from ..conftest import copy_workspace, run_here
+
+PRESET = {
+    "name": "small",
+    "model": {
+        "freeze_feature_encoder": False,
+        "ctc_zero_infinity": True,
+        "layerdrop": 0.1,
+        "spec_augment": {"time_prob": 0.2, "time_length": 2},
+        "config": {
+            "hidden_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 16,
+            "conv_dim": [8] * 7,
+            "num_conv_pos_embeddings": 8,
+            "num_conv_pos_embedding_groups": 2,
+        },
+    },
+    "optim": {"global_batch": 8, "learning_rate": 1.0e-3, "epochs": 2},
+    "batches": {"augment": {"speed": [0.9, 1.0, 1.1], "gain_db": 6, "noise_snr_db": 20, "join": 2}},
+    "run": {"log_every": 1},
+    "cpu": {"precision": "fp32", "micro_batch_s": 1.5},
+}
+
+
+@pytest.fixture(scope="module")
+def digits(fsdd, tmp_path_factory):
+    """A workspace with 40 real digits for training, 8 for evaluation, 10 for test, and the preset `small`."""
+    folder = tmp_path_factory.mktemp("digits")
+    with fsdd.open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    train = [row for row in rows if row["split"] == "train"][::46][:48]
+    test = [row for row in rows if row["split"] == "test"][::25]
+    with (folder / "digits.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["path", "text", "speaker", "split"])
+        for number, row in enumerate(train + test):
+            split = "test" if row["split"] == "test" else "eval" if number % 6 == 0 else "train"
+            writer.writerow([fsdd.parent / row["path"], row["text"], row["speaker"], split])
+    workspace = folder / "workspace"
+    run_here("prepare", "manifest", folder / "digits.csv", "--workspace", workspace).succeeded()
+    (workspace / "presets").mkdir()
+    (workspace / "presets" / "small.yaml").write_text(yaml.safe_dump(PRESET))
+    return workspace
+
+
+@pytest.fixture
+def ready(digits, workspace):
+    return copy_workspace(digits, workspace)
+
+
+def metrics(run, kind):
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    timeless = [{k: v for k, v in entry.items() if k != "audio_s_per_s"} for entry in entries if entry["kind"] == kind]
+    return timeless
+
+
+def weights(run):
+    last = checkpoints.steps(run / "checkpoints")[-1]
+    return load_file(str(checkpoints.path_of(run / "checkpoints", last) / "model.safetensors"))
+
+
+def same(left, right):
+    return left.keys() == right.keys() and all((left[name] == right[name]).all() for name in left)
+
+
+def test_a_run_leaves_model_metrics_and_the_next_command(ready, asrctl):
+    done = asrctl("train", "--preset", "small", "--device", "cpu").succeeded()
+    run = ready / "runs" / "small"
+    info = json.loads((run / "run.json").read_text())
+    assert info["state"] == "complete"
+    assert info["steps"] == info["total_steps"] == 10
+    assert info["best"]["wer"] == min(entry["wer"] for entry in metrics(run, "eval"))
+    assert [entry["step"] for entry in metrics(run, "train")] == list(range(1, 11))
+    assert "next: asrctl eval --run small" in done.stdout
+    assert "device: cpu" in done.stderr
+    from transformers import AutoModelForCTC
+
+    AutoModelForCTC.from_pretrained(str(run / "model"))
+    assert not [path for path in run.rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
+
+
+def test_a_stopped_and_resumed_run_is_bit_for_bit_the_straight_one(ready, asrctl):
+    asrctl("train", "--preset", "small", "--device", "cpu", "--run", "straight", "--max-steps", 7).succeeded()
+    options = ("--preset", "small", "--device", "cpu", "--run", "parts", "--set", "run.save_every=1")
+    # The total decides the schedule, so the run is cut short by its clock, in the middle of an epoch.
+    asrctl("train", *options, "--max-steps", 7, "--max-minutes", 0).succeeded()
+    assert json.loads((ready / "runs" / "parts" / "run.json").read_text())["steps"] == 1
+    asrctl("train", "--resume", "--run", "parts", "--device", "cpu", "--max-steps", 7, "--max-minutes", 0).succeeded()
+    asrctl("train", "--resume", "--run", "parts", "--device", "cpu", "--max-steps", 7).succeeded()
+    straight, parts = ready / "runs" / "straight", ready / "runs" / "parts"
+    assert same(weights(straight), weights(parts))
+    assert metrics(straight, "train") == metrics(parts, "train")
+    last = checkpoints.path_of(straight / "checkpoints", 7), checkpoints.path_of(parts / "checkpoints", 7)
+    assert (
+        last[0].joinpath("optimizer.safetensors").read_bytes() == last[1].joinpath("optimizer.safetensors").read_bytes()
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_a_checkpoint_and_the_command_that_resumes(ready, asrctl, number):
+    options = [
+        "--preset",
+        "small",
+        "--device",
+        "cpu",
+        "--set",
+        "optim.epochs=2000",
+        "--json",
+        "--workspace",
+        str(ready),
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "asrctl", "train", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    journal = ready / "runs" / "small" / "metrics.jsonl"
+    while process.poll() is None and not (journal.exists() and journal.read_text().count("\n") > 2):
+        os.sched_yield()
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    error = json.loads(stdout)["error"]
+    assert error["kind"] == "interrupted"
+    assert "asrctl train --resume --run small" in error["fix"]
+    info = json.loads((ready / "runs" / "small" / "run.json").read_text())
+    assert info["state"] == "interrupted"
+    assert checkpoints.latest_valid(ready / "runs" / "small" / "checkpoints").checkpoint.step == info["steps"] > 0
+    more = info["steps"] + 1
+    asrctl("train", "--resume", "--device", "cpu", "--max-steps", more).succeeded()
+
+
+def test_resuming_with_another_recipe_is_refused_and_lists_what_changed(ready, asrctl):
+    asrctl("train", "--preset", "small", "--device", "cpu", "--max-steps", 2).succeeded()
+    refused = asrctl("train", "--resume", "--set", "optim.learning_rate=1", "--set", "model.layerdrop=0", "--json")
+    assert refused.exit_code == 3
+    assert refused.error["problems"] == [
+        "model.layerdrop: was 0.1, is 0.0",
+        "optim.learning_rate: was 0.001, is 1.0",
+    ]
+
+
+def test_a_finished_run_is_left_alone_or_extended(ready, asrctl):
+    asrctl("train", "--preset", "small", "--device", "cpu", "--max-steps", 2).succeeded()
+    again = asrctl("train", "--resume", "--device", "cpu", "--max-steps", 2, "--json").succeeded()
+    assert again.result["nothing_to_do"]
+    longer = asrctl("train", "--resume", "--device", "cpu", "--max-steps", 4, "--json").succeeded()
+    assert longer.result["steps"] == 4
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(ready, asrctl):
+    options = ("--preset", "small", "--device", "cpu", "--set", "run.save_every=1", "--set", "run.keep=3")
+    asrctl("train", *options, "--max-steps", 3).succeeded()
+    damaged = checkpoints.path_of(ready / "runs" / "small" / "checkpoints", 3) / "model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    resumed = asrctl("train", "--resume", "--device", "cpu", "--max-steps", 3).succeeded()
+    assert "an earlier checkpoint is used" in resumed.stderr
+    assert "resuming run small after step 2" in resumed.stderr
+    assert checkpoints.latest_valid(ready / "runs" / "small" / "checkpoints").checkpoint.step == 3
+
+
+def test_an_existing_name_is_refused_unless_replaced_and_the_default_counts_up(ready, asrctl):
+    options = ("--preset", "small", "--device", "cpu", "--max-steps", 1)
+    asrctl("train", *options).succeeded()
+    assert asrctl("train", *options, "--json").succeeded().result["run"] == "small-2"
+    refused = asrctl("train", *options, "--run", "small", "--json")
+    assert refused.exit_code == 2
+    assert "--overwrite" in refused.error["fix"]
+    asrctl("train", *options, "--run", "small", "--overwrite").succeeded()
+    assert not (ready / "runs" / ".small.old").exists()
+
+
+def test_a_replaced_run_comes_back_when_the_new_one_fails(ready, asrctl):
+    options = ("--preset", "small", "--device", "cpu", "--max-steps", 1, "--run", "small")
+    asrctl("train", *options).succeeded()
+    before = weights(ready / "runs" / "small")
+    failed = asrctl("train", *options, "--overwrite", "--set", "model.checkpoint=./nowhere")
+    assert failed.exit_code == 4
+    assert same(before, weights(ready / "runs" / "small"))
+
+
+def test_from_run_starts_from_its_best_model(ready, asrctl):
+    asrctl("train", "--preset", "small", "--device", "cpu", "--max-steps", 2).succeeded()
+    options = ("--preset", "small", "--device", "cpu", "--max-steps", 1, "--from-run", "small", "--run", "second")
+    asrctl("train", *options, "--set", "optim.warmup_steps=5").succeeded()
+    # The first step of a warm-up has learning rate 0: the weights are still those of the first run.
+    first = load_file(str(ready / "runs" / "small" / "model" / "model.safetensors"))
+    assert same(first, load_file(str(ready / "runs" / "second" / "model" / "model.safetensors")))
+    assert json.loads((ready / "runs" / "second" / "run.json").read_text())["base"] == "run small"
+
+
+def test_a_recipe_that_conflicts_with_the_data_is_refused_with_every_conflict(ready, asrctl):
+    overrides = ("text.case=upper", "audio.sample_rate=8000", "audio.max_s=0.2")
+    refused = asrctl("train", "--preset", "small", *(part for key in overrides for part in ("--set", key)), "--json")
+    assert refused.exit_code == 3
+    assert len(refused.error["problems"]) >= 3
+    assert "text.case is 'upper', the data was made with 'lower'" in refused.error["problems"]
+
+
+def test_without_a_preset_the_presets_are_listed(ready, asrctl):
+    refused = asrctl("train", "--json")
+    assert refused.exit_code == 2
+    assert "base-4ipu" in refused.error["message"]
+    assert "small" in refused.error["message"]
+
+
+def test_nothing_prepared(workspace, asrctl):
+    refused = asrctl("train", "--preset", "tiny-cpu", "--json")
+    assert refused.exit_code == 4
+    assert "asrctl prepare" in refused.error["fix"]
+
+
+def test_dry_run_tells_each_value_and_where_it_came_from(ready, asrctl):
+    options = ("--preset", "small", "--device", "cpu", "--set", "optim.epochs=3", "--dry-run")
+    shown = asrctl("train", *options).succeeded()
+    assert "optim.epochs = 3.0   (--set)" in shown.stdout
+    assert "optim.global_batch = 8   (preset small)" in shown.stdout
+    assert "optim.seed = 42   (default)" in shown.stdout
+    assert not (ready / "runs").exists()
+
+
+def test_a_device_that_is_not_here(ready, asrctl):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    refused = asrctl("train", "--preset", "small", "--device", "cuda", "--json")
+    assert refused.exit_code == 6
+    assert asrctl("train", "--preset", "small", "--device", "gpu", "--json").exit_code == 2
+
+
+def test_hopeless_numbers_stop_the_run_and_keep_what_was_good(ready, asrctl):
+    options = ("--preset", "small", "--device", "cpu", "--set", "run.save_every=1", "--set", "optim.max_grad_norm=null")
+    asrctl("train", *options, "--max-steps", 2).succeeded()
+    run = ready / "runs" / "small"
+    # Weights that are not numbers: what a diverged optimiser leaves behind.
+    state = json.loads((checkpoints.path_of(run / "checkpoints", 2) / "state.json").read_text())
+    poisoned = {name: tensor * float("nan") for name, tensor in weights(run).items()}
+    moments = load_file(str(checkpoints.path_of(run / "checkpoints", 2) / "optimizer.safetensors"))
+    good = (run / "model" / "model.safetensors").read_bytes()
+    checkpoints.save(run / "checkpoints", 3, model=poisoned, optimizer=moments, state=dict(state, step=3))
+    stopped = asrctl("train", "--resume", "--device", "cpu", "--max-steps", 40, "--json")
+    assert stopped.exit_code == 9
+    assert "not finite" in stopped.error["message"]
+    assert (run / "model" / "model.safetensors").read_bytes() == good
+    assert json.loads((run / "run.json").read_text())["state"] == "failed"
+
+
+def test_two_trainings_of_one_run_exclude_each_other(ready, asrctl):
+    from asrctl.workspace import Workspace
+
+    with Workspace(ready).lock("run-small"):
+        refused = asrctl("train", "--preset", "small", "--device", "cpu", "--max-steps", 1, "--json")
+    assert refused.exit_code == 7
+
+
+def test_early_stopping(ready, asrctl):
+    options = ("--preset", "small", "--device", "cpu", "--set", "run.eval_every=1", "--set", "run.early_stopping=2")
+    done = asrctl("train", *options, "--set", "optim.learning_rate=1e-9", "--json").succeeded()
+    assert done.result["reason"] == "early-stopping"
+    assert done.result["steps"] == 3
+
+
+def test_base_4ipu_trains_on_the_cpu_from_a_local_checkpoint(ready, asrctl, tmp_path):
+    """Geometry is made small here; the nox session `long` does it at full size."""
+    from asrctl import models
+    from asrctl.recipe import ModelSection
+    from asrctl.text import TextRules, build_vocabulary
+
+    upper = build_vocabulary({c: 1 for c in "ABC"}, TextRules(case="upper"))
+    config = dict(PRESET["model"]["config"], feat_extract_norm="group", layer_norm_eps=1e-4)
+    models.save_recogniser(
+        models.build(ModelSection(config=config), upper, seed=0, sample_rate=16000).recogniser, tmp_path / "base"
+    )
+    options = (
+        "--preset",
+        "base-4ipu",
+        "--device",
+        "cpu",
+        "--max-steps",
+        2,
+        "--set",
+        f"model.checkpoint={tmp_path}/base",
+    )
+    done = asrctl("train", *options, "--set", "audio.max_s=2").succeeded()
+    assert "a new head of" in done.stderr
+    assert "the same global batch of 32" in done.stderr
