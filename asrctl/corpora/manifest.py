@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
+import re
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -29,6 +31,7 @@ COLUMNS: Mapping[str, Tuple[str, ...]] = {
 REQUIRED = ("path", "text")
 
 _MAX_LINE = 1 << 20
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 _MAX_PROBLEMS = 20
 _DELIMITERS = ",\t;|"
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -74,7 +77,7 @@ class _Rows:
     """A row -> an utterance; ValueError says what is wrong with it."""
 
     def __init__(self, folder: Path, root: Optional[Path], inside: Optional[str]) -> None:
-        self._folder = folder
+        self._folder = str(folder)
         self._inside = inside
         self._root = root.resolve() if root is not None else None
 
@@ -84,8 +87,8 @@ class _Rows:
         written = _text(row, "path")
         if not written:
             raise ValueError("the path is empty")
-        audio = self._folder / Path(written)
-        if self._root is not None and self._root not in audio.resolve().parents:
+        audio = os.path.join(self._folder, written)
+        if self._root is not None and self._root not in Path(audio).resolve().parents:
             raise ValueError(f"{written} lies outside {self._root} (--root)")
         start, end = _stretch(row)
         split = _text(row, "split")
@@ -93,7 +96,7 @@ class _Rows:
         by_folder = "train" if self._inside is None else split_by_folder(name)
         return Utterance(
             id=_text(row, "id") or _default_id(name, start, end),
-            audio=str(audio),
+            audio=audio,
             text=_text(row, "text"),
             split=NAMES.get(split.lower(), split) or by_folder,
             speaker=_text(row, "speaker") or None,
@@ -119,7 +122,7 @@ def _text(row: Mapping[str, Any], field: str) -> str:
         value = str(value)
     if not isinstance(value, str):
         raise ValueError(f"{field} must be text")
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+    if _NOT_TEXT.search(value):
         raise ValueError(f"{field} holds characters that no text has")
     return value.strip()
 

@@ -1,0 +1,156 @@
+"""Lists of utterances: CSV, TSV and JSON lines, and everything that can be wrong with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import List, Optional
+
+import pytest
+
+from asrctl.corpora import CorpusRequest, find
+from asrctl.errors import BadData, UsageError
+from asrctl.utterances import Utterance
+
+
+def read(path: Path, root: Optional[Path] = None) -> List[Utterance]:
+    return list(find("manifest").utterances(CorpusRequest(source=path, root=root)))
+
+
+def written(folder: Path, name: str, content: str, encoding: str = "utf-8") -> Path:
+    path = folder / name
+    path.write_bytes(content.encode(encoding))
+    return path
+
+
+def refusal(path: Path, root: Optional[Path] = None) -> BadData:
+    with pytest.raises(BadData) as refused:
+        read(path, root)
+    return refused.value
+
+
+ROWS = [
+    Utterance("a", "one.wav", "hello, world", "train", "ann", 0.5, 1.5),
+    Utterance("b", "sub/two.wav", "ça va", "eval", "bob"),
+]
+
+
+def expected(folder: Path) -> List[Utterance]:
+    return [Utterance(**{**row.as_dict(), "audio": str(folder / row.audio)}) for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", 'id,path,text,split,speaker,start,end\na,one.wav,"hello, world",train,ann,0.5,1.5\nb,sub/two.wav,ça va,dev,bob,,\n'),
+        ("a.csv", '\ufeffid;path;text;split;speaker;start;end\r\na;one.wav;hello, world;TRAIN;ann;0.5;1.5\r\n\r\nb;sub/two.wav;ça va;Validation;bob;;\r\n'),
+        ("a.tsv", "id\tfile_name\tsentence\tsubset\tclient_id\toffset\tduration\na\tone.wav\thello, world\ttraining\tann\t0.5\t1.0\nb\tsub/two.wav\tça va\tvalid\tbob\t\t\n"),
+        ("a.csv", "speaker\tend\tstart\tsplit\ttranscription\taudio\tid\nann\t1.5\t0.5\ttrain\thello, world\tone.wav\ta\nbob\t\t\teval\tça va\tsub/two.wav\tb\n"),
+        (
+            "a.jsonl",
+            '{"id": "a", "audio_filepath": "one.wav", "text": "hello, world", "speaker": "ann", "offset": 0.5, "duration": 1}\n\n'
+            '{"id": "b", "path": "sub/two.wav", "text": "\\u00e7a va", "split": "dev", "speaker": "bob", "start": null, "duration": 3.2}\n',
+        ),
+    ],
+)  # fmt: skip
+def test_the_usual_forms_mean_the_same(tmp_path: Path, name: str, content: str) -> None:
+    assert read(written(tmp_path, name, content)) == expected(tmp_path)
+
+
+def test_ids_come_from_paths_and_stretches(tmp_path: Path) -> None:
+    found = read(written(tmp_path, "a.csv", "path,text,start,end\na.wav,x,,\na.wav,y,1,2.5\na.wav,z,3,\n"))
+    assert [utterance.id for utterance in found] == ["a.wav", "a.wav#1-2.5", "a.wav#3-"]
+    assert {utterance.split for utterance in found} == {"train"}
+
+
+def test_an_unknown_split_keeps_its_name(tmp_path: Path) -> None:
+    assert [row.split for row in read(written(tmp_path, "a.csv", "path,text,split\na,b,Dialect 3\n"))] == ["Dialect 3"]
+
+
+def test_a_tsv_takes_quotes_as_they_are(tmp_path: Path) -> None:
+    assert read(written(tmp_path, "a.tsv", 'path\ttext\na.wav\t"he said\nb.wav\tyes"\n'))[0].text == '"he said'
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        (",hello", "line 2: the path is empty"),
+        ("a.wav,x,abc,2", "line 2: start is 'abc', not a number of seconds"),
+        ("a.wav,x,nan,2", "line 2: start is nan, not a time in a file"),
+        ("a.wav,x,-1,2", "line 2: start is -1, not a time in a file"),
+        ("a.wav,x,2,1", "line 2: end (1) is not after start (2)"),
+        ("a.wav,x,1,2,3", "line 2: 5 columns where the first line names 4"),
+        ("a\0.wav,x,1,2", "line 2: path holds characters that no text has"),
+    ],
+)
+def test_a_bad_row_is_named_with_its_line(tmp_path: Path, row: str, problem: str) -> None:
+    error = refusal(written(tmp_path, "a.csv", f"path,text,start,end\n{row}\nb.wav,fine,,\n"))
+    assert list(error.problems) == [problem] or "NUL" in error.message  # csv of Python 3.10 and older
+
+
+def test_all_bad_rows_are_named_at_once(tmp_path: Path) -> None:
+    error = refusal(written(tmp_path, "a.csv", "path,text,start\n" + "a.wav,x,?\nb.wav,y,1\n" * 3))
+    assert [problem.split(":")[0] for problem in error.problems] == ["line 2", "line 4", "line 6"]
+    error = refusal(written(tmp_path, "a.csv", "path,text,start\n" + "a.wav,x,?\n" * 500))
+    assert len(error.problems) == 20
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("[1, 2]", "not a JSON object"),
+        ("{", "not a JSON object on a line of its own"),
+        ("[" * 100_000, "not a JSON object on a line of its own"),
+        ('{"path": "a.wav"}', "it has no text"),
+        ('{"path": ["a.wav"], "text": "x"}', "path must be text"),
+        ('{"path": true, "text": "x"}', "path must be text"),
+        ('{"path": "\\ud800", "text": "x"}', "path holds characters that no text has"),
+        ('{"path": "a", "text": "x", "start": 1e999}', "start is inf, not a time in a file"),
+        ('{"path": "a", "text": "x", "start": {}}', "start must be text"),
+    ],
+)
+def test_a_bad_json_line_is_named(tmp_path: Path, line: str, problem: str) -> None:
+    error = refusal(written(tmp_path, "a.jsonl", f'{{"path": "ok.wav", "text": "fine"}}\n{line}\n'))
+    assert list(error.problems) == [f"line 2: {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "no column path and no column text"),
+        ("a.wav,hello\n", "no column path and no column text"),
+        ("path,words\na.wav,hello\n", "no column text"),
+        ("path,text\na.wav," + "x" * 2_000_000, "line 2 is longer than a row can be"),
+        ('path,text\na.wav,"' + "x\n" * 200_000, "field larger than field limit"),
+    ],
+)
+def test_a_list_that_is_none_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    assert message in refusal(written(tmp_path, "a.csv", content)).message
+
+
+def test_other_encodings_are_refused(tmp_path: Path) -> None:
+    for encoding in ("latin-1", "utf-16"):
+        assert "not UTF-8" in refusal(written(tmp_path, "a.csv", "path,text\na.wav,é\n", encoding)).message
+
+
+def test_audio_outside_the_root_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link").symlink_to(tmp_path)
+    rows = ["a.wav", "../a.wav", "/etc/passwd", "link/a.wav", "in/../a.wav"]
+    path = written(tmp_path / "in", "a.csv", "path,text\n" + "".join(f"{row},x\n" for row in rows))
+    error = refusal(path, root=tmp_path / "in")
+    assert [problem.split(":")[0] for problem in error.problems] == ["line 3", "line 4", "line 5"]
+    assert len(read(path)) == 5
+
+
+def test_a_missing_list_and_a_folder_are_told_apart(tmp_path: Path) -> None:
+    assert "there is no manifest" in refusal(tmp_path / "none.csv").message
+    assert "asrctl prepare folder" in refusal(tmp_path).fix
+    with pytest.raises(UsageError):
+        read(None)  # type: ignore[arg-type]
+
+
+def test_a_list_of_many_rows_is_read_row_by_row(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.jsonl", '{"path": "ok.wav", "text": "fine"}\n' + json.dumps({"path": "x"}) + "\n")
+    rows = find("manifest").utterances(CorpusRequest(source=path))
+    assert next(rows).text == "fine"
