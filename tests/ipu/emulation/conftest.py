@@ -34,6 +34,17 @@ def optimum(poptorch: ModuleType) -> ModuleType:
     return optimum.graphcore
 
 
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small gain nothing from a second thread, and lose a hundredfold if another process wants the core."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def pytest_collection_modifyitems(items: list) -> None:
     # transformers 4.29 and optimum-graphcore use what newer torch and numpy warn about; so it is theirs to mend.
     for item in items:

@@ -87,7 +87,8 @@ def trainer(optimum: ModuleType, folder: Path, model: torch.nn.Module, **changes
     """An IPUTrainer in float32. `changes`: `ipu` (settings), `train`, `eval` (data), `base` (a subclass), `callbacks`;
     the rest are training arguments."""
     base = changes.pop("base", optimum.IPUTrainer)
-    ipu, train, evaluation = (changes.pop(name, default) for name, default in (("ipu", {}), ("train", None), ("eval", None)))
+    ipu = changes.pop("ipu", {})
+    train, evaluation = changes.pop("train", None), changes.pop("eval", None)
     callbacks = changes.pop("callbacks", None)
     arguments = {
         "output_dir": str(folder),
