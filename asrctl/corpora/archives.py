@@ -51,6 +51,7 @@ def members(path: Path) -> Iterator[Member]:
         while True:
             header = position.header()
             if header is None:
+                position.check_rest()
                 return
             name, kind, size = header
             if kind in (b"L", b"x"):
@@ -101,6 +102,13 @@ class _Position:
         prefix = block[345:500].split(b"\0")[0] if block[257:263] == b"ustar\0" else b""
         full = prefix + b"/" + name if prefix else name
         return full.decode("utf-8", "replace"), block[156:157], size
+
+    def check_rest(self) -> None:
+        """Read the padding after the last member: only at its very end does gzip compare its checksum."""
+        try:
+            self._stream.read(_SKIP)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise self._damaged(str(error)) from None
 
     def begin(self, size: int) -> None:
         self._left, self._padding = size, -size % _BLOCK

@@ -122,8 +122,11 @@ def fetch(file: RemoteFile, folder: Path, emit: Emit, patience: Patience = Patie
     """Download `file` into `folder`, going on where an earlier try stopped; its path. Raises BadData, Locked."""
     target, part = folder / file.name, folder / f"{file.name}.part"
     folder.mkdir(parents=True, exist_ok=True)
+    if is_complete(file, folder):
+        return target
     with _held(part) as stream:
-        if is_complete(file, folder):  # somebody else was first
+        if is_complete(file, folder):  # somebody else was first, and took the .part that we did not see
+            part.unlink()
             return target
         _fill(file, stream, emit, patience)
         _verify(file, stream, part, emit)

@@ -96,7 +96,7 @@ def _folders_and_archives(source: Path) -> List[str]:
     """Names of splits that may lie in a folder: LibriSpeech's own first."""
     inner = source / "LibriSpeech" if (source / "LibriSpeech").is_dir() else source
     names = [path.name for path in sorted(inner.iterdir()) if path.is_dir()]
-    return [name for name in SPLITS if name not in names] + names
+    return list(SPLITS) + [name for name in names if name not in SPLITS]
 
 
 def _fetch(request: CorpusRequest) -> Dict[str, _Place]:

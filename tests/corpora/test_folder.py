@@ -1,0 +1,120 @@
+"""Folders of audio with transcripts beside them, or with a metadata file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+import pytest
+
+from asrctl.corpora import CorpusRequest, find
+from asrctl.errors import BadData
+from asrctl.utterances import Utterance
+
+
+def read(folder: Path, root: Optional[Path] = None) -> List[Utterance]:
+    return list(find("folder").utterances(CorpusRequest(source=folder, root=root)))
+
+
+def make(folder: Path, files: Dict[str, str]) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")
+    return folder
+
+
+def told(folder: Path) -> List[Tuple[str, str, str]]:
+    """(id, text, split) of every utterance."""
+    return [(utterance.id, utterance.text.strip(), utterance.split) for utterance in read(folder)]
+
+
+def test_each_audio_file_has_the_text_of_its_stem(tmp_path: Path) -> None:
+    make(
+        tmp_path,
+        {"b.wav": "", "b.txt": "two\n", "a.FLAC": "", "a.txt": "one", "deep/er/c.mp3": "", "deep/er/c.txt": "x"},
+    )
+    assert told(tmp_path) == [("a.FLAC", "one", "train"), ("b.wav", "two", "train"), ("deep/er/c.mp3", "x", "train")]
+    assert read(tmp_path)[1].audio == str(tmp_path / "b.wav")
+
+
+def test_files_of_one_stem_share_their_text(tmp_path: Path) -> None:
+    make(
+        tmp_path,
+        {"a.wav": "", "a.flac": "", "a.strange": "", "a.json": "{}", "a.txt": "one", "b.wav": "", "b.wav.txt": "two"},
+    )
+    assert told(tmp_path) == [
+        ("a.flac", "one", "train"),
+        ("a.strange", "one", "train"),
+        ("a.wav", "one", "train"),
+        ("b.wav", "two", "train"),
+    ]
+
+
+def test_folders_called_after_splits_are_splits(tmp_path: Path) -> None:
+    make(tmp_path, {f"{name}/x/a.wav": "" for name in ("train", "Dev", "validation", "test", "other")})
+    assert [(utterance.id.split("/")[0], utterance.split) for utterance in read(tmp_path)] == [
+        ("Dev", "eval"),
+        ("other", "train"),
+        ("test", "test"),
+        ("train", "train"),
+        ("validation", "eval"),
+    ]
+
+
+def test_one_half_of_a_pair_is_listed_without_the_other(tmp_path: Path) -> None:
+    make(tmp_path, {"a.wav": "", "b.txt": "nobody says this", "README.txt": "about", ".hidden.wav": "", "notes.md": ""})
+    assert told(tmp_path) == [("a.wav", "", "train"), ("b", "nobody says this", "train")]
+
+
+def test_text_that_is_not_utf8_or_no_file_counts_as_none(tmp_path: Path) -> None:
+    make(tmp_path, {"a.wav": "", "b.wav": "", "c.wav": "", "c.txt": "x" * 2_000_000})
+    (tmp_path / "a.txt").write_bytes("é".encode("latin-1"))
+    os.mkfifo(tmp_path / "b.txt")
+    assert told(tmp_path) == [("a.wav", "", "train"), ("b.wav", "", "train"), ("c.wav", "", "train")]
+
+
+def test_metadata_names_files_and_what_it_leaves_out_is_listed(tmp_path: Path) -> None:
+    make(tmp_path, {"metadata.csv": "file_name,transcription\ntrain/a.wav,one\ntest/b.wav,two\n"})
+    make(tmp_path, {"train/a.wav": "", "test/b.wav": "", "test/c.wav": "", "train/a.txt": "not this"})
+    assert told(tmp_path) == [
+        ("train/a.wav", "one", "train"),
+        ("test/b.wav", "two", "test"),
+        ("test/c.wav", "", "test"),
+    ]
+
+
+def test_each_folder_may_have_its_own_metadata(tmp_path: Path) -> None:
+    make(tmp_path, {"train/metadata.jsonl": '{"file_name": "a.wav", "text": "one"}\n', "train/a.wav": ""})
+    make(tmp_path, {"dev/metadata.csv": "file_name,sentence,split\na.wav,two,\na2.wav,three,test\n", "dev/a.wav": ""})
+    assert told(tmp_path) == [
+        ("dev/a.wav", "two", "eval"),
+        ("dev/a2.wav", "three", "test"),
+        ("train/a.wav", "one", "train"),
+    ]
+
+
+def test_names_that_are_not_utf8_are_read(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.wav")
+    try:
+        (tmp_path / name).write_bytes(b"")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    (utterance,) = read(tmp_path)
+    assert utterance.id == "caf\\xe9.wav"
+    assert Path(utterance.audio).exists()
+
+
+def test_a_folder_without_audio_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "missing", make(tmp_path, {"file": ""}) / "file"):
+        with pytest.raises(BadData):
+            read(folder)
+
+
+def test_links_out_of_the_root_are_refused(tmp_path: Path) -> None:
+    make(tmp_path, {"outside/a.wav": "", "in/b.wav": ""})
+    assert len(read(tmp_path / "in", root=tmp_path / "in")) == 1
+    (tmp_path / "in" / "a.wav").symlink_to(tmp_path / "outside" / "a.wav")
+    assert len(read(tmp_path / "in")) == 2
+    with pytest.raises(BadData, match="outside"):
+        read(tmp_path / "in", root=tmp_path / "in")
