@@ -21,7 +21,7 @@ QUICK = Patience(timeout_s=0.3, tries=3, pause_s=0.001, progress=1)
 
 
 class Server:
-    """Serves CONTENT by `behaviour(handler, number of the request, first byte wanted)`; `ranges` are those asked for."""
+    """Answers by `behaviour(handler, number of the request, first byte wanted)`; `ranges` are those asked for."""
 
     def __init__(self, behaviour: Callable[[Any, int, int], None]) -> None:
         self.ranges: List[str] = []

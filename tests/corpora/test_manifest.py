@@ -39,21 +39,45 @@ def expected(folder: Path) -> List[Utterance]:
     return [Utterance(**{**row.as_dict(), "audio": str(folder / row.audio)}) for row in ROWS]
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.csv", 'id,path,text,split,speaker,start,end\na,one.wav,"hello, world",train,ann,0.5,1.5\nb,sub/two.wav,ça va,dev,bob,,\n'),
-        ("a.csv", '\ufeffid;path;text;split;speaker;start;end\r\na;one.wav;hello, world;TRAIN;ann;0.5;1.5\r\n\r\nb;sub/two.wav;ça va;Validation;bob;;\r\n'),
-        ("a.tsv", "id\tfile_name\tsentence\tsubset\tclient_id\toffset\tduration\na\tone.wav\thello, world\ttraining\tann\t0.5\t1.0\nb\tsub/two.wav\tça va\tvalid\tbob\t\t\n"),
-        ("a.csv", "speaker\tend\tstart\tsplit\ttranscription\taudio\tid\nann\t1.5\t0.5\ttrain\thello, world\tone.wav\ta\nbob\t\t\teval\tça va\tsub/two.wav\tb\n"),
-        (
-            "a.jsonl",
-            '{"id": "a", "audio_filepath": "one.wav", "text": "hello, world", "speaker": "ann", "offset": 0.5, "duration": 1}\n\n'
-            '{"id": "b", "path": "sub/two.wav", "text": "\\u00e7a va", "split": "dev", "speaker": "bob", "start": null, "duration": 3.2}\n',
-        ),
-    ],
-)  # fmt: skip
-def test_the_usual_forms_mean_the_same(tmp_path: Path, name: str, content: str) -> None:
+HEADER = "id path text split speaker start end"
+FORMS = [
+    ("a.csv", ",", HEADER, ['a,one.wav,"hello, world",train,ann,0.5,1.5', "b,sub/two.wav,ça va,dev,bob,,"]),
+    ("a.csv", ";", HEADER, ["a;one.wav;hello, world;TRAIN;ann;0.5;1.5", "", "b;sub/two.wav;ça va;Validation;bob;;"]),
+    (
+        "a.tsv",
+        "\t",
+        "id file_name sentence subset client_id offset duration",
+        ["a\tone.wav\thello, world\ttraining\tann\t0.5\t1.0", "b\tsub/two.wav\tça va\tvalid\tbob\t\t"],
+    ),
+    (
+        "a.csv",
+        "\t",
+        "speaker end start split transcription audio id",
+        ["ann\t1.5\t0.5\ttrain\thello, world\tone.wav\ta", "bob\t\t\teval\tça va\tsub/two.wav\tb"],
+    ),
+    (
+        "a.jsonl",
+        "",
+        "",
+        [
+            '{"id": "a", "audio_filepath": "one.wav", "text": "hello, world", "speaker": "ann",'
+            ' "offset": 0.5, "duration": 1}',
+            "",
+            '{"id": "b", "path": "sub/two.wav", "text": "\\u00e7a va", "split": "dev", "speaker": "bob",'
+            ' "start": null, "duration": 3.2}',
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(("name", "delimiter", "header", "rows"), FORMS)
+def test_the_usual_forms_mean_the_same(
+    tmp_path: Path, name: str, delimiter: str, header: str, rows: List[str], mark: str, end: str
+) -> None:
+    lines = ([delimiter.join(header.split())] if header else []) + rows
+    content = mark + "".join(line + end for line in lines)
     assert read(written(tmp_path, name, content)) == expected(tmp_path)
 
 
