@@ -56,7 +56,8 @@ def result_lines(result: "EvaluateResult") -> List[str]:
     """Rates, edits, the worst utterances, and what to type next."""
     found = result.metrics
     lines = [
-        f"split {found['split']} of {result.data}: {found['utterances']:,} utterances, {found['audio_s'] / 60:.1f} min, "
+        f"split {found['split']} of {result.data}: {found['utterances']:,} utterances, "
+        f"{found['audio_s'] / 60:.1f} min, "
         f"{found['precision']} on {found['device']}, greedy",
         "",
     ]

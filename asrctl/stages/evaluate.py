@@ -110,7 +110,13 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
         summary = dict(tally.summary(), **_provenance(key, split, subject))
         files.write_json(draft.path / "metrics.json", summary)
         kept = ("wer", "wer_interval", "cer", "cer_interval", "utterances", "words", "split", "precision", "device")
-        draft.summary.update({name: summary[name] for name in kept}, run=_run_name(subject), data=chosen.name)
+        known = {
+            "run": _run_name(subject),
+            "model": subject.name,
+            "data": chosen.name,
+            "best": subject.info().get("best"),
+        }
+        draft.summary.update({name: summary[name] for name in kept}, **known)
     emit(Note(f"transcribed {split.seconds:.0f} s of speech in {seconds:.1f} s"))
     return _result(draft.published, subject, chosen, unchanged=False, seconds=seconds)
 

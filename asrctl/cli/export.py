@@ -1,0 +1,63 @@
+"""`asrctl export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, List, Optional
+
+import typer
+
+from asrctl.cli import options
+from asrctl.cli.report import Output, session, size, table
+
+if TYPE_CHECKING:
+    from asrctl.stages.export import ExportResult
+
+EPILOG = options.examples(
+    "asrctl export --format hf --output my-model/",
+    "asrctl export --run base-4ipu --format onnx",
+    "asrctl export --model someones-model/ --format onnx --output graph/ --json",
+)
+
+
+def command(
+    run: Optional[str] = typer.Option(None, "--run", help="Name of the run; default: the latest with a model."),
+    model: Optional[str] = typer.Option(None, "--model", metavar="DIR", help="A Hugging Face folder instead of a run."),
+    format_: str = typer.Option("hf", "--format", help="hf (Hugging Face folder with model card) or onnx."),
+    output: Optional[Path] = typer.Option(None, "--output", "-o", help="Folder that gets a copy of the export."),
+    data: Optional[str] = typer.Option(
+        None, "--data", help="Prepared data whose utterances verify the export; default: the run's."
+    ),
+    force: bool = typer.Option(False, "--force", help="Export again, and replace an earlier export in --output."),
+    workspace: Path = options.WORKSPACE,
+    json: bool = options.JSON,
+    verbose: bool = options.VERBOSE,
+) -> None:
+    """Write a trained model for use elsewhere, verified on real utterances."""
+    with session("export", Output(json, verbose)) as report:
+        from asrctl.stages.export import ExportRequest, export
+        from asrctl.workspace import Workspace
+
+        result = export(Workspace(workspace), ExportRequest(run, model, data, format_, output, force), report.emit)
+        report.done(result.as_dict(), result_lines(result))
+
+
+def result_lines(result: "ExportResult") -> List[str]:
+    """What was written, what the check found, and what to do with it."""
+    verified = result.verified
+    count, difference = (
+        len(verified["utterances"]),
+        f"logits differ by at most {verified['largest_logit_difference']:g}",
+    )
+    lines = [*table([(name, size(number)) for name, number in result.files.items()]), ""]
+    if result.format == "hf":
+        who = f"plain transformers {verified['transformers']}"
+        lines.append(f"verified: {who} gives the same {count} transcripts; {difference}")
+        use = result.folder / "README.md"
+    else:
+        share = f"{100 * verified['agreement']:.2f} % of {verified['frames']} frames"
+        lines.append(
+            f"verified: onnxruntime agrees with PyTorch on {share} of {count} utterances, alone and in a batch; {difference}"
+        )
+        use = result.folder / "preprocessing.json"
+    return [*lines, f"export: {result.folder}", f"next: {use} says how to use it"]

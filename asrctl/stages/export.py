@@ -1,0 +1,238 @@
+"""A model -> a folder that other programs load, verified on real utterances, published as exports/ID."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+import numpy as np
+
+from asrctl import files, models
+from asrctl.errors import MissingArtifact, UsageError
+from asrctl.events import Emit, Note, Progress, ignore
+from asrctl.exports import card, delivery
+from asrctl.fingerprint import digest
+from asrctl.models import Recogniser
+from asrctl.prepared import PreparedData, PreparedSplit
+from asrctl.stages.subject import ChosenData, Subject, find_data, find_subject, sentence
+from asrctl.workspace import Artifact, Key, Workspace
+
+VERSION = 1
+FORMATS = ("hf", "onnx")
+# Enough to see every length; long ones cost seconds each on a CPU.
+_SAMPLES = 6
+_LONGEST_S = 30.0
+_SPLITS = ("eval", "test", "train")
+_OF_RUN = ("preset", "base", "steps", "best", "device", "emulated", "precision", "command", "versions")
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """output: a folder that gets a copy. data: whose utterances verify it; default is the run's, else the latest."""
+
+    run: Optional[str] = None
+    model: Optional[str] = None
+    data: Optional[str] = None
+    format: str = "hf"
+    output: Optional[Path] = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """verified: what the check on real utterances found. files: {name: bytes}."""
+
+    artifact: Artifact
+    format: str
+    run: Optional[str]
+    model: Path
+    output: Optional[Path]
+    verified: Mapping[str, Any]
+    files: Mapping[str, int]
+    unchanged: bool
+
+    @property
+    def folder(self) -> Path:
+        """Where the export lies for the user."""
+        return self.output or self.artifact.path
+
+    def as_dict(self) -> Dict[str, Any]:
+        return {
+            "id": self.artifact.id,
+            "format": self.format,
+            "run": self.run,
+            "model": str(self.model),
+            "path": str(self.artifact.path),
+            "output": str(self.output) if self.output is not None else None,
+            "verified": dict(self.verified),
+            "files": dict(self.files),
+            "unchanged": self.unchanged,
+        }
+
+
+def export(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> ExportResult:
+    """Write, verify and publish; then copy to `output`. An export that is there already is only copied.
+
+    Raises MissingArtifact (no model or data), MissingDependency (ONNX), BadData (the export does not compute what the
+    model computes), UsageError (unknown format, `output` in use).
+    """
+    _check(request)
+    subject = find_subject(workspace, request.run, request.model)
+    chosen = find_data(workspace, subject, request.data)
+    emit(Note(f"exporting {sentence(subject, chosen)}"))
+    evaluations = _evaluations(workspace, subject)
+    key = _key(subject, chosen, request, evaluations)
+    existing = workspace.find(key.kind, key.id)
+    if existing is not None and request.force:
+        files.remove_tree(existing.path)
+    with workspace.publish(key) as draft:
+        unchanged = draft.published is not None
+        if not unchanged:
+            verified = _write(subject, chosen, evaluations, request.format, draft.path, emit)
+            info = subject.info()
+            draft.summary.update(
+                format=request.format,
+                model=subject.name,
+                run=subject.name if subject.run is not None else None,
+                best=info.get("best"),
+                data=chosen.name,
+                verified=verified,
+            )
+    if unchanged:
+        emit(Note(f"nothing has changed: export {key.id} is there already"))
+    if request.output is not None:
+        delivery.deliver(draft.published.path, request.output)
+    return _result(draft.published, subject, request, unchanged)
+
+
+def _check(request: ExportRequest) -> None:
+    if request.format not in FORMATS:
+        raise UsageError(f"there is no export format {request.format!r}", fix=f"use one of {', '.join(FORMATS)}")
+    if request.output is not None:
+        delivery.check_target(request.output, force=request.force)
+    if request.format == "onnx":
+        from asrctl.exports import onnx
+
+        onnx.require()
+
+
+def _evaluations(workspace: Workspace, subject: Subject) -> List[Artifact]:
+    """Evaluations of this very model, by split and precision."""
+    found = [artifact for artifact in workspace.all("evals") if artifact.meta["inputs"].get("model") == subject.digest]
+    return sorted(
+        found, key=lambda artifact: (artifact.summary.get("split", ""), artifact.summary.get("precision", ""))
+    )
+
+
+def _key(subject: Subject, chosen: ChosenData, request: ExportRequest, evaluations: List[Artifact]) -> Key:
+    inputs: Dict[str, Any] = {"model": subject.digest, "data": chosen.data.artifact.id}
+    if request.format == "hf":  # what the card tells
+        inputs["evaluations"] = [artifact.id for artifact in evaluations]
+        inputs["card"] = digest([subject.name, chosen.name, _told(subject)])
+    return Key(kind="exports", version=VERSION, parameters={"format": request.format}, inputs=inputs)
+
+
+def _told(subject: Subject) -> Dict[str, Any]:
+    """What a card tells of a run."""
+    info = subject.info()
+    return {name: info[name] for name in _OF_RUN if name in info}
+
+
+def _write(
+    subject: Subject, chosen: ChosenData, evaluations: List[Artifact], kind: str, folder: Path, emit: Emit
+) -> Dict[str, Any]:
+    recogniser = subject.recogniser()
+    models.require_rate(recogniser, chosen.data.sample_rate)
+    utterances = choose_utterances(chosen.data)
+    emit(Progress(f"export {kind}", 0, 2, detail="writing"))
+    if kind == "hf":
+        verified = _write_hf(recogniser, _facts(subject, chosen, evaluations, recogniser), folder, utterances, emit)
+    else:
+        verified = _write_onnx(recogniser, folder, utterances, emit)
+    delivery.write_sums(folder)
+    emit(Progress(f"export {kind}", 2, 2, detail="verified"))
+    return verified
+
+
+def _write_hf(
+    recogniser: Recogniser, facts: card.CardFacts, folder: Path, utterances: List[Tuple[str, np.ndarray]], emit: Emit
+) -> Dict[str, Any]:
+    from asrctl.exports import hf
+
+    hf.write(recogniser, folder, card.render(facts))
+    emit(Progress("export hf", 1, 2, detail="verifying with plain transformers"))
+    return hf.verify(recogniser, folder, utterances)
+
+
+def _write_onnx(
+    recogniser: Recogniser, folder: Path, utterances: List[Tuple[str, np.ndarray]], emit: Emit
+) -> Dict[str, Any]:
+    from asrctl.exports import onnx
+
+    onnx.write_graph(recogniser, folder / "model.onnx")
+    onnx.write_description(recogniser, folder)
+    emit(Progress("export onnx", 1, 2, detail="verifying with onnxruntime"))
+    # Each alone, and then the longest half together with the shortest: padding must change nothing.
+    groups = [[utterance] for utterance in utterances]
+    if len(utterances) > 1:
+        groups.append([*utterances[: len(utterances) // 2], utterances[-1]])
+    parity = onnx.compare(recogniser, folder / "model.onnx", groups).as_dict()
+    files.write_json(folder / "parity.json", parity)
+    return parity
+
+
+def choose_utterances(data: PreparedData) -> List[Tuple[str, np.ndarray]]:
+    """Up to six utterances (id, pcm (time,) int16), from the shortest to the longest of at most 30 s.
+
+    Those of the evaluation split if there is one. Raises MissingArtifact where the data has none at all.
+    """
+    for name in _SPLITS:
+        if name in data.splits:
+            split = data.split(name)
+            chosen = _spread(split)
+            if chosen:
+                return [(split.id(index), np.array(split[index].pcm)) for index in chosen]
+    raise MissingArtifact(
+        "the prepared data holds no utterance to verify the export with", fix="run `asrctl prepare` on more data"
+    )
+
+
+def _spread(split: PreparedSplit) -> List[int]:
+    order = np.argsort(split.num_samples, kind="stable")
+    short_enough = order[split.num_samples[order] <= _LONGEST_S * split.sample_rate]
+    order = short_enough if len(short_enough) else order[:1]
+    places = np.linspace(0, len(order) - 1, min(_SAMPLES, len(order))).round().astype(int)
+    return [int(order[place]) for place in places]
+
+
+def _facts(subject: Subject, chosen: ChosenData, evaluations: List[Artifact], recogniser: Recogniser) -> card.CardFacts:
+    own_data = subject.run is not None and subject.info()["data"]["id"] == chosen.data.artifact.id
+    return card.CardFacts(
+        name=subject.name,
+        model_type=recogniser.model.config.model_type,
+        parameters=sum(tensor.numel() for tensor in recogniser.model.parameters()),
+        sample_rate=recogniser.features.sample_rate,
+        vocabulary=len(recogniser.vocabulary),
+        run=_told(subject),
+        data_name=chosen.name if own_data else None,
+        data=chosen.data.summary if own_data else {},
+        evaluations=[
+            files.read_json(artifact.path / "metrics.json", fix="evaluate again with --force")
+            for artifact in evaluations
+        ],
+    )
+
+
+def _result(artifact: Artifact, subject: Subject, request: ExportRequest, unchanged: bool) -> ExportResult:
+    paths = sorted(path for path in artifact.path.iterdir() if path.name != "meta.json")
+    return ExportResult(
+        artifact=artifact,
+        format=request.format,
+        run=subject.name if subject.run is not None else None,
+        model=subject.folder,
+        output=request.output,
+        verified=artifact.summary["verified"],
+        files={path.name: path.stat().st_size for path in paths},
+        unchanged=unchanged,
+    )
