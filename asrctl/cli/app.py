@@ -20,8 +20,8 @@ from asrctl.cli.usage import COMPLAINT, HELP_NAMES, PLAIN, Group, usage_error
 # name -> (module under asrctl.cli, the first sentence of its help); in the order in which people need them.
 COMMANDS = {
     "demo": ("demo", "Make a small spoken corpus and run every stage on it, in minutes."),
-    "vocab": ("vocab", "Build the character vocabulary of a corpus."),
-    "prepare": ("prepare", "Turn a corpus into data that training reads."),
+    "vocab": ("vocab", "Build the character vocabulary of a corpus, or check that of a checkpoint against it."),
+    "prepare": ("prepare", "Turn a corpus into data that training reads: decoded, checked, in shards."),
     "train": ("train", "Fine-tune a model on prepared data, or train a small one from scratch."),
     "eval": ("evaluate", "Transcribe a split and count the errors."),
     "export": ("export", "Write a trained model for use elsewhere, verified on real utterances."),
