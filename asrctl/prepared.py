@@ -1,7 +1,7 @@
 """Prepared speech on disk: int16 PCM and label ids in Arrow files, mapped into memory, never copied as a whole.
 
-A split is a folder of `shard-NNNNN.arrow` (Arrow IPC files with the plain schema below, no library's metadata inside)
-and a `rejects.jsonl`. Every generation of pyarrow and datasets that we support reads them.
+A split is a folder of `shard-NNNNN.arrow` (Arrow IPC streams of one batch with the plain schema below, no library's
+metadata inside) and a `rejects.jsonl`. Every generation of pyarrow and datasets that we support reads them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SCHEMA = pa.schema(
         ("num_labels", pa.int32()),
         ("num_repeats", pa.int32()),
         ("labels", pa.list_(pa.int32())),
-        ("pcm", pa.large_list(pa.int16())),
+        ("pcm", pa.list_(pa.int16())),
     ]
 )
 
@@ -68,15 +68,15 @@ def write_shard(path: Path, utterances: Sequence[PreparedUtterance]) -> None:
     arrays = [pa.array(columns[field.name], field.type) for field in list(SCHEMA)[:-1]]
     arrays.append(_pcm_array([utterance.pcm for utterance in utterances]))
     with files.atomic_path(path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
-        with pa.ipc.new_file(sink, SCHEMA) as writer:
+        with pa.ipc.new_stream(sink, SCHEMA) as writer:
             writer.write_batch(pa.record_batch(arrays, schema=SCHEMA))
 
 
 def _pcm_array(rows: Sequence[np.ndarray]) -> pa.Array:
-    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+    offsets = np.zeros(len(rows) + 1, dtype=np.int32)
     np.cumsum([len(row) for row in rows], out=offsets[1:])
     samples = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int16)
-    return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(samples.astype(np.int16, copy=False)))
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(samples.astype(np.int16, copy=False)))
 
 
 class PreparedSplit:
@@ -150,10 +150,9 @@ class PreparedSplit:
 
 def _open_shard(path: Path) -> pa.RecordBatch:
     try:
-        reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
-        fits = reader.schema.equals(SCHEMA) and reader.num_record_batches == 1
-        batch = reader.get_batch(0) if fits else None
-    except (pa.ArrowInvalid, OSError) as error:
+        reader = pa.ipc.open_stream(pa.memory_map(str(path), "r"))
+        batch = reader.read_next_batch() if reader.schema.equals(SCHEMA) else None
+    except (pa.ArrowException, OSError, StopIteration) as error:
         raise BadData(f"{path} is damaged ({error})", fix=_FIX) from None
     if batch is None:
         raise BadData(f"{path} is not a shard of prepared speech", fix=_FIX)
