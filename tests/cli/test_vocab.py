@@ -1,0 +1,147 @@
+"""`asrctl vocab`, from the outside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def corpus(folder: Path, texts: Dict[str, List[str]]) -> Path:
+    """A manifest of {split: transcripts}; vocab reads no audio, so there is none."""
+    path = folder / "corpus.jsonl"
+    rows = [
+        {"path": f"{split}{number}.wav", "text": text, "split": split}
+        for split, lines in texts.items()
+        for number, text in enumerate(lines)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def checkpoint(folder: Path, tokens: List[str], **config: Any) -> Path:
+    folder.mkdir()
+    ids = {token: index for index, token in enumerate(tokens)}
+    (folder / "vocab.json").write_text(json.dumps(ids), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+UPPER = ["<pad>", "<s>", "</s>", "<unk>", "|", *LETTERS.upper()]
+ANGLED = {"pad_token": "<pad>", "unk_token": {"content": "<unk>"}, "word_delimiter_token": "|"}
+
+
+def test_real_transcripts_give_the_letters(asrctl, librispeech: Path, workspace: Path) -> None:
+    words = ("vocab", "librispeech", librispeech, "--train", "test-other", "--eval", "dev-clean")
+    result = asrctl(*words, "--json").result
+    assert result["tokens"] == ["|", "'", *LETTERS, "[UNK]", "[PAD]"]
+    assert result["beyond"] == {}
+    assert result["splits"] == ["train"]
+    stored = json.loads((Path(result["path"]) / "vocab.json").read_text(encoding="utf-8"))
+    assert stored == {token: index for index, token in enumerate(result["tokens"])}
+    assert asrctl(*words, "--json").result == {**result, "new": False}
+
+
+def test_what_other_splits_hold_beyond_is_counted(asrctl, tmp_path: Path) -> None:
+    path = corpus(tmp_path, {"train": ["ab ba"], "dev": ["abc", "ccd"], "test": ["ab"]})
+    result = asrctl("vocab", "manifest", path, "--json").result
+    assert result["tokens"] == ["|", "a", "b", "[UNK]", "[PAD]"]
+    assert result["beyond"] == {"eval": {"c": 3, "d": 1}}
+    assert result["characters"] == {" ": 1, "a": 2, "b": 2}
+    shown = asrctl("vocab", "manifest", path).succeeded()
+    assert "beyond the vocabulary in eval: c 3, d 1" in shown.stdout
+
+
+def test_two_splits_make_one_vocabulary(asrctl, tmp_path: Path) -> None:
+    path = corpus(tmp_path, {"train": ["ab"], "dev": ["cd"], "test": ["ef"]})
+    for splits in (["--splits", "train,eval"], ["--splits", "train", "--splits", "eval"], ["--preset", "base-4ipu"]):
+        result = asrctl("vocab", "manifest", path, *splits, "--json").result
+        assert result["tokens"][1:-2] == list("abcd")
+        assert result["beyond"] == {"test": {"e": 1, "f": 1}}
+    assert asrctl("vocab", "manifest", path, "--splits", "train,eval,test", "--json").result["tokens"][1:-2] == list(
+        "abcdef"
+    )
+    failed = asrctl("vocab", "manifest", path, "--splits", "train,other", "--json")
+    assert (failed.exit_code, failed.error["message"]) == (2, "there is no split 'other' (there are train, eval, test)")
+
+
+def test_a_literal_delimiter_counts_as_a_space_and_is_told(asrctl, tmp_path: Path) -> None:
+    done = asrctl("vocab", "manifest", corpus(tmp_path, {"train": ["a|b c", "||"], "dev": ["a"]}), "--json")
+    assert done.result["tokens"] == ["|", "a", "b", "c", "[UNK]", "[PAD]"]
+    assert done.result["delimiters_in_text"] == 3
+    assert "holds the word delimiter '|' 3 times" in done.stderr
+    other = asrctl("vocab", "manifest", tmp_path / "corpus.jsonl", "--word-delimiter", "_", "--json").result
+    assert other["tokens"] == ["_", "a", "b", "c", "|", "[UNK]", "[PAD]"]
+
+
+@pytest.mark.parametrize(
+    ("case", "tokens"), [("lower", "aeß"), ("upper", "AES"), ("keep", "aEß")]
+)  # ß has no capital of one letter
+def test_case_is_a_policy(asrctl, tmp_path: Path, case: str, tokens: str) -> None:
+    path = corpus(tmp_path, {"train": ["aEß"], "dev": ["a"]})
+    assert asrctl("vocab", "manifest", path, "--case", case, "--json").result["tokens"][1:-2] == sorted(tokens)
+
+
+def test_removed_characters_are_plain_never_a_pattern(asrctl, tmp_path: Path) -> None:
+    path = corpus(tmp_path, {"train": ["a.b-c]d^e\\f don't 3"], "dev": ["a"]})
+    result = asrctl("vocab", "manifest", path, "--remove", ".-]^\\[a-c", "--json").result
+    assert result["tokens"][1:-2] == list("'3bdefnot"), "the apostrophe and the digit stay"
+
+
+def test_tokens_have_the_names_that_are_asked_for(asrctl, tmp_path: Path) -> None:
+    path = corpus(tmp_path, {"train": ["ab"], "dev": ["a"]})
+    words = ("--word-delimiter", "_", "--unk", "<unk>", "--pad", "<pad>")
+    assert asrctl("vocab", "manifest", path, *words, "--json").result["tokens"] == ["_", "a", "b", "<unk>", "<pad>"]
+    failed = asrctl("vocab", "manifest", path, "--pad", "[UNK]", "--json")
+    assert failed.exit_code == 2
+
+
+def test_composed_and_decomposed_letters_are_one(asrctl, tmp_path: Path) -> None:
+    done = asrctl("vocab", "manifest", corpus(tmp_path, {"train": ["e\u0301 \u00e9 x\u0323"], "dev": ["x"]}), "--json")
+    assert done.result["tokens"][1:-2] == ["x", "\u00e9", "\u0323"]
+    assert done.result["combining"] == {"\u0323": 1}
+    assert "U+0323" in done.stderr
+
+
+def test_a_checkpoints_tokenizer_is_taken_over(asrctl, tmp_path: Path) -> None:
+    path = corpus(tmp_path, {"train": ["hello world"], "dev": ["again"]})
+    folder = checkpoint(tmp_path / "upper", UPPER, **ANGLED)
+    result = asrctl("vocab", "manifest", path, "--from", folder, "--case", "upper", "--json").result
+    assert result["tokens"] == UPPER
+    special = json.loads((Path(result["path"]) / "special_tokens.json").read_text(encoding="utf-8"))
+    assert special == {"word_delimiter": "|", "unk": "<unk>", "pad": "<pad>"}
+
+
+def test_a_tokenizer_of_the_wrong_case_is_refused_with_the_fix(asrctl, tmp_path: Path, workspace: Path) -> None:
+    path = corpus(tmp_path, {"train": ["hello world"], "dev": ["again"]})
+    folder = checkpoint(tmp_path / "upper", UPPER, **ANGLED)
+    failed = asrctl("vocab", "manifest", path, "--from", folder, "--json")
+    assert failed.exit_code == 5
+    assert failed.error["message"].startswith("93.8 % of the characters in the transcripts are not in the vocabulary")
+    assert failed.error["fix"] == "use --case upper: the vocabulary is in upper case"
+    assert not (workspace / "vocab").exists()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (["<pad>", "a"], "has no"),
+        ([], "has no"),
+    ],
+)
+def test_a_tokenizer_that_is_none_is_refused(asrctl, tmp_path: Path, tokens: List[str], message: str) -> None:
+    path = corpus(tmp_path, {"train": ["a"], "dev": ["a"]})
+    failed = asrctl("vocab", "manifest", path, "--from", checkpoint(tmp_path / "x", tokens, **ANGLED), "--json")
+    assert failed.exit_code == 5
+    assert message in failed.error["message"]
+    for words in (["--from", tmp_path / "missing"], ["--from", path]):
+        assert asrctl("vocab", "manifest", path, *words, "--json").exit_code == 5
+
+
+def test_transcripts_without_letters_are_refused(asrctl, tmp_path: Path) -> None:
+    failed = asrctl("vocab", "manifest", corpus(tmp_path, {"train": [" ", "||"], "dev": ["a"]}), "--json")
+    assert failed.exit_code == 5
