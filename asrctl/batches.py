@@ -22,7 +22,8 @@ def generator(*key: int) -> np.random.Generator:
 class Plan:
     """The batches of a training split.
 
-    num_samples: (utterances,) int32. order: shuffled | grouped. One epoch has `steps_per_epoch` optimiser steps.
+    num_samples: (utterances,) int32. global_batch: utterances per optimiser step; or, where `batch_samples` is given,
+    about so many samples per step. order: shuffled | grouped | curriculum. An epoch has `steps_per_epoch` steps.
     """
 
     num_samples: np.ndarray
@@ -30,23 +31,46 @@ class Plan:
     order: str
     drop_last: bool
     seed: int
+    batch_samples: Optional[int] = None
 
     @property
     def steps_per_epoch(self) -> int:
+        if self.batch_samples is not None:
+            # No quota below the longest utterance, so that no batch of `_cut_by_samples` is empty.
+            quota = max(self.batch_samples, int(self.num_samples.max()))
+            return max(1, int(self.num_samples.sum(dtype=np.int64)) // quota)
         count = len(self.num_samples) / self.global_batch
         return max(1, math.floor(count) if self.drop_last else math.ceil(count))
 
     def epoch(self, epoch: int) -> List[np.ndarray]:
         """The global batches of one epoch: each an array of utterance indices."""
         order = generator(self.seed, _ORDER_STREAM, epoch).permutation(len(self.num_samples))
+        if self.order == "curriculum" and epoch == 0:
+            order = order[np.argsort(self.num_samples[order], kind="stable")]
         if self.order == "grouped":
             order = self._group(order)
-        batches = [order[start : start + self.global_batch] for start in range(0, len(order), self.global_batch)]
-        batches = batches[: self.steps_per_epoch]
+        batches = self._cut(order)
         if self.order == "grouped":
             places = generator(self.seed, _BATCH_STREAM, epoch).permutation(len(batches))
             batches = [batches[place] for place in places]
         return batches
+
+    def _cut(self, order: np.ndarray) -> List[np.ndarray]:
+        if self.batch_samples is not None:
+            return self._cut_by_samples(order)
+        batches = [order[start : start + self.global_batch] for start in range(0, len(order), self.global_batch)]
+        return batches[: self.steps_per_epoch]
+
+    def _cut_by_samples(self, order: np.ndarray) -> List[np.ndarray]:
+        """Equal stretches of the epoch's audio; an utterance belongs where its middle lies.
+
+        Middles are at most the longest utterance apart, and a stretch is at least that long: none is empty.
+        """
+        lengths = self.num_samples[order].astype(np.float64)
+        middles = np.cumsum(lengths) - lengths / 2
+        steps = self.steps_per_epoch
+        edges = np.arange(1, steps) * (lengths.sum() / steps)
+        return np.split(order, np.searchsorted(middles, edges))
 
     def _group(self, order: np.ndarray) -> np.ndarray:
         size = self.global_batch * _GROUP_BATCHES

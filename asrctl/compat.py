@@ -95,3 +95,12 @@ def known_warnings() -> Iterator[None]:
         # WavLM passes a boolean padding mask beside a float position bias.
         warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
         yield
+
+
+def use_plain_attention(model: Any) -> None:
+    """Attention as matrix products: on a CPU its backward pass is faster than the fused kernel's.
+
+    transformers 4.29 knows no other.
+    """
+    if hasattr(model, "set_attn_implementation"):
+        model.set_attn_implementation("eager")

@@ -92,7 +92,7 @@ def mps_available() -> bool:
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bf16 in hardware (AVX512-BF16 or AMX on x86, BF16 on Arm); without it bf16 is slower."""
+    """Whether the CPU multiplies bf16 in hardware (AVX512-BF16 or AMX on x86, BF16 on Arm); else bf16 is slower."""
     if platform.system() != "Linux":
         return False
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")

@@ -21,7 +21,7 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Within the block, the first SIGINT, SIGTERM or SIGHUP sets `requested`; the second ends the process with exit code 130.
+    """Within the block, the first SIGINT, SIGTERM or SIGHUP sets `requested`; the second ends the process with 130.
 
     Outside the main thread signals can not be caught, and the request stays false.
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from asrctl import compat, files, processor
+from asrctl import acoustics, compat, files, filterbank, processor
 from asrctl.errors import BadData, PresetError
 from asrctl.features import FeatureRules
 from asrctl.recipe import ModelSection
@@ -65,6 +65,8 @@ def build(section: ModelSection, vocabulary: Vocabulary, *, seed: int, sample_ra
 def _from_scratch(section: ModelSection, vocabulary: Vocabulary, seed: int, sample_rate: int) -> Built:
     config = _config(section.architecture, section.config, section, vocabulary)
     model = _instantiate(config, seed)
+    if section.filterbank:
+        filterbank.draw(acoustics.encoder_of(model), sample_rate)
     _shift_blank(model, vocabulary, section.blank_bias)
     rules = FeatureRules(sample_rate, True, _layer_norm(config))
     return Built(Recogniser(_frozen(model, section), vocabulary, rules), new_head=True)
@@ -189,7 +191,7 @@ def _head_fits(section: ModelSection, folder: Path, weights: Mapping[str, Any], 
         return False
     raise PresetError(
         f"the head of {folder.name} does not fit the vocabulary: {problem}",
-        fix="set `model.head: reinit` for a new head, or take its vocabulary with `asrctl vocab --from` this checkpoint",
+        fix="set `model.head: reinit` for a new head, or take its vocabulary: `asrctl vocab --from` this checkpoint",
     )
 
 

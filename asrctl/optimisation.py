@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, Mapping
 
 from asrctl import compat
 from asrctl.recipe import OptimSection
@@ -12,17 +12,19 @@ from asrctl.recipe import OptimSection
 def learning_rate(optim: OptimSection, step: int, total: int) -> float:
     """The learning rate of optimiser step `step` (0-based) out of `total`.
 
-    linear: as transformers' get_linear_schedule_with_warmup, so that the first step of a warm-up has rate 0 and the
-    rate after the last step would be 0. tri-stage: warm-up, hold, exponential decay (Baevski et al. 2020, appendix B;
-    shares and final value as in fairseq's tri_stage scheduler).
+    linear, cosine: as transformers' get_linear_schedule_with_warmup and get_cosine_schedule_with_warmup, so that the
+    first step of a warm-up has rate 0 and the rate after the last step would be 0. tri-stage: warm-up, hold, decay (Baevski et al. 2020, appendix B; shares and
+    final value as in fairseq's tri_stage scheduler).
     """
     if optim.schedule == "tri-stage":
         return optim.learning_rate * _tri_stage(optim, step, total)
-    if step < optim.warmup_steps:
-        return optim.learning_rate * step / max(1, optim.warmup_steps)
+    warmup = round(optim.warmup_share * total) if optim.warmup_share else optim.warmup_steps
+    if step < warmup:
+        return optim.learning_rate * step / max(1, warmup)
     if optim.schedule == "constant":
         return optim.learning_rate
-    return optim.learning_rate * max(0.0, (total - step) / max(1, total - optim.warmup_steps))
+    left = max(0.0, (total - step) / max(1, total - warmup))
+    return optim.learning_rate * (left if optim.schedule == "linear" else 0.5 - 0.5 * math.cos(math.pi * left))
 
 
 def _tri_stage(optim: OptimSection, step: int, total: int) -> float:

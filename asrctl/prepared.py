@@ -6,6 +6,7 @@ metadata inside) and a `rejects.jsonl`. Every generation of pyarrow and datasets
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence
@@ -93,12 +94,13 @@ class PreparedSplit:
         self._shards: List[pa.RecordBatch] = [_open_shard(path) for path in sorted(folder.glob("shard-*.arrow"))]
         counts = [len(shard) for shard in self._shards]
         self._ends = np.cumsum(counts, dtype=np.int64) if counts else np.zeros(0, dtype=np.int64)
+        self._rows: Optional[np.ndarray] = None
         self.num_samples = self._integers("num_samples")
         self.num_labels = self._integers("num_labels")
         self.num_repeats = self._integers("num_repeats")
 
     def __len__(self) -> int:
-        return int(self._ends[-1]) if len(self._ends) else 0
+        return len(self.num_samples)
 
     def __getitem__(self, index: int) -> PreparedUtterance:
         shard, row = self._locate(index)
@@ -114,6 +116,14 @@ class PreparedSplit:
 
     def __iter__(self) -> Iterator[PreparedUtterance]:
         return (self[index] for index in range(len(self)))
+
+    def only(self, indices: np.ndarray) -> "PreparedSplit":
+        """The same split with just these utterances, renumbered from 0."""
+        view = copy.copy(self)
+        view._rows = np.asarray(indices, dtype=np.int64) if self._rows is None else self._rows[indices]
+        for name in ("num_samples", "num_labels", "num_repeats"):
+            setattr(view, name, getattr(self, name)[indices])
+        return view
 
     @property
     def seconds(self) -> float:
@@ -139,6 +149,7 @@ class PreparedSplit:
     def _locate(self, index: int):
         if not 0 <= index < len(self):
             raise IndexError(index)
+        index = index if self._rows is None else int(self._rows[index])
         shard = int(np.searchsorted(self._ends, index, side="right"))
         start = int(self._ends[shard - 1]) if shard else 0
         return self._shards[shard], index - start

@@ -56,9 +56,8 @@ class ModelSection:
     )
     ctc_zero_infinity: bool = key(False, "an impossible alignment gives loss 0 instead of infinity")
     spec_augment: SpecAugment = field(default_factory=SpecAugment)
-    blank_bias: float = key(
-        0.0, "added to the blank's logit bias of a new head; negative shortens the all-blank plateau"
-    )
+    blank_bias: float = key(0.0, "added to the blank's bias of a new head; negative shortens the all-blank plateau")
+    filterbank: bool = key(False, "from scratch: the first two convolutions start as a mel-spaced filter bank")
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,12 @@ class TextSection:
 class Augment:
     """Changes to the training audio, drawn anew for each utterance and epoch."""
 
-    speed: Tuple[float, ...] = key((), "playing speeds drawn from, such as [0.9, 1.0, 1.1]; empty: as recorded")
-    gain_db: float = key(0.0, "largest change of loudness, in dB either way", low=0, high=40)
-    noise_snr_db: Optional[float] = key(None, "lowest signal-to-noise ratio of added white noise, in dB; null: none")
+    speed: float = key(0.0, "playing speed varies by up to this share either way", low=0, high=0.5)
+    gain_db: float = key(0.0, "loudness varies by up to this many dB either way", low=0, high=40)
+    eq_db: float = key(0.0, "standard deviation, in dB, of a random equaliser", low=0, high=20)
+    noise_snr_db: Optional[float] = key(
+        None, "half of the utterances get noise, this signal-to-noise ratio or up to 30 dB better; null: none"
+    )
     join: int = key(1, "up to this many utterances are joined into one", low=1, high=16)
 
 
@@ -92,11 +94,17 @@ class Augment:
 class OptimSection:
     optimizer: str = key("adamw", "adamw, or lamb on the IPU", choices=("adamw", "lamb"))
     global_batch: int = key(32, "utterances per optimiser step, over all devices and micro-batches", low=1)
+    global_batch_s: Optional[float] = key(
+        None, "instead: about this many seconds of audio per step, however many utterances that is", above=0
+    )
     learning_rate: float = key(1e-4, "peak learning rate", above=0)
     schedule: str = key(
-        "linear", "linear (warm-up, then to zero), tri-stage or constant", choices=("linear", "tri-stage", "constant")
+        "linear",
+        "linear or cosine (warm-up, then to zero), tri-stage or constant",
+        choices=("linear", "cosine", "tri-stage", "constant"),
     )
-    warmup_steps: int = key(0, "steps of warm-up of the linear and constant schedules", low=0)
+    warmup_steps: int = key(0, "steps of warm-up (not for tri-stage)", low=0)
+    warmup_share: float = key(0.0, "instead: warm-up as a share of all steps", low=0, high=0.9)
     tri_stage: Tuple[float, ...] = key((0.1, 0.4, 0.5), "shares of warm-up, hold and decay")
     tri_stage_final: float = key(0.05, "learning rate at the end of tri-stage, as a share of the peak", above=0, high=1)
     epochs: float = key(1.0, "passes over the training split", above=0)
@@ -114,7 +122,11 @@ class BatchesSection:
     shapes: str = key(
         "free", "free: batches of like lengths; static: all padded to max_s and max_labels", choices=("free", "static")
     )
-    order: str = key("shuffled", "shuffled, or grouped by length", choices=("shuffled", "grouped"))
+    order: str = key(
+        "shuffled",
+        "shuffled; grouped by length; or curriculum: from short to long in the first epoch, then shuffled",
+        choices=("shuffled", "grouped", "curriculum"),
+    )
     drop_last: bool = key(False, "leave out the last, smaller batch of an epoch")
     max_labels: int = key(500, "labels a static batch is padded to", low=1)
     augment: Augment = field(default_factory=Augment)
@@ -230,10 +242,12 @@ def cross_checks(recipe: Recipe) -> List[Tuple[str, str]]:
         found.append(("optim.adam_betas", "must be two numbers from 0 to below 1"))
     if len(recipe.optim.tri_stage) != 3 or abs(sum(recipe.optim.tri_stage) - 1) > 1e-6:
         found.append(("optim.tri_stage", "must be three shares that add up to 1"))
-    if any(speed < 0.5 or speed > 2 for speed in recipe.batches.augment.speed):
-        found.append(("batches.augment.speed", "must lie between 0.5 and 2"))
-    if any(speed > 1 for speed in recipe.batches.augment.speed) and not recipe.model.ctc_zero_infinity:
+    if recipe.batches.augment.speed and not recipe.model.ctc_zero_infinity:
         found.append(("model.ctc_zero_infinity", "must be true when batches.augment.speed shortens utterances"))
+    if recipe.optim.warmup_steps and recipe.optim.warmup_share:
+        found.append(("optim.warmup_share", "and optim.warmup_steps exclude each other"))
+    if recipe.batches.shapes == "static" and recipe.optim.global_batch_s is not None:
+        found.append(("optim.global_batch_s", "needs `batches.shapes: free`; static batches count utterances"))
     if recipe.batches.shapes == "static" and recipe.batches.augment != Augment():
         found.append(("batches.augment", "needs `batches.shapes: free`"))
     if not recipe.text.vocab_splits:
@@ -278,8 +292,8 @@ def _pipeline_depth(recipe: Recipe, ipu: IpuSection, per_micro: int) -> List[Tup
         found.append(
             (
                 "optim.global_batch",
-                f"is {recipe.optim.global_batch}; a pipeline over {stages} IPUs needs {need} micro-batches of {per_micro}"
-                f" per step, so the smallest legal value is {need * per_micro}",
+                f"is {recipe.optim.global_batch}; a pipeline over {stages} IPUs needs {need} micro-batches of"
+                f" {per_micro} per step, so the smallest legal value is {need * per_micro}",
             )
         )
     if stages > 1 and ipu.inference_device_iterations < stages:

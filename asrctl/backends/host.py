@@ -61,6 +61,8 @@ class HostTrainer:
         self.pad_to = int(job.recipe.audio.max_s * rate) if self.static else None
         self.recogniser = job.recogniser
         self.model = job.recogniser.model.to(self.device)
+        if self.device.type == "cpu":
+            compat.use_plain_attention(self.model)
         self.adam = AdamW(self.model, self.optim)
         self.scaler = compat.grad_scaler(self.device.type, enabled=job.precision == "fp16")
         self.standing = Standing()
@@ -330,9 +332,11 @@ class HostTrainer:
 
 def plan_of(recipe: Any, train: Any) -> Plan:
     """The batches of a training split under a recipe."""
+    seconds = recipe.optim.global_batch_s
     return Plan(
         num_samples=train.num_samples,
         global_batch=recipe.optim.global_batch,
+        batch_samples=None if seconds is None else int(seconds * train.sample_rate),
         order=recipe.batches.order,
         drop_last=recipe.batches.drop_last,
         seed=recipe.optim.seed,

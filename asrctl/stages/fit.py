@@ -13,6 +13,8 @@ from asrctl.text import TextRules
 # The convolutional encoder of wav2vec 2.0 and kin, unless model.config says otherwise.
 KERNELS = (10, 3, 3, 3, 3, 2, 2)
 STRIDES = (5, 2, 2, 2, 2, 2, 2)
+# More training utterances than this that a model can not align, and it is the wrong model for the data.
+MAX_SHORT_SHARE = 0.05
 
 
 def conflicts(recipe: Recipe, data: PreparedData, splits: Mapping[str, PreparedSplit]) -> List[str]:
@@ -53,10 +55,18 @@ def _lengths(recipe: Recipe, name: str, split: PreparedSplit) -> List[str]:
             found.append(
                 f"{too_many} utterances of {name} have more than batches.max_labels ({recipe.batches.max_labels})"
             )
-    impossible = int((frames(recipe, split.num_samples) < split.num_labels + split.num_repeats).sum())
-    if impossible:
-        found.append(f"{impossible} utterances of {name} have more labels than this model has frames")
+    short = len(split) - len(alignable(recipe, split))
+    if name == "train" and short > MAX_SHORT_SHARE * len(split):
+        found.append(f"{short} of {len(split)} utterances of {name} have more labels than this model has frames")
     return found
+
+
+def alignable(recipe: Recipe, split: PreparedSplit) -> np.ndarray:
+    """Indices of the utterances that CTC can align with this model: labels + adjacent repeats <= frames.
+
+    `prepare` has dropped those that no usual encoder could; one with a longer reach has fewer frames.
+    """
+    return np.flatnonzero(frames(recipe, split.num_samples) >= split.num_labels + split.num_repeats)
 
 
 def frames(recipe: Recipe, num_samples: np.ndarray) -> np.ndarray:

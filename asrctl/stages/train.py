@@ -14,7 +14,7 @@ from asrctl.events import Emit, Note, ignore
 from asrctl.prepared import PreparedData, PreparedSplit
 from asrctl.recipe import Recipe
 from asrctl.runs import Run
-from asrctl.stages.fit import conflicts
+from asrctl.stages.fit import alignable, conflicts
 from asrctl.workspace import Workspace
 
 _FIX_DATA = "run `asrctl prepare CORPUS` first"
@@ -107,7 +107,7 @@ def plan(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> Tr
     if stored is not None:
         _refuse_changes(stored, recipe, data)
     train = data.split("train")
-    per_epoch = plan_of(recipe, train).steps_per_epoch
+    per_epoch = plan_of(recipe, train.only(alignable(recipe, train))).steps_per_epoch
     total = request.max_steps or recipe.optim.max_steps or max(1, math.ceil(recipe.optim.epochs * per_epoch))
     name = stored.name if stored is not None else _run_name(workspace, request, recipe)
     sources = dict(resolved.sources)
@@ -133,6 +133,7 @@ def _run(workspace: Workspace, request: TrainRequest, planned: TrainPlan, run: R
 
     splits = _splits(planned.data)
     _refuse_conflicts(planned, splits)
+    splits["train"] = _alignable(planned.recipe, splits["train"], emit)
     start = Start(
         workspace=workspace,
         request_command=request.command,
@@ -149,6 +150,15 @@ def _run(workspace: Workspace, request: TrainRequest, planned: TrainPlan, run: R
         base=_base(workspace, request, planned.recipe),
     )
     return carry_out(run, start, emit)
+
+
+def _alignable(recipe: Recipe, train: PreparedSplit, emit: Emit) -> PreparedSplit:
+    kept = alignable(recipe, train)
+    if len(kept) == len(train):
+        return train
+    left_out = len(train) - len(kept)
+    emit(Note(f"{left_out} of {len(train)} training utterances are left out: more labels than this model has frames"))
+    return train.only(kept)
 
 
 def _splits(data: PreparedData) -> Dict[str, PreparedSplit]:

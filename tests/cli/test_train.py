@@ -33,7 +33,7 @@ PRESET = {
         },
     },
     "optim": {"global_batch": 8, "learning_rate": 1.0e-3, "epochs": 2},
-    "batches": {"augment": {"speed": [0.9, 1.0, 1.1], "gain_db": 6, "noise_snr_db": 20, "join": 2}},
+    "batches": {"augment": {"speed": 0.1, "gain_db": 6, "eq_db": 3, "noise_snr_db": 20, "join": 2}},
     "run": {"log_every": 1},
     "cpu": {"precision": "fp32", "micro_batch_s": 1.5},
 }
