@@ -94,3 +94,26 @@ def test_the_disk_in_use_is_told_by_kind(asrctl, place):
     assert disk["prepared"] > 1000
     assert disk["total"] == sum(count for name, count in disk.items() if name != "total")
     assert "cache 5.0 kB" in asrctl("status").succeeded().stdout
+
+
+def test_what_the_commands_make_is_what_status_sees(asrctl, trained_run):
+    before = asrctl("status", "--json").result
+    assert items(before) == [("prepare", "librispeech", "done"), ("train", "tiny", "complete")]
+    assert before["next"] == ["asrctl eval --run tiny"]
+    asrctl("eval", "--json").succeeded()
+    after = asrctl("status", "--json").result
+    assert items(after)[2:] == [("eval", "tiny", "done")]
+    assert after["next"] == ["asrctl export --run tiny --format hf"]
+    shown = asrctl("status").succeeded().stdout
+    assert "train 98 utterances" in shown
+    assert "2 of 2 steps" in shown
+
+    vocabulary = trained_run / "model" / "special_tokens_map.json"
+    vocabulary.write_text(vocabulary.read_text() + " ")
+    assert items(asrctl("status", "--json").result)[2:] == [("eval", "tiny", "stale")]
+
+
+def test_clean_leaves_what_a_run_needs(asrctl, trained_run):
+    asrctl("clean", "--yes").succeeded()
+    asrctl("eval", "--json").succeeded()
+    asrctl("train", "--resume", "--max-steps", "3", "--json").succeeded()
