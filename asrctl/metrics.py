@@ -98,14 +98,27 @@ def align(reference: str, hypothesis: str) -> List[Tuple[str, str]]:
     return pairs
 
 
-def aligned_lines(reference: str, hypothesis: str) -> Tuple[str, str]:
-    """Two lines whose words stand below each other; `*` fills the place of a missing word."""
-    above, below = [], []
-    for left, right in align(reference, hypothesis):
-        width = max(len(left), len(right))
-        above.append((left or "*" * width).ljust(width))
-        below.append((right or "*" * width).ljust(width))
-    return " ".join(above).rstrip(), " ".join(below).rstrip()
+def aligned_lines(reference: str, hypothesis: str, *, width: int = 80) -> List[Tuple[str, str]]:
+    """Pairs of lines of at most `width` characters whose words stand below each other.
+
+    `*` fills the place of a missing word; a word of over half a line is cut, and ends in an ellipsis.
+    """
+    lines: List[Tuple[str, str]] = []
+    above, below = "", ""
+    for pair in align(reference, hypothesis):
+        left, right = (_shortened(word, width // 2) for word in pair)
+        column = max(len(left), len(right))
+        if above and len(above) + 1 + column > width:
+            lines.append((above.rstrip(), below.rstrip()))
+            above, below = "", ""
+        gap = " " if above else ""
+        above += gap + (left or "*" * column).ljust(column)
+        below += gap + (right or "*" * column).ljust(column)
+    return [*lines, (above.rstrip(), below.rstrip())] if above else lines
+
+
+def _shortened(word: str, length: int) -> str:
+    return word if len(word) <= length else word[: length - 1] + "\u2026"
 
 
 def bootstrap_interval(

@@ -207,6 +207,23 @@ def trained_run(trained_librispeech: Path, workspace: Path) -> Path:
     return copy_workspace(trained_librispeech, workspace) / "runs" / "tiny"
 
 
+@pytest.fixture(scope="session")
+def learned_tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with the run `learned`, whose model gets most words of tests/tones.py right. Read only."""
+    from .tones import prepare, train
+
+    folder = tmp_path_factory.mktemp("tones")
+    path = prepare(folder)
+    train(folder, "--run", "learned")
+    return path
+
+
+@pytest.fixture
+def tones(learned_tones: Path, workspace: Path) -> Path:
+    """`workspace`, holding a copy of `learned_tones` that the test may change."""
+    return copy_workspace(learned_tones, workspace)
+
+
 @pytest.fixture
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The test runs in its temporary folder."""

@@ -74,12 +74,18 @@ def test_texts_that_do_not_pair_up_are_refused():
 
 
 def test_aligned_lines_put_words_below_each_other():
-    assert metrics.aligned_lines("the big cat sat down", "the cat sit down now") == (
-        "the big cat sat down ***",
-        "the *** cat sit down now",
-    )
-    assert metrics.aligned_lines("", "oh") == ("**", "oh")
-    assert metrics.aligned_lines("oh", "") == ("oh", "**")
+    assert metrics.aligned_lines("the big cat sat down", "the cat sit down now") == [
+        ("the big cat sat down ***", "the *** cat sit down now")
+    ]
+    assert metrics.aligned_lines("", "oh") == [("**", "oh")]
+    assert metrics.aligned_lines("oh", "") == [("oh", "**")]
+    assert metrics.aligned_lines("", "") == []
+
+
+def test_aligned_lines_are_folded_and_long_words_cut():
+    lines = metrics.aligned_lines("one two three four", "one to three " + "x" * 50, width=12)
+    assert lines == [("one two", "one to"), ("three four", "three xxxxx\u2026")]
+    assert all(len(line) <= 12 for pair in lines for line in pair)
 
 
 def test_the_interval_covers_the_rate_as_often_as_it_says():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
 
@@ -19,7 +20,7 @@ EPILOG = options.examples(
     "asrctl eval --max-wer 0.2 --json",
     "asrctl eval --model my-model/ --data librispeech",
 )
-_WORST_SHOWN = 5
+_WORST_SHOWN, _FOLDS_SHOWN = 5, 4
 
 
 def command(
@@ -81,11 +82,15 @@ def worst_lines(worst: Sequence[Dict[str, Any]]) -> List[str]:
     """Reference and hypothesis of each, word below word."""
     from asrctl.metrics import aligned_lines
 
+    width = max(shutil.get_terminal_size().columns - len("    ref  "), 40)
     lines: List[str] = ["", "most errors:"] if worst else []
     for row in worst:
-        above, below = aligned_lines(row["reference"], row["hypothesis"])
         lines.append(f"  {row['id']}: {row['errors']} errors in {row['words']} words")
-        lines += [f"    ref  {above}", f"    hyp  {below}"]
+        pairs = aligned_lines(row["reference"], row["hypothesis"], width=width)
+        for above, below in pairs[:_FOLDS_SHOWN]:
+            lines += [f"    ref  {above}", f"    hyp  {below}"]
+        if len(pairs) > _FOLDS_SHOWN:
+            lines.append("    ...")
     return lines
 
 

@@ -56,8 +56,6 @@ def result_lines(result: "ExportResult") -> List[str]:
         use = result.folder / "README.md"
     else:
         share = f"{100 * verified['agreement']:.2f} % of {verified['frames']} frames"
-        lines.append(
-            f"verified: onnxruntime agrees with PyTorch on {share} of {count} utterances, alone and in a batch; {difference}"
-        )
+        lines.append(f"verified: onnxruntime agrees with PyTorch on {share} of {count} utterances; {difference}")
         use = result.folder / "preprocessing.json"
     return [*lines, f"export: {result.folder}", f"next: {use} says how to use it"]

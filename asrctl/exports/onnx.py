@@ -226,9 +226,9 @@ def compare(recogniser: Recogniser, path: Path, groups: Sequence[Sequence[Tuple[
         names.extend(name for name, _ in group)
     largest = max(_difference(ours, theirs) for ours, theirs in real)
     frames_compared = sum(len(ours) for ours, _ in real)
-    near_ties = sum(_near_ties(ours, theirs, largest) for ours, theirs in real)
+    ties = sum(near_ties(ours, theirs, largest) for ours, theirs in real)
     _check_size(largest, max(float(np.abs(ours).max()) for ours, _ in real))
-    return Parity(tuple(dict.fromkeys(names)), tuple(map(len, groups)), frames_compared, near_ties, largest)
+    return Parity(tuple(dict.fromkeys(names)), tuple(map(len, groups)), frames_compared, ties, largest)
 
 
 def _difference(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -237,7 +237,7 @@ def _difference(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.abs(ours - theirs).max())
 
 
-def _near_ties(ours: np.ndarray, theirs: np.ndarray, largest: float) -> int:
+def near_ties(ours: np.ndarray, theirs: np.ndarray, largest: float) -> int:
     """Frames with another best label. Raises BadData where that is no matter of rounding."""
     unequal = np.flatnonzero(ours.argmax(-1) != theirs.argmax(-1))
     if not len(unequal):

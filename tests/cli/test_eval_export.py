@@ -1,0 +1,88 @@
+"""`asrctl eval` and `asrctl export` as people and CI use them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import transformers
+
+from asrctl.features import to_float
+from asrctl.prepared import PreparedData
+from asrctl.workspace import Workspace
+
+
+def test_eval_prints_rates_and_the_next_command(asrctl, tones: Path) -> None:
+    done = asrctl("eval", "--device", "cpu").succeeded()
+    assert "error rate  95 % interval" in done.stdout and "most errors:" in done.stdout
+    assert done.stdout.rstrip().endswith("next: asrctl export --run learned --format hf")
+    assert "learned" in done.stderr
+
+
+def test_eval_gives_one_document(asrctl, tones: Path) -> None:
+    result = asrctl("eval", "--device", "cpu", "--json").succeeded().result
+    assert 0 < result["wer"] < 0.5 and result["wer_interval"][0] <= result["wer"] <= result["wer_interval"][1]
+    assert result["run"] == "learned" and result["data"]["name"] == "tones" and result["split"] == "eval"
+    assert result["words"] == 30 and result["utterances"] == 12 and result["device"] == "cpu"
+    assert result["substitutions"] + result["deletions"] + result["insertions"] == round(result["wer"] * 30)
+    assert len(Path(result["hypotheses"]).read_text(encoding="utf-8").splitlines()) == 12
+    assert asrctl("eval", "--device", "cpu", "--json").succeeded().result["unchanged"]
+
+
+def test_a_gate_fails_with_the_number_in_the_document(asrctl, tones: Path) -> None:
+    done = asrctl("eval", "--device", "cpu", "--max-wer", "0.01", "--json")
+    assert done.exit_code == 8
+    assert done.error["kind"] == "gate" and "above the limit of 1.00 %" in done.error["message"]
+    assert done.json["result"]["wer"] > 0.01
+    assert Path(done.json["result"]["hypotheses"]).is_file()
+    asrctl("eval", "--device", "cpu", "--max-wer", "0.5").succeeded()
+    told = asrctl("eval", "--device", "cpu", "--max-wer", "0.01")
+    assert told.exit_code == 8 and "error rate" in told.stdout and "fix:" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "said"),
+    [
+        (("eval", "--max-wer", "20"), 2, "0.2 means 20 %"),
+        (("eval", "--precision", "int3", "--device", "cpu"), 2, "int3"),
+        (("eval", "--run", "learned", "--model", "x"), 2, "exclude"),
+        (("eval", "--split", "test"), 4, "no split 'test'"),
+        (("eval", "--run", "nobody"), 4, "nobody"),
+        (("export", "--format", "gif"), 2, "gif"),
+        (("export", "--run", "nobody"), 4, "nobody"),
+        (("export", "--model", "./nowhere"), 4, "nowhere"),
+    ],
+)
+def test_mistakes_are_said_in_a_sentence(asrctl, tones: Path, words, exit_code, said) -> None:
+    done = asrctl(*words)
+    assert done.exit_code == exit_code
+    assert said in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
+
+
+def test_an_empty_workspace_says_what_to_run_first(asrctl) -> None:
+    for command in ("eval", "export"):
+        done = asrctl(command, "--json")
+        assert done.exit_code == 4 and "asrctl train" in done.error["fix"]
+
+
+def test_export_tells_where_and_how_to_use_it(asrctl, tones: Path, tmp_path: Path) -> None:
+    done = asrctl("export", "--output", tmp_path / "model").succeeded()
+    assert "gives the same 6 transcripts" in done.stdout
+    assert f"next: {tmp_path / 'model' / 'README.md'} says how to use it" in done.stdout
+    again = asrctl("export", "--output", tmp_path / "model", "--json")
+    assert again.exit_code == 2 and "not empty" in again.error["message"]
+    asrctl("export", "--output", tmp_path / "model", "--force").succeeded()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_real_speech_from_end_to_end(asrctl, trained_run: Path, tmp_path: Path) -> None:
+    """Real utterances, a model that has hardly learned: long hypotheses, and close calls in every frame."""
+    evaluated = asrctl("eval", "--device", "cpu", "--json").succeeded().result
+    asrctl("export", "--format", "hf", "--output", tmp_path / "model", "--json").succeeded()
+    rows = [json.loads(line) for line in Path(evaluated["hypotheses"]).read_text(encoding="utf-8").splitlines()]
+    pipe = transformers.pipeline("automatic-speech-recognition", model=str(tmp_path / "model"), device=-1)
+    workspace = Workspace(trained_run.parent.parent)
+    split = PreparedData(workspace.resolve("prepared", "librispeech", fix="-")).split("eval")
+    heard = [pipe({"raw": to_float(utterance.pcm), "sampling_rate": 16000})["text"] for utterance in split]
+    assert heard == [row["hypothesis"] for row in rows] and any(heard)
