@@ -78,15 +78,22 @@ def clean(workspace: Workspace, removable: Sequence[Removable], emit: Emit = ign
 
 
 def held_locks(workspace: Workspace) -> Set[str]:
-    """Names of the locks that some process holds now."""
-    held = set()
-    for path in (workspace.root / ".tmp").glob("*.lock"):
+    """Names of the locks, and of the scratch folders, that some process holds now."""
+    folder = workspace.root / ".tmp"
+    names = {path: path.name[: -len(".lock")] for path in folder.glob("*.lock")}
+    names.update({path: path.parent.name for path in folder.glob("*/in-use.lock")})
+    return {name for path, name in names.items() if _is_held(path)}
+
+
+def _is_held(path: Path) -> bool:
+    try:
         with open(path, "rb") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                held.add(path.name[: -len(".lock")])
-    return held
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:  # it went while we looked
+        return False
+    return False
 
 
 def _remove(workspace: Workspace, path: Path) -> None:

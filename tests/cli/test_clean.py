@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from asrctl import scratch
 from asrctl.workspace import Key, Workspace
 
 
@@ -100,6 +101,13 @@ def test_what_is_locked_stays(asrctl, place):
     asrctl("clean", "--yes").succeeded()
     assert not half.exists()
     assert not superseded.exists()
+
+
+def test_the_scratch_of_a_running_command_stays(asrctl, place):
+    with scratch.folder(place) as folder:
+        result = asrctl("clean", "--yes", "--json").result
+        assert (result["removable"], result["held"]) == ([], [folder.name])
+        assert folder.exists()
 
 
 def test_a_wrong_word_is_refused(asrctl):
