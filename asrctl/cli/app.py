@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": ("demo", "Make a small spoken corpus and run every stage on it, in minutes."),
     "vocab": ("vocab", "Build the character vocabulary of a corpus, or check that of a checkpoint against it."),
     "prepare": ("prepare", "Turn a corpus into data that training reads: decoded, checked, in shards."),
+    "plan": ("plan", "Show what an IPU would do with a preset; needs no IPU."),
     "train": ("train", "Fine-tune a model on prepared data, or train a small one from scratch."),
     "eval": ("evaluate", "Transcribe a split and count the errors."),
     "export": ("export", "Write a trained model for use elsewhere, verified on real utterances."),

@@ -1,0 +1,394 @@
+"""What an IPU would do with a preset: placement, batches, pipeline, memory, padding. Needs no IPU and no library of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from asrctl import files, presets
+from asrctl.errors import MissingArtifact, PresetError
+from asrctl.events import Emit, Note, ignore
+from asrctl.ipu import balance, geometry, limits, memory, placement
+from asrctl.ipu.geometry import Geometry, Origin
+from asrctl.ipu.layers import Layer, layers_of, total_flops
+from asrctl.ipu.limits import Limit
+from asrctl.ipu.memory import IpuMemory
+from asrctl.ipu.placement import Placement
+from asrctl.ipu.timetable import CombinedBatch, Timetable
+from asrctl.prepared import PreparedData
+from asrctl.recipe import IpuSection, Recipe
+from asrctl.stages.fit import conflicts
+from asrctl.workspace import Workspace
+
+DEFAULT_PRESET = "base-4ipu"
+PIPELINED = ("wav2vec2", "hubert")
+# Labels of a lower-case English vocabulary with apostrophe, word delimiter, [UNK] and [PAD], rounded up.
+_USUAL_LABELS = 32
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """preset, data: None for what fits. search: propose a better layers_per_ipu too."""
+
+    preset: Optional[str] = None
+    data: Optional[str] = None
+    overrides: Tuple[str, ...] = ()
+    search: bool = False
+
+
+@dataclass(frozen=True)
+class CorpusPlan:
+    """What a recipe makes of prepared data. rejected_too_long: utterances that `prepare` left out for their length.
+
+    longest_labels: labels of the longest transcript. better: a better max_s, or None.
+    """
+
+    name: str
+    id: str
+    utterances: int
+    hours: float
+    rejected_too_long: int
+    longest_s: float
+    longest_labels: int
+    limit: Limit
+    better: Optional[Limit]
+    steps_per_epoch: int
+
+    def as_dict(self) -> Dict[str, Any]:
+        better = None if self.better is None else self.better.as_dict()
+        return dict(self.__dict__, limit=self.limit.as_dict(), better=better)
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another layers_per_ipu. speedup: duration now / then. memory: its estimate."""
+
+    layers_per_ipu: Tuple[int, ...]
+    speedup: float
+    busy: Tuple[float, ...]
+    memory: Tuple[IpuMemory, ...]
+
+    def as_dict(self) -> Dict[str, Any]:
+        return dict(self.__dict__, memory=[item.as_dict() for item in self.memory])
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """The plan. compute: share of a step's operations on each IPU; busy: share of the step in which it computes.
+
+    corpus, steps, epochs: None without prepared data (steps stays known where the preset counts steps).
+    search: None where it was not asked for; its `alternative` is None where nothing better was found.
+    """
+
+    recipe: Recipe
+    geometry: Geometry
+    origin: Origin
+    placement: Placement
+    batch: CombinedBatch
+    timetable: Timetable
+    compute: Tuple[float, ...]
+    busy: Tuple[float, ...]
+    memory: Tuple[IpuMemory, ...]
+    frames: int
+    corpus: Optional[CorpusPlan]
+    steps: Optional[int]
+    epochs: Optional[float]
+    poprun: Optional[str]
+    alternative: Optional[Alternative] = None
+    searched: bool = False
+    warnings: Tuple[str, ...] = ()
+    notes: Tuple[str, ...] = field(default=())
+
+    @property
+    def ipu(self) -> IpuSection:
+        return _ipu(self.recipe)
+
+    def as_dict(self) -> Dict[str, Any]:
+        batch, table = self.batch, self.timetable
+        return {
+            "preset": self.recipe.name,
+            "model": dict(dataclasses.asdict(self.geometry), origin=self.origin.text, assumed=self.origin.assumed),
+            "ipus": {
+                "per_replica": self.ipu.ipus_per_replica,
+                "replicas": self.ipu.replication,
+                "total": self.ipu.ipus_per_replica * self.ipu.replication,
+            },
+            "layers_per_ipu": list(self.placement.layers_per_ipu),
+            "placement": [{"layer": n, "ipu": i} for n, i in zip(self.placement.names, self.placement.ipus)],
+            "batch": dict(dataclasses.asdict(batch), global_batch=batch.global_batch, combined=batch.size),
+            "pipeline": {
+                "stages": table.stages,
+                "depth": table.depth,
+                "cycles": table.cycles,
+                "ramp_share": table.ramp_share,
+                "compute_share": list(self.compute),
+                "busy": list(self.busy),
+            },
+            "shapes": {
+                "max_s": self.recipe.audio.max_s,
+                "samples": round(self.recipe.audio.max_s * self.recipe.audio.sample_rate),
+                "frames": self.frames,
+                "max_labels": self.recipe.batches.max_labels,
+            },
+            "memory": [item.as_dict() for item in self.memory],
+            "data": None if self.corpus is None else self.corpus.as_dict(),
+            "steps": self.steps,
+            "samples": None if self.steps is None else self.steps * batch.global_batch,
+            "epochs": self.epochs,
+            "poprun": self.poprun,
+            "search": self._search_dict(),
+            "warnings": list(self.warnings),
+        }
+
+    def _search_dict(self) -> Optional[Dict[str, Any]]:
+        if not self.searched:
+            return None
+        return {"alternative": None if self.alternative is None else self.alternative.as_dict()}
+
+
+def plan(workspace: Workspace, request: PlanRequest, emit: Emit = ignore) -> PlanResult:
+    """Raises PresetError (no `ipu` section, counts that do not add up), MissingArtifact (no such data)."""
+    named = _data(workspace, request)
+    resolved = _recipe(workspace, request, named, emit)
+    recipe = resolved.recipe
+    _refuse_unpipelined(recipe)
+    shape, origin = read_geometry(recipe, _labels(recipe, named))
+    num_samples = round(recipe.audio.max_s * recipe.audio.sample_rate)
+    layers = layers_of(shape, num_samples)
+    ipu = _ipu(recipe)
+    names = placement.layer_names(len(shape.conv_dim), shape.layers)
+    placed = placement.place(names, ipu.layers_per_ipu, ipu.ipus_per_replica)
+    batch = combined_batch(recipe)
+    speed = balance.speed(layers, placed, ipu, batch.accumulation)
+    corpus = None if named is None else _corpus(recipe, shape, *named)
+    steps, epochs = _steps(recipe, corpus)
+    used = tuple(memory.estimate(layers, placed, ipu, batch.accumulation))
+    return PlanResult(
+        recipe=recipe,
+        geometry=shape,
+        origin=origin,
+        placement=placed,
+        batch=batch,
+        timetable=Timetable(len(placed.stages), batch.accumulation),
+        compute=_compute(layers, placed),
+        busy=_busy(placed, speed),
+        memory=used,
+        frames=int(shape.conv_frames(num_samples)[-1]),
+        corpus=corpus,
+        steps=steps,
+        epochs=epochs,
+        poprun=poprun(recipe, request.overrides),
+        alternative=_alternative(layers, ipu, batch.accumulation, placed, speed) if request.search else None,
+        searched=request.search,
+        warnings=tuple(_warnings(recipe, origin, placed, used, named)),
+        notes=resolved.notes,
+    )
+
+
+# -- what is meant ----------------------------------------------------------------------------------------------------
+
+Named = Tuple[str, PreparedData]
+
+
+def _ipu(recipe: Recipe) -> IpuSection:
+    if recipe.ipu is None:
+        raise PresetError(
+            f"preset {recipe.name} has no `ipu` section, so there is no IPU run to plan",
+            fix=f"choose a preset that has one, such as `--preset {DEFAULT_PRESET}`",
+        )
+    return recipe.ipu
+
+
+def _refuse_unpipelined(recipe: Recipe) -> None:
+    if recipe.model.architecture not in PIPELINED:
+        raise PresetError(
+            f"model.architecture is {recipe.model.architecture}: optimum-graphcore has no pipelined version of it",
+            fix=f"choose {' or '.join(PIPELINED)}, or train on another device",
+        )
+
+
+def _data(workspace: Workspace, request: PlanRequest) -> Optional[Named]:
+    """The data that was asked for, or else the latest, if any."""
+    latest = workspace.latest("prepared")
+    if request.data is None and latest is None:
+        return None
+    try:
+        artifact = workspace.resolve("prepared", request.data, fix="run `asrctl prepare CORPUS` first")
+    except MissingArtifact:
+        if request.data is not None:
+            raise
+        return None
+    return request.data or (latest or {}).get("name", artifact.id), PreparedData(artifact)
+
+
+def _recipe(workspace: Workspace, request: PlanRequest, named: Optional[Named], emit: Emit) -> presets.Resolved:
+    name = request.preset
+    if name is None and named is not None and named[1].summary.get("preset"):
+        prepared_with = presets.load(named[1].summary["preset"], workspace=workspace.root)
+        name = None if prepared_with.recipe.ipu is None else named[1].summary["preset"]
+    if name is None:
+        name = DEFAULT_PRESET
+        emit(Note(f"no --preset: {name}"))
+    resolved = presets.load(name, overrides=request.overrides, workspace=workspace.root)
+    _ipu(resolved.recipe)
+    for note in resolved.notes:
+        emit(Note(note))
+    return resolved
+
+
+def combined_batch(recipe: Recipe) -> CombinedBatch:
+    ipu = _ipu(recipe)
+    accumulation = recipe.optim.global_batch // (ipu.micro_batch * ipu.replication)
+    return CombinedBatch(ipu.micro_batch, ipu.replication, accumulation, ipu.device_iterations)
+
+
+def read_geometry(recipe: Recipe, labels: int) -> Tuple[Geometry, Origin]:
+    """The sizes of a recipe's model, from its config.json where that is at hand. Raises PresetError."""
+    values, origin = _model_values(recipe)
+    try:
+        return geometry.from_config({**values, **recipe.model.config}, labels), origin
+    except ValueError as error:
+        raise PresetError(f"the model of preset {recipe.name}: {error}", fix="correct model.config") from None
+
+
+def _model_values(recipe: Recipe) -> Tuple[Mapping[str, Any], Origin]:
+    checkpoint = recipe.model.checkpoint
+    if checkpoint is None:
+        return {}, Origin("the preset's model.config")
+    folder = Path(checkpoint).expanduser()
+    path = folder / "config.json" if folder.is_dir() else _cached_config(checkpoint, recipe.model.revision)
+    if path is None:
+        return geometry.known(checkpoint)
+    values = files.read_json(path, fix="correct model.checkpoint")
+    if not isinstance(values, dict):
+        raise PresetError(f"{path} does not describe a model", fix="correct model.checkpoint")
+    return values, Origin("its config.json")
+
+
+def _cached_config(checkpoint: str, revision: Optional[str]) -> Optional[Path]:
+    """config.json of a hub checkpoint that was fetched before; nothing is fetched now."""
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(checkpoint, "config.json", revision=revision)
+    except ValueError:  # a name that can not be one of the hub's
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
+def _labels(recipe: Recipe, named: Optional[Named]) -> int:
+    if named is not None:
+        return len(named[1].vocabulary())
+    return int(recipe.model.config.get("vocab_size", _USUAL_LABELS))
+
+
+# -- what comes of it -------------------------------------------------------------------------------------------------
+
+
+def _compute(layers: List[Layer], placed: Placement) -> Tuple[float, ...]:
+    """Share of a micro-batch's operations, forward and back, on each IPU."""
+    last = placed.stages[-1]
+    costs = [
+        sum(memory.stage_flops([layers[i] for i in placed.on(place)], 1, last=place == last))
+        for place in range(len(placed.layers_per_ipu))
+    ]
+    return tuple(cost / sum(costs) for cost in costs)
+
+
+def _busy(placed: Placement, speed: balance.Speed) -> Tuple[float, ...]:
+    by_ipu = dict(zip(placed.stages, speed.busy))
+    return tuple(by_ipu.get(place, 0.0) for place in range(len(placed.layers_per_ipu)))
+
+
+def _corpus(recipe: Recipe, shape: Geometry, name: str, data: PreparedData) -> CorpusPlan:
+    train = data.split("train")
+
+    def cost(num_samples: Any) -> Any:
+        return total_flops(shape, num_samples)
+
+    limit = limits.measure(train.num_samples, train.sample_rate, recipe.audio.max_s, cost)
+    return CorpusPlan(
+        name=name,
+        id=data.artifact.id,
+        utterances=len(train),
+        hours=train.seconds / 3600,
+        rejected_too_long=int(data.summary["splits"]["train"].get("reasons", {}).get("too-long", 0)),
+        longest_s=float(train.num_samples.max(initial=0)) / train.sample_rate,
+        longest_labels=int(train.num_labels.max(initial=0)),
+        limit=limit,
+        better=limits.better(train.num_samples, train.sample_rate, recipe.audio.max_s, cost),
+        # Combined batches are always whole on an IPU, whatever batches.drop_last says.
+        steps_per_epoch=max(1, limit.kept // recipe.optim.global_batch),
+    )
+
+
+def _steps(recipe: Recipe, corpus: Optional[CorpusPlan]) -> Tuple[Optional[int], Optional[float]]:
+    steps = recipe.optim.max_steps
+    if corpus is None:
+        return steps, recipe.optim.epochs if steps is None else None
+    steps = steps or max(1, math.ceil(recipe.optim.epochs * corpus.steps_per_epoch))
+    return steps, steps / corpus.steps_per_epoch
+
+
+def _alternative(
+    layers: List[Layer], ipu: IpuSection, accumulation: int, placed: Placement, now: balance.Speed
+) -> Optional[Alternative]:
+    found = balance.search(layers, ipu, accumulation).layers_per_ipu
+    if found is None or found == placed.layers_per_ipu:
+        return None
+    other = placement.place(placed.names, found, ipu.ipus_per_replica)
+    speed = balance.speed(layers, other, ipu, accumulation)
+    used = tuple(memory.estimate(layers, other, ipu, accumulation))
+    fits_now = all(item.total <= memory.SRAM_BYTES for item in memory.estimate(layers, placed, ipu, accumulation))
+    if fits_now and speed.duration >= now.duration:
+        return None
+    return Alternative(found, now.duration / speed.duration, _busy(other, speed), used)
+
+
+def _warnings(
+    recipe: Recipe, origin: Origin, placed: Placement, used: Tuple[IpuMemory, ...], named: Optional[Named]
+) -> List[str]:
+    found = []
+    if origin.assumed:
+        found.append(f"the sizes of {recipe.model.checkpoint} are {origin.text}; its config.json is not at hand")
+    for item in used:
+        need, room = item.total / memory.MIB, memory.SRAM_BYTES / memory.MIB
+        if item.verdict == memory.TOO_MUCH:
+            found.append(f"IPU {item.ipu} will not hold its layers: about {need:.0f} MiB of {room:.0f} MiB")
+        elif item.verdict == memory.TIGHT:
+            found.append(f"IPU {item.ipu} may not hold its layers: about {need:.0f} MiB of {room:.0f} MiB")
+    if recipe.batches.shapes != "static":
+        found.append("batches.shapes is free: an IPU needs static shapes, so everything is padded to audio.max_s there")
+    if recipe.model.spec_augment.time_prob or recipe.model.spec_augment.feature_prob:
+        found.append("model.spec_augment: an IPU can not draw these masks; set both probabilities to 0")
+    ipu = _ipu(recipe)
+    if ipu.replication % ipu.hosts:
+        found.append(f"ipu.hosts is {ipu.hosts}, which does not divide the {ipu.replication} replicas evenly")
+    if named is not None:
+        data = named[1]
+        splits = {name: data.split(name) for name in ("train", "eval") if name in data.splits}
+        found.extend(conflicts(recipe, data, splits))
+    return found
+
+
+def poprun(recipe: Recipe, overrides: Tuple[str, ...] = ()) -> Optional[str]:
+    """The line that starts one process per host, for pods of several; words in capitals are the site's to fill in."""
+    ipu = _ipu(recipe)
+    if ipu.hosts == 1:
+        return None
+    words = [
+        "poprun",
+        f"--host={','.join(f'HOST{number + 1}' for number in range(ipu.hosts))}",
+        f"--num-instances={ipu.hosts}",
+        f"--num-replicas={ipu.replication}",
+        f"--ipus-per-replica={ipu.ipus_per_replica}",
+        "--vipu-server-host=VIPU_SERVER",
+        "--vipu-partition=PARTITION",
+        "--mpi-global-args=--tag-output",
+        f"asrctl train --preset {recipe.name} --device ipu",
+    ]
+    return " ".join(words + [f"--set {shlex.quote(text)}" for text in overrides])
