@@ -6,7 +6,6 @@ SPLIT/SPEAKER/CHAPTER/SPEAKER-CHAPTER-NNNN.flac, and SPEAKER-CHAPTER.trans.txt w
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
@@ -149,9 +148,8 @@ def _transcripts(data: bytes, where: str) -> Iterator[Tuple[str, str]]:
 
 def _read_archive(path: Path, split: str) -> Iterator[Utterance]:
     """Audio and transcripts come in any order: both go to a scratch database, and out in the order of the audio."""
-    with tempfile.TemporaryDirectory(prefix="asrctl-") as scratch, closing(
-        sqlite3.connect(str(Path(scratch) / "members.sqlite"), isolation_level=None)
-    ) as database:
+    # Without a name, SQLite makes a file of its own that no killed program leaves behind.
+    with closing(sqlite3.connect("", isolation_level=None)) as database:
         database.execute("PRAGMA journal_mode = OFF")
         database.execute("PRAGMA synchronous = OFF")
         database.execute("CREATE TABLE audio (id TEXT PRIMARY KEY, position INTEGER, member TEXT, speaker TEXT)")

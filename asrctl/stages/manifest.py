@@ -6,7 +6,6 @@ import hashlib
 import os
 import sqlite3
 import stat
-import tempfile
 import threading
 from collections import Counter, OrderedDict
 from concurrent.futures import Future
@@ -22,7 +21,7 @@ from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, Progress, Warned, ignore
 from asrctl.fingerprint import file_sha256
 from asrctl.parallel import in_order
-from asrctl.stages import roles
+from asrctl.stages import roles, scratch
 from asrctl.utterances import ARCHIVE_SEPARATOR, Utterance, read_manifest, write_manifest
 from asrctl.workspace import Artifact, Key, Workspace, valid_name
 
@@ -69,16 +68,19 @@ class Listing:
 
 @contextmanager
 def listed(
-    workspace: Workspace, choice: CorpusChoice, emit: Emit = ignore
+    workspace: Workspace, choice: CorpusChoice, emit: Emit = ignore, *, write: bool = True
 ) -> Iterator[Tuple[Corpus, roles.WantedSplits, Listing]]:
-    """List a corpus into a scratch file that goes when the block ends. Raises BadData, MissingArtifact, UsageError."""
+    """List a corpus into a scratch file that goes when the block ends. write=False: leave the workspace untouched.
+
+    Raises BadData, MissingArtifact, UsageError.
+    """
     corpus = find(choice.corpus)
     wanted = roles.wanted_splits(corpus, choice.splits)
-    request = _request(workspace, choice, wanted, emit)
-    with tempfile.TemporaryDirectory(prefix="asrctl-") as folder:
-        path = Path(folder) / "utterances.jsonl"
+    with scratch.folder(workspace, write=write) as folder:
+        request = _request(workspace, choice, wanted, emit)
+        path = folder / "utterances.jsonl"
         counts: "Counter[str]" = Counter()
-        with _Identities(Path(folder) / "ids.sqlite") as identities:
+        with _Identities() as identities:
             found = identities.checked(corpus.utterances(request))
             write_manifest(path, _counted(found, counts, emit))
         if not counts:
@@ -110,13 +112,11 @@ def _counted(found: Iterable[Utterance], counts: "Counter[str]", emit: Emit) -> 
 
 
 class _Identities:
-    """Refuses ids that come twice; the ids lie in a scratch database, so that memory stays flat."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    """Refuses ids that come twice; the ids lie in a temporary database, so that memory stays flat."""
 
     def __enter__(self) -> "_Identities":
-        self._database = sqlite3.connect(str(self._path), isolation_level=None)
+        # Without a name, SQLite makes a file that no killed program leaves behind.
+        self._database = sqlite3.connect("", isolation_level=None)
         for pragma in ("journal_mode = OFF", "synchronous = OFF"):
             self._database.execute(f"PRAGMA {pragma}")
         self._database.execute("CREATE TABLE ids (id BLOB PRIMARY KEY) WITHOUT ROWID")
@@ -162,23 +162,14 @@ def publish(workspace: Workspace, listing: Listing, *, workers: int, emit: Emit 
     Its ID comes from its own content, paths included: it says where things lie on this machine. What is made of it is
     named by digests alone. Raises OSError.
     """
-    workspace.create()
-    scratch = workspace.root / ".tmp" / f"listing-{os.getpid()}.jsonl"
-    scratch.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        write_manifest(scratch, _with_digests(workspace, listing, workers, emit))
-        key = Key("manifests", VERSION, inputs={"listing": file_sha256(scratch)})
-        done = workspace.find(key.kind, key.id)
-        if done is not None:
-            return done
-        with workspace.publish(key) as draft:
-            if draft.published is None:
-                os.replace(scratch, draft.path / "utterances.jsonl")
-                draft.summary.update(splits=dict(listing.counts))
-        return workspace.find(key.kind, key.id) or _vanished(key)
-    finally:
-        if scratch.exists():
-            scratch.unlink()
+    scratch_list = listing.path.with_name("digests.jsonl")
+    write_manifest(scratch_list, _with_digests(workspace, listing, workers, emit))
+    key = Key("manifests", VERSION, inputs={"listing": file_sha256(scratch_list)})
+    with workspace.publish(key) as draft:
+        if draft.published is None:
+            os.replace(scratch_list, draft.path / "utterances.jsonl")
+            draft.summary.update(splits=dict(listing.counts))
+    return workspace.find(key.kind, key.id) or _vanished(key)
 
 
 def _vanished(key: Key) -> Artifact:

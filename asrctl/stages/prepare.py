@@ -103,11 +103,13 @@ class _Found:
 
 
 @contextmanager
-def _listed(workspace: Workspace, request: PrepareRequest, emit: Emit) -> Iterator[Tuple[_Found, manifest.Listing]]:
+def _listed(
+    workspace: Workspace, request: PrepareRequest, emit: Emit, *, write: bool = True
+) -> Iterator[Tuple[_Found, manifest.Listing]]:
     decided = rules.resolve(request.flags, workspace.root)
     name = request.choice.data_name
     text, given = _choose_vocabulary(workspace, request, decided, name, emit)
-    with manifest.listed(workspace, request.choice, emit) as (_, wanted, listing):
+    with manifest.listed(workspace, request.choice, emit, write=write) as (_, wanted, listing):
         assigned = roles.assign(wanted, listing.path, listing.counts)
         if assigned.note:
             emit(Note(assigned.note))
@@ -236,6 +238,8 @@ class _Job:
 
     def _fill(self, draft: Draft, vocabulary: Vocabulary, vocabulary_id: str) -> None:
         decided = self._found.rules
+        for left in draft.path.rglob(".*.tmp"):  # half a file of a try that was killed
+            left.unlink()
         (draft.path / "vocab").mkdir(exist_ok=True)
         vocabulary.save(draft.path / "vocab")
         names = self._found.roles.names
@@ -331,7 +335,7 @@ def plan(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> 
     downloads = _downloads(workspace, request.choice)
     if downloads:
         return PreparePlan(name, {}, None, 0, downloads, settings, decided.origins)
-    with _listed(workspace, request, ignore) as (found, listing):
+    with _listed(workspace, request, ignore, write=False) as (found, listing):
         scanned = texts.scan(listing.utterances(), found.roles, found.rules.text)
         splits = {
             role: {"utterances": scanned.utterances(role), "sources": list(sources)}
