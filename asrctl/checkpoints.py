@@ -2,7 +2,8 @@
 
 checkpoints/step-00000400/model.safetensors      weights, fp32, under the hub's names
                           optimizer.safetensors  Adam's moments
-                          state.json             step, history, digests of the two
+                          backend/               what another library needs to resume (IPU only)
+                          state.json             step, history, digests of all files
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from asrctl import files
 from asrctl.errors import BadData
@@ -38,9 +39,18 @@ class Checkpoint:
 
 
 def save(
-    folder: Path, step: int, *, model: Mapping[str, Any], optimizer: Mapping[str, Any], state: Mapping[str, Any]
+    folder: Path,
+    step: int,
+    *,
+    model: Mapping[str, Any],
+    optimizer: Mapping[str, Any],
+    state: Mapping[str, Any],
+    extra: Optional[Callable[[Path], Any]] = None,
 ) -> Checkpoint:
-    """Write and verify the checkpoint of `step`; it appears whole or not at all. Raises OSError, BadData."""
+    """Write and verify the checkpoint of `step`; it appears whole or not at all. Raises OSError, BadData.
+
+    extra: puts further files into the folder given, before digests are taken.
+    """
     from safetensors.torch import save_file
 
     target = folder / f"step-{step:08d}"
@@ -51,6 +61,8 @@ def save(
         for name, tensors in (("model", model), ("optimizer", optimizer)):
             plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
             save_file(plain, str(building / f"{name}.safetensors"), metadata={"format": "pt"})
+        if extra is not None:
+            extra(building)
         files.write_json(building / "state.json", dict(state, step=step, files=files.file_digests(building)))
         files.fsync_tree(building)
         files.remove_tree(target)
@@ -68,7 +80,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     digests = state.get("files") if isinstance(state, dict) else None
     if not isinstance(digests, dict) or not isinstance(state.get("step"), int):
         raise BadData(f"{path} is not a checkpoint", fix=_FIX)
-    for name in ("model.safetensors", "optimizer.safetensors"):
+    for name in sorted({"model.safetensors", "optimizer.safetensors"} | set(digests)):
         if name not in digests or not (path / name).is_file():
             raise BadData(f"{path / name} is missing", fix=_FIX)
         if file_sha256(path / name) != digests[name]:

@@ -179,7 +179,9 @@ class IpuSection:
     precision: str = key("fp16", "fp16 or fp32", choices=("fp16", "fp32"))
     loss_scaling: Optional[float] = key(None, "factor of the loss; null: the library's default", above=0)
     auto_loss_scaling: bool = key(False, "let the device choose the factor")
-    output_mode: str = key("final", "losses that come back", choices=("final", "all", "sum"))
+    output_mode: str = key(
+        "all", "losses that come back; final: the last micro-batch's only", choices=("final", "all", "sum")
+    )
     dataloader_mode: str = key(
         "async_rebatched", "how batches reach the device", choices=("sync", "async", "async_rebatched")
     )

@@ -18,6 +18,7 @@ class TrainingJob:
     """A training run, with everything resolved. folder: the run's own; the backend writes only there.
 
     resume: the checkpoint to go on from, or None to start. total_steps: optimiser steps when the run is complete.
+    cache: where executables compiled for an IPU are kept, outside the run.
     """
 
     recipe: Recipe
@@ -31,6 +32,7 @@ class TrainingJob:
     stop: StopRequest
     resume: Optional[Checkpoint] = None
     max_minutes: Optional[float] = None
+    cache: Optional[Path] = None
 
 
 @dataclass

@@ -103,15 +103,32 @@ def plan(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> Tr
     emit(Note(device.reason))
     for note in differences(recipe, device.kind):
         emit(Note(note))
-    precision = devices.precision(device.kind, recipe.host(device.kind).precision) if device.is_host else ""
+    precision = _precision(recipe, device)
     if stored is not None:
         _refuse_changes(stored, recipe, data)
     train = data.split("train")
     per_epoch = plan_of(recipe, train.only(alignable(recipe, train))).steps_per_epoch
     total = request.max_steps or recipe.optim.max_steps or max(1, math.ceil(recipe.optim.epochs * per_epoch))
+    if not device.is_host:
+        from asrctl.backends.ipu import whole_calls
+
+        total = whole_calls(recipe, total)
     name = stored.name if stored is not None else _run_name(workspace, request, recipe)
     sources = dict(resolved.sources)
     return TrainPlan(recipe, sources, data, data_name, name, device, precision, total, per_epoch, request.resume)
+
+
+def _precision(recipe: Recipe, device: Any) -> str:
+    """The precision; on an IPU all that it can not do is refused first. Raises DeviceError, PresetError."""
+    from asrctl import devices
+
+    if device.is_host:
+        return devices.precision(device.kind, recipe.host(device.kind).precision)
+    from asrctl.backends import ipu
+    from asrctl.ipu import config
+
+    ipu.preflight(recipe, device.kind)
+    return config.section(recipe).precision
 
 
 def train(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> TrainResult:

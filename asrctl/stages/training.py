@@ -118,6 +118,7 @@ def _job(
         stop=stop,
         resume=checkpoint,
         max_minutes=start.max_minutes,
+        cache=start.workspace.root / "cache" / "ipu",
     )
 
 

@@ -1,0 +1,366 @@
+"""Training on ipu and ipu-emulated: optimum-graphcore's program, with the host's experiment and outer files."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from asrctl import acoustics, checkpoints, compat, files, models
+from asrctl.backends.host import MAX_BAD_STEPS, plan_of
+from asrctl.backends.job import Outcome, Standing, TrainingJob
+from asrctl.backends.journal import Journal
+from asrctl.backends.scoring import Scorer
+from asrctl.errors import AsrctlError, BadData, DeviceError, Diverged
+from asrctl.events import CheckpointSaved, Emit, Evaluated, Note, Progress, StepDone, Warned, ignore
+from asrctl.ipu import config, hardware
+from asrctl.metrics import Tally
+from asrctl.optimisation import learning_rate
+from asrctl.recipe import Recipe
+from asrctl.weights import find_checkpoint, read_config
+
+
+def preflight(recipe: Recipe, kind: str, *, hardware_needed: bool = True) -> None:
+    """Everything that can be refused before any work. Raises PresetError, DeviceError, MissingDependency."""
+    section = config.section(recipe)
+    checkpoint = recipe.model.checkpoint
+    values = read_config(find_checkpoint(checkpoint, recipe.model.revision)) if checkpoint is not None else {}
+    config.refuse(recipe, config.model_facts(recipe, values))
+    if section.auto_loss_scaling and kind == "ipu-emulated":
+        raise DeviceError(
+            "automatic loss scaling follows statistics inside the device, and is not emulated",
+            fix="set ipu.auto_loss_scaling=false and ipu.loss_scaling to a number",
+        )
+    hardware.require(kind, hardware=hardware_needed)
+
+
+def whole_calls(recipe: Recipe, steps: int) -> int:
+    """Optimiser steps, rounded up to whole calls of the device."""
+    iterations = config.section(recipe).device_iterations
+    return -(-steps // iterations) * iterations
+
+
+def train(job: TrainingJob, emit: Emit = ignore) -> Outcome:
+    """Run a job to its end, its limits or a request to stop.
+
+    Raises PresetError, DeviceError, Diverged after MAX_BAD_STEPS steps in a row without a finite loss, and BadData
+    where the checkpoint to resume is not the IPU's.
+    """
+    preflight(job.recipe, job.device.kind)
+    config.refuse_small("train", len(job.train), job.recipe)
+    staging = job.folder / ".backend"
+    files.remove_tree(staging)
+    try:
+        with compat.quiet_transformers():
+            return IpuRun(job, emit, staging).run()
+    except AsrctlError:
+        raise
+    except _device_errors() as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise DeviceError(
+            f"the {job.device.kind} device refused: {lines[0][:300]}",
+            fix="see docs/ipu.md for what fits, or train with --device cpu",
+        ) from error
+    finally:
+        files.remove_tree(staging)
+
+
+def compile_only(job: TrainingJob, emit: Emit = ignore) -> List[Path]:
+    """Compile the training and the evaluation executable offline, into job.cache; the files that are new there.
+
+    Raises what `train` raises; no IPU is needed.
+    """
+    preflight(job.recipe, job.device.kind, hardware_needed=False)
+    config.refuse_small("train", len(job.train), job.recipe)
+    cache = _cache(job)
+    before = set(cache.glob("*")) if cache.is_dir() else set()
+    staging = job.folder / ".backend"
+    try:
+        with compat.quiet_transformers():
+            run = IpuRun(job, emit, staging, compile_only=True)
+            run.close()
+    except SystemExit as leaving:  # how IPUTrainer ends after compiling
+        if leaving.code:
+            raise DeviceError("the compilation failed", fix="see the messages above") from None
+    except _device_errors() as error:
+        raise DeviceError(f"the compilation failed: {error}", fix="see docs/ipu.md for what fits") from error
+    finally:
+        files.remove_tree(staging)
+    return sorted(set(cache.glob("*")) - before)
+
+
+def _device_errors() -> "tuple[type, ...]":
+    """What poptorch raises where the device or its compiler says no."""
+    import poptorch
+
+    return (poptorch.Error,)
+
+
+def _cache(job: TrainingJob) -> Path:
+    return (job.cache or job.folder / "cache").resolve()
+
+
+class IpuRun:
+    """One run: what happens between the calls of the device."""
+
+    def __init__(self, job: TrainingJob, emit: Emit, staging: Path, *, compile_only: bool = False) -> None:
+        from asrctl.backends import ipu_data, ipu_trainer
+
+        self.job, self.emit, self.recipe = job, emit, job.recipe
+        self.section = config.section(job.recipe)
+        self.iterations = self.section.device_iterations
+        self.pad_to = int(job.recipe.audio.max_s * job.train.sample_rate)
+        self.plan = plan_of(job.recipe, job.train)
+        self.total = whole_calls(job.recipe, job.total_steps)
+        self.standing = Standing()
+        self._announce()
+        self._rules = {"pad_to": self.pad_to, "half": self.section.precision == "fp16"}
+        order = ipu_data.TrainingOrder(
+            job.train,
+            job.recogniser.features,
+            max_labels=job.recipe.batches.max_labels,
+            plan=self.plan,
+            total_steps=self.total,
+            **self._rules,
+        )
+        self.trainer = ipu_trainer.CtcTrainer(
+            job.recogniser.model,
+            job.recipe,
+            order,
+            output=staging,
+            cache=_cache(job),
+            compile_only=compile_only,
+            eval_dataset=self._evaluated() if compile_only and job.eval is not None else None,
+        )
+        self.trainer.after_call = self._after_call
+        self.order = order
+        if job.device.kind == "ipu-emulated":
+            self.trainer.stop_within_calls(job.stop)
+        self.started, self.audio_s = time.monotonic(), 0.0
+        self.reason, self.final = "finished", {}  # type: ignore[var-annotated]
+
+    def _announce(self) -> None:
+        ipu = self.section
+        if self.job.device.kind == "ipu-emulated":
+            self.emit(Note("the IPU is emulated: optimum-graphcore's program runs over plain torch on this CPU"))
+            if ipu.precision == "fp16":
+                self.emit(Note("fp16 is slow on a CPU; --set ipu.precision=fp32 is about 8 times faster here"))
+        self.emit(
+            Note(
+                f"{ipu.replication} x {ipu.ipus_per_replica} IPUs: a step is {self.recipe.optim.global_batch}"
+                f" utterances = {ipu.micro_batch} x {config.gradient_accumulation(self.recipe)} accumulated x {ipu.replication} "
+                f"replicas, padded to {self.recipe.audio.max_s:g} s and {self.recipe.batches.max_labels} labels"
+            )
+        )
+        if ipu.output_mode == "final":
+            self.emit(Note("losses are those of a step's last micro-batch (ipu.output_mode: final)"))
+        if ipu.hosts > 1:
+            words = ["train", f"--preset {self.recipe.name}", "--device ipu"]
+            self.emit(Note(f"a pod of {ipu.hosts} hosts is started with: {config.poprun_line(self.recipe, words)}"))
+
+    # -- the run ----------------------------------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        from asrctl.backends.ipu_trainer import Stopped
+
+        job, start = self.job, job_step(self.job)
+        checkpoints.clear_unfinished(job.folder / "checkpoints")
+        self.journal = Journal(job.folder, resume_step=start)
+        try:
+            if job.resume is None:
+                self.trainer.train()
+            else:
+                self._resume(job.resume)
+        except Stopped:
+            self._finish("interrupted")
+        finally:
+            self.close()
+        seconds = time.monotonic() - self.started
+        return Outcome(self.reason, self.standing, seconds, self.audio_s, self.standing.step - start, self.final)
+
+    def _resume(self, checkpoint: checkpoints.Checkpoint) -> None:
+        backend = checkpoint.state.get("backend")
+        if not isinstance(backend, dict) or backend.get("device") != self.job.device.kind:
+            made_on = backend.get("device", "another device") if isinstance(backend, dict) else "the host"
+            raise BadData(
+                f"the checkpoint was made on {made_on}, and its optimiser state is not for {self.job.device.kind}",
+                fix="resume on the same kind of device, or start a new run with --from-run",
+            )
+        self.standing = Standing.from_dict(checkpoint.state)
+        self.trainer.resume(
+            checkpoint.path / "backend",
+            calls=self.standing.step // self.iterations,
+            rng_state=[int(value) for value in backend["rng_state"]],
+        )
+
+    def close(self) -> None:
+        """Give journal and device back, whatever happened."""
+        if hasattr(self, "journal"):
+            self.journal.close()
+        for model in (self.trainer.training_model, self.trainer.inference_model):
+            if model is not None and model.isCompiled() and model.isAttachedToDevice():
+                model.detachFromDevice()
+
+    # -- between calls ----------------------------------------------------------------------------------------------
+
+    def _after_call(self, calls: int, loss: float) -> bool:
+        """False where training is to stop."""
+        standing, before = self.standing, self.standing.step
+        standing.step = calls * self.iterations
+        for step in range(before, standing.step):
+            samples = self.job.train.num_samples[self.order.batch(step)]
+            self.audio_s += float(samples.sum(dtype="int64")) / self.job.train.sample_rate
+        self._watch(loss)
+        self._record(before, loss)
+        last = standing.step >= self.total
+        due = (
+            self._crossed(before, self.recipe.run.eval_every),
+            self._crossed(before, self.recipe.run.save_every or self.recipe.run.eval_every),
+        )
+        if due[0] and not last:
+            self._evaluate()
+        if due[1] and not last:
+            self._save()
+        reason = "finished" if last else self._why_stop()
+        if reason is not None:
+            self._finish(reason)
+        return reason is None
+
+    def _why_stop(self) -> Optional[str]:
+        patience, limit = self.recipe.run.early_stopping, self.job.max_minutes
+        if self.job.stop.requested:
+            return "interrupted"
+        if patience is not None and self.standing.evaluations_without_gain >= patience:
+            return "early-stopping"
+        if limit is not None and time.monotonic() - self.started >= limit * 60:
+            return "max-minutes"
+        return None
+
+    def _crossed(self, before: int, every: Optional[int]) -> bool:
+        every = every or self.plan.steps_per_epoch
+        return before // every != self.standing.step // every
+
+    def _watch(self, loss: float) -> None:
+        standing = self.standing
+        if math.isfinite(loss):
+            standing.bad_steps = 0
+            standing.first_loss = loss if standing.first_loss is None else standing.first_loss
+            return
+        standing.bad_steps += 1
+        self.emit(Warned(f"step {standing.step}: loss {loss:g}"))
+        if standing.bad_steps >= MAX_BAD_STEPS:
+            raise Diverged(
+                f"{MAX_BAD_STEPS} steps in a row gave numbers that are not finite",
+                fix="lower optim.learning_rate or ipu.loss_scaling, or set ipu.precision=fp32; the last good checkpoint"
+                " and the best model are kept",
+            )
+
+    def _record(self, before: int, loss: float) -> None:
+        standing, every = self.standing, self.recipe.run.log_every
+        rate = learning_rate(self.recipe.optim, before, self.total)
+        speed = self.audio_s / max(time.monotonic() - self.started, 1e-9)
+        values = {
+            "loss": loss,
+            "learning_rate": rate,
+            "epoch": standing.step / self.plan.steps_per_epoch,
+            "audio_s_per_s": speed,
+        }
+        if before == 0 or standing.step >= self.total or self._crossed(before, every):
+            self.journal.write("train", standing.step, values)
+        self.emit(StepDone(standing.step, self.total, {"loss": loss, "lr": rate, "audio s/s": speed}))
+
+    def _finish(self, reason: str) -> None:
+        self.reason = reason
+        if reason != "interrupted" and (self.standing.best_step != self.standing.step or self.job.eval is None):
+            self.final = self._evaluate()
+        if self.standing.step:
+            self._save()
+
+    # -- evaluation -------------------------------------------------------------------------------------------------
+
+    def _evaluate(self) -> Dict[str, Any]:
+        if self.standing.bad_steps:
+            return {}  # weights that are not numbers are no candidate
+        if self.job.eval is None:
+            self._keep_model()
+            return {}
+        values, standing = self._score(), self.standing
+        better = standing.best_wer is None or values["wer"] < standing.best_wer
+        standing.evaluations_without_gain = 0 if better else standing.evaluations_without_gain + 1
+        if better:
+            standing.best_step, standing.best_wer = standing.step, values["wer"]
+            self._keep_model()
+        self.journal.write("eval", standing.step, values)
+        self.emit(Evaluated(standing.step, values, better))
+        return values
+
+    def _scorer(self) -> Scorer:
+        """The host's choice of utterances."""
+        run = self.recipe.run
+        return Scorer(self.job.eval, None, "fp32", 0.0, self.pad_to, run.eval_max_utterances, self.recipe.optim.seed)
+
+    def _evaluated(self) -> Any:
+        from asrctl.backends.ipu_data import Evaluated as Data
+
+        ipu = self.section
+        multiple = ipu.micro_batch * ipu.inference_replication * ipu.inference_device_iterations
+        return Data(
+            self.job.eval,
+            self.job.recogniser.features,
+            indices=self._scorer().indices(),
+            multiple=multiple,
+            **self._rules,
+        )
+
+    def _score(self) -> Dict[str, Any]:
+        """As asrctl.backends.scoring, by the inference model: every utterance once, whatever the last batch holds."""
+        split, data = self.job.eval, self._evaluated()
+        tally, place, count = Tally(len(data.indices)), 0, len(data.indices)
+        for mask, logits in self.trainer.logits(data):
+            frames = acoustics.frame_lengths(self.job.recogniser.model, mask.sum(-1))
+            for ids in acoustics.greedy_ids(logits, frames)[: count - place]:
+                index = data.indices[place]
+                hypothesis = self.job.recogniser.vocabulary.decode(ids.tolist())
+                tally.add(place, split.id(index), split.text(index), hypothesis)
+                place += 1
+            self.emit(Progress("evaluate", place, count, "utterances"))
+        summary = tally.summary()
+        empty = summary["empty_hypotheses"] / max(1, summary["utterances"])
+        return {"wer": summary["wer"], "cer": summary["cer"], "empty": empty}
+
+    def _keep_model(self) -> None:
+        self._to_host()
+        models.save_recogniser_atomically(self.job.recogniser, self.job.folder / "model")
+
+    def _to_host(self) -> Dict[str, Any]:
+        """The device's weights, also put into the job's own plain model."""
+        weights = self.trainer.host_weights()
+        names = compat.model_names(self.job.recogniser.model)
+        self.job.recogniser.model.load_state_dict({names[name]: tensor for name, tensor in weights.items()})
+        return weights
+
+    # -- checkpoints ------------------------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        if self.standing.bad_steps:
+            return  # the last good checkpoint stays the last
+        own = self.trainer.save_own()
+        folder = self.job.folder / "checkpoints"
+        backend = {"device": self.job.device.kind, "rng_state": self.trainer.rng_state()}
+        saved = checkpoints.save(
+            folder,
+            self.standing.step,
+            model=self.trainer.host_weights(),
+            optimizer=self.trainer.optimizer_tensors(),
+            state=dict(self.standing.as_dict(), backend=backend),
+            extra=lambda building: shutil.move(str(own), str(building / "backend")),
+        )
+        checkpoints.prune(folder, keep=self.recipe.run.keep, best_step=self.standing.best_step)
+        self.emit(CheckpointSaved(self.standing.step, str(saved.path)))
+
+
+def job_step(job: TrainingJob) -> int:
+    """The optimiser step that a job starts after."""
+    return 0 if job.resume is None else job.resume.step
