@@ -21,7 +21,8 @@ def lint(session: nox.Session) -> None:
     session.install("-c", "constraints.txt", "ruff", "uv", "vermin")
     session.run("ruff", "check", *PYTHON_FILES)
     session.run("ruff", "format", "--check", *PYTHON_FILES)
-    session.run("vermin", f"--target={FLOOR}-", "--no-tips", "--violations", "asrctl")
+    # `file` was a function of Python 2; here it is only ever a name of our own.
+    session.run("vermin", f"--target={FLOOR}-", "--no-tips", "--violations", "--exclude", "file", "asrctl")
     for extras in ((), ("demo", "onnx", "tensorboard", "dev"), ("ipu",)):
         chosen = [word for extra in extras for word in ("--extra", extra)]
         session.run(
