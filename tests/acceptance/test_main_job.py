@@ -1,0 +1,59 @@
+"""The main job as a newcomer and a CI script do it, at full size. Minutes each: `nox -s long`."""
+
+import json
+import os
+import time
+
+import pytest
+
+from asrctl import models
+from asrctl.recipe import ModelSection
+from asrctl.text import TextRules, build_vocabulary
+
+pytestmark = pytest.mark.slow
+TWO_CORES = {"OMP_NUM_THREADS": "2"}
+DIGITS_LIMIT_S = 600
+
+
+def test_librispeech_from_prepare_to_both_exports(librispeech, asrctl_process, workspace, tmp_path):
+    from transformers import pipeline
+
+    splits = ("--train", "test-other", "--eval", "dev-clean")
+    asrctl_process("prepare", "librispeech", librispeech, *splits, "--json").result
+    asrctl_process("train", "--preset", "tiny-cpu", "--max-steps", 20, "--json", env=TWO_CORES).result
+    evaluated = asrctl_process("eval", "--json", env=TWO_CORES).result
+    assert 0 < evaluated["wer"]
+    onnx = asrctl_process("export", "--format", "onnx", "--json").result
+    hf = asrctl_process("export", "--format", "hf", "--output", tmp_path / "hf", "--json").result
+    assert onnx["format"] == "onnx"
+    assert hf["format"] == "hf"
+    recognise = pipeline("automatic-speech-recognition", model=str(tmp_path / "hf"), device="cpu")
+    hypotheses = {}
+    with next(workspace.glob("evals/*/hypotheses.jsonl")).open(encoding="utf-8") as stream:
+        for line in stream:
+            entry = json.loads(line)
+            hypotheses[entry["id"]] = entry["hypothesis"]
+    paths = {path.stem: path for path in librispeech.rglob("*.flac")}
+    for identity, hypothesis in hypotheses.items():
+        assert recognise(str(paths[identity]))["text"].split() == hypothesis.split()
+
+
+def test_real_digits_from_scratch_to_three_percent(fsdd, asrctl_process):
+    asrctl_process("prepare", "manifest", fsdd, "--json").result
+    began = time.monotonic()
+    asrctl_process("train", "--preset", "tiny-cpu", "--json", env=TWO_CORES, timeout_s=4 * DIGITS_LIMIT_S).result
+    took_s = time.monotonic() - began
+    result = asrctl_process("eval", "--split", "test", "--max-wer", "0.03", "--json").result
+    assert result["wer"] <= 0.03
+    assert took_s < DIGITS_LIMIT_S or os.getloadavg()[0] > 3, "on two idle cores"
+
+
+def test_base_4ipu_takes_two_steps_on_the_cpu(librispeech, asrctl_process, tmp_path):
+    upper = build_vocabulary({c: 1 for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ'"}, TextRules(case="upper"))
+    base = models.build(ModelSection(), upper, seed=0, sample_rate=16000).recogniser
+    models.save_recogniser(base, tmp_path / "base")
+    asrctl_process("prepare", "librispeech", librispeech, "--train", "test-other", "--eval", "dev-clean").succeeded()
+    options = ("--preset", "base-4ipu", "--max-steps", 2, "--set", f"model.checkpoint={tmp_path / 'base'}")
+    done = asrctl_process("train", *options, "--json", env=TWO_CORES, timeout_s=1500)
+    assert done.result["steps"] == 2
+    assert "the same global batch of 32" in done.stderr
