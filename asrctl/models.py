@@ -319,6 +319,8 @@ def portable_config(model: Any) -> Dict[str, Any]:
     model_type = values["model_type"]
     values["architectures"] = [ARCHITECTURES[model_type]]
     values["torch_dtype"] = "float32"
+    # Without it the pipelines of transformers 4.29 load no tokenizer for WavLM and Data2VecAudio.
+    values["tokenizer_class"] = processor.TOKENIZER_CLASS
     return {"model_type": model_type, **{key: values[key] for key in sorted(values) if key != "model_type"}}
 
 

@@ -13,6 +13,7 @@ from asrctl.errors import BadData
 from asrctl.features import FeatureRules
 from asrctl.text import Vocabulary, tokens_by_id
 
+TOKENIZER_CLASS = "Wav2Vec2CTCTokenizer"
 _FIX = "choose a folder that holds a complete CTC checkpoint (config.json, weights, vocab.json)"
 
 
@@ -22,7 +23,7 @@ def write(folder: Path, vocabulary: Vocabulary, rules: FeatureRules) -> None:
     special = {"pad_token": vocabulary.pad, "unk_token": vocabulary.unk}
     tokenizer = dict(
         special,
-        tokenizer_class="Wav2Vec2CTCTokenizer",
+        tokenizer_class=TOKENIZER_CLASS,
         word_delimiter_token=vocabulary.word_delimiter,
         # No sentence marks: the library would invent ids beyond the logits for them (transformers issue 15392).
         bos_token=None,

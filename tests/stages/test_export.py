@@ -14,7 +14,7 @@ import transformers
 import yaml
 from safetensors.torch import load_file, save_file
 
-from asrctl import files
+from asrctl import compat, files
 from asrctl.errors import BadData, UsageError
 from asrctl.exports import card, delivery, hf
 from asrctl.features import FeatureRules, to_float
@@ -55,7 +55,8 @@ def random_recogniser(kind: str, norm: str) -> Recogniser:
         num_conv_pos_embedding_groups=2,
     )
     torch.manual_seed(0)
-    model = transformers.AutoModelForCTC.from_config(config).eval()
+    with compat.quiet_transformers():
+        model = transformers.AutoModelForCTC.from_config(config).eval()
     return Recogniser(model, vocabulary, FeatureRules(16000, True, norm == "layer"))
 
 
