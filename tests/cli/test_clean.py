@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from asrctl import scratch
+from asrctl.stages import scratch
 from asrctl.workspace import Key, Workspace
 
 
