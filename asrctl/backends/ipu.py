@@ -13,7 +13,7 @@ from asrctl.backends.host import MAX_BAD_STEPS, plan_of
 from asrctl.backends.job import Outcome, Standing, TrainingJob
 from asrctl.backends.journal import Journal
 from asrctl.backends.scoring import Scorer
-from asrctl.errors import AsrctlError, BadData, DeviceError, Diverged
+from asrctl.errors import BadData, DeviceError, Diverged
 from asrctl.events import CheckpointSaved, Emit, Evaluated, Note, Progress, StepDone, Warned, ignore
 from asrctl.ipu import config, hardware
 from asrctl.metrics import Tally
@@ -22,12 +22,16 @@ from asrctl.recipe import Recipe
 from asrctl.weights import find_checkpoint, read_config
 
 
-def preflight(recipe: Recipe, kind: str, *, hardware_needed: bool = True) -> None:
-    """Everything that can be refused before any work. Raises PresetError, DeviceError, MissingDependency."""
+def preflight(recipe: Recipe, kind: str, *, started: Optional[Path] = None, hardware_needed: bool = True) -> None:
+    """Everything that can be refused before any work. Raises PresetError, DeviceError, MissingDependency.
+
+    started: the folder with the config.json of a run to resume; else the recipe's checkpoint says what the model is.
+    """
     section = config.section(recipe)
-    checkpoint = recipe.model.checkpoint
-    values = read_config(find_checkpoint(checkpoint, recipe.model.revision)) if checkpoint is not None else {}
-    config.refuse(recipe, config.model_facts(recipe, values))
+    folder = started
+    if folder is None and recipe.model.checkpoint is not None:
+        folder = find_checkpoint(recipe.model.checkpoint, recipe.model.revision)
+    config.refuse(recipe, config.model_facts(recipe, {} if folder is None else read_config(folder)))
     if section.auto_loss_scaling and kind == "ipu-emulated":
         raise DeviceError(
             "automatic loss scaling follows statistics inside the device, and is not emulated",
@@ -48,15 +52,14 @@ def train(job: TrainingJob, emit: Emit = ignore) -> Outcome:
     Raises PresetError, DeviceError, Diverged after MAX_BAD_STEPS steps in a row without a finite loss, and BadData
     where the checkpoint to resume is not the IPU's.
     """
-    preflight(job.recipe, job.device.kind)
+    hardware.require(job.device.kind)
+    config.refuse(job.recipe, config.model_facts(job.recipe, job.recogniser.model.config.to_dict()))
     config.refuse_small("train", len(job.train), job.recipe)
     staging = job.folder / ".backend"
     files.remove_tree(staging)
     try:
         with compat.quiet_transformers():
             return IpuRun(job, emit, staging).run()
-    except AsrctlError:
-        raise
     except _device_errors() as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise DeviceError(
@@ -72,7 +75,8 @@ def compile_only(job: TrainingJob, emit: Emit = ignore) -> List[Path]:
 
     Raises what `train` raises; no IPU is needed.
     """
-    preflight(job.recipe, job.device.kind, hardware_needed=False)
+    hardware.require(job.device.kind, hardware=False)
+    config.refuse(job.recipe, config.model_facts(job.recipe, job.recogniser.model.config.to_dict()))
     config.refuse_small("train", len(job.train), job.recipe)
     cache = _cache(job)
     before = set(cache.glob("*")) if cache.is_dir() else set()
@@ -150,8 +154,9 @@ class IpuRun:
         self.emit(
             Note(
                 f"{ipu.replication} x {ipu.ipus_per_replica} IPUs: a step is {self.recipe.optim.global_batch}"
-                f" utterances = {ipu.micro_batch} x {config.gradient_accumulation(self.recipe)} accumulated x {ipu.replication} "
-                f"replicas, padded to {self.recipe.audio.max_s:g} s and {self.recipe.batches.max_labels} labels"
+                f" utterances = {ipu.micro_batch} x {config.gradient_accumulation(self.recipe)} accumulated"
+                f" x {ipu.replication} replicas, padded to {self.recipe.audio.max_s:g} s and"
+                f" {self.recipe.batches.max_labels} labels"
             )
         )
         if ipu.output_mode == "final":

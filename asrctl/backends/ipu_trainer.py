@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
@@ -135,12 +134,6 @@ class CtcTrainer(IPUTrainer):
 
     # -- evaluation -------------------------------------------------------------------------------------------------
 
-    @property
-    def eval_multiple(self) -> int:
-        """Utterances in one call of the inference model."""
-        ipu = section(self.recipe)
-        return ipu.micro_batch * ipu.inference_replication * ipu.inference_device_iterations
-
     def logits(self, data: Evaluated) -> Any:
         """Yields (attention_mask, logits (batch, frames, vocabulary) float32) for batches of `data`, in its order."""
         training = self.training_model is not None and self.training_model.isAttachedToDevice()
@@ -224,8 +217,3 @@ def load_allowed(path: Path) -> Any:
     except Exception as error:  # zip, pickle and torch each raise their own kinds
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise BadData(f"{path} holds more than tensors and is not loaded ({reason})", fix=_FIX_STATE) from None
-
-
-def quiet() -> None:
-    """No chatter of poptorch's own logger below errors."""
-    os.environ.setdefault("POPTORCH_LOG_LEVEL", "ERR")

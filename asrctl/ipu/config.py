@@ -5,7 +5,6 @@ Every value has one place: batch sizes, memory and placement go into IPUConfig, 
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
@@ -239,17 +238,15 @@ def _loader(recipe: Recipe) -> "tuple[str, int]":
 
 
 def poprun_line(recipe: Recipe, words: Sequence[str]) -> str:
-    """The command that runs `words` (as typed after `asrctl`) on every host of a pod."""
+    """The command that runs `words` (as typed after `asrctl`) on every host of a pod; capitals are to be filled in."""
     ipu = section(recipe)
-    return " ".join(
-        [
-            "poprun",
-            f"--num-instances={ipu.hosts}",
-            f"--num-replicas={ipu.replication}",
-            f"--ipus-per-replica={ipu.ipus_per_replica}",
-            "--host=HOST0,HOST1" + ("" if ipu.hosts == 2 else ",..."),
-            "--vipu-partition=PARTITION",
-            f"--executable-cache-path=CACHE {Path(sys.executable).name} -m asrctl",
-            *words,
-        ]
-    )
+    hosts = ",".join(f"HOST{number}" for number in range(ipu.hosts))
+    options = {
+        "host": hosts,
+        "num-instances": ipu.hosts,
+        "num-replicas": ipu.replication,
+        "ipus-per-replica": ipu.ipus_per_replica,
+        "vipu-partition": "PARTITION",
+        "executable-cache-path": "FOLDER",
+    }
+    return " ".join(["poprun"] + [f"--{name}={value}" for name, value in options.items()] + ["asrctl", *words])

@@ -103,7 +103,7 @@ def plan(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> Tr
     emit(Note(device.reason))
     for note in differences(recipe, device.kind):
         emit(Note(note))
-    precision = _precision(recipe, device)
+    precision = _precision(recipe, device, stored)
     if stored is not None:
         _refuse_changes(stored, recipe, data)
     train = data.split("train")
@@ -118,7 +118,7 @@ def plan(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> Tr
     return TrainPlan(recipe, sources, data, data_name, name, device, precision, total, per_epoch, request.resume)
 
 
-def _precision(recipe: Recipe, device: Any) -> str:
+def _precision(recipe: Recipe, device: Any, stored: Optional[Run]) -> str:
     """The precision; on an IPU all that it can not do is refused first. Raises DeviceError, PresetError."""
     from asrctl import devices
 
@@ -127,7 +127,8 @@ def _precision(recipe: Recipe, device: Any) -> str:
     from asrctl.backends import ipu
     from asrctl.ipu import config
 
-    ipu.preflight(recipe, device.kind)
+    started = stored.shell if stored is not None and stored.shell.is_dir() else None
+    ipu.preflight(recipe, device.kind, started=started)
     return config.section(recipe).precision
 
 

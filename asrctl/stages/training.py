@@ -9,7 +9,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence
 
 from asrctl import __version__, checkpoints, files, models, presets
 from asrctl.backends.job import Outcome, Standing, TrainingJob
-from asrctl.errors import AsrctlError, Interrupted, MissingArtifact
+from asrctl.errors import AsrctlError, BadData, Interrupted, MissingArtifact
 from asrctl.events import Emit, Note, Warned
 from asrctl.interrupts import StopRequest, stop_requests
 from asrctl.prepared import PreparedSplit
@@ -41,7 +41,7 @@ class Start:
 
 def carry_out(run: Run, start: Start, emit: Emit) -> TrainResult:
     """Raises Interrupted, Diverged, DeviceError, BadData; run.json then says interrupted or failed."""
-    checkpoint = _checkpoint(run, emit) if start.resume else None
+    checkpoint = _checkpoint(run, start, emit) if start.resume else None
     if checkpoint is not None and checkpoint.step >= start.total_steps:
         return _nothing_to_do(run, start, checkpoint)
     with stop_requests() as stop:
@@ -70,7 +70,7 @@ def _backend(start: Start) -> Any:
     return ipu.train
 
 
-def _checkpoint(run: Run, emit: Emit) -> Optional[checkpoints.Checkpoint]:
+def _checkpoint(run: Run, start: Start, emit: Emit) -> Optional[checkpoints.Checkpoint]:
     latest = checkpoints.latest_valid(run.checkpoints)
     for message in latest.damaged:
         emit(Warned(f"{message}; an earlier checkpoint is used"))
@@ -79,6 +79,12 @@ def _checkpoint(run: Run, emit: Emit) -> Optional[checkpoints.Checkpoint]:
             raise MissingArtifact(f"run {run.name!r} has no valid checkpoint", fix="start it anew with --overwrite")
         emit(Note(f"run {run.name} has no checkpoint yet and starts from the beginning"))
         return None
+    backend = latest.checkpoint.state.get("backend")
+    if start.device.is_host and backend is not None:
+        raise BadData(
+            f"run {run.name!r} was trained on {backend['device']}, and its optimiser state is not for the host",
+            fix=f"resume with --device {backend['device']}, or start a new run with --from-run {run.name}",
+        )
     emit(Note(f"resuming run {run.name} after step {latest.checkpoint.step}"))
     return latest.checkpoint
 
