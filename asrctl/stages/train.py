@@ -88,8 +88,13 @@ class TrainResult:
         return dict(self.__dict__, model=str(self.model))
 
 
-def plan(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> TrainPlan:
-    """Resolve recipe, data, run and device. Raises PresetError, MissingArtifact, DeviceError, UsageError."""
+def plan(
+    workspace: Workspace, request: TrainRequest, emit: Emit = ignore, *, hardware_needed: bool = True
+) -> TrainPlan:
+    """Resolve recipe, data, run and device. Raises PresetError, MissingArtifact, DeviceError, UsageError.
+
+    hardware_needed: false for what only compiles for an IPU.
+    """
     from asrctl import devices
     from asrctl.backends.host import plan_of
 
@@ -103,7 +108,7 @@ def plan(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> Tr
     emit(Note(device.reason))
     for note in differences(recipe, device.kind):
         emit(Note(note))
-    precision = _precision(recipe, device, stored)
+    precision = _precision(recipe, device, stored, hardware_needed)
     if stored is not None:
         _refuse_changes(stored, recipe, data)
     train = data.split("train")
@@ -118,7 +123,7 @@ def plan(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> Tr
     return TrainPlan(recipe, sources, data, data_name, name, device, precision, total, per_epoch, request.resume)
 
 
-def _precision(recipe: Recipe, device: Any, stored: Optional[Run]) -> str:
+def _precision(recipe: Recipe, device: Any, stored: Optional[Run], hardware_needed: bool) -> str:
     """The precision; on an IPU all that it can not do is refused first. Raises DeviceError, PresetError."""
     from asrctl import devices
 
@@ -128,7 +133,7 @@ def _precision(recipe: Recipe, device: Any, stored: Optional[Run]) -> str:
     from asrctl.ipu import config
 
     started = stored.shell if stored is not None and stored.shell.is_dir() else None
-    ipu.preflight(recipe, device.kind, started=started)
+    ipu.preflight(recipe, device.kind, started=started, hardware_needed=hardware_needed)
     return config.section(recipe).precision
 
 

@@ -1,0 +1,50 @@
+"""`asrctl compile`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, List, Optional
+
+import typer
+
+from asrctl.cli import options
+from asrctl.cli.report import Output, session
+
+if TYPE_CHECKING:
+    from asrctl.stages.compile import CompileResult
+
+EPILOG = options.examples(
+    "asrctl compile --preset base-4ipu",
+    "asrctl compile --preset base-4ipu --set ipu.pod=16",
+    "asrctl compile --preset base-4ipu --device ipu-emulated",
+)
+
+
+def command(
+    preset: Optional[str] = options.PRESET,
+    data: Optional[str] = typer.Option(None, "--data", help="Name of the prepared data; default: the latest."),
+    device: str = typer.Option("ipu", "--device", help="ipu or ipu-emulated."),
+    overrides: List[str] = options.SET,
+    workspace: Path = options.WORKSPACE,
+    json: bool = options.JSON,
+    verbose: bool = options.VERBOSE,
+) -> None:
+    """Compile a preset for the IPU ahead of training, on a machine without one."""
+    with session("compile", Output(json, verbose)) as report:
+        from asrctl.stages.compile import CompileRequest, compile_executables
+        from asrctl.workspace import Workspace
+
+        request = CompileRequest(preset, data, device, tuple(overrides))
+        result = compile_executables(Workspace(workspace), request, report.emit)
+        report.done(result.as_dict(), result_lines(result))
+
+
+def result_lines(result: "CompileResult") -> List[str]:
+    """What was compiled, where it lies, and what to type next."""
+    emulated = " (emulated: a record of what would be compiled)" if result.emulated else ""
+    count = len(result.executables)
+    found = f"{count} executables compiled{emulated}" if count else "nothing to compile: all executables are there"
+    return [
+        f"{found}, in {result.cache}",
+        f"next: asrctl train --preset {result.preset} --device {'ipu-emulated' if result.emulated else 'ipu'}",
+    ]

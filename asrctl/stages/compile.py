@@ -1,0 +1,80 @@
+"""recipe + prepared data -> executables for an IPU in the workspace's cache, without an IPU."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Optional, Tuple
+
+from asrctl import files, models
+from asrctl.backends.job import TrainingJob
+from asrctl.errors import UsageError
+from asrctl.events import Emit, ignore
+from asrctl.interrupts import StopRequest
+from asrctl.stages.train import TrainRequest, plan
+from asrctl.workspace import Workspace
+
+DEVICES = ("ipu", "ipu-emulated")
+
+
+@dataclass(frozen=True)
+class CompileRequest:
+    """device: ipu, which needs the Poplar SDK but no IPU, or ipu-emulated, which tries the same program out."""
+
+    preset: Optional[str] = None
+    data: Optional[str] = None
+    device: str = "ipu"
+    overrides: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CompileResult:
+    """executables: the files that are new in `cache`; none where all were there already."""
+
+    preset: str
+    cache: Path
+    executables: Tuple[Path, ...]
+    emulated: bool
+
+    def as_dict(self) -> Dict[str, Any]:
+        return {
+            "preset": self.preset,
+            "cache": str(self.cache),
+            "executables": [str(path) for path in self.executables],
+            "emulated": self.emulated,
+        }
+
+
+def compile_executables(workspace: Workspace, request: CompileRequest, emit: Emit = ignore) -> CompileResult:
+    """Compile what `train` would compile before its first step and its first evaluation.
+
+    Raises PresetError, MissingArtifact, DeviceError, MissingDependency, UsageError.
+    """
+    if request.device not in DEVICES:
+        raise UsageError(f"nothing is compiled for {request.device}", fix=f"use --device {' or '.join(DEVICES)}")
+    wanted = TrainRequest(request.preset, request.data, device=request.device, overrides=request.overrides)
+    planned = plan(workspace, wanted, emit, hardware_needed=False)
+    from asrctl.backends import ipu
+
+    workspace.create()
+    recipe, folder = planned.recipe, workspace.root / ".tmp" / f"compile-{os.getpid()}"
+    vocabulary, cache = planned.data.vocabulary(), workspace.root / "cache" / "ipu"
+    built = models.build(recipe.model, vocabulary, seed=recipe.optim.seed, sample_rate=recipe.audio.sample_rate)
+    job = TrainingJob(
+        recipe=recipe,
+        folder=folder,
+        recogniser=built.recogniser,
+        train=planned.data.split("train"),
+        eval=planned.data.split("eval") if "eval" in planned.data.splits else None,
+        device=planned.device,
+        precision=planned.precision,
+        total_steps=planned.total_steps,
+        stop=StopRequest(),
+        cache=cache,
+    )
+    try:
+        made = ipu.compile_only(job, emit)
+    finally:
+        files.remove_tree(folder)
+    return CompileResult(recipe.name, cache, tuple(made), request.device == "ipu-emulated")
