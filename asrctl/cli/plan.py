@@ -142,8 +142,8 @@ def _corpus(corpus: "CorpusPlan") -> List[str]:
     limit, better = corpus.limit, corpus.better
     dropped = corpus.rejected_too_long + limit.dropped
     said = (
-        f"{corpus.name}: {corpus.utterances} utterances, {corpus.hours:.2f} h; {limit.padding_compute:.0%} of the compute "
-        f"is padding; the limit drops {dropped}; the longest has {corpus.longest_s:.1f} s, the longest text "
+        f"{corpus.name}: {corpus.utterances} utterances, {corpus.hours:.2f} h; {limit.padding_compute:.0%} of the "
+        f"compute is padding; the limit drops {dropped}; the longest has {corpus.longest_s:.1f} s, the longest text "
         f"{corpus.longest_labels} labels"
     )
     if better is None:
@@ -176,8 +176,8 @@ def _search(result: "PlanResult") -> List[str]:
     counts = ",".join(map(str, other.layers_per_ipu))
     fullest = max(item.total for item in other.memory) / 2**20
     said = (
-        f"--set 'ipu.layers_per_ipu=[{counts}]' would be {other.speedup:.2f} times as fast by this estimate; the fullest "
-        f"IPU then holds about {fullest:.0f} MiB"
+        f"--set 'ipu.layers_per_ipu=[{counts}]' would be {other.speedup:.2f} times as fast by this estimate; the "
+        f"fullest IPU then holds about {fullest:.0f} MiB"
     )
     return ["", *_section("search", said)]
 

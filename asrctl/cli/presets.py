@@ -1,10 +1,10 @@
-"""`asrctl presets`: list, show, check."""
+"""`asrctl presets`: list, show, check, import."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Iterator, List, Mapping, Tuple
+from typing import Any, Iterator, List, Mapping, Optional, Tuple
 
 import typer
 
@@ -16,14 +16,17 @@ EPILOG = options.examples(
     "asrctl presets list",
     "asrctl presets show base-4ipu --sources",
     "asrctl presets check my-preset.yaml",
+    "asrctl presets import ipu_config.json",
 )
 
-app = typer.Typer(cls=Group, help="List, show and check presets.", epilog=EPILOG, context_settings=HELP_NAMES, **PLAIN)
+app = typer.Typer(
+    cls=Group, help="List, show, check and import presets.", epilog=EPILOG, context_settings=HELP_NAMES, **PLAIN
+)
 
 
 @app.callback(invoke_without_command=True)
 def default(ctx: typer.Context) -> None:
-    """List, show and check presets."""
+    """List, show, check and import presets."""
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
 
@@ -83,6 +86,40 @@ def check(
             report.note(note)
         result = {"name": resolved.recipe.name, "path": str(resolved.path)}
         report.done(result, lines=[f"{file} is a good preset: `asrctl train --preset {file}` runs it"])
+
+
+@app.command(
+    "import",
+    epilog=options.examples(
+        "asrctl presets import ipu_config.json --output my-pod.yaml",
+        "asrctl presets import Graphcore/wav2vec2-ctc-base-ipu",
+    ),
+)
+def import_(
+    source: str = typer.Argument(..., metavar="FILE|HUB-NAME", help="An ipu_config.json, or a hub model that has one."),
+    output: Optional[Path] = typer.Option(
+        None, "--output", "-o", metavar="FILE", help="Where to write it; default: the workspace's presets."
+    ),
+    force: bool = typer.Option(False, "--force", help="Replace a preset of that name."),
+    workspace: Path = options.WORKSPACE,
+    as_json: bool = options.JSON,
+    verbose: bool = options.VERBOSE,
+) -> None:
+    """Turn an ipu_config.json of optimum-graphcore, of any release, into a preset."""
+    with session("presets import", Output(as_json, verbose)) as report:
+        from asrctl.stages.import_preset import ImportRequest, import_preset
+        from asrctl.workspace import Workspace
+
+        result = import_preset(Workspace(workspace), ImportRequest(source, output, force))
+        for note in result.notes:
+            report.note(note)
+        named = str(result.path) if output is not None else result.name
+        lines = [
+            f"{result.path}: extends {result.extends}, layers_per_ipu {list(result.layers_per_ipu)}, "
+            f"global batch {result.global_batch}",
+            f"next: asrctl plan --preset {named}",
+        ]
+        report.done(result.as_dict(), lines=lines)
 
 
 def _with_sources(recipe: Mapping[str, Any], sources: Mapping[str, str]) -> List[str]:

@@ -61,7 +61,7 @@ def png(table: Timetable, ipus: List[int], title: str, path: Path) -> None:
 
 
 def _cells(axes: Any, table: Timetable, stage: int, cycle: int, *, labelled: bool) -> None:
-    for (kind, colour), micro_batch, top in zip(_COLOURS.items(), table.at(stage, cycle), (0.0, 0.4)):
+    for colour, micro_batch, top in zip(_COLOURS.values(), table.at(stage, cycle), (0.0, 0.4)):
         if micro_batch is None:
             continue
         axes.broken_barh([(cycle, 0.96)], (stage - 0.4 + top, 0.38), facecolors=colour)

@@ -1,4 +1,4 @@
-"""The shape of a CTC model of the wav2vec 2.0 family: enough to place it and to reckon its cost, without building it."""
+"""The shape of a CTC model of the wav2vec 2.0 family: enough to place it and reckon its cost without building it."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ from typing import Any, List
 
 from asrctl.ipu.geometry import Geometry
 
-# CTC walks through the frames one by one, twice (alphas, betas): waiting counts there, not arithmetic. What such a step is
-# worth is assumed: about as much as Graphcore's 9,4,4,4 leaves free on the last IPU of the base model.
+# CTC walks through the frames one by one, twice (alphas, betas): waiting counts there, not arithmetic. What such a step
+# is worth is assumed: about as much as Graphcore's 9,4,4,4 leaves free on the last IPU of the base model.
 CTC_STEP_FLOPS = 5e7
 
 

@@ -1,7 +1,7 @@
 """What static shapes cost on real utterances, and which longest utterance (max_s) would be better. Pure.
 
-The rule: of all limits on a grid of 0.1 s up to the present one that drop at most MAX_DROPPED_SHARE of the audio, the one
-with the least compute per kept second. Every kept utterance costs as much as one of the full length.
+The rule: of all limits on a grid of 0.1 s up to the present one that drop at most MAX_DROPPED_SHARE of the audio, the
+one with the least compute per kept second. Every kept utterance costs as much as one of the full length.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """When each IPU works on which micro-batch, and how much of an optimiser step is spent filling and draining. Pure.
 
 A pipeline over S stages is S steps forward and S - 1 back (the last stage does both at once), so P = 2 S - 1 deep. The
-optimiser step waits until it has drained: with A accumulated micro-batches a step takes A + P - 1 cycles, of which P - 1
-fill and drain. Their share is (P - 1) / (A + P - 1); poptorch demands A >= P.
+optimiser step waits until it has drained: with A accumulated micro-batches a step takes A + P - 1 cycles, of which
+P - 1 fill and drain. Their share is (P - 1) / (A + P - 1); poptorch demands A >= P.
 """
 
 from __future__ import annotations

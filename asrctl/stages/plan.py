@@ -1,4 +1,4 @@
-"""What an IPU would do with a preset: placement, batches, pipeline, memory, padding. Needs no IPU and no library of it."""
+"""What an IPU would do with a preset: placement, batches, pipeline, memory, padding. Needs no IPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from asrctl import files, presets
 from asrctl.errors import MissingArtifact, PresetError
 from asrctl.events import Emit, Note, ignore
-from asrctl.ipu import balance, geometry, limits, memory, placement
+from asrctl.ipu import balance, config, geometry, limits, memory, placement
 from asrctl.ipu.geometry import Geometry, Origin
 from asrctl.ipu.layers import Layer, layers_of, total_flops
 from asrctl.ipu.limits import Limit
@@ -25,7 +25,6 @@ from asrctl.stages.fit import conflicts
 from asrctl.workspace import Workspace
 
 DEFAULT_PRESET = "base-4ipu"
-PIPELINED = ("wav2vec2", "hubert")
 # Labels of a lower-case English vocabulary with apostrophe, word delimiter, [UNK] and [PAD], rounded up.
 _USUAL_LABELS = 32
 
@@ -105,7 +104,7 @@ class PlanResult:
 
     @property
     def ipu(self) -> IpuSection:
-        return _ipu(self.recipe)
+        return config.section(self.recipe)
 
     def as_dict(self) -> Dict[str, Any]:
         batch, table = self.batch, self.timetable
@@ -155,11 +154,10 @@ def plan(workspace: Workspace, request: PlanRequest, emit: Emit = ignore) -> Pla
     named = _data(workspace, request)
     resolved = _recipe(workspace, request, named, emit)
     recipe = resolved.recipe
-    _refuse_unpipelined(recipe)
     shape, origin = read_geometry(recipe, _labels(recipe, named))
     num_samples = round(recipe.audio.max_s * recipe.audio.sample_rate)
     layers = layers_of(shape, num_samples)
-    ipu = _ipu(recipe)
+    ipu = config.section(recipe)
     names = placement.layer_names(len(shape.conv_dim), shape.layers)
     placed = placement.place(names, ipu.layers_per_ipu, ipu.ipus_per_replica)
     batch = combined_batch(recipe)
@@ -181,10 +179,10 @@ def plan(workspace: Workspace, request: PlanRequest, emit: Emit = ignore) -> Pla
         corpus=corpus,
         steps=steps,
         epochs=epochs,
-        poprun=poprun(recipe, request.overrides),
+        poprun=_poprun(recipe, request),
         alternative=_alternative(layers, ipu, batch.accumulation, placed, speed) if request.search else None,
         searched=request.search,
-        warnings=tuple(_warnings(recipe, origin, placed, used, named)),
+        warnings=tuple(_warnings(recipe, shape, origin, used, named)),
         notes=resolved.notes,
     )
 
@@ -192,23 +190,6 @@ def plan(workspace: Workspace, request: PlanRequest, emit: Emit = ignore) -> Pla
 # -- what is meant ----------------------------------------------------------------------------------------------------
 
 Named = Tuple[str, PreparedData]
-
-
-def _ipu(recipe: Recipe) -> IpuSection:
-    if recipe.ipu is None:
-        raise PresetError(
-            f"preset {recipe.name} has no `ipu` section, so there is no IPU run to plan",
-            fix=f"choose a preset that has one, such as `--preset {DEFAULT_PRESET}`",
-        )
-    return recipe.ipu
-
-
-def _refuse_unpipelined(recipe: Recipe) -> None:
-    if recipe.model.architecture not in PIPELINED:
-        raise PresetError(
-            f"model.architecture is {recipe.model.architecture}: optimum-graphcore has no pipelined version of it",
-            fix=f"choose {' or '.join(PIPELINED)}, or train on another device",
-        )
 
 
 def _data(workspace: Workspace, request: PlanRequest) -> Optional[Named]:
@@ -234,16 +215,15 @@ def _recipe(workspace: Workspace, request: PlanRequest, named: Optional[Named], 
         name = DEFAULT_PRESET
         emit(Note(f"no --preset: {name}"))
     resolved = presets.load(name, overrides=request.overrides, workspace=workspace.root)
-    _ipu(resolved.recipe)
+    config.section(resolved.recipe)
     for note in resolved.notes:
         emit(Note(note))
     return resolved
 
 
 def combined_batch(recipe: Recipe) -> CombinedBatch:
-    ipu = _ipu(recipe)
-    accumulation = recipe.optim.global_batch // (ipu.micro_batch * ipu.replication)
-    return CombinedBatch(ipu.micro_batch, ipu.replication, accumulation, ipu.device_iterations)
+    ipu = config.section(recipe)
+    return CombinedBatch(ipu.micro_batch, ipu.replication, config.gradient_accumulation(recipe), ipu.device_iterations)
 
 
 def read_geometry(recipe: Recipe, labels: int) -> Tuple[Geometry, Origin]:
@@ -350,7 +330,7 @@ def _alternative(
 
 
 def _warnings(
-    recipe: Recipe, origin: Origin, placed: Placement, used: Tuple[IpuMemory, ...], named: Optional[Named]
+    recipe: Recipe, shape: Geometry, origin: Origin, used: Tuple[IpuMemory, ...], named: Optional[Named]
 ) -> List[str]:
     found = []
     if origin.assumed:
@@ -361,11 +341,9 @@ def _warnings(
             found.append(f"IPU {item.ipu} will not hold its layers: about {need:.0f} MiB of {room:.0f} MiB")
         elif item.verdict == memory.TIGHT:
             found.append(f"IPU {item.ipu} may not hold its layers: about {need:.0f} MiB of {room:.0f} MiB")
-    if recipe.batches.shapes != "static":
-        found.append("batches.shapes is free: an IPU needs static shapes, so everything is padded to audio.max_s there")
-    if recipe.model.spec_augment.time_prob or recipe.model.spec_augment.feature_prob:
-        found.append("model.spec_augment: an IPU can not draw these masks; set both probabilities to 0")
-    ipu = _ipu(recipe)
+    facts = config.ModelFacts(recipe.model.architecture, len(shape.conv_dim), shape.layers)
+    found.extend(f"`--device ipu` refuses this preset: {problem}" for problem in config.unsupported(recipe, facts))
+    ipu = config.section(recipe)
     if ipu.replication % ipu.hosts:
         found.append(f"ipu.hosts is {ipu.hosts}, which does not divide the {ipu.replication} replicas evenly")
     if named is not None:
@@ -375,20 +353,10 @@ def _warnings(
     return found
 
 
-def poprun(recipe: Recipe, overrides: Tuple[str, ...] = ()) -> Optional[str]:
+def _poprun(recipe: Recipe, request: PlanRequest) -> Optional[str]:
     """The line that starts one process per host, for pods of several; words in capitals are the site's to fill in."""
-    ipu = _ipu(recipe)
-    if ipu.hosts == 1:
+    if config.section(recipe).hosts == 1:
         return None
-    words = [
-        "poprun",
-        f"--host={','.join(f'HOST{number + 1}' for number in range(ipu.hosts))}",
-        f"--num-instances={ipu.hosts}",
-        f"--num-replicas={ipu.replication}",
-        f"--ipus-per-replica={ipu.ipus_per_replica}",
-        "--vipu-server-host=VIPU_SERVER",
-        "--vipu-partition=PARTITION",
-        "--mpi-global-args=--tag-output",
-        f"asrctl train --preset {recipe.name} --device ipu",
-    ]
-    return " ".join(words + [f"--set {shlex.quote(text)}" for text in overrides])
+    overrides = [word for text in request.overrides for word in ("--set", shlex.quote(text))]
+    words = ["train", "--preset", request.preset or recipe.name, "--device", "ipu", *overrides]
+    return config.poprun_line(recipe, words)

@@ -29,7 +29,6 @@ def ctc_model(kind: str = "wav2vec2-group", **changes: Any) -> torch.nn.Module:
     config = getattr(transformers, f"{family}Config")(
         vocab_size=12,
         hidden_size=16,
-        num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=32,
         conv_dim=(16,) * 7,
@@ -39,6 +38,7 @@ def ctc_model(kind: str = "wav2vec2-group", **changes: Any) -> torch.nn.Module:
         ctc_loss_reduction="mean",
         ctc_zero_infinity=True,
         **{
+            "num_hidden_layers": 2,
             "hidden_dropout": 0.0,
             "attention_dropout": 0.0,
             "activation_dropout": 0.0,

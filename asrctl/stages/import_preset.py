@@ -1,0 +1,104 @@
+"""An ipu_config.json, from a file or the hub, -> a preset in the workspace or wherever it is wanted."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Optional, Tuple
+
+import yaml
+
+from asrctl import files, presets
+from asrctl.errors import MissingArtifact, UsageError
+from asrctl.ipu import imports
+from asrctl.workspace import Workspace
+
+_HUB_NAME = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """source: a file, a folder that holds ipu_config.json, or the name of a hub model (OWNER/NAME)."""
+
+    source: str
+    output: Optional[Path] = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """The preset that was written."""
+
+    name: str
+    path: Path
+    extends: str
+    global_batch: int
+    layers_per_ipu: Tuple[int, ...]
+    notes: Tuple[str, ...]
+
+    def as_dict(self) -> Dict[str, Any]:
+        return dict(self.__dict__, path=str(self.path))
+
+
+def import_preset(workspace: Workspace, request: ImportRequest) -> ImportResult:
+    """Write the preset. Raises PresetError (keys that can not be kept), MissingArtifact, UsageError (it is there)."""
+    source = find(request.source)
+    name = _name(request, source)
+    target = request.output or workspace.root / "presets" / f"{name}.yaml"
+    imported = imports.translate(imports.read(source), name)
+    # Lists on one line, as people write them.
+    text = yaml.safe_dump(imported.preset, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    _check(text, name)
+    if target.exists() and target.read_bytes() != text.encode() and not request.overwrite:
+        raise UsageError(f"{target} is there already", fix="choose another --output, or replace it by --force")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(target, text)
+    preset = imported.preset
+    return ImportResult(
+        name=name,
+        path=target,
+        extends=preset["extends"],
+        global_batch=preset["optim"]["global_batch"],
+        layers_per_ipu=tuple(preset["ipu"]["layers_per_ipu"]),
+        notes=imported.notes,
+    )
+
+
+def find(source: str) -> Path:
+    """The file that is meant; one of the hub is fetched to the hub's own cache. Raises MissingArtifact."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path / imports.FILE_NAME
+    if path.exists() or source.endswith(".json") or not _HUB_NAME.fullmatch(source):
+        return path
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(source, imports.FILE_NAME))
+    except Exception as error:  # the hub client raises many kinds, from several libraries
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].split(". ")[0][:200]
+        raise MissingArtifact(
+            f"{imports.FILE_NAME} of {source} could not be fetched ({reason})",
+            fix="check the name and the network, or download the file and import it by its path",
+        ) from None
+
+
+def _name(request: ImportRequest, source: Path) -> str:
+    """The output's name; or the hub model's, the file's, or for a plain ipu_config.json its folder's."""
+    if request.output is not None:
+        raw = request.output.stem
+    elif _HUB_NAME.fullmatch(request.source) and not Path(request.source).expanduser().exists():
+        raw = request.source.split("/")[1]
+    else:
+        raw = source.resolve().parent.name if source.name == imports.FILE_NAME else source.stem
+    return re.sub(r"[^\w+-]+", "-", raw).strip("-") or "imported"
+
+
+def _check(text: str, name: str) -> None:
+    """Raises PresetError where the preset would not load."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.yaml"
+        path.write_text(text, encoding="utf-8")
+        presets.check(path)
