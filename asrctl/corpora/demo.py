@@ -22,16 +22,16 @@ MANIFEST_NAME = "utterances.jsonl"
 _RECORD_NAME = "corpus.json"
 
 WORDS: Dict[str, Tuple[str, ...]] = {
-    "do": ("bring", "carry", "clean", "count", "hide", "move", "open", "wash"),
-    "number": ("two", "three", "four", "five", "six", "seven", "nine", "twenty"),
-    "colour": ("black", "blue", "brown", "green", "orange", "purple", "white", "yellow"),
+    "do": ("bring", "carry", "clean", "drop", "fetch", "open", "push", "wash"),
+    "number": ("three", "four", "five", "six", "seven", "eight", "nine", "twenty"),
+    "colour": ("black", "green", "orange", "pink", "purple", "red", "white", "yellow"),
     "things": (
-        "apples", "boxes", "candles", "flowers", "hammers", "lemons",
-        "mirrors", "pencils", "spoons", "tickets", "towels", "umbrellas",
+        "apples", "baskets", "blankets", "boxes", "buttons", "candles",
+        "carrots", "flowers", "hammers", "pencils", "tickets", "umbrellas",
     ),
-    "name": ("anna", "david", "maria", "oliver", "peter", "susan"),
+    "name": ("david", "emma", "maria", "martin", "peter", "simon"),
     "does": ("buys", "draws", "finds", "keeps", "sells", "wants"),
-    "where": ("downtown", "everywhere", "here", "indoors", "outside", "upstairs"),
+    "where": ("downtown", "here", "indoors", "nearby", "outside", "upstairs"),
     "when": ("monday", "sunday", "today", "tomorrow", "tonight"),
 }  # fmt: skip
 
@@ -44,20 +44,20 @@ PATTERNS: Tuple[str, ...] = (
     "do number colour things where when",
 )
 
-_TRAIN_LANGUAGES = ("en", "en-us", "en-gb-x-rp", "en-us-nyc", "en-gb-x-gbclan")
+_TRAIN_LANGUAGES = ("en", "en-us", "en-gb-x-rp", "en-us-nyc", "en-gb-x-gbclan", "en-gb-x-gbcwmd")
 _TRAIN_VARIANTS = (
-    "Alex", "Andrea", "Andy", "Annie", "Denis", "Gene", "Hugo", "Lee", "Marco", "Michael", "Reed", "Storm",
-    "adam", "anika", "antonio", "aunty", "belinda", "benjamin", "boris", "david", "edward", "f1", "f2", "f5",
-    "gustave", "ian", "john", "linda", "m1", "m3", "m4", "m6", "max", "miguel", "pablo", "paul",
-    "quincy", "robert", "shelby", "victor",
+    "Alex", "Andrea", "Andy", "Annie", "Denis", "Diogo", "Gene", "Henrique", "Hugo", "Lee", "Marco", "Mario",
+    "Michael", "Nguyen", "Reed", "Storm", "adam", "anika", "antonio", "aunty", "belinda", "benjamin", "boris",
+    "david", "ed", "edward", "f1", "f2", "f5", "grandma", "grandpa", "gustave", "ian", "john", "linda", "m1", "m3",
+    "m4", "m6", "marcelo", "max", "michel", "miguel", "pablo", "paul", "pedro", "quincy", "robert", "shelby", "victor",
 )  # fmt: skip
 
 # Language voices, each alone or with a speaker variant.
 SPEAKERS: Dict[str, Tuple[str, ...]] = {
     "train": _TRAIN_LANGUAGES
     + tuple(f"{language}+{variant}" for variant in _TRAIN_VARIANTS for language in _TRAIN_LANGUAGES),
-    "eval": ("en-us+m8", "en+Alicia", "en-gb-x-rp+Mike", "en-us-nyc+steph"),
-    "test": ("en-us+f3", "en+m7", "en-gb-scotland", "en-029+f4", "en-us-nyc+m2", "en-gb-x-rp+steph2"),
+    "eval": ("en-us+m8", "en+Mike", "en-gb-x-rp+Gene2", "en-us-nyc+sandro"),
+    "test": ("en-us+f3", "en+m7", "en-gb-scotland", "en-029", "en-us-nyc+m2", "en-gb-x-rp+m5"),
 }
 
 UTTERANCES: Dict[str, int] = {"train": 1500, "eval": 72, "test": 120}
