@@ -204,6 +204,7 @@ class IpuRun:
         """Give journal and device back, whatever happened."""
         if hasattr(self, "journal"):
             self.journal.close()
+        self.trainer.end_loaders()
         for model in (self.trainer.training_model, self.trainer.inference_model):
             if model is not None and model.isCompiled() and model.isAttachedToDevice():
                 model.detachFromDevice()

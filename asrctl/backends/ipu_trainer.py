@@ -70,6 +70,16 @@ class CtcTrainer(IPUTrainer):
         self.remove_callback(PrinterCallback)
         self.lr_scheduler = functools.partial(LambdaLR, lr_lambda=self._share_of_peak())
 
+    # -- loaders ----------------------------------------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> Any:
+        self._train_loader = super().get_train_dataloader()
+        return self._train_loader
+
+    def end_loaders(self) -> None:
+        """End the processes that load training batches; they hold what was open when they were forked, locks too."""
+        _end(getattr(self, "_train_loader", None))
+
     # -- order and schedule: the host's -----------------------------------------------------------------------------
 
     def _get_train_sampler(self) -> FromStep:
@@ -146,6 +156,7 @@ class CtcTrainer(IPUTrainer):
                 outputs = model(**batch)
                 yield batch["attention_mask"], outputs["logits"].float()
         finally:
+            _end(loader)
             self._detach_inference_model()
             if training:
                 self._reattach_training_model()
@@ -206,6 +217,15 @@ class CtcTrainer(IPUTrainer):
 
     def _load_rng_state(self, checkpoint: Any) -> None:
         """Nothing: the data order and the device's random numbers are asrctl's, and this file is a plain pickle."""
+
+
+def _end(loader: Any) -> None:
+    """End a loader's worker processes; without this they live until the loader is collected."""
+    iterator = getattr(loader, "_iterator", None)
+    if iterator is not None and hasattr(iterator, "_shutdown_workers"):
+        iterator._shutdown_workers()
+    if loader is not None and hasattr(loader, "terminate"):
+        loader.terminate()
 
 
 def load_allowed(path: Path) -> Any:

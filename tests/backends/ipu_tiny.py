@@ -22,7 +22,7 @@ from asrctl.recipe import (
 )
 from asrctl.text import TextRules, build_vocabulary
 
-VOCABULARY = build_vocabulary({c: 1 for c in "abcde "}, TextRules())
+VOCABULARY = build_vocabulary(dict.fromkeys("abcde ", 1), TextRules())
 TINY = {
     "hidden_size": 16,
     "num_hidden_layers": 2,
@@ -33,10 +33,9 @@ TINY = {
     "num_conv_pos_embedding_groups": 2,
     "layer_norm_eps": 1e-4,
 }
-QUIET = {
-    name: 0.0
-    for name in ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop")
-}
+QUIET = dict.fromkeys(
+    ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop"), 0.0
+)
 
 
 def recipe(*, norm="group", model=None, optim=None, run=None, ipu=None, batches=None):
