@@ -57,7 +57,7 @@ def plan_lines(result: "PlanResult", *, fancy: bool, every_layer: bool) -> List[
     """The plan for people, within the width of the terminal. every_layer: a line for each layer."""
     lines = _head(result) + _placement(result, fancy=fancy)
     if every_layer:
-        lines += ["", *table(list(zip(result.placement.names, result.placement.ipus)), ("layer", "IPU"))]
+        lines += ["", *table(list(zip(result.placement.ipus, result.placement.names)), ("IPU", "layer"))]
     lines += _batch(result) + _pipeline(result, fancy=fancy) + _memory(result, fancy=fancy) + _shapes(result)
     lines += _length(result) + _search(result) + _poprun(result)
     for warning in result.warnings:
@@ -146,14 +146,21 @@ def _corpus(corpus: "CorpusPlan") -> List[str]:
         f"compute is padding; the limit drops {dropped}; the longest has {corpus.longest_s:.1f} s, the longest text "
         f"{corpus.longest_labels} labels"
     )
-    if better is None:
-        return [*_section("data", said), *_section("", "no other limit is clearly better")]
-    saving = 1 - better.flops_per_s / limit.flops_per_s
-    advice = (
-        f"better: --set audio.max_s={better.max_s:g} saves {saving:.0%} of the compute per second of speech and drops "
-        f"{better.dropped} of them ({better.dropped_share:.1%} of the audio)"
-    )
-    return [*_section("data", said), *_section("", advice)]
+    lines = _section("data", said)
+    if not corpus.choices:
+        return [*lines, *_section("", "no shorter limit is clearly better")]
+    rows = [
+        (
+            f"{item.max_s:g}",
+            item.dropped,
+            f"{item.dropped_share:.1%}",
+            f"{1 - item.flops_per_s / limit.flops_per_s:.0%}",
+        )
+        for item in corpus.choices
+    ]
+    header = ("audio.max_s", "drops", "of the audio", "compute saved per second of speech")
+    lines += [" " * _MARGIN + line for line in table(rows, header)]
+    return lines if better is None else [*lines, *_section("better", f"--set audio.max_s={better.max_s:g}")]
 
 
 def _length(result: "PlanResult") -> List[str]:

@@ -28,7 +28,8 @@ _OLD_COUNTS = (12, 24)
 _BEFORE_ENCODER, _AFTER_ENCODER = 8, 1
 
 _PODS = ("pod4", "pod8", "pod16", "pod32", "pod64")
-# What 0.7.1 takes where a file is silent; a preset that extends another must say it.
+# What 0.7.1 takes where a file is silent; a preset that extends another must say it. (Not output_mode: it only decides
+# which losses are logged, and asrctl has a default of its own.)
 _DEFAULTS: Dict[str, Any] = {
     "replication_factor": 1,
     "inference_replication_factor": 1,
@@ -40,7 +41,7 @@ _DEFAULTS: Dict[str, Any] = {
     "recompute_checkpoint_every_layer": False,
     "enable_half_partials": True,
     "auto_loss_scaling": False,
-    "output_mode": "final",
+    "output_mode": None,
     "matmul_proportion": 0.2,
     "seed": None,
 }
@@ -130,7 +131,8 @@ class _Translation:
         for key, default in _DEFAULTS.items():
             if isinstance(default, bool):
                 ipu[key] = self._get(key, _truth)
-        ipu["output_mode"] = self._get("output_mode", _output_mode)
+        if self.values.get("output_mode") is not None:
+            ipu["output_mode"] = self._get("output_mode", _output_mode)
         ipu["matmul_proportion"] = self._proportions(ipus)
         accumulation = self._get("gradient_accumulation_steps", _whole(1))
         seed = self._get("seed", _whole(0, optional=True))

@@ -1,17 +1,19 @@
 """What static shapes cost on real utterances, and which longest utterance (max_s) would be better. Pure.
 
-The rule: of all limits on a grid of 0.1 s up to the present one that drop at most MAX_DROPPED_SHARE of the audio, the
-one with the least compute per kept second. Every kept utterance costs as much as one of the full length.
+The rule: of all limits on a grid of 0.1 s up to the present one that drop at most a given share of the audio, the one
+with the least compute per kept second. Every kept utterance costs as much as one of the full length.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 
-MAX_DROPPED_SHARE = 0.02
+# The shares that are offered, and the one that is recommended.
+DROPPED_SHARES = (0.01, 0.02, 0.05, 0.1)
+MAX_DROPPED_SHARE = 0.05
 _GRID_S = 0.1
 _SHORTEST_S = 1.0
 # A saving below this is not worth another preparation of the data.
@@ -62,7 +64,22 @@ def measure(num_samples: np.ndarray, sample_rate: int, max_s: float, cost: Cost)
     )
 
 
-def better(num_samples: np.ndarray, sample_rate: int, max_s: float, cost: Cost) -> Optional[Limit]:
+def choices(num_samples: np.ndarray, sample_rate: int, max_s: float, cost: Cost) -> List[Limit]:
+    """The limit that the rule prefers for each of DROPPED_SHARES, the longest first, each once.
+
+    Left out is what saves less than WORTH_SHARE of the compute per second against the present limit.
+    """
+    found: List[Limit] = []
+    for share in DROPPED_SHARES:
+        limit = better(num_samples, sample_rate, max_s, cost, share)
+        if limit is not None and limit not in found:
+            found.append(limit)
+    return found
+
+
+def better(
+    num_samples: np.ndarray, sample_rate: int, max_s: float, cost: Cost, dropped_share: float = MAX_DROPPED_SHARE
+) -> Optional[Limit]:
     """The limit that the rule prefers; None where that saves less than WORTH_SHARE of the compute per second."""
     if not len(num_samples):
         return None
@@ -71,6 +88,6 @@ def better(num_samples: np.ndarray, sample_rate: int, max_s: float, cost: Cost) 
     longest = min(max_s, float(num_samples.max()) / sample_rate + _GRID_S)
     for tick in range(round(_SHORTEST_S / _GRID_S), int(longest / _GRID_S) + 1):
         limit = measure(num_samples, sample_rate, round(tick * _GRID_S, 1), cost)
-        if limit.kept and limit.dropped_share <= MAX_DROPPED_SHARE and limit.flops_per_s < best.flops_per_s:
+        if limit.kept and limit.dropped_share <= dropped_share and limit.flops_per_s < best.flops_per_s:
             best = limit
     return best if best.flops_per_s < (1.0 - WORTH_SHARE) * now.flops_per_s else None

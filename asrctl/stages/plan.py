@@ -43,7 +43,8 @@ class PlanRequest:
 class CorpusPlan:
     """What a recipe makes of prepared data. rejected_too_long: utterances that `prepare` left out for their length.
 
-    longest_labels: labels of the longest transcript. better: a better max_s, or None.
+    longest_labels: labels of the longest transcript. choices: limits that cost less, by the audio they drop. better: the
+    recommended one, or None.
     """
 
     name: str
@@ -55,11 +56,13 @@ class CorpusPlan:
     longest_labels: int
     limit: Limit
     better: Optional[Limit]
+    choices: Tuple[Limit, ...]
     steps_per_epoch: int
 
     def as_dict(self) -> Dict[str, Any]:
         better = None if self.better is None else self.better.as_dict()
-        return dict(self.__dict__, limit=self.limit.as_dict(), better=better)
+        choices = [limit.as_dict() for limit in self.choices]
+        return dict(self.__dict__, limit=self.limit.as_dict(), better=better, choices=choices)
 
 
 @dataclass(frozen=True)
@@ -301,6 +304,7 @@ def _corpus(recipe: Recipe, shape: Geometry, name: str, data: PreparedData) -> C
         longest_labels=int(train.num_labels.max(initial=0)),
         limit=limit,
         better=limits.better(train.num_samples, train.sample_rate, recipe.audio.max_s, cost),
+        choices=tuple(limits.choices(train.num_samples, train.sample_rate, recipe.audio.max_s, cost)),
         # Combined batches are always whole on an IPU, whatever batches.drop_last says.
         steps_per_epoch=max(1, limit.kept // recipe.optim.global_batch),
     )
