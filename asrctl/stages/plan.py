@@ -43,8 +43,8 @@ class PlanRequest:
 class CorpusPlan:
     """What a recipe makes of prepared data. rejected_too_long: utterances that `prepare` left out for their length.
 
-    longest_labels: labels of the longest transcript. choices: limits that cost less, by the audio they drop. better: the
-    recommended one, or None.
+    longest_labels: labels of the longest transcript. choices: limits that cost less, by the audio they drop. better:
+    the recommended one, or None.
     """
 
     name: str
