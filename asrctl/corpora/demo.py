@@ -52,9 +52,9 @@ _TRAIN_VARIANTS = (
     "m4", "m6", "marcelo", "max", "michel", "miguel", "pablo", "paul", "pedro", "quincy", "robert", "shelby", "victor",
 )  # fmt: skip
 
-# Language voices, each alone or with a speaker variant. The eval and test voices, and some of the words, were chosen after
-# looking at an earlier model's errors: variants that it could not follow at all are left out. So the demo's error rate
-# shows that the stages work; it does not say how well a model does on any voice.
+# Language voices, each alone or with a speaker variant. The eval and test voices, and some of the words, were chosen
+# after looking at an earlier model's errors: variants that it could not follow at all are left out. So the demo's error
+# rate shows that the stages work; it does not say how well a model does on any voice.
 SPEAKERS: Dict[str, Tuple[str, ...]] = {
     "train": _TRAIN_LANGUAGES
     + tuple(f"{language}+{variant}" for variant in _TRAIN_VARIANTS for language in _TRAIN_LANGUAGES),
