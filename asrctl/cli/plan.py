@@ -78,7 +78,8 @@ def _placement(result: "PlanResult", *, fancy: bool) -> List[str]:
     placed, most = result.placement, max(result.compute)
     rows = []
     for ipu in range(len(placed.layers_per_ipu)):
-        names = _ranges([placed.names[index] for index in placed.on(ipu)])
+        # Short enough that all of a model on one IPU fits 80 columns.
+        names = _ranges([placed.names[index] for index in placed.on(ipu)]).replace("Positional Embedding", "Positional")
         share = result.compute[ipu]
         rows.append((ipu, names or "-", f"{share:4.0%}", _bar(share / most, fancy), f"{result.busy[ipu]:4.0%}"))
     lines = table(rows, ("IPU", "layers", "work", " " * _BAR, "busy"))
@@ -109,6 +110,8 @@ def _pipeline(result: "PlanResult", *, fancy: bool) -> List[str]:
         f"{timetable.cycles} cycles per step, {timetable.depth - 1} of them filling and draining: "
         f"{timetable.ramp_share:.1%}; at least {timetable.depth} micro-batches are needed"
     )
+    if timetable.stages == 1:
+        ramp = "one stage, so nothing to fill and drain"
     return ["", *lines, *_section("", key), *_section("", ramp)]
 
 
