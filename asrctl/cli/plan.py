@@ -22,7 +22,7 @@ EPILOG = options.examples(
     "asrctl plan --preset base-4ipu --data librispeech --search",
 )
 _MARGIN = 8
-_BAR = 12
+_BAR = 10
 
 
 def command(
