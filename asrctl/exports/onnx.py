@@ -14,7 +14,7 @@ import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -24,7 +24,6 @@ from asrctl.errors import BadData, MissingDependency
 from asrctl.models import Recogniser
 
 INPUTS = ("input_values", "attention_mask")
-OPSET = 18
 # fp32 kernels of two runtimes differ by 1e-6 to 1e-4 of the logits' scale; a wrong graph by far more.
 _LARGEST_RELATIVE = 1e-3
 # A protobuf file ends at 2 GiB; weights beyond that go into a file beside it.
@@ -76,7 +75,7 @@ class _Graph(torch.nn.Module):
 
 def require() -> None:
     """Raises MissingDependency where the extra is not installed."""
-    wanted = ["onnx", "onnxruntime"] + (["onnxscript"] if _has_dynamo() else [])
+    wanted = ["onnx", "onnxruntime"] + (["onnxscript"] if _captures_graphs() else [])
     for name in wanted:
         try:
             importlib.import_module(name)
@@ -86,19 +85,24 @@ def require() -> None:
             ) from None
 
 
-def _has_dynamo() -> bool:
-    """Whether torch's graph-capturing exporter is there (torch 2.5 and later); before, it is traced by TorchScript."""
-    parameters = inspect.signature(torch.onnx.export).parameters
-    return "dynamo" in parameters and "dynamic_shapes" in parameters
+def _captures_graphs() -> bool:
+    """Whether torch's graph-capturing exporter is the usual one (torch 2.9 and later); before, TorchScript traces."""
+    parameter = inspect.signature(torch.onnx.export).parameters.get("dynamo")
+    return parameter is not None and bool(parameter.default)
 
 
-def write_graph(recogniser: Recogniser, path: Path) -> None:
-    """Write `path`, and `path`.data beside it for weights of over 1.9 GB. Raises BadData where that does not work."""
+def write_graph(recogniser: Recogniser, path: Path, *, traced: Optional[bool] = None) -> None:
+    """Write `path`, and `path`.data beside it for weights of over 1.9 GB.
+
+    traced: by TorchScript's exporter; by default only where torch has nothing newer. Raises BadData where the model
+    can not be exported.
+    """
     require()
+    traced = not _captures_graphs() if traced is None else traced
     graph = _Graph(recogniser.model).eval()
     try:
         with _quiet(), torch.no_grad():
-            (_export_dynamo if _has_dynamo() else _export_traced)(graph, _example(), path)
+            (_export_traced if traced else _export_captured)(graph, _example(), path)
     except OSError:
         raise
     except Exception as error:  # the exporters raise kinds of their own, and many
@@ -118,7 +122,7 @@ def _example() -> Tuple[torch.Tensor, torch.Tensor]:
     return values, mask
 
 
-def _export_dynamo(graph: torch.nn.Module, example: Tuple[torch.Tensor, ...], path: Path) -> None:
+def _export_captured(graph: torch.nn.Module, example: Tuple[torch.Tensor, ...], path: Path) -> None:
     weights = sum(tensor.numel() * tensor.element_size() for tensor in graph.state_dict().values())
     axes = {0: "batch", 1: "time"}
     torch.onnx.export(
@@ -127,7 +131,7 @@ def _export_dynamo(graph: torch.nn.Module, example: Tuple[torch.Tensor, ...], pa
         str(path),
         input_names=list(INPUTS),
         output_names=["logits"],
-        opset_version=OPSET,
+        opset_version=18,
         dynamo=True,
         dynamic_shapes=dict.fromkeys(INPUTS, axes),
         external_data=weights > _ONE_FILE_BYTES,
@@ -136,6 +140,8 @@ def _export_dynamo(graph: torch.nn.Module, example: Tuple[torch.Tensor, ...], pa
 
 
 def _export_traced(graph: torch.nn.Module, example: Tuple[torch.Tensor, ...], path: Path) -> None:
+    """For older torch. It can not do WavLM, which the comparison with PyTorch then finds out."""
+    captures = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     axes = {name: {0: "batch", 1: "time"} for name in INPUTS}
     torch.onnx.export(
         graph,
@@ -145,6 +151,7 @@ def _export_traced(graph: torch.nn.Module, example: Tuple[torch.Tensor, ...], pa
         output_names=["logits"],
         opset_version=17,
         dynamic_axes={**axes, "logits": {0: "batch", 1: "frames"}},
+        **captures,
     )
 
 

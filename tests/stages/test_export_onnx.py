@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `onnx` is not
 pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
 
 from asrctl import features  # noqa: E402
-from asrctl.errors import BadData  # noqa: E402
+from asrctl.errors import BadData, MissingDependency  # noqa: E402
 from asrctl.exports import onnx  # noqa: E402
 from asrctl.stages.evaluate import EvaluateRequest, evaluate, read_hypotheses  # noqa: E402
 from asrctl.stages.export import ExportRequest, export  # noqa: E402
@@ -99,6 +100,21 @@ def test_other_architectures(kind: str, norm: str, tmp_path: Path) -> None:
     recogniser, speech = random_recogniser(kind, norm), noise(400, 5000, 24001)
     onnx.write_graph(recogniser, tmp_path / "model.onnx")
     assert onnx.compare(recogniser, tmp_path / "model.onnx", [speech[2:], speech]).agreement == 1.0
+
+
+@pytest.mark.slow
+def test_the_exporter_of_older_torch_does_it_too(tmp_path: Path) -> None:
+    recogniser, speech = random_recogniser("wav2vec2", "group"), noise(400, 5000, 24001)
+    onnx.write_graph(recogniser, tmp_path / "model.onnx", traced=True)
+    assert onnx.compare(recogniser, tmp_path / "model.onnx", [speech[2:], speech]).agreement == 1.0
+
+
+def test_a_missing_extra_is_named(tones: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
+    with pytest.raises(MissingDependency, match="onnxruntime") as caught:
+        export(Workspace(tones), ExportRequest(format="onnx"))
+    assert caught.value.fix == "pip install 'asrctl[onnx]'" and caught.value.exit_code == 6
+    assert not (tones / "exports").exists()
 
 
 def test_frames_may_only_differ_where_two_labels_are_as_good_as_equal() -> None:
