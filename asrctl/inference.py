@@ -30,8 +30,8 @@ def transcribe(
     """(index in the split, hypothesis) for each utterance, longest first.
 
     Batches hold at most `batch_s` seconds of padded audio. indices: only these. pad_to: pad every utterance to this
-    many samples and let a group-norm encoder see the padding (the static-shape experiment); without it each utterance gets
-    the logits that it gets alone. precision: fp32, bf16 or fp16.
+    many samples and let a group-norm encoder see the padding (the static-shape experiment); without it each utterance
+    gets the logits that it gets alone. precision: fp32, bf16 or fp16.
     """
     import torch
 

@@ -13,8 +13,8 @@ def learning_rate(optim: OptimSection, step: int, total: int) -> float:
     """The learning rate of optimiser step `step` (0-based) out of `total`.
 
     linear, cosine: as transformers' get_linear_schedule_with_warmup and get_cosine_schedule_with_warmup, so that the
-    first step of a warm-up has rate 0 and the rate after the last step would be 0. tri-stage: warm-up, hold, decay (Baevski et al. 2020, appendix B; shares and
-    final value as in fairseq's tri_stage scheduler).
+    first step of a warm-up has rate 0 and the rate after the last step would be 0. tri-stage: warm-up, hold, decay
+    (Baevski et al. 2020, appendix B; shares and final value as in fairseq's tri_stage scheduler).
     """
     if optim.schedule == "tri-stage":
         return optim.learning_rate * _tri_stage(optim, step, total)

@@ -82,7 +82,9 @@ class Augment:
     """Changes to the training audio, drawn anew for each utterance and epoch."""
 
     speed: float = key(0.0, "playing speed varies by up to this share either way", low=0, high=0.5)
-    gain_db: float = key(0.0, "loudness varies by up to this many dB either way", low=0, high=40)
+    gain_db: float = key(
+        0.0, "loudness varies by up to this many dB; without effect where the model normalises", low=0, high=40
+    )
     eq_db: float = key(0.0, "standard deviation, in dB, of a random equaliser", low=0, high=20)
     noise_snr_db: Optional[float] = key(
         None, "half of the utterances get noise, this signal-to-noise ratio or up to 30 dB better; null: none"

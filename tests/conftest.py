@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Before anything imports torch or a tokenizer: no network, and one thread, since waiting threads cost small models dear.
+# Before anything imports torch or a tokenizer: no network, and one thread; waiting threads cost small models dear.
 _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",

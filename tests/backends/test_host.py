@@ -17,7 +17,7 @@ from asrctl.prepared import PreparedSplit, PreparedUtterance, write_shard
 from asrctl.recipe import BatchesSection, HostSection, ModelSection, OptimSection, Recipe, SpecAugment
 from asrctl.text import TextRules, build_vocabulary
 
-VOCABULARY = build_vocabulary({c: 1 for c in "abcde "}, TextRules())
+VOCABULARY = build_vocabulary(dict.fromkeys("abcde ", 1), TextRules())
 TINY = {
     "hidden_size": 24,
     "num_hidden_layers": 2,
@@ -27,10 +27,8 @@ TINY = {
     "num_conv_pos_embeddings": 8,
     "num_conv_pos_embedding_groups": 2,
 }
-QUIET = {
-    name: 0.0
-    for name in ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop")
-}
+DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop")
+QUIET = dict.fromkeys(DROPOUTS, 0.0)
 
 
 def recipe(*, norm="layer", optim=None, batches=None, **model):

@@ -68,8 +68,7 @@ def ready(digits, workspace):
 def metrics(run, kind):
     lines = (run / "metrics.jsonl").read_text().splitlines()
     entries = [json.loads(line) for line in lines]
-    timeless = [{k: v for k, v in entry.items() if k != "audio_s_per_s"} for entry in entries if entry["kind"] == kind]
-    return timeless
+    return [{k: v for k, v in entry.items() if k != "audio_s_per_s"} for entry in entries if entry["kind"] == kind]
 
 
 def weights(run):
@@ -283,7 +282,7 @@ def test_base_4ipu_trains_on_the_cpu_from_a_local_checkpoint(ready, asrctl, tmp_
     from asrctl.recipe import ModelSection
     from asrctl.text import TextRules, build_vocabulary
 
-    upper = build_vocabulary({c: 1 for c in "ABC"}, TextRules(case="upper"))
+    upper = build_vocabulary(dict.fromkeys("ABC", 1), TextRules(case="upper"))
     config = dict(PRESET["model"]["config"], feat_extract_norm="group", layer_norm_eps=1e-4)
     models.save_recogniser(
         models.build(ModelSection(config=config), upper, seed=0, sample_rate=16000).recogniser, tmp_path / "base"
