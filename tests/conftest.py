@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Optional
@@ -134,6 +135,26 @@ def asrctl_process(workspace: Path) -> Callable[..., Result]:
 def _nobody_elses_presets(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """The presets in the config folder of whoever runs the tests do not count."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
+
+
+_EMULATION_ONLY = ("poptorch", "popart", "optimum.graphcore", "asrctl.backends.ipu_")
+_put_aside: Dict[str, Any] = {}
+
+
+@contextmanager
+def emulated_ipu() -> Iterator[None]:
+    """Within the block poptorch may be the emulated one; outside, this process looks as if it had none.
+
+    The modules are put aside and taken back, never imported twice: two copies of a class can not be pickled.
+    """
+    path = list(sys.path)
+    sys.modules.update(_put_aside)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name in [name for name in sys.modules if name.startswith(_EMULATION_ONLY)]:
+            _put_aside[name] = sys.modules.pop(name)
 
 
 def _speech_folder() -> Path:

@@ -62,7 +62,7 @@ SPEAKERS: Dict[str, Tuple[str, ...]] = {
     "test": ("en-us+f3", "en+m7", "en-gb-scotland", "en-029", "en-us-nyc+m2", "en-gb-x-rp+m5"),
 }
 
-UTTERANCES: Dict[str, int] = {"train": 1500, "eval": 72, "test": 120}
+UTTERANCES: Dict[str, int] = {"train": 2700, "eval": 72, "test": 120}
 
 
 @dataclass(frozen=True)

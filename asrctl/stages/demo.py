@@ -21,9 +21,7 @@ from asrctl.stages.vocab import VocabRequest, vocab
 from asrctl.workspace import Workspace
 
 NAME = "demo"
-PRESET = "tiny-cpu"
-# Enough for the sixty words of the corpus; the preset itself is made for larger ones.
-OVERRIDES = ("optim.epochs=12",)
+PRESET = "demo"
 _SHUFFLE_SEED = 0
 _SHOWN = 6
 
@@ -115,7 +113,6 @@ def _train_request(workspace: Workspace, force: bool) -> TrainRequest:
         data=NAME,
         run=NAME,
         device="cpu",
-        overrides=() if resume else OVERRIDES,
         resume=resume,
         overwrite=force,
         command=("asrctl", "demo"),

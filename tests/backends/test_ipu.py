@@ -4,7 +4,6 @@ import json
 import os
 import pickle
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from asrctl.errors import BadData, Diverged, PresetError
 from asrctl.files import file_digests, write_json
 from asrctl.interrupts import StopRequest
 
+from ..conftest import emulated_ipu
 from . import ipu_tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -26,21 +26,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 def emulated():
     """The emulated poptorch for this module, and gone again after it."""
     pytest.importorskip("optimum.version", reason="optimum-graphcore is not installed (pip install 'asrctl[ipu]')")
-    path, modules = list(sys.path), set(sys.modules)
     from asrctl.ipu import hardware
 
-    try:
-        hardware.require("ipu-emulated")
-    except Exception as error:
-        sys.path[:] = path
-        pytest.skip(str(error))
-    yield
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if name.split(".")[0] in ("poptorch", "popart") or name.startswith(
-            ("optimum.graphcore", "asrctl.backends.ipu")
-        ):
-            del sys.modules[name]
+    with emulated_ipu():
+        try:
+            hardware.require("ipu-emulated")
+        except Exception as error:
+            pytest.skip(str(error))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from asrctl import checkpoints
 
-from ..conftest import copy_workspace, run_here
+from ..conftest import copy_workspace, emulated_ipu, run_here
 from .ipu_tiny import TINY
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -43,14 +43,8 @@ def emulated():
     """The emulated poptorch for this module, and gone again after it."""
     if importlib.util.find_spec("optimum") is None or importlib.util.find_spec("optimum.graphcore") is None:
         pytest.skip("optimum-graphcore is not installed (pip install -c constraints-ipu.txt 'asrctl[ipu]')")
-    path, modules = list(sys.path), set(sys.modules)
-    yield
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if name.split(".")[0] in ("poptorch", "popart") or name.startswith(
-            ("optimum.graphcore", "asrctl.backends.ipu")
-        ):
-            del sys.modules[name]
+    with emulated_ipu():
+        yield
 
 
 @pytest.fixture(scope="module")

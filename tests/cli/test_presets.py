@@ -28,7 +28,7 @@ def test_show_tells_where_each_value_comes_from(asrctl):
     assert any(line.startswith("model.layerdrop:") and line.endswith("# default") for line in lines)
 
 
-@pytest.mark.parametrize("name", ["base-100h", "base-4ipu", "large-8ipu", "tiny-cpu"])
+@pytest.mark.parametrize("name", ["base-100h", "base-4ipu", "demo", "large-8ipu", "tiny-cpu"])
 def test_what_show_prints_is_a_preset_itself(asrctl, in_folder, name):
     first = asrctl("presets", "show", name).succeeded().stdout
     (in_folder / "copy.yaml").write_text(first)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from types import ModuleType
 from typing import Iterator
 
@@ -11,17 +10,15 @@ import pytest
 
 from asrctl.ipu import emulation
 
+from tests.conftest import emulated_ipu
+
 
 @pytest.fixture(scope="package")
 def poptorch() -> Iterator[ModuleType]:
     """The emulated poptorch. Tests elsewhere, which may need a machine without one, do not see it."""
-    path, modules = list(sys.path), set(sys.modules)
-    emulation.activate()
-    yield __import__("poptorch")
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if name.split(".")[0] in ("poptorch", "popart") or name.startswith("optimum.graphcore"):
-            del sys.modules[name]
+    with emulated_ipu():
+        emulation.activate()
+        yield __import__("poptorch")
 
 
 @pytest.fixture(scope="package")
