@@ -9,7 +9,6 @@ from typing import Iterator
 import pytest
 
 from asrctl.ipu import emulation
-
 from tests.conftest import emulated_ipu
 
 
