@@ -22,6 +22,14 @@ from asrctl.fingerprint import short_id
 SCHEMA_VERSION = 1
 DEFAULT_ROOT = "asr-workspace"
 KINDS = ("manifests", "vocab", "prepared", "evals", "exports", "lm")
+_CALLED = {
+    "manifests": "manifest",
+    "vocab": "vocabulary",
+    "prepared": "prepared data",
+    "evals": "evaluation",
+    "exports": "export",
+    "lm": "language model",
+}
 _META_FIX = "delete that folder and run the stage again"
 
 
@@ -202,14 +210,16 @@ class Workspace:
         if name is None:
             latest = self.latest(kind)
             if latest is None:
-                raise MissingArtifact(f"{self.root} holds no {kind} yet", fix=fix)
+                raise MissingArtifact(f"{self.root} holds no {_CALLED[kind]} yet", fix=fix)
             name, identity = latest["name"], latest["id"]
         else:
             identity = self.names(kind).get(name, name)
         artifact = self.find(kind, identity) if _is_plain(identity) else None
         if artifact is None:
             known = ", ".join(self.names(kind)) or "none"
-            raise MissingArtifact(f"there is no {kind} called {name!r} in {self.root} (known: {known})", fix=fix)
+            raise MissingArtifact(
+                f"there is no {_CALLED[kind]} called {name!r} in {self.root} (known: {known})", fix=fix
+            )
         return artifact
 
     def _read_ref(self, path: Path) -> Dict[str, str]:
@@ -227,6 +237,7 @@ class Workspace:
         """Folders of runs, the most recently started last."""
         folder = self.root / "runs"
         found = [path.parent for path in folder.glob("*/run.json")] if folder.is_dir() else []
+        found = [path for path in found if not path.name.startswith(".")]  # what --overwrite has put aside
         return sorted(found, key=lambda path: files.read_json(path / "run.json", fix=_META_FIX).get("sequence", 0))
 
     def cache(self, name: str) -> Path:
