@@ -126,9 +126,9 @@ with interruptible(), session("test", Output(json=True)) as report:
 
 def waiting(before="", wait="signal.pause()", then="raise"):
     code = WAITING.format(before=before, wait=wait, then=then)
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
-    )
+    # Its own open stdin: where ours is /dev/null, as under CI, reading it would end the wait at once.
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", code], encoding="utf-8", **streams)
     assert process.stderr.readline() == "ready\n"
     return process
 
