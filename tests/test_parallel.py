@@ -65,9 +65,10 @@ def test_a_stall_is_told_with_its_item_and_may_end_the_work() -> None:
 
 
 def test_threads_are_gone_afterwards() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     assert len(list(in_order(str, range(100), workers=4, on_stall=never))) == 100
-    assert threading.active_count() == before
+    # Threads of earlier tests may still be ending, so counting them would say nothing.
+    assert not set(threading.enumerate()) - before
 
 
 def test_this_machine_has_a_core() -> None:
