@@ -1,5 +1,7 @@
 """The project's checks: `nox` runs those of every change, `nox -s NAME` any other. `nox --list` names them."""
 
+from pathlib import Path
+
 import nox
 
 nox.options.default_venv_backend = "virtualenv"
@@ -42,6 +44,19 @@ def old(session: nox.Session) -> None:
     """The same test suite on the library generation of optimum-graphcore, where its own tests run too."""
     install(session, "ipu,demo,onnx,dev", "constraints-ipu.txt")
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def generations(session: nox.Session) -> None:
+    """Prepare here, train there: what one generation of the libraries makes, the other one uses, in both directions."""
+    install(session, "dev")
+    other = Path(session.virtualenv.location).with_name("generations-old")
+    python = str(other / "bin" / "python")
+    session.run("python", "-m", "venv", str(other))
+    session.run(
+        python, "-m", "pip", "install", "--quiet", "-c", "constraints-ipu.txt", "-e", ".[ipu,dev]", external=True
+    )
+    session.run("pytest", "tests/generations", *session.posargs, env={"ASRCTL_OTHER_PYTHON": python})
 
 
 @nox.session

@@ -111,6 +111,22 @@ def test_a_missing_weight_is_an_error_and_named(tmp_path):
     assert caught.value.problems == (f"{gone} is missing",)
 
 
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_every_weight_but_a_head_declared_new_is_needed(norm, tmp_path):
+    models.save_recogniser(make(config={"feat_extract_norm": norm, "do_stable_layer_norm": norm == "layer"}), tmp_path)
+    path = tmp_path / "model.safetensors"
+    weights = load_file(str(path))
+    for gone in weights:
+        save_file({name: tensor for name, tensor in weights.items() if name != gone}, str(path))
+        with pytest.raises(BadData if gone != models.HEAD[0] else (BadData, PresetError)):
+            make(checkpoint=str(tmp_path))
+        with pytest.raises(BadData):
+            models.load_recogniser(tmp_path)
+        if gone not in models.HEAD:
+            with pytest.raises(BadData, match="do not fit"):
+                make(checkpoint=str(tmp_path), head="reinit", vocabulary=Vocabulary(VOCABULARY.tokens[::-1]))
+
+
 def test_current_parametrization_names_load_too(tmp_path):
     recogniser = make()
     models.save_recogniser(recogniser, tmp_path)
