@@ -39,6 +39,15 @@ def canonical_weights(weights: Mapping[str, Any]) -> Dict[str, Any]:
     return {canonical_name(name): tensor for name, tensor in weights.items()}
 
 
+def weight_norm_halves(module: Any) -> Any:
+    """(length, direction) parameters of a weight-normed module; None where it is not one."""
+    parametrized = getattr(module, "parametrizations", None)
+    if parametrized is not None and hasattr(parametrized, "weight"):
+        weight = parametrized.weight
+        return (weight.original0, weight.original1) if hasattr(weight, "original1") else None
+    return (module.weight_g, module.weight_v) if hasattr(module, "weight_g") else None
+
+
 def fused_adamw_works(device_type: str) -> bool:
     """Whether torch.optim.AdamW(fused=True) exists for this device: CUDA since torch 2.0, CPU since 2.4."""
     import torch

@@ -16,7 +16,7 @@ FLOORS = (
     ("", "errors", "events", "fingerprint", "files", "compat", "interrupts", "schema", "parallel", "stat_cache"),
     ("workspace", "text", "audio", "utterances", "metrics", "prepared", "batches", "features", "devices"),
     ("recipe", "presets", "augment", "models", "filterbank", "acoustics", "optimisation", "processor", "weights")
-    + ("checkpoints", "runs", "inference"),
+    + ("checkpoints", "runs", "inference", "engine"),
     ("corpora", "ipu"),
     ("backends",),
     ("exports", "stages"),

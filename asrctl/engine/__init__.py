@@ -1,0 +1,1 @@
+"""Faster ways through a model whose weights stay transformers' own: same parameters, same names, same checkpoints."""

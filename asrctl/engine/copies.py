@@ -1,0 +1,60 @@
+"""Weights in a lower precision, copied once after each change instead of at each use."""
+
+from __future__ import annotations
+
+from typing import Dict, Sequence, Tuple
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+_Stamp = Tuple[Tuple[int, int], ...]
+
+
+class Copies:
+    """The copies that belong to one model in one precision."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self._kept: Dict[Tuple[int, ...], Tuple[Sequence[nn.Parameter], _Stamp, torch.Tensor]] = {}
+
+    def get(self, *parameters: nn.Parameter) -> torch.Tensor:
+        """The parameters' values joined along their first dimension, outside of autograd.
+
+        A change is seen by torch's version counter, which every in-place operation raises (optimisers and
+        load_state_dict among them; writing through `.data` is not seen).
+        """
+        if len(parameters) == 1 and parameters[0].dtype == self.dtype:
+            return parameters[0].detach()
+        key = tuple(id(parameter) for parameter in parameters)
+        stamp = tuple((parameter._version, parameter.data_ptr()) for parameter in parameters)
+        kept = self._kept.get(key)
+        if kept is not None and kept[1] == stamp:
+            return kept[2]
+        # An inference tensor could not be saved for a backward pass later.
+        with torch.inference_mode(False), torch.no_grad():
+            joined = self._joined(parameters, None if kept is None else kept[2])
+        self._kept[key] = (parameters, stamp, joined)
+        return joined
+
+    def _joined(self, parameters: Sequence[nn.Parameter], old: object) -> torch.Tensor:
+        first = parameters[0]
+        shape = (sum(parameter.shape[0] for parameter in parameters),) + tuple(first.shape[1:])
+        reusable = isinstance(old, torch.Tensor) and old.shape == shape and old.device == first.device
+        joined = old if reusable else torch.empty(shape, dtype=self.dtype, device=first.device)
+        start = 0
+        for parameter in parameters:
+            joined[start : start + parameter.shape[0]].copy_(parameter)
+            start += parameter.shape[0]
+        return joined
+
+
+_of_models: "WeakKeyDictionary[nn.Module, Copies]" = WeakKeyDictionary()
+
+
+def of(model: nn.Module, dtype: torch.dtype) -> Copies:
+    """The copies of a model's weights; one precision at a time."""
+    copies = _of_models.get(model)
+    if copies is None or copies.dtype != dtype:
+        copies = _of_models[model] = Copies(dtype)
+    return copies

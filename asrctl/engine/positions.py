@@ -1,0 +1,35 @@
+"""The convolutional position embedding of packed utterances."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from asrctl import compat
+
+
+def embed(hidden: torch.Tensor, counts: Sequence[int], conv: nn.Conv1d) -> torch.Tensor:
+    """(frames, hidden) -> what transformers' position embedding gives each utterance alone, in hidden's precision.
+
+    The utterances lie in one long row with as many zeros between them as the kernel reaches, so none sees another.
+    """
+    reach = conv.kernel_size[0] // 2
+    places = torch.arange(hidden.shape[0], device=hidden.device)
+    places += reach * torch.repeat_interleave(
+        torch.arange(len(counts), device=hidden.device), torch.tensor(counts, device=hidden.device)
+    )
+    length = hidden.shape[0] + reach * (len(counts) - 1)
+    row = hidden.new_zeros(length, hidden.shape[1]).index_copy(0, places, hidden)
+    weight = kernel(conv).to(hidden.dtype)
+    bias = None if conv.bias is None else conv.bias.to(hidden.dtype)
+    spread = functional.conv1d(row.t()[None], weight, bias, padding=reach, groups=conv.groups)[0].t()
+    return functional.gelu(spread.index_select(0, places))
+
+
+def kernel(conv: nn.Conv1d) -> torch.Tensor:
+    """The weight-normed kernel (Salimans and Kingma 2016), one norm for each of its places, differentiable."""
+    length, direction = compat.weight_norm_halves(conv)
+    return direction * (length / direction.norm(dim=(0, 1), keepdim=True))

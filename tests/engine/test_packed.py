@@ -1,0 +1,225 @@
+"""Packed frames give what padded batches give: logits, losses, gradients, learning."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from asrctl import acoustics, models
+from asrctl.engine import packed
+from asrctl.features import collate
+from asrctl.recipe import ModelSection, SpecAugment
+from asrctl.text import TextRules, build_vocabulary
+
+VOCABULARY = build_vocabulary(dict.fromkeys("abcde ", 1), TextRules())
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "conv_dim": [16] * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 2,
+}
+GROUP = {"feat_extract_norm": "group"}
+LAYER = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+CASES = [("wav2vec2", GROUP), ("wav2vec2", LAYER), ("hubert", GROUP), ("hubert", LAYER)]
+NO_DROPOUT = {"hidden_dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0}
+NO_MASKS = SpecAugment(time_prob=0.0, feature_prob=0.0)
+LENGTHS = (16000, 9000, 5123, 9000)
+
+
+def make(architecture="wav2vec2", config=None, **other):
+    options = {**NO_DROPOUT, "spec_augment": NO_MASKS, **other}
+    section = ModelSection(architecture=architecture, config={**SMALL, **(config or GROUP)}, **options)
+    return models.build(section, VOCABULARY, seed=1, sample_rate=16000).recogniser
+
+
+def speech(*lengths):
+    generator = np.random.default_rng(0)
+    return [(generator.standard_normal(length) * 3000).astype(np.int16) for length in lengths]
+
+
+def features_of(recogniser, rows):
+    """What the convolutional encoder gives each utterance alone."""
+    extractor = acoustics.encoder_of(recogniser.model).feature_extractor
+    with torch.no_grad():
+        return [extractor(collate([row], recogniser.features)["input_values"])[0].t() for row in rows]
+
+
+def labels_of(count):
+    generator = np.random.default_rng(1)
+    lengths = torch.from_numpy(generator.integers(3, 7, count))
+    return torch.from_numpy(generator.integers(3, len(VOCABULARY), (count, 6))), lengths
+
+
+def loss_of(recogniser, logits, frames):
+    labels, lengths = labels_of(len(frames))
+    losses = acoustics.ctc_losses(
+        logits, frames, labels, lengths, blank=recogniser.blank, reduction="mean", zero_infinity=True
+    )
+    return losses.mean()
+
+
+def packed_loss(recogniser, rows, precision="fp32"):
+    packed_logits, frames = packed.logits(recogniser.model, features_of(recogniser, rows), precision=precision)
+    return loss_of(recogniser, packed.padded(packed_logits, frames), frames)
+
+
+def plain_loss(recogniser, rows, autocast=False):
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        logits, frames = acoustics.forward(recogniser.model, **collate(rows, recogniser.features), exact=True)
+    return loss_of(recogniser, logits, frames)
+
+
+def gradients(recogniser, loss):
+    recogniser.model.zero_grad(set_to_none=True)
+    loss.backward()
+    return {name: p.grad.clone() for name, p in recogniser.model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize(("architecture", "config"), CASES)
+def test_each_utterance_has_the_logits_it_has_alone(architecture, config):
+    recogniser = make(architecture, config)
+    model = recogniser.model.eval()
+    assert packed.supports(model)
+    rows = speech(*LENGTHS)
+    with torch.inference_mode():
+        logits, frames = packed.logits(model, features_of(recogniser, rows), precision="fp32")
+        for row, part in zip(rows, logits.split(frames.tolist())):
+            alone = model(input_values=collate([row], recogniser.features)["input_values"]).logits[0]
+            torch.testing.assert_close(part, alone, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("architecture", "config"), CASES)
+def test_loss_and_gradients_are_those_of_the_padded_batch(architecture, config):
+    recogniser = make(architecture, config)
+    recogniser.model.train()
+    rows = speech(*LENGTHS)
+    ours, plain = packed_loss(recogniser, rows), plain_loss(recogniser, rows)
+    torch.testing.assert_close(ours, plain, atol=1e-6, rtol=1e-6)
+    found, expected = gradients(recogniser, ours), gradients(recogniser, plain)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=2e-6, rtol=1e-3, msg=name)
+
+
+def test_gradients_add_up_over_micro_batches():
+    recogniser = make()
+    recogniser.model.train()
+    rows = speech(*LENGTHS)
+    once = gradients(recogniser, packed_loss(recogniser, rows))
+    packed_loss(recogniser, rows).backward()
+    for name, parameter in recogniser.model.named_parameters():
+        if name in once:
+            torch.testing.assert_close(parameter.grad, 2 * once[name])
+
+
+@pytest.mark.parametrize("config", [GROUP, LAYER])
+def test_masks_are_those_of_the_padded_batch(config):
+    recogniser = make("wav2vec2", config, spec_augment=SpecAugment(time_prob=0.4, feature_prob=0.2, feature_length=4))
+    recogniser.model.train()
+    rows = speech(*LENGTHS)
+    losses = []
+    for loss_of_rows in (packed_loss, plain_loss):
+        np.random.seed(5)
+        losses.append(loss_of_rows(recogniser, rows))
+    torch.testing.assert_close(losses[0], losses[1], atol=1e-6, rtol=1e-6)
+    recogniser.model.eval()
+    assert not torch.isclose(packed_loss(recogniser, rows), losses[0])
+
+
+def test_an_utterance_does_not_hear_its_neighbours():
+    recogniser = make()
+    recogniser.model.eval()
+    first, second, third = features_of(recogniser, speech(9000, 6000, 8000))
+    with torch.inference_mode():
+        before, frames = packed.logits(recogniser.model, [first, second, third], precision="bf16")
+        after, _ = packed.logits(recogniser.model, [first + 3, second, third * 2], precision="bf16")
+    parts = [logits.split(frames.tolist()) for logits in (before, after)]
+    assert torch.equal(parts[0][1], parts[1][1])
+    assert not torch.equal(parts[0][0], parts[1][0])
+
+
+def trajectory(loss_of_rows, steps=24, **options):
+    """Losses of a few steps of learning the same utterances by heart."""
+    recogniser = make(**options)
+    recogniser.model.freeze_feature_encoder()
+    recogniser.model.train()
+    rows = speech(*LENGTHS)
+    optimizer = torch.optim.AdamW([p for p in recogniser.model.parameters() if p.requires_grad], lr=2e-3)
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = loss_of_rows(recogniser, rows)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return np.array(losses)
+
+
+@pytest.mark.parametrize("config", [GROUP, LAYER])
+def test_bf16_learns_as_fp32_does(config):
+    exact = trajectory(plain_loss, config=config)
+    assert exact[-1] < 0.7 * exact[0]
+    packed_fp32 = trajectory(packed_loss, config=config)
+    np.testing.assert_allclose(packed_fp32, exact, rtol=2e-3)
+    ours = trajectory(lambda *given: packed_loss(*given, precision="bf16"), config=config)
+    stock = trajectory(lambda *given: plain_loss(*given, autocast=True), config=config)
+    distance, of_stock = np.abs(ours / exact - 1).mean(), np.abs(stock / exact - 1).mean()
+    assert distance < max(1.5 * of_stock, 0.01)
+
+
+DROPOUT = {"hidden_dropout": 0.2, "attention_dropout": 0.3, "activation_dropout": 0.1, "layerdrop": 0.2}
+
+
+def test_dropout_depends_on_the_seed_alone_and_stops_in_evaluation():
+    recogniser = make(**DROPOUT)
+    rows = speech(*LENGTHS)
+
+    def loss(seed):
+        torch.manual_seed(seed)
+        return float(packed_loss(recogniser, rows).detach())
+
+    recogniser.model.train()
+    assert loss(1) == loss(1) != loss(2)
+    recogniser.model.eval()
+    assert loss(1) == loss(2)
+
+
+def test_dropout_keeps_the_expected_value():
+    torch.manual_seed(0)
+    values = torch.ones(300, 200, requires_grad=True)
+    dropped = packed.drop(values, 0.1, packed.Dice())
+    kept = dropped != 0
+    assert abs(float(kept.float().mean()) - 0.9) < 0.005
+    torch.testing.assert_close(dropped[kept], torch.full_like(dropped[kept], 1 / 0.9))
+    dropped.sum().backward()
+    torch.testing.assert_close(values.grad, dropped.detach())
+
+
+def test_dropped_attention_has_the_gradient_of_its_definition():
+    torch.manual_seed(0)
+    joined = torch.randn(9, 12, requires_grad=True)
+    dice = packed.Dice()
+    again = copy.deepcopy(dice)
+    output = packed.attention(joined, [5, 4], 2, 0.5, dice)
+    expected = []
+    for part in joined.split([5, 4]):
+        query, key, value = part.view(-1, 3, 2, 2).permute(1, 2, 0, 3)
+        weights = functional.softmax(query @ key.transpose(1, 2) * 2**-0.5, dim=-1)
+        expected.append(((weights * again.keep(weights, 0.5) / 0.5) @ value).transpose(0, 1).reshape(-1, 4))
+    torch.testing.assert_close(output, torch.cat(expected))
+    weight = torch.randn_like(output)
+    (ours,) = torch.autograd.grad((output * weight).sum(), joined)
+    (theirs,) = torch.autograd.grad((torch.cat(expected) * weight).sum(), joined)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_what_is_not_plain_is_left_to_the_library():
+    assert not packed.supports(make("wavlm").model)
+    assert not packed.supports(make(config={"hidden_act": "relu"}).model)
+    assert not packed.supports(make(config={"add_adapter": True}).model)
+    assert not packed.supports(make(config={"adapter_attn_dim": 4, **LAYER}).model)
