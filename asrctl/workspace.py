@@ -30,6 +30,8 @@ _CALLED = {
     "exports": "export",
     "lm": "language model",
 }
+# Under .tmp: an artifact whose successor is about to take its place.
+_ASIDE = "replaced-"
 _META_FIX = "delete that folder and run the stage again"
 
 
@@ -90,14 +92,23 @@ class Workspace:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self._check_schema()
+        self._bring_back()
+
+    @property
+    def marker(self) -> Path:
+        """The file that makes a folder a workspace."""
+        return self.root / "workspace.json"
+
+    @property
+    def is_there(self) -> bool:
+        return self.marker.exists()
 
     def _check_schema(self) -> None:
-        marker = self.root / "workspace.json"
-        if not marker.exists():
+        if not self.is_there:
             if self.root.exists() and not self.root.is_dir():
                 raise UsageError(f"{self.root} is not a folder", fix="choose another --workspace")
             return
-        found = files.read_json(marker, fix="choose another --workspace, or delete this file")
+        found = files.read_json(self.marker, fix="choose another --workspace, or delete this file")
         version = found.get("schema") if isinstance(found, dict) else None
         if version != SCHEMA_VERSION:
             raise BadData(
@@ -107,9 +118,8 @@ class Workspace:
 
     def create(self) -> None:
         """Make the folder and its marker; needed before the first write."""
-        marker = self.root / "workspace.json"
-        if not marker.exists():
-            files.write_json(marker, {"schema": SCHEMA_VERSION})
+        if not self.is_there:
+            files.write_json(self.marker, {"schema": SCHEMA_VERSION})
 
     # -- artifacts --------------------------------------------------------------------------------------------------
 
@@ -137,16 +147,17 @@ class Workspace:
         return [artifact for artifact in found if artifact is not None]
 
     @contextmanager
-    def publish(self, key: Key, *, keep_partial: bool = False) -> Iterator["Draft"]:
+    def publish(self, key: Key, *, keep_partial: bool = False, replace: bool = False) -> Iterator["Draft"]:
         """Yield a Draft to fill; publish it when the block ends without error.
 
         keep_partial: leave the folder where it is after an error, for the next try to go on with.
+        replace: build it even where it is published; the old one stays until the new one is whole.
         Holds the artifact's lock meanwhile. The caller looks with `find` first, and again inside the block if it
         waited for the lock: `draft.published` is then the artifact that another process made in the meantime.
         """
         self.create()
         with self.lock(f"{key.kind}-{key.id}", wait=True):
-            draft = Draft(self.building(key), self.find(key.kind, key.id))
+            draft = Draft(self.building(key), None if replace else self.find(key.kind, key.id))
             if draft.published is not None:
                 yield draft
                 return
@@ -162,6 +173,9 @@ class Workspace:
                 raise
 
     def _seal(self, key: Key, draft: "Draft") -> None:
+        described = draft.path / "meta.json"
+        if described.exists():  # of a try that was killed just before the end
+            described.unlink()
         meta = dict(
             key.as_dict(),
             id=key.id,
@@ -173,15 +187,31 @@ class Workspace:
                 "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             },
         )
-        files.write_json(draft.path / "meta.json", meta)
+        files.write_json(described, meta)
         files.fsync_tree(draft.path)
         target = self.folder(key.kind, key.id)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():  # only ever a folder without meta.json: `find` did not see it
-            files.remove_tree(target)
+        aside = self.root / ".tmp" / f"{_ASIDE}{key.kind}-{key.id}"
+        files.remove_tree(aside)
+        if target.exists():
+            os.rename(target, aside)
         os.rename(draft.path, target)
         files.fsync_path(target.parent)
+        files.remove_tree(aside)
         draft.published = Artifact(key.kind, key.id, target, meta)
+
+    def _bring_back(self) -> None:
+        """Finish what a process that was killed while it replaced an artifact has left: the old one, or the new one."""
+        for aside in sorted((self.root / ".tmp").glob(f"{_ASIDE}*")):
+            kind, _, identity = aside.name[len(_ASIDE) :].partition("-")
+            target = self.folder(kind, identity)
+            try:
+                with self.lock(f"{kind}-{identity}"):
+                    if aside.exists() and not target.exists():
+                        os.rename(aside, target)
+                    files.remove_tree(aside)
+            except Locked:  # its process is alive
+                continue
 
     # -- names ------------------------------------------------------------------------------------------------------
 
@@ -250,20 +280,24 @@ class Workspace:
     def lock(self, name: str, *, wait: bool = False) -> Iterator[None]:
         """Hold an exclusive lock (flock: the kernel lets go when the process dies). Raises Locked unless `wait`."""
         path = self.root / ".tmp" / f"{name}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a+", encoding="utf-8") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                stream.seek(0)
-                holder = stream.read(100).strip() or "another process"
-                raise Locked(
-                    f"{name} is in use by {holder}", fix="wait for it to end, or stop it, then run again"
-                ) from None
-            stream.truncate(0)
-            stream.write(f"process {os.getpid()} on {platform.node()}")
-            stream.flush()
-            yield
+        while True:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "a+", encoding="utf-8") as stream:
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                except BlockingIOError:
+                    stream.seek(0)
+                    holder = stream.read(100).strip() or "another process"
+                    raise Locked(
+                        f"{name} is in use by {holder}", fix="wait for it to end, or stop it, then run again"
+                    ) from None
+                if not path.exists() or not os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+                    continue  # a command that made nothing took its empty workspace away while we waited
+                stream.truncate(0)
+                stream.write(f"process {os.getpid()} on {platform.node()}")
+                stream.flush()
+                yield
+                return
 
 
 @dataclass

@@ -97,10 +97,7 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
     device, precision = _device(request, emit)
     how = _how(subject, request, device, precision)
     key = _key(subject, chosen, request, how)
-    existing = workspace.find(key.kind, key.id)
-    if existing is not None and request.force:
-        files.remove_tree(existing.path)
-    with workspace.publish(key) as draft:
+    with workspace.publish(key, replace=request.force) as draft:
         if draft.published is not None:
             emit(Note(f"nothing has changed: evaluation {key.id} is there already (--force does it again)"))
             return _result(draft.published, subject, chosen, unchanged=True, seconds=None)

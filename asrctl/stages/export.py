@@ -83,10 +83,7 @@ def export(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) ->
     emit(Note(f"exporting {sentence(subject, chosen)}"))
     evaluations = _evaluations(workspace, subject)
     key = _key(subject, chosen, request, evaluations)
-    existing = workspace.find(key.kind, key.id)
-    if existing is not None and request.force:
-        files.remove_tree(existing.path)
-    with workspace.publish(key) as draft:
+    with workspace.publish(key, replace=request.force) as draft:
         unchanged = draft.published is not None
         if not unchanged:
             verified = _write(subject, chosen, evaluations, request.format, draft.path, emit)

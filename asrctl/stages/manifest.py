@@ -81,11 +81,24 @@ def listed(
         path = folder / "utterances.jsonl"
         counts: "Counter[str]" = Counter()
         with _Identities() as identities:
-            found = identities.checked(corpus.utterances(request))
+            found = _with_a_transcript(identities.checked(corpus.utterances(request)), choice)
             write_manifest(path, _counted(found, counts, emit))
         if not counts:
             raise BadData(f"{choice.source or choice.corpus} holds no utterances", fix="check that this is the corpus")
         yield corpus, wanted, Listing(path, dict(counts))
+
+
+def _with_a_transcript(found: Iterable[Utterance], choice: CorpusChoice) -> Iterator[Utterance]:
+    """The same. Raises BadData at the end of a corpus without a word: before its audio is read."""
+    has_audio = has_text = False
+    for utterance in found:
+        has_audio, has_text = True, has_text or bool(utterance.text.strip())
+        yield utterance
+    if has_audio and not has_text:
+        raise BadData(
+            f"no utterance of {choice.source or choice.corpus} has a transcript",
+            fix="put a .txt of the same name beside each recording, or check the text column",
+        )
 
 
 def _request(workspace: Workspace, choice: CorpusChoice, wanted: roles.WantedSplits, emit: Emit) -> CorpusRequest:

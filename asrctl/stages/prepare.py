@@ -175,13 +175,12 @@ class _Job:
         vocabulary, vocabulary_id = self._vocabulary()
         texts.check_unknown(self._scan, vocabulary, self._found.rules.text, self._emit, splits=self._found.roles.names)
         key = self._key(vocabulary)
-        if self._request.force:
-            files.remove_tree(self._workspace.folder(key.kind, key.id))
-        done = self._workspace.find(key.kind, key.id)
+        force = self._request.force
+        done = self._workspace.find(key.kind, key.id) if not force else None
         if done is not None:
             return self._nothing_to_do(done)
         self._tell_size(key)
-        with self._workspace.publish(key, keep_partial=True) as draft:
+        with self._workspace.publish(key, keep_partial=True, replace=force) as draft:
             if draft.published is None:
                 self._fill(draft, vocabulary, vocabulary_id)
         artifact = draft.published

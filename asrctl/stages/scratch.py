@@ -7,7 +7,7 @@ import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, List
 
 from asrctl.files import remove_tree
 from asrctl.workspace import Workspace
@@ -18,13 +18,17 @@ _LOCK = "in-use.lock"
 
 @contextmanager
 def folder(workspace: Workspace, *, write: bool = True) -> Iterator[Path]:
-    """A new folder in the workspace (write=False: among the system's temporary files), gone when the block ends."""
+    """A new folder in the workspace (write=False: among the system's temporary files), gone when the block ends.
+
+    A workspace that this makes goes with it where nothing was put into it: a command that is refused leaves no trace.
+    """
     if not write:
         with tempfile.TemporaryDirectory(prefix="asrctl-") as path:
             yield Path(path)
         return
-    workspace.create()
+    is_new, made = not workspace.is_there, _missing(workspace.root)
     with workspace.lock("scratch", wait=True):
+        workspace.create()
         _sweep(workspace.root / ".tmp")
         path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=str(workspace.root / ".tmp")))
         lock = open(path / _LOCK, "w", encoding="utf-8")  # noqa: SIM115 - held until the folder goes
@@ -34,6 +38,28 @@ def folder(workspace: Workspace, *, write: bool = True) -> Iterator[Path]:
     finally:
         remove_tree(path)
         lock.close()
+        if is_new:
+            _take_away(workspace, made)
+
+
+def _missing(path: Path) -> List[Path]:
+    """The folders that making `path` will make, the innermost first."""
+    return [folder for folder in (path, *path.parents) if not folder.exists()]
+
+
+def _take_away(workspace: Workspace, made: List[Path]) -> None:
+    """Remove a workspace that holds nothing but its marker, and the folders made for it."""
+    with workspace.lock("scratch", wait=True):  # nobody else is about to begin something in it
+        temporary = workspace.root / ".tmp"
+        is_empty = {path.name for path in workspace.root.iterdir()} <= {workspace.marker.name, temporary.name}
+        if not is_empty or [path.name for path in temporary.iterdir()] != ["scratch.lock"]:
+            return
+        remove_tree(temporary)
+        workspace.marker.unlink()
+        for folder in made:
+            if any(folder.iterdir()):
+                return
+            folder.rmdir()
 
 
 def _sweep(root: Path) -> None:

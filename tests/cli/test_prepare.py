@@ -320,7 +320,7 @@ def test_a_coarse_model_needs_more_audio(asrctl, tmp_path: Path, workspace: Path
         (["manifest", "none.csv"], 5, "none.csv holds no utterances"),
         (["manifest", "twice.csv"], 5, "the corpus holds 2 ids more than once"),
         (["manifest", "bad.csv"], 5, "bad.csv has a bad row"),
-        (["manifest", "silent.csv"], 5, "the transcripts of train hold no characters"),
+        (["manifest", "silent.csv"], 5, "no utterance of silent.csv has a transcript"),
         (["manifest", "good.csv", "--vocab", "none"], 4, "there is no vocabulary called 'none'"),
         (["manifest", "good.csv", "--root", "empty"], 5, "good.csv has a bad row"),
         (["manifest", "good.csv", "--case", "title"], 2, "'title' is no case policy"),
