@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import math
-import time
-from dataclasses import dataclass
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 
 from asrctl import acoustics, checkpoints, compat, models
+from asrctl.backends.course import Course, Done, Loop, Snapshot
 from asrctl.backends.feed import Feed, Limits, MicroBatch, StepBatch
-from asrctl.backends.job import Outcome, Standing, TrainingJob
-from asrctl.backends.journal import Journal
+from asrctl.backends.job import Outcome, TrainingJob
 from asrctl.backends.scoring import Scorer
 from asrctl.batches import Plan, generator
 from asrctl.devices import autocast
-from asrctl.errors import DeviceError, Diverged
-from asrctl.events import CheckpointSaved, Emit, Evaluated, Note, StepDone, Warned
+from asrctl.errors import DeviceError
+from asrctl.events import Emit, Note
 from asrctl.optimisation import AdamW, learning_rate
 
-# Steps in a row whose gradient is not finite before training gives up.
-MAX_BAD_STEPS = 8
 _MICRO_STREAM = 6
 # Where cpu and mps leave the length of a micro-batch open: about this much is fastest on a CPU (caches).
 _DEFAULT_MICRO_BATCH_S = 45.0
@@ -31,22 +27,12 @@ _CUDA_START_S = 640.0
 def train(job: TrainingJob, emit: Emit) -> Outcome:
     """Run a job to its end, its limits or a request to stop.
 
-    Raises Diverged after MAX_BAD_STEPS bad steps in a row, DeviceError where one utterance does not fit into memory.
+    Raises Diverged (see asrctl.backends.course), DeviceError where one utterance does not fit into memory.
     """
     return HostTrainer(job, emit).run()
 
 
-@dataclass
-class _Step:
-    """What one optimiser step came to."""
-
-    loss: float
-    grad_norm: float
-    rate: float
-    applied: bool
-
-
-class HostTrainer:
+class HostTrainer(Loop):
     """One run on one device."""
 
     def __init__(self, job: TrainingJob, emit: Emit) -> None:
@@ -65,14 +51,12 @@ class HostTrainer:
             compat.use_plain_attention(self.model)
         self.adam = AdamW(self.model, self.optim)
         self.scaler = compat.grad_scaler(self.device.type, enabled=job.precision == "fp16")
-        self.standing = Standing()
+        self.plan = plan_of(job.recipe, job.train)
+        self.course = Course(job, emit, self, total=job.total_steps, steps_per_epoch=self.plan.steps_per_epoch)
         if job.resume is not None:
             self._restore(job.resume)
-        self.plan = plan_of(job.recipe, job.train)
         self.feed = self._feed(self.host.micro_batch_s or self._default_micro_batch_s())
         self.scorer = self._scorer()
-        self.started = time.monotonic()
-        self.audio_s = 0.0
         torch.set_grad_enabled(True)
 
     # -- set-up -----------------------------------------------------------------------------------------------------
@@ -138,31 +122,20 @@ class HostTrainer:
     # -- the run ----------------------------------------------------------------------------------------------------
 
     def run(self) -> Outcome:
-        start = self.standing.step
-        total = self.job.total_steps
-        checkpoints.clear_unfinished(self.job.folder / "checkpoints")
-        self.journal = Journal(self.job.folder, resume_step=start)
-        reason = "finished"
+        course = self.course
+        course.open()
         try:
-            if start < total:
-                self._try_longest()
-            for batch in self._steps(start, total):
-                step = self._train_step(batch)
-                if step is None:
-                    reason = "interrupted"
+            self._try_longest()
+            for batch in self._steps(course.start, course.total):
+                done = self._train_step(batch)
+                if done is None:
+                    course.finish("interrupted")
                     break
-                self._after_step(batch, step)
-                if self._stopped_early():
-                    reason = "early-stopping"
+                if not course.after(done):
                     break
-                if self._out_of_time():
-                    reason = "max-minutes"
-                    break
-            final = self._finish(reason)
         finally:
-            self.journal.close()
-        seconds = time.monotonic() - self.started
-        return Outcome(reason, self.standing, seconds, self.audio_s, self.standing.step - start, final)
+            course.close()
+        return course.outcome()
 
     def _steps(self, start: int, total: int) -> Iterator[StepBatch]:
         batches = self.feed.steps(start, total, self.host.workers)
@@ -171,7 +144,7 @@ class HostTrainer:
         finally:
             batches.close()
 
-    def _train_step(self, batch: StepBatch) -> Optional[_Step]:
+    def _train_step(self, batch: StepBatch) -> Optional[Done]:
         """Forward, backward and update; None where a stop was asked for before the update."""
         self.model.train()
         loss = 0.0
@@ -180,10 +153,10 @@ class HostTrainer:
                 self.adam.zero_grad()
                 return None
             loss += self._backward(micro, total_weight=float(batch.utterances), key=(batch.step, index))
-            self.audio_s += micro.audio_s
+            self.course.audio_s += micro.audio_s
         rate = learning_rate(self.optim, batch.step, self.job.total_steps)
         norm, applied = self._update(batch.step, rate)
-        return _Step(loss, norm, rate, applied)
+        return Done(batch.step + 1, loss, rate, norm, applied)
 
     def _backward(self, micro: MicroBatch, *, total_weight: float, key: Tuple[int, int]) -> float:
         """Add a micro-batch's gradient; its share of the step's loss.
@@ -225,109 +198,24 @@ class HostTrainer:
         self.adam.zero_grad()
         return norm, applied
 
-    # -- between steps ----------------------------------------------------------------------------------------------
+    # -- what the course asks for -----------------------------------------------------------------------------------
 
-    def _after_step(self, batch: StepBatch, step: _Step) -> None:
-        standing, run = self.standing, self.recipe.run
-        standing.step = batch.step + 1
-        self._watch(step)
-        elapsed = time.monotonic() - self.started
-        values = {
-            "loss": step.loss,
-            "learning_rate": step.rate,
-            "grad_norm": step.grad_norm,
-            "epoch": standing.step / self.plan.steps_per_epoch,
-            "audio_s_per_s": self.audio_s / max(elapsed, 1e-9),
-        }
-        last = standing.step == self.job.total_steps
-        if standing.step % run.log_every == 0 or standing.step == 1 or last:
-            self.journal.write("train", standing.step, values)
-        self.emit(StepDone(standing.step, self.job.total_steps, _for_people(values)))
-        if self._due(run.eval_every) and not last:
-            self._evaluate()
-        if self._due(run.save_every or run.eval_every) and not last:
-            self._save()
+    def score(self) -> Dict[str, Any]:
+        return self.scorer.score(self.recogniser, self.emit)
 
-    def _due(self, every: Optional[int]) -> bool:
-        return self.standing.step % (every or self.plan.steps_per_epoch) == 0
+    def keep_model(self) -> None:
+        models.save_recogniser_atomically(self.recogniser, self.job.folder / "model")
 
-    def _watch(self, step: _Step) -> None:
-        standing = self.standing
-        if standing.first_loss is None and math.isfinite(step.loss):
-            standing.first_loss = step.loss
-        if step.applied and math.isfinite(step.loss):
-            standing.bad_steps = 0
-            return
-        standing.bad_steps += 1
-        self.emit(Warned(f"step {standing.step}: loss {step.loss:g}, gradient norm {step.grad_norm:g}; step left out"))
-        if standing.bad_steps >= MAX_BAD_STEPS:
-            raise Diverged(
-                f"{MAX_BAD_STEPS} steps in a row gave numbers that are not finite",
-                fix="lower optim.learning_rate, or use fp32; the last good checkpoint and the best model are kept",
-            )
-
-    def _evaluate(self) -> Dict[str, Any]:
-        if self.scorer is None:
-            models.save_recogniser_atomically(self.recogniser, self.job.folder / "model")
-            return {}
-        values = self.scorer.score(self.recogniser, self.emit)
-        standing = self.standing
-        better = standing.best_wer is None or values["wer"] < standing.best_wer
-        standing.evaluations_without_gain = 0 if better else standing.evaluations_without_gain + 1
-        if better:
-            standing.best_step, standing.best_wer = standing.step, values["wer"]
-            models.save_recogniser_atomically(self.recogniser, self.job.folder / "model")
-        self.journal.write("eval", standing.step, values)
-        self.emit(Evaluated(standing.step, _for_people(values), better))
-        self._warn_of_silence(values)
-        return values
-
-    def _warn_of_silence(self, values: Dict[str, Any]) -> None:
-        # From scratch a CTC model says nothing for a while; past half of the run that is no longer normal.
-        if values["empty"] > 0.99 and self.standing.step * 2 > self.job.total_steps:
-            self.emit(
-                Warned(
-                    "every hypothesis is empty past half of the run: likely causes are a learning rate that is too"
-                    " high or too low, too few steps, or transcripts that do not belong to the audio"
-                )
-            )
-
-    def _stopped_early(self) -> bool:
-        patience = self.recipe.run.early_stopping
-        return patience is not None and self.standing.evaluations_without_gain >= patience
-
-    def _out_of_time(self) -> bool:
-        limit = self.job.max_minutes
-        return limit is not None and time.monotonic() - self.started >= limit * 60
-
-    def _finish(self, reason: str) -> Dict[str, Any]:
-        final: Dict[str, Any] = {}
-        if reason != "interrupted" and (self.standing.best_step != self.standing.step or self.scorer is None):
-            final = self._evaluate()
-        if self.standing.step:
-            self._save()
-        return final
-
-    def _save(self) -> None:
-        folder = self.job.folder / "checkpoints"
-        self.standing.scaler = float(self.scaler.get_scale()) if self.scaler.is_enabled() else None
-        saved = checkpoints.save(
-            folder,
-            self.standing.step,
-            model=compat.canonical_state(self.model),
-            optimizer=self.adam.state(),
-            state=self.standing.as_dict(),
-        )
-        checkpoints.prune(folder, keep=self.recipe.run.keep, best_step=self.standing.best_step)
-        self.emit(CheckpointSaved(self.standing.step, str(saved.path)))
+    def snapshot(self) -> Snapshot:
+        self.course.standing.scaler = float(self.scaler.get_scale()) if self.scaler.is_enabled() else None
+        return Snapshot(compat.canonical_state(self.model), self.adam.state())
 
     def _restore(self, checkpoint: checkpoints.Checkpoint) -> None:
-        names = compat.model_names(self.model)
+        names, standing = compat.model_names(self.model), self.course.standing
         self.model.load_state_dict({names[name]: tensor for name, tensor in checkpoint.model().items()})
-        self.standing = Standing.from_dict(checkpoint.state)
-        self.adam.load(checkpoint.optimizer(), self.standing.step)
-        if self.scaler.is_enabled() and self.standing.scaler:
-            self.scaler.load_state_dict(dict(self.scaler.state_dict(), scale=self.standing.scaler))
+        self.adam.load(checkpoint.optimizer(), standing.step)
+        if self.scaler.is_enabled() and standing.scaler:
+            self.scaler.load_state_dict(dict(self.scaler.state_dict(), scale=standing.scaler))
 
 
 def plan_of(recipe: Any, train: Any) -> Plan:
@@ -341,8 +229,3 @@ def plan_of(recipe: Any, train: Any) -> Plan:
         drop_last=recipe.batches.drop_last,
         seed=recipe.optim.seed,
     )
-
-
-def _for_people(values: Dict[str, Any]) -> Dict[str, Any]:
-    shown = {"learning_rate": "lr", "audio_s_per_s": "audio s/s"}
-    return {shown.get(name, name): value for name, value in values.items() if name not in ("grad_norm", "epoch")}

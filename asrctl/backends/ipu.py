@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import shutil
-import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from asrctl import acoustics, checkpoints, compat, files, models
-from asrctl.backends.host import MAX_BAD_STEPS, plan_of
-from asrctl.backends.job import Outcome, Standing, TrainingJob
-from asrctl.backends.journal import Journal
+from asrctl.backends.course import Course, Done, Loop, Snapshot
+from asrctl.backends.host import plan_of
+from asrctl.backends.job import Outcome, TrainingJob
 from asrctl.backends.scoring import Scorer
-from asrctl.errors import BadData, DeviceError, Diverged
-from asrctl.events import CheckpointSaved, Emit, Evaluated, Note, Progress, StepDone, Warned, ignore
+from asrctl.errors import BadData, DeviceError
+from asrctl.events import Emit, Note, Progress, ignore
 from asrctl.ipu import config, hardware
 from asrctl.metrics import Tally
 from asrctl.optimisation import learning_rate
@@ -49,8 +47,8 @@ def whole_calls(recipe: Recipe, steps: int) -> int:
 def train(job: TrainingJob, emit: Emit = ignore) -> Outcome:
     """Run a job to its end, its limits or a request to stop.
 
-    Raises PresetError, DeviceError, Diverged after MAX_BAD_STEPS steps in a row without a finite loss, and BadData
-    where the checkpoint to resume is not the IPU's.
+    Raises PresetError, DeviceError, Diverged (see asrctl.backends.course), and BadData where the checkpoint to resume
+    is not the IPU's.
     """
     hardware.require(job.device.kind)
     config.refuse(job.recipe, config.model_facts(job.recipe, job.recogniser.model.config.to_dict()))
@@ -106,8 +104,11 @@ def _cache(job: TrainingJob) -> Path:
     return (job.cache or job.folder / "cache").resolve()
 
 
-class IpuRun:
+class IpuRun(Loop):
     """One run: what happens between the calls of the device."""
+
+    bad_steps_spoil = True
+    bad_steps_fix = "lower optim.learning_rate or ipu.loss_scaling, or set ipu.precision=fp32"
 
     def __init__(self, job: TrainingJob, emit: Emit, staging: Path, *, compile_only: bool = False) -> None:
         from asrctl.backends import ipu_data, ipu_trainer
@@ -118,7 +119,7 @@ class IpuRun:
         self.pad_to = int(job.recipe.audio.max_s * job.train.sample_rate)
         self.plan = plan_of(job.recipe, job.train)
         self.total = whole_calls(job.recipe, job.total_steps)
-        self.standing = Standing()
+        self.course = Course(job, emit, self, total=self.total, steps_per_epoch=self.plan.steps_per_epoch)
         self._announce()
         self._rules = {"pad_to": self.pad_to, "half": self.section.precision == "fp16"}
         order = ipu_data.TrainingOrder(
@@ -142,8 +143,6 @@ class IpuRun:
         self.order = order
         if job.device.kind == "ipu-emulated":
             self.trainer.stop_within_calls(job.stop)
-        self.started, self.audio_s = time.monotonic(), 0.0
-        self.reason, self.final = "finished", {}  # type: ignore[var-annotated]
 
     def _announce(self) -> None:
         ipu = self.section
@@ -170,20 +169,17 @@ class IpuRun:
     def run(self) -> Outcome:
         from asrctl.backends.ipu_trainer import Stopped
 
-        job, start = self.job, job_step(self.job)
-        checkpoints.clear_unfinished(job.folder / "checkpoints")
-        self.journal = Journal(job.folder, resume_step=start)
+        self.course.open()
         try:
-            if job.resume is None:
+            if self.job.resume is None:
                 self.trainer.train()
             else:
-                self._resume(job.resume)
+                self._resume(self.job.resume)
         except Stopped:
-            self._finish("interrupted")
+            self.course.finish("interrupted")
         finally:
             self.close()
-        seconds = time.monotonic() - self.started
-        return Outcome(self.reason, self.standing, seconds, self.audio_s, self.standing.step - start, self.final)
+        return self.course.outcome()
 
     def _resume(self, checkpoint: checkpoints.Checkpoint) -> None:
         backend = checkpoint.state.get("backend")
@@ -193,114 +189,29 @@ class IpuRun:
                 f"the checkpoint was made on {made_on}, and its optimiser state is not for {self.job.device.kind}",
                 fix="resume on the same kind of device, or start a new run with --from-run",
             )
-        self.standing = Standing.from_dict(checkpoint.state)
         self.trainer.resume(
             checkpoint.path / "backend",
-            calls=self.standing.step // self.iterations,
+            calls=self.course.start // self.iterations,
             rng_state=[int(value) for value in backend["rng_state"]],
         )
 
     def close(self) -> None:
         """Give journal and device back, whatever happened."""
-        if hasattr(self, "journal"):
-            self.journal.close()
+        self.course.close()
         self.trainer.end_loaders()
         for model in (self.trainer.training_model, self.trainer.inference_model):
             if model is not None and model.isCompiled() and model.isAttachedToDevice():
                 model.detachFromDevice()
 
-    # -- between calls ----------------------------------------------------------------------------------------------
-
     def _after_call(self, calls: int, loss: float) -> bool:
         """False where training is to stop."""
-        standing, before = self.standing, self.standing.step
-        standing.step = calls * self.iterations
-        for step in range(before, standing.step):
-            samples = self.job.train.num_samples[self.order.batch(step)]
-            self.audio_s += float(samples.sum(dtype="int64")) / self.job.train.sample_rate
-        self._watch(loss)
-        self._record(before, loss)
-        last = standing.step >= self.total
-        due = (
-            self._crossed(before, self.recipe.run.eval_every),
-            self._crossed(before, self.recipe.run.save_every or self.recipe.run.eval_every),
-        )
-        if due[0] and not last:
-            self._evaluate()
-        if due[1] and not last:
-            self._save()
-        reason = "finished" if last else self._why_stop()
-        if reason is not None:
-            self._finish(reason)
-        return reason is None
-
-    def _why_stop(self) -> Optional[str]:
-        patience, limit = self.recipe.run.early_stopping, self.job.max_minutes
-        if self.job.stop.requested:
-            return "interrupted"
-        if patience is not None and self.standing.evaluations_without_gain >= patience:
-            return "early-stopping"
-        if limit is not None and time.monotonic() - self.started >= limit * 60:
-            return "max-minutes"
-        return None
-
-    def _crossed(self, before: int, every: Optional[int]) -> bool:
-        every = every or self.plan.steps_per_epoch
-        return before // every != self.standing.step // every
-
-    def _watch(self, loss: float) -> None:
-        standing = self.standing
-        if math.isfinite(loss):
-            standing.bad_steps = 0
-            standing.first_loss = loss if standing.first_loss is None else standing.first_loss
-            return
-        standing.bad_steps += 1
-        self.emit(Warned(f"step {standing.step}: loss {loss:g}"))
-        if standing.bad_steps >= MAX_BAD_STEPS:
-            raise Diverged(
-                f"{MAX_BAD_STEPS} steps in a row gave numbers that are not finite",
-                fix="lower optim.learning_rate or ipu.loss_scaling, or set ipu.precision=fp32; the last good checkpoint"
-                " and the best model are kept",
-            )
-
-    def _record(self, before: int, loss: float) -> None:
-        standing, every = self.standing, self.recipe.run.log_every
-        rate = learning_rate(self.recipe.optim, before, self.total)
-        speed = self.audio_s / max(time.monotonic() - self.started, 1e-9)
-        values = {
-            "loss": loss,
-            "learning_rate": rate,
-            "epoch": standing.step / self.plan.steps_per_epoch,
-            "audio_s_per_s": speed,
-        }
-        if before == 0 or standing.step >= self.total or self._crossed(before, every):
-            self.journal.write("train", standing.step, values)
-        self.emit(StepDone(standing.step, self.total, {"loss": loss, "lr": rate, "audio s/s": speed}))
-
-    def _finish(self, reason: str) -> None:
-        self.reason = reason
-        if reason != "interrupted" and (self.standing.best_step != self.standing.step or self.job.eval is None):
-            self.final = self._evaluate()
-        if self.standing.step:
-            self._save()
+        before, step = self.course.standing.step, calls * self.iterations
+        for number in range(before, step):
+            samples = self.job.train.num_samples[self.order.batch(number)]
+            self.course.audio_s += float(samples.sum(dtype="int64")) / self.job.train.sample_rate
+        return self.course.after(Done(step, loss, learning_rate(self.recipe.optim, before, self.total)))
 
     # -- evaluation -------------------------------------------------------------------------------------------------
-
-    def _evaluate(self) -> Dict[str, Any]:
-        if self.standing.bad_steps:
-            return {}  # weights that are not numbers are no candidate
-        if self.job.eval is None:
-            self._keep_model()
-            return {}
-        values, standing = self._score(), self.standing
-        better = standing.best_wer is None or values["wer"] < standing.best_wer
-        standing.evaluations_without_gain = 0 if better else standing.evaluations_without_gain + 1
-        if better:
-            standing.best_step, standing.best_wer = standing.step, values["wer"]
-            self._keep_model()
-        self.journal.write("eval", standing.step, values)
-        self.emit(Evaluated(standing.step, values, better))
-        return values
 
     def _scorer(self) -> Scorer:
         """The host's choice of utterances."""
@@ -320,7 +231,7 @@ class IpuRun:
             **self._rules,
         )
 
-    def _score(self) -> Dict[str, Any]:
+    def score(self) -> Dict[str, Any]:
         """As asrctl.backends.scoring, by the inference model: every utterance once, whatever the last batch holds."""
         split, data = self.job.eval, self._evaluated()
         tally, place, count = Tally(len(data.indices)), 0, len(data.indices)
@@ -336,7 +247,7 @@ class IpuRun:
         empty = summary["empty_hypotheses"] / max(1, summary["utterances"])
         return {"wer": summary["wer"], "cer": summary["cer"], "empty": empty}
 
-    def _keep_model(self) -> None:
+    def keep_model(self) -> None:
         self._to_host()
         models.save_recogniser_atomically(self.job.recogniser, self.job.folder / "model")
 
@@ -347,26 +258,11 @@ class IpuRun:
         self.job.recogniser.model.load_state_dict({names[name]: tensor for name, tensor in weights.items()})
         return weights
 
-    # -- checkpoints ------------------------------------------------------------------------------------------------
-
-    def _save(self) -> None:
-        if self.standing.bad_steps:
-            return  # the last good checkpoint stays the last
+    def snapshot(self) -> Snapshot:
         own = self.trainer.save_own()
-        folder = self.job.folder / "checkpoints"
-        backend = {"device": self.job.device.kind, "rng_state": self.trainer.rng_state()}
-        saved = checkpoints.save(
-            folder,
-            self.standing.step,
+        return Snapshot(
             model=self.trainer.host_weights(),
             optimizer=self.trainer.optimizer_tensors(),
-            state=dict(self.standing.as_dict(), backend=backend),
+            state={"backend": {"device": self.job.device.kind, "rng_state": self.trainer.rng_state()}},
             extra=lambda building: shutil.move(str(own), str(building / "backend")),
         )
-        checkpoints.prune(folder, keep=self.recipe.run.keep, best_step=self.standing.best_step)
-        self.emit(CheckpointSaved(self.standing.step, str(saved.path)))
-
-
-def job_step(job: TrainingJob) -> int:
-    """The optimiser step that a job starts after."""
-    return 0 if job.resume is None else job.resume.step
