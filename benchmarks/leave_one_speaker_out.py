@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("leave-one-out"), help="folder for manifests and workspaces")
     parser.add_argument("--output", type=Path, help="JSON file for the table")
     parser.add_argument("--only", action="append", default=[], help="only this speaker; repeatable")
+    parser.add_argument("--set", action="append", default=[], dest="overrides", help="passed on to train; repeatable")
     options = parser.parse_args()
     with options.manifest.open(newline="", encoding="utf-8-sig") as stream:
         rows = list(csv.DictReader(stream))
@@ -53,7 +54,8 @@ def main() -> None:
         manifest = leave_out(rows, options.manifest.parent, speaker, options.work)
         workspace = options.work / speaker
         asrctl(workspace, "prepare", "manifest", str(manifest))
-        trained = asrctl(workspace, "train", "--preset", options.preset)
+        overrides = [word for value in options.overrides for word in ("--set", value)]
+        trained = asrctl(workspace, "train", "--preset", options.preset, *overrides)
         result = asrctl(workspace, "eval", "--split", "test")
         table[speaker] = {
             "wer": result["wer"],
