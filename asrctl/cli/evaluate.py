@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
 import typer
 
 from asrctl.cli import options
-from asrctl.cli.report import Output, session, table
+from asrctl.cli.report import Output, outlook_lines, session, table
 
 if TYPE_CHECKING:
     from asrctl.stages.evaluate import EvaluateResult
+    from asrctl.stages.outlook import Outlook
 
 EPILOG = options.examples(
     "asrctl eval",
@@ -37,20 +38,32 @@ def command(
         None, "--batch-s", min=0.1, help="Seconds of audio in a batch; default: the preset's."
     ),
     force: bool = options.FORCE,
+    dry_run: bool = options.DRY_RUN,
     workspace: Path = options.WORKSPACE,
     json: bool = options.JSON,
     verbose: bool = options.VERBOSE,
 ) -> None:
     """Transcribe a split and count the errors."""
     with session("eval", Output(json, verbose)) as report:
-        from asrctl.stages.evaluate import EvaluateRequest, check_gate, check_limit, evaluate
+        from asrctl.stages.evaluate import EvaluateRequest, check_gate, check_limit, evaluate, plan
         from asrctl.workspace import Workspace
 
         check_limit(max_wer)
         request = EvaluateRequest(run, model, data, split, precision, device, batch_s, force)
+        if dry_run:
+            planned = plan(Workspace(workspace), request, report.emit)
+            report.done(planned.as_dict(), plan_lines(planned))
+            return
         result = evaluate(Workspace(workspace), request, report.emit)
         report.done(result.as_dict(), result_lines(result))
         check_gate(result, max_wer)
+
+
+def plan_lines(planned: "Outlook") -> List[str]:
+    """What would be transcribed, how, and where the result would go."""
+    found = planned.facts
+    what = f"{found['utterances']:,} utterances, {found['audio_s'] / 60:.1f} min, {found['precision']}"
+    return [f"to transcribe: split {found['split']}, {what} on {found['device']}, greedy", *outlook_lines(planned)]
 
 
 def result_lines(result: "EvaluateResult") -> List[str]:

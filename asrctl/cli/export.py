@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, List, Optional
 import typer
 
 from asrctl.cli import options
-from asrctl.cli.report import Output, session, size, table
+from asrctl.cli.report import Output, outlook_lines, session, size, table
 
 if TYPE_CHECKING:
     from asrctl.stages.export import ExportResult
+    from asrctl.stages.outlook import Outlook
 
 EPILOG = options.examples(
     "asrctl export --format hf --output my-model/",
@@ -29,17 +30,29 @@ def command(
         None, "--data", help="Prepared data whose utterances verify the export; default: the run's."
     ),
     force: bool = typer.Option(False, "--force", help="Export again, and replace an earlier export in --output."),
+    dry_run: bool = options.DRY_RUN,
     workspace: Path = options.WORKSPACE,
     json: bool = options.JSON,
     verbose: bool = options.VERBOSE,
 ) -> None:
     """Write a trained model for use elsewhere, verified on real utterances."""
     with session("export", Output(json, verbose)) as report:
-        from asrctl.stages.export import ExportRequest, export
+        from asrctl.stages.export import ExportRequest, export, plan
         from asrctl.workspace import Workspace
 
-        result = export(Workspace(workspace), ExportRequest(run, model, data, format_, output, force), report.emit)
+        request = ExportRequest(run, model, data, format_, output, force)
+        if dry_run:
+            planned = plan(Workspace(workspace), request, report.emit)
+            report.done(planned.as_dict(), plan_lines(planned))
+            return
+        result = export(Workspace(workspace), request, report.emit)
         report.done(result.as_dict(), result_lines(result))
+
+
+def plan_lines(planned: "Outlook") -> List[str]:
+    """What would be written, and what it would be verified on."""
+    count = len(planned.facts["verified_on"])
+    return [f"to export: format {planned.facts['format']}, verified on {count} utterances", *outlook_lines(planned)]
 
 
 def result_lines(result: "ExportResult") -> List[str]:

@@ -167,6 +167,16 @@ def _leave_quietly(report: Report) -> None:
     raise SystemExit(errors.EXIT_OK)
 
 
+def outlook_lines(planned: Any) -> List[str]:
+    """What a command would read and write (a stages.outlook.Outlook)."""
+    lines = [f"would read {what}: {path}" for what, path in planned.reads.items()]
+    kept = " (is there already; --force makes it again)" if planned.unchanged else ""
+    first = next(iter(planned.writes))
+    return lines + [
+        f"would write {what}: {path}{kept if what == first else ''}" for what, path in planned.writes.items()
+    ]
+
+
 def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> List[str]:
     """Rows of cells -> lines with aligned columns; numbers to the right. The last column is not padded."""
     cells = [[str(cell) for cell in row] for row in ([header] if header else []) + list(rows)]

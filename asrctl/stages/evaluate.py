@@ -20,6 +20,7 @@ from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.inference import transcribe
 from asrctl.prepared import PreparedSplit
 from asrctl.recipe import HostSection
+from asrctl.stages.outlook import Outlook
 from asrctl.stages.subject import ChosenData, Subject, alphabet_gap, find_data, find_subject, sentence
 from asrctl.workspace import Artifact, Key, Workspace
 
@@ -88,15 +89,8 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
     Raises MissingArtifact (no model, data or split), BadData (empty split, another alphabet or sample rate),
     DeviceError, UsageError.
     """
-    subject = find_subject(workspace, request.run, request.model)
-    chosen = find_data(workspace, subject, request.data)
-    emit(Note(f"evaluating {sentence(subject, chosen)}"))
-    split = chosen.data.split(request.split)
-    if not len(split):
-        raise BadData(f"split {request.split!r} of {chosen.name} is empty", fix="choose another with --split")
-    device, precision = _device(request, emit)
-    how = _how(subject, request, device, precision)
-    key = _key(subject, chosen, request, how)
+    meant = _resolve(workspace, request, emit)
+    subject, chosen, split, how, key = meant.subject, meant.chosen, meant.split, meant.how, meant.key
     with workspace.publish(key, replace=request.force) as draft:
         if draft.published is not None:
             emit(Note(f"nothing has changed: evaluation {key.id} is there already (--force does it again)"))
@@ -116,6 +110,50 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
         draft.summary.update({name: summary[name] for name in kept}, **known)
     emit(Note(f"transcribed {split.seconds:.0f} s of speech in {seconds:.1f} s"))
     return _result(draft.published, subject, chosen, unchanged=False, seconds=seconds)
+
+
+def plan(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) -> Outlook:
+    """What `evaluate` would do; nothing is written or transcribed. Raises what `evaluate` raises before it begins."""
+    meant = _resolve(workspace, request, emit)
+    folder = workspace.folder(meant.key.kind, meant.key.id)
+    return Outlook(
+        reads={"model": meant.subject.folder, "data": meant.split.folder},
+        writes={"evaluation": folder},
+        unchanged=not request.force and workspace.find(meant.key.kind, meant.key.id) is not None,
+        facts={
+            "run": _run_name(meant.subject),
+            "data": {"name": meant.chosen.name, "id": meant.chosen.data.artifact.id},
+            "split": request.split,
+            "utterances": len(meant.split),
+            "audio_s": round(meant.split.seconds, 3),
+            "device": meant.how.device.kind,
+            "precision": meant.how.precision,
+            "id": meant.key.id,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Meant:
+    """What a request means."""
+
+    subject: Subject
+    chosen: ChosenData
+    split: PreparedSplit
+    how: _How
+    key: Key
+
+
+def _resolve(workspace: Workspace, request: EvaluateRequest, emit: Emit) -> _Meant:
+    subject = find_subject(workspace, request.run, request.model)
+    chosen = find_data(workspace, subject, request.data)
+    emit(Note(f"evaluating {sentence(subject, chosen)}"))
+    split = chosen.data.split(request.split)
+    if not len(split):
+        raise BadData(f"split {request.split!r} of {chosen.name} is empty", fix="choose another with --split")
+    device, precision = _device(request, emit)
+    how = _how(subject, request, device, precision)
+    return _Meant(subject, chosen, split, how, _key(subject, chosen, request, how))
 
 
 def check_limit(limit: Optional[float]) -> None:

@@ -15,6 +15,7 @@ from asrctl.exports import card, delivery
 from asrctl.fingerprint import digest
 from asrctl.models import Recogniser
 from asrctl.prepared import PreparedData, PreparedSplit
+from asrctl.stages.outlook import Outlook
 from asrctl.stages.subject import ChosenData, Subject, find_data, find_subject, sentence
 from asrctl.workspace import Artifact, Key, Workspace
 
@@ -101,6 +102,28 @@ def export(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) ->
     if request.output is not None:
         delivery.deliver(draft.published.path, request.output)
     return _result(draft.published, subject, request, unchanged)
+
+
+def plan(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> Outlook:
+    """What `export` would do; nothing is written. Raises what `export` raises before it begins."""
+    _check(request)
+    subject = find_subject(workspace, request.run, request.model)
+    chosen = find_data(workspace, subject, request.data)
+    emit(Note(f"exporting {sentence(subject, chosen)}"))
+    key = _key(subject, chosen, request, _evaluations(workspace, subject))
+    writes = {"export": workspace.folder(key.kind, key.id)}
+    return Outlook(
+        reads={"model": subject.folder, "data": chosen.data.artifact.path},
+        writes=dict(writes, output=request.output) if request.output is not None else writes,
+        unchanged=not request.force and workspace.find(key.kind, key.id) is not None,
+        facts={
+            "run": subject.name if subject.run is not None else None,
+            "data": {"name": chosen.name, "id": chosen.data.artifact.id},
+            "format": request.format,
+            "verified_on": [name for name, _ in choose_utterances(chosen.data)],
+            "id": key.id,
+        },
+    )
 
 
 def _check(request: ExportRequest) -> None:

@@ -30,6 +30,30 @@ def test_eval_gives_one_document(asrctl, tones: Path) -> None:
     assert asrctl("eval", "--device", "cpu", "--json").succeeded().result["unchanged"]
 
 
+def test_a_dry_run_tells_what_would_be_read_and_written(asrctl, tones: Path, tmp_path: Path) -> None:
+    def files() -> "list[str]":
+        return sorted(str(path) for path in tmp_path.rglob("*"))
+
+    before = files()
+    shown = asrctl("eval", "--device", "cpu", "--dry-run").succeeded().stdout
+    assert "to transcribe: split eval, 12 utterances" in shown and "fp32 on cpu" in shown
+    evaluation = asrctl("eval", "--device", "cpu", "--dry-run", "--json").result
+    export = asrctl("export", "--output", tmp_path / "out", "--dry-run", "--json").result
+    assert "to export: format hf, verified on 6 utterances" in asrctl("export", "--dry-run").succeeded().stdout
+    assert files() == before
+    assert (evaluation["utterances"], evaluation["unchanged"], export["unchanged"]) == (12, False, False)
+    assert export["writes"]["output"] == str(tmp_path / "out") and len(export["verified_on"]) == 6
+    for plan in (evaluation, export):
+        assert all(Path(path).exists() for path in plan["reads"].values())
+
+    made = asrctl("eval", "--device", "cpu", "--json").result
+    assert (made["path"], made["id"]) == (evaluation["writes"]["evaluation"], evaluation["id"])
+    again = asrctl("eval", "--device", "cpu", "--dry-run", "--json").result
+    assert again["unchanged"] and "is there already" in asrctl("eval", "--device", "cpu", "--dry-run").stdout
+    assert not asrctl("eval", "--device", "cpu", "--dry-run", "--force", "--json").result["unchanged"]
+    assert asrctl("eval", "--split", "test", "--dry-run").exit_code == 4
+
+
 def test_a_gate_fails_with_the_number_in_the_document(asrctl, tones: Path) -> None:
     done = asrctl("eval", "--device", "cpu", "--max-wer", "0.01", "--json")
     assert done.exit_code == 8
