@@ -1,0 +1,98 @@
+"""asrctl beside the stock recipe, in turns, on one machine: `nox -s bench`, or `python -m benchmarks.run`.
+
+    python -m benchmarks.run                                   everything, on ../shared/data/LibriSpeech
+    python -m benchmarks.run --only train,eval --rounds 3      some rows, in a few minutes
+    python -m benchmarks.run folder recordings --only train    any corpus that `asrctl prepare` reads
+
+Rows of another call stay in the JSON file, so that the table can be made in pieces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import List, Optional
+
+from benchmarks import machine, report
+from benchmarks.material import GEOMETRIES, Corpus, ensure
+from benchmarks.rows import MEASUREMENTS, Setting
+
+HERE = Path(__file__).resolve().parent
+SPEECH = HERE.parent.parent / "shared" / "data" / "LibriSpeech"
+SPLITS = ("--train", "test-other", "--eval", "dev-clean")
+
+
+def parse(arguments: Optional[List[str]] = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", nargs="?", default="librispeech", help="as for `asrctl prepare`")
+    parser.add_argument("source", nargs="?", type=Path, help="folder or file of the corpus")
+    parser.add_argument("--train", action="append", default=[], help="corpus split to measure on")
+    parser.add_argument("--eval", action="append", default=[])
+    parser.add_argument("--only", default="epochs,train,eval,prepare,help", help=f"of {', '.join(MEASUREMENTS)}")
+    parser.add_argument("--geometry", choices=sorted(GEOMETRIES), default="base")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each side")
+    parser.add_argument("--steps", type=int, default=8, help="optimiser steps in a turn")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--prepare-hours", type=float, default=1.1)
+    parser.add_argument("--dropout", type=float, default=0.0, help="of both sides; the stock recipe's default is 0")
+    parser.add_argument("--eval-model", type=Path, help="a fine-tuned model to evaluate instead of random weights")
+    parser.add_argument("--work", type=Path, default=Path("benchmark-work"))
+    parser.add_argument("--results", type=Path, help="JSON file; default: benchmarks/results/GEOMETRY-DEVICE.json")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    options = parse(arguments)
+    chosen = options.only.split(",")
+    unknown = sorted(set(chosen) - set(MEASUREMENTS))
+    if unknown:
+        raise SystemExit(f"there is no measurement {', '.join(unknown)}; there are {', '.join(MEASUREMENTS)}")
+    device = options.device if options.device != "auto" else _device()
+    material = ensure(_corpus(options), options.work)
+    results = options.results or HERE / "results" / f"{options.geometry}-{device}.json"
+    about = machine.describe()
+    how = {name: getattr(options, name) for name in ("rounds", "steps", "dropout")}
+    how.update(utterances=len(material.utterances), audio_s=material.audio_s)
+    setting = Setting(
+        material=material,
+        geometry=options.geometry,
+        device=device,
+        rounds=options.rounds,
+        steps=options.steps,
+        epochs=options.epochs,
+        prepare_hours=options.prepare_hours,
+        dropout=options.dropout,
+        eval_model=options.eval_model,
+    )
+    rows = []
+    for name in chosen:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        found = MEASUREMENTS[name](setting)
+        print("\n".join([report.table(found), *report.notes(found), ""]), file=sys.stderr, flush=True)
+        rows = report.store(results, about, how, found)
+    print(report.table(rows))
+    print("\n".join(report.notes(rows)))
+    picture = results.with_suffix(".png")
+    print(results, picture if report.plot(picture, about, rows) else "(no plot: pip install matplotlib)")
+
+
+def _corpus(options: argparse.Namespace) -> Corpus:
+    splits = [word for name in options.train for word in ("--train", name)]
+    splits += [word for name in options.eval for word in ("--eval", name)]
+    if options.source is None and options.corpus == "librispeech":
+        return Corpus("librispeech", SPEECH, splits or SPLITS)
+    if options.source is None:
+        raise SystemExit("say where the speech lies: python -m benchmarks.run CORPUS SOURCE")
+    return Corpus(options.corpus, options.source, splits)
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,290 @@
+"""The stock recipe, as a baseline: what transformers' example for CTC speech recognition does, in code of our own.
+
+    python -m benchmarks.stock prepare --listing utterances.json --model MODEL --target ARROW --workers 2
+    python -m benchmarks.stock train --data ARROW --model MODEL --bf16 --grouped
+    python -m benchmarks.stock eval --data ARROW --model MODEL --bf16
+
+prepare: `datasets.map` decodes each file, normalises it by the feature extractor and writes float32 Arrow. train: the
+library's Trainer with its defaults (optimiser, clipping, sampler), batch 4, a frozen feature encoder, and a collator
+that pads each batch to its longest, with an attention mask only where the checkpoint's feature extractor asks for one.
+eval: Trainer.evaluate with batch 8, logits reduced to their argmax on the way. Values are the recipe's defaults and
+those of its documented commands. train and eval take their orders from benchmarks/gate.py.
+
+One thing differs: today's `datasets` decodes audio by torchcodec, which needs an FFmpeg; files are read by libsndfile
+here, as older `datasets` did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+from collections import deque
+from pathlib import Path
+from typing import Any, Deque, Dict, List
+
+from benchmarks.gate import Gate
+
+SAMPLE_RATE = 16000
+MAX_SECONDS = 20.0
+
+
+# -- preparation ------------------------------------------------------------------------------------------------------
+
+
+def prepare(listing: Path, model: Path, target: Path, workers: int) -> None:
+    """listing: JSON [{"id", "path", "text"}] -> Arrow files under `target`."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    target.mkdir(parents=True)
+    processor = load_processor(model)
+    rows = json.loads(listing.read_text(encoding="utf-8"))
+    raw = datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in ("id", "path", "text")})
+    processes = workers if workers > 1 else None
+    raw = raw.map(_target_text, remove_columns=["text"], cache_file_name=str(target / "text.tmp"))
+    mapped = raw.map(
+        _Preprocess(processor),
+        remove_columns=["path", "target_text"],
+        num_proc=processes,
+        cache_file_name=str(target / "speech.arrow"),
+    )
+    mapped.filter(
+        _short_enough,
+        input_columns=["input_length"],
+        num_proc=processes,
+        cache_file_name=str(target / "kept.tmp"),
+    )
+
+
+def _target_text(row: Dict[str, Any]) -> Dict[str, Any]:
+    return {"target_text": row["text"].lower() + " "}
+
+
+def _short_enough(length: int) -> bool:
+    return 0 < length < MAX_SECONDS * SAMPLE_RATE
+
+
+class _Preprocess:
+    """One utterance -> input_values (float32), input_length, labels."""
+
+    def __init__(self, processor: Any) -> None:
+        self.extractor, self.tokenizer = processor.feature_extractor, processor.tokenizer
+
+    def __call__(self, row: Dict[str, Any]) -> Dict[str, Any]:
+        import soundfile
+
+        samples, rate = soundfile.read(row["path"])
+        values = self.extractor(samples, sampling_rate=rate).input_values[0]
+        return {
+            "input_values": values,
+            "input_length": len(values),
+            "labels": self.tokenizer(row["target_text"]).input_ids,
+        }
+
+
+def load_data(folder: Path) -> Any:
+    """What `prepare` wrote, as a datasets.Dataset."""
+    import datasets
+
+    parts = [datasets.Dataset.from_file(str(path)) for path in sorted(folder.glob("speech*.arrow"))]
+    whole = datasets.concatenate_datasets(parts)
+    return whole.filter(_short_enough, input_columns=["input_length"], keep_in_memory=True)
+
+
+# -- training and evaluation ------------------------------------------------------------------------------------------
+
+
+def load_processor(model: Path) -> Any:
+    from transformers import Wav2Vec2Processor
+
+    return Wav2Vec2Processor.from_pretrained(str(model))
+
+
+class PaddingCollator:
+    """Pads audio and labels of a batch to their longest; label padding counts for nothing (-100).
+
+    `seconds` gets (real, padded) seconds of each batch, oldest first.
+    """
+
+    def __init__(self, processor: Any) -> None:
+        self.processor = processor
+        self.seconds: Deque[Any] = deque()
+
+    def __call__(self, features: List[Dict[str, Any]]) -> Dict[str, Any]:
+        audio = [{"input_values": feature["input_values"]} for feature in features]
+        text = [{"input_ids": feature["labels"]} for feature in features]
+        batch = self.processor.feature_extractor.pad(audio, padding="longest", return_tensors="pt")
+        labels = self.processor.tokenizer.pad(text, padding="longest", return_tensors="pt")
+        batch["labels"] = labels["input_ids"].masked_fill(labels["attention_mask"].ne(1), -100)
+        if "attention_mask" in batch:
+            batch["attention_mask"] = batch["attention_mask"].long()
+        real = sum(len(feature["input_values"]) for feature in features)
+        self.seconds.append((real / SAMPLE_RATE, batch["input_values"].numel() / SAMPLE_RATE))
+        return batch
+
+
+def load_model(folder: Path, processor: Any, dropout: float, freeze: bool) -> Any:
+    """The checkpoint with the recipe's default regularisation: time masks, and no dropout unless asked for."""
+    from transformers import AutoModelForCTC
+
+    names = ("attention_dropout", "activation_dropout", "hidden_dropout")
+    model = AutoModelForCTC.from_pretrained(
+        str(folder),
+        **dict.fromkeys(names, dropout),
+        feat_proj_dropout=0.0,
+        final_dropout=0.0,
+        layerdrop=0.0,
+        apply_spec_augment=True,
+        mask_time_prob=0.05,
+        mask_time_length=10,
+        mask_feature_prob=0.0,
+        ctc_loss_reduction="mean",
+        pad_token_id=processor.tokenizer.pad_token_id,
+        vocab_size=len(processor.tokenizer),
+    )
+    if freeze:
+        model.freeze_feature_encoder()
+    return model
+
+
+def make_trainer(options: argparse.Namespace, data: Any, callbacks: List[Any]) -> Any:
+    """A Trainer over `data` as the recipe makes it. options: the command line's."""
+    from transformers import Trainer, TrainingArguments
+
+    processor = load_processor(options.model)
+    known = inspect.signature(TrainingArguments.__init__).parameters
+    grouping: Dict[str, Any] = {}
+    if options.grouped:
+        name = "train_sampling_strategy" if "train_sampling_strategy" in known else "group_by_length"
+        grouping[name] = "group_by_length" if name == "train_sampling_strategy" else True
+    arguments = TrainingArguments(
+        output_dir=str(options.output),
+        per_device_train_batch_size=options.batch,
+        per_device_eval_batch_size=options.eval_batch,
+        learning_rate=3e-4,
+        warmup_steps=500,
+        max_steps=1_000_000,
+        length_column_name="input_length",
+        bf16=options.bf16,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        **{"use_cpu" if "use_cpu" in known else "no_cuda": options.device == "cpu"},
+        **grouping,
+    )
+    return Trainer(
+        model=load_model(options.model, processor, options.dropout, not options.unfrozen),
+        args=arguments,
+        data_collator=PaddingCollator(processor),
+        train_dataset=data,
+        eval_dataset=data,
+        preprocess_logits_for_metrics=_argmax,
+        compute_metrics=_Errors(processor.tokenizer),
+        callbacks=callbacks,
+        **{"processing_class" if _takes_processing_class(Trainer) else "tokenizer": processor.feature_extractor},
+    )
+
+
+def _takes_processing_class(trainer: Any) -> bool:
+    return "processing_class" in inspect.signature(trainer.__init__).parameters
+
+
+def _argmax(logits: Any, labels: Any) -> Any:
+    return logits.argmax(-1)
+
+
+class _Errors:
+    """Trainer's compute_metrics: decode, and count words. Keeps the hypotheses."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.hypotheses: List[str] = []
+        self.references: List[str] = []
+
+    def __call__(self, found: Any) -> Dict[str, float]:
+        import jiwer
+
+        pad = self.tokenizer.pad_token_id
+        found.label_ids[found.label_ids == -100] = pad
+        found.predictions[found.predictions == -100] = pad
+        self.hypotheses = [text.strip() for text in self.tokenizer.batch_decode(found.predictions)]
+        self.references = [text.strip() for text in self.tokenizer.batch_decode(found.label_ids, group_tokens=False)]
+        return {"wer": jiwer.wer(self.references, self.hypotheses)}
+
+
+def train(options: argparse.Namespace, gate: Gate) -> None:
+    """Train for ever, one step for each that the gate lets through."""
+    from transformers import TrainerCallback
+
+    gate.wait()
+
+    class Steps(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            real, padded = trainer.data_collator.seconds.popleft()
+            gate.tick(audio_s=real, padded_s=padded, **device_memory(options.device))
+
+    trainer = make_trainer(options, load_data(options.data), [Steps()])
+    trainer.train()
+
+
+def evaluate(options: argparse.Namespace, gate: Gate) -> None:
+    """A short pass to get warm, then a whole one for each that the gate lets through."""
+    gate.wait()
+    data = load_data(options.data)
+    trainer = make_trainer(options, data, [])
+    audio_s = sum(data["input_length"]) / SAMPLE_RATE
+    trainer.evaluate(data.select(range(min(len(data), options.eval_batch))))
+    gate.tick()
+    while True:
+        metrics = trainer.evaluate()
+        errors = trainer.compute_metrics
+        pairs = sorted(zip(errors.references, errors.hypotheses))
+        gate.tick(audio_s=audio_s, wer=metrics["eval_wer"], pairs=pairs, **device_memory(options.device))
+
+
+def device_memory(device: str) -> Dict[str, float]:
+    """{"device_mb": the most that this process had on the GPU}; nothing on a CPU."""
+    if device != "cuda":
+        return {}
+    import torch
+
+    torch.cuda.synchronize()
+    return {"device_mb": torch.cuda.max_memory_allocated() / 2**20}
+
+
+def parse(arguments: "List[str] | None" = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    making = commands.add_parser("prepare")
+    making.add_argument("--listing", type=Path, required=True)
+    making.add_argument("--model", type=Path, required=True)
+    making.add_argument("--target", type=Path, required=True)
+    making.add_argument("--workers", type=int, default=1)
+    for name in ("train", "eval"):
+        using = commands.add_parser(name)
+        using.add_argument("--data", type=Path, required=True)
+        using.add_argument("--model", type=Path, required=True)
+        using.add_argument("--output", type=Path, default=Path("stock-output"))
+        using.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+        using.add_argument("--bf16", action="store_true")
+        using.add_argument("--grouped", action="store_true", help="batches grouped by length")
+        using.add_argument("--unfrozen", action="store_true", help="train the convolutional encoder too")
+        using.add_argument("--batch", type=int, default=4)
+        using.add_argument("--eval-batch", type=int, default=8)
+        using.add_argument("--dropout", type=float, default=0.0)
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    options = parse()
+    if options.command == "prepare":
+        prepare(options.listing, options.model, options.target, options.workers)
+    elif options.command == "train":
+        train(options, Gate())
+    else:
+        evaluate(options, Gate())
+
+
+if __name__ == "__main__":
+    main()
