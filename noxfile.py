@@ -9,7 +9,7 @@ nox.options.sessions = ["lint", "tests", "old"]
 nox.options.error_on_missing_interpreters = True
 
 FLOOR = "3.8"
-PYTHON_FILES = ("asrctl", "tests", "noxfile.py")
+PYTHON_FILES = ("asrctl", "tests", "benchmarks", "noxfile.py")
 
 
 def install(session: nox.Session, extras: str, constraints: str = "constraints.txt") -> None:
@@ -25,7 +25,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", *PYTHON_FILES)
     # `file` was a function of Python 2; here it is only ever a name of our own.
     session.run("vermin", f"--target={FLOOR}-", "--no-tips", "--violations", "--exclude", "file", "asrctl")
-    for extras in ((), ("demo", "onnx", "tensorboard", "dev"), ("ipu",)):
+    for extras in ((), ("demo", "onnx", "tensorboard", "bench", "dev"), ("ipu",)):
         chosen = [word for extra in extras for word in ("--extra", extra)]
         session.run(
             "uv", "pip", "compile", "--quiet", "--python-version", FLOOR, *chosen, "pyproject.toml", silent=True
@@ -35,7 +35,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The test suite on current libraries."""
-    install(session, "demo,onnx,dev")
+    install(session, "demo,onnx,bench,dev")
     session.run("pytest", *session.posargs)
 
 
@@ -62,5 +62,12 @@ def generations(session: nox.Session) -> None:
 @nox.session
 def long(session: nox.Session) -> None:
     """The tests that take minutes: the demo, training to a given word error rate."""
-    install(session, "demo,onnx,dev")
+    install(session, "demo,onnx,bench,dev")
     session.run("pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """asrctl beside the stock recipe, on an idle machine: tens of minutes. What follows `--` goes to the benchmark."""
+    install(session, "bench")
+    session.run("python", "-m", "benchmarks.run", *session.posargs)

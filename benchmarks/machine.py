@@ -81,7 +81,7 @@ def _rate(product: Callable[[], Any], multiplications: int, device: str, seconds
         return time.perf_counter() - began
 
     once()
-    times, began = [], time.perf_counter()
+    times, began = [once()], time.perf_counter()
     while time.perf_counter() - began < seconds:
         times.append(once())
     return 2 * multiplications / statistics.median(times) / 1e12

@@ -78,11 +78,16 @@ def main(arguments: Optional[List[str]] = None) -> None:
     print(results, picture if report.plot(picture, about, rows) else "(no plot: pip install matplotlib)")
 
 
+def default_corpus() -> Corpus:
+    """The real speech beside the project, where it is."""
+    return Corpus("librispeech", SPEECH, SPLITS)
+
+
 def _corpus(options: argparse.Namespace) -> Corpus:
     splits = [word for name in options.train for word in ("--train", name)]
     splits += [word for name in options.eval for word in ("--eval", name)]
     if options.source is None and options.corpus == "librispeech":
-        return Corpus("librispeech", SPEECH, splits or SPLITS)
+        return Corpus("librispeech", SPEECH, splits) if splits else default_corpus()
     if options.source is None:
         raise SystemExit("say where the speech lies: python -m benchmarks.run CORPUS SOURCE")
     return Corpus(options.corpus, options.source, splits)

@@ -1,0 +1,99 @@
+"""The benchmarks run, on a tiny model and few utterances, so that they do not rot."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarks import machine, material, profile_step, report, rows, run
+from benchmarks.stock import parse
+
+from ..tones import write_corpus
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench")
+    manifest = write_corpus(folder / "corpus", train=16, held_out=3)
+    return folder / "work", manifest
+
+
+def call(tones, *options):
+    pytest.importorskip("accelerate", reason="the stock recipe's Trainer needs accelerate (the extra `bench`)")
+    work, manifest = tones
+    results = work.with_name("results.json")
+    small = ("--geometry", "tiny", "--device", "cpu", "--rounds", "2", "--steps", "1", "--epochs", "2")
+    where = ("--work", str(work), "--results", str(results))
+    run.main(["manifest", str(manifest), *where, *small, *options])
+    return {found["name"]: found for found in json.loads(results.read_text())["rows"]}
+
+
+def test_training_in_turns_gives_a_row_with_every_round(tones, capsys):
+    found = call(tones, "--only", "train")["training without the cache"]
+    assert len(found["stock_rounds"]) == len(found["asrctl_rounds"]) == 2
+    assert found["low"] <= found["high"]
+    assert found["ratio"] == pytest.approx(found["asrctl"] / found["stock"])
+    assert "| training without the cache | audio-s/s |" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_every_measurement_runs(tones):
+    found = call(tones, "--only", "epochs,eval,prepare,help", "--prepare-hours", "0.02")
+    assert {"training, features cached", "2 epochs, cache built", "evaluation", "prepare, 2 workers", "disk"} <= set(
+        found
+    )
+    assert found["disk"]["ratio"] > 1.8
+    assert all(min(one["stock_rounds"] + one["asrctl_rounds"]) > 0 for one in found.values())
+
+
+def test_a_profile_says_where_a_step_goes(tones, capsys, workspace):
+    work, manifest = tones
+    corpus = material.Corpus("manifest", manifest, ())
+    material.asrctl("prepare", corpus.kind, corpus.source, "--name", material.DATA, "--workspace", workspace)
+    model = material.ensure_model(workspace, workspace.parent, "tiny")
+    found = profile_step.record(workspace, model, (), warm=1, steps=1)
+    assert {"forward", "backward", "optimiser"} <= set(found["parts"])
+    assert found["kinds"]["products"] > 0
+    assert found["audio_s_per_s"] > 0
+    profile_step.show(dict(found, rates_tflops=machine.matrix_rates(rows=8, seconds=0.0)), 1)
+    assert "backward: " in capsys.readouterr().out
+
+
+def test_rows_of_an_earlier_call_stay_in_the_table(tmp_path):
+    path = tmp_path / "results" / "base.json"
+    first = rows.row("training", "audio-s/s", [10.0, 12.0, 11.0], [20.0, 36.0, 22.0], 2.0)
+    second = rows.inverse("prepare", "s", [9.0], [3.0], 3.0)
+    report.store(path, {"cores": 2}, {"rounds": 3}, [first])
+    report.store(path, {"cores": 2}, {"rounds": 1}, [second])
+    merged = report.store(path, {"cores": 2}, {"rounds": 3}, [dict(first, ratio=2.5)])
+    assert [(one["name"], one["ratio"]) for one in merged] == [("training", 2.5), ("prepare", 3.0)]
+    assert report.table(merged).splitlines()[2:] == [
+        "| training | audio-s/s | 11 | 22 | 2.50 | 2.00 - 3.00 (3) | 2 |",
+        "| prepare | s | 9 | 3 | 3.00 | one run | 3 |",
+    ]
+
+
+def test_turns_cover_an_epoch():
+    assert rows.cut(25, 8) == [8, 8, 9]
+    assert rows.cut(2, 8) == [2]
+    assert sum(rows.cut(24, 9)) == 24
+
+
+def test_operators_are_told_apart_by_what_called_them():
+    def event(name, parent=None):
+        return SimpleNamespace(name=name, cpu_parent=parent)
+
+    forward = event("part::forward")
+    backward = event("autograd::engine::evaluate_function: MmBackward0", forward)
+    assert profile_step.part_of(event("aten::mm", event("aten::linear", forward))) == "forward"
+    assert profile_step.part_of(event("aten::mm", backward)) == "backward"
+    assert profile_step.part_of(event("aten::_fused_adamw_", event("Optimizer.step#AdamW.step"))) == "optimiser"
+    assert profile_step.part_of(event("aten::zeros")) == "rest"
+    assert profile_step.kind_of("aten::addmm") == "products"
+    assert profile_step.kind_of("aten::convolution_backward") == "convolution"
+
+
+def test_the_stock_recipe_is_as_documented_unless_asked():
+    options = parse(["train", "--data", "arrow", "--model", "model"])
+    assert (options.batch, options.eval_batch, options.dropout) == (4, 8, 0.0)
+    assert not (options.bf16 or options.grouped or options.unfrozen)
