@@ -33,6 +33,7 @@ _CALLED = {
 # Under .tmp: an artifact whose successor is about to take its place.
 _ASIDE = "replaced-"
 _META_FIX = "delete that folder and run the stage again"
+_REF_FIX = "delete that file and run the stage again"
 
 
 @dataclass(frozen=True)
@@ -218,11 +219,17 @@ class Workspace:
     def _ref(self, kind: str, name: str) -> Path:
         return self.root / "refs" / kind / f"{name}.json"
 
-    def set_ref(self, kind: str, name: str, identity: str) -> None:
-        """Let `name`, and "the latest" of this kind, mean `identity`."""
+    def set_ref(self, kind: str, name: str, identity: str, **known: Any) -> None:
+        """Let `name`, and "the latest" of this kind, mean `identity`. known: what else `ref` shall tell of the name."""
         self.create()
-        files.write_json(self._ref(kind, valid_name(name)), {"id": identity})
+        files.write_json(self._ref(kind, valid_name(name)), dict(known, id=identity))
         files.write_json(self.root / "refs" / f"{kind}.latest.json", {"name": name, "id": identity})
+
+    def ref(self, kind: str, name: str) -> Dict[str, Any]:
+        """Everything that is known of a name. Raises BadData."""
+        path = self._ref(kind, name)
+        self._read_ref(path)
+        return files.read_json(path, fix=_REF_FIX)
 
     def names(self, kind: str) -> Dict[str, str]:
         """{name: id} of a kind."""
@@ -253,9 +260,9 @@ class Workspace:
         return artifact
 
     def _read_ref(self, path: Path) -> Dict[str, str]:
-        found = files.read_json(path, fix="delete that file and run the stage again")
+        found = files.read_json(path, fix=_REF_FIX)
         if not isinstance(found, dict) or not isinstance(found.get("id"), str) or not _is_plain(found["id"]):
-            raise BadData(f"{path} does not name an artifact", fix="delete that file and run the stage again")
+            raise BadData(f"{path} does not name an artifact", fix=_REF_FIX)
         return {"name": str(found.get("name", path.stem)), "id": found["id"]}
 
     # -- runs, cache, locks -----------------------------------------------------------------------------------------

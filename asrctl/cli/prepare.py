@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional
 
@@ -59,7 +60,8 @@ def command(
         choice = corpora.choice(
             corpus, source, train=train, eval=eval, test=test, root=root, download=not no_download, name=name
         )
-        request = PrepareRequest(choice, flags, vocab, workers, max_rejects, force)
+        typed = ("asrctl", *sys.argv[1:])
+        request = PrepareRequest(choice, flags, vocab, workers, max_rejects, force, typed)
         if dry_run:
             planned = plan(Workspace(workspace), request, report.emit)
             report.done(planned.as_dict(), plan_lines(planned))

@@ -81,7 +81,8 @@ def demo(workspace: Workspace, *, force: bool = False, emit: Emit = ignore) -> D
     clock = _Clock(emit)
     choice, flags = CorpusChoice(NAME, name=NAME), RuleFlags(preset=PRESET)
     clock.run("vocab", lambda: vocab(workspace, VocabRequest(choice, flags), emit))
-    clock.run("prepare", lambda: prepare(workspace, PrepareRequest(choice, flags), emit))
+    again = PrepareRequest(choice, flags, command=("asrctl", "demo"))
+    clock.run("prepare", lambda: prepare(workspace, again, emit))
     trained: TrainResult = clock.run("train", lambda: train(workspace, _train_request(workspace, force), emit))
     evaluated: EvaluateResult = clock.run(
         "eval", lambda: evaluate(workspace, EvaluateRequest(run=NAME, split="test", device="cpu"), emit)

@@ -22,6 +22,7 @@ from asrctl.events import Emit, Progress, Warned, ignore
 from asrctl.fingerprint import file_sha256
 from asrctl.parallel import in_order
 from asrctl.stages import roles, scratch
+from asrctl.stages.sources import Watcher
 from asrctl.utterances import ARCHIVE_SEPARATOR, Utterance, read_manifest, write_manifest
 from asrctl.workspace import Artifact, Key, Workspace, valid_name
 
@@ -169,14 +170,14 @@ class _Audio(NamedTuple):
     sha256: Optional[str]
 
 
-def publish(workspace: Workspace, listing: Listing, *, workers: int, emit: Emit = ignore) -> Artifact:
-    """The listing with audio digests, published as a `manifests` artifact.
+def publish(workspace: Workspace, listing: Listing, watcher: Watcher, *, workers: int, emit: Emit = ignore) -> Artifact:
+    """The listing with audio digests, published as a `manifests` artifact. watcher: is shown every audio file.
 
     Its ID comes from its own content, paths included: it says where things lie on this machine. What is made of it is
     named by digests alone. Raises OSError.
     """
     scratch_list = listing.path.with_name("digests.jsonl")
-    write_manifest(scratch_list, _with_digests(workspace, listing, workers, emit))
+    write_manifest(scratch_list, _with_digests(workspace, listing, watcher, workers, emit))
     key = Key("manifests", VERSION, inputs={"listing": file_sha256(scratch_list)})
     with workspace.publish(key) as draft:
         if draft.published is None:
@@ -189,7 +190,9 @@ def _vanished(key: Key) -> Artifact:
     raise BadData(f"{key.kind}/{key.id} was deleted meanwhile", fix="run the command again")
 
 
-def _with_digests(workspace: Workspace, listing: Listing, workers: int, emit: Emit) -> Iterator[Utterance]:
+def _with_digests(
+    workspace: Workspace, listing: Listing, watcher: Watcher, workers: int, emit: Emit
+) -> Iterator[Utterance]:
     total = sum(listing.counts.values())
     with stat_cache.opened(workspace.cache("stat") / "stat.sqlite") as cache:
         known = _Known(cache)
@@ -198,6 +201,7 @@ def _with_digests(workspace: Workspace, listing: Listing, workers: int, emit: Em
         for chunk in in_order(_Hasher(), chunks, workers=workers, on_stall=_reporter(emit)):
             for item in chunk:
                 known.remember(item)
+                watcher.saw(item.container, item.status)
                 yield replace(item.utterance, sha256=_digest_of(item))
             done += len(chunk)
             emit(Progress("check audio", done, total, "utterances"))

@@ -16,7 +16,7 @@ from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.parallel import default_workers
 from asrctl.prepared import PreparedSplit
-from asrctl.stages import manifest, roles, rules, shards, texts, vocab
+from asrctl.stages import manifest, roles, rules, shards, sources, texts, vocab
 from asrctl.stages.manifest import CorpusChoice
 from asrctl.text import TextRules, Vocabulary
 from asrctl.utterances import Utterance, read_manifest
@@ -31,7 +31,10 @@ _ARCHIVE_GROWTH = 1.8
 
 @dataclass(frozen=True)
 class PrepareRequest:
-    """What the user asked for. vocab: name of a vocabulary; max_rejects: share of utterances that may be dropped."""
+    """What the user asked for. vocab: name of a vocabulary; max_rejects: share of utterances that may be dropped.
+
+    command: the words typed, for `asrctl status` to tell them again.
+    """
 
     choice: CorpusChoice
     flags: rules.RuleFlags = rules.RuleFlags()
@@ -39,6 +42,7 @@ class PrepareRequest:
     workers: Optional[int] = None
     max_rejects: float = 0.05
     force: bool = False
+    command: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,11 +88,12 @@ def prepare(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) 
     if not 0 <= request.max_rejects <= 1:
         raise UsageError(f"--max-rejects {request.max_rejects:g} is no share", fix="use a number from 0 to 1")
     workers = request.workers or default_workers()
+    watcher = sources.Watcher(request.choice.source, workspace.root)
     with _listed(workspace, request, emit) as (found, listing):
-        listed = manifest.publish(workspace, listing, workers=workers, emit=emit)
+        listed = manifest.publish(workspace, listing, watcher, workers=workers, emit=emit)
     job = _Job(workspace, request, found, listed, workers, emit)
     result = job.run()
-    workspace.set_ref("prepared", result.name, result.id)
+    workspace.set_ref("prepared", result.name, result.id, source=watcher.record(request.command))
     return replace(result, seconds=round(time.monotonic() - started, 2))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from asrctl import files
+from asrctl.stages import sources
 from asrctl.stages.clean import held_locks
 from asrctl.workspace import KINDS, Artifact, Workspace
 
@@ -93,9 +94,11 @@ def _prepared(workspace: Workspace) -> List[Line]:
             continue
         used, newest = artifact.summary.get("vocabulary"), vocabularies.get(name)
         is_old = newest is not None and used != newest
-        why = f"the vocabulary {name!r} was built again since" if is_old else ""
+        record = workspace.ref("prepared", name).get("source") or {}
+        why = f"the vocabulary {name!r} was built again since" if is_old else sources.changes(record) or ""
         details = {"id": artifact.id, "splits": artifact.summary.get("splits", {})}
-        lines.append(Line("prepare", name, "stale" if is_old else "done", why, details))
+        details.update(command=sources.command(record), looked_at=len(record.get("audio", {})))
+        lines.append(Line("prepare", name, "stale" if why else "done", why, details))
     return lines
 
 
@@ -166,7 +169,9 @@ def _next(lines: Sequence[Line]) -> List[str]:
     prepared = [line for line in lines if line.stage == "prepare"]
     if not prepared:
         return ["asrctl demo", "asrctl prepare folder my-recordings/", "asrctl prepare librispeech"]
-    found += [f"asrctl prepare ...   # again: {line.why}" for line in prepared if line.state in ("stale", "killed")]
+    for line in prepared:
+        if line.state in ("stale", "killed"):
+            found.append(f"{line.details.get('command') or 'asrctl prepare ...'}   # again: {line.why}")
     done = [line for line in runs if line.state in ("complete", "stale")]
     if not done:
         return found or ["asrctl train --preset tiny-cpu"]

@@ -1,9 +1,13 @@
 """asrctl status."""
 
 import json
+import shutil
 
+import numpy as np
 import pytest
+import soundfile
 
+from asrctl.stages import sources
 from asrctl.workspace import Key, Workspace
 
 
@@ -111,6 +115,83 @@ def test_what_the_commands_make_is_what_status_sees(asrctl, trained_run):
     vocabulary = trained_run / "model" / "special_tokens_map.json"
     vocabulary.write_text(vocabulary.read_text() + " ")
     assert items(asrctl("status", "--json").result)[2:] == [("eval", "tiny", "stale")]
+
+
+def recordings(folder, count):
+    folder.mkdir(parents=True)
+    for number in range(count):
+        soundfile.write(str(folder / f"{number}.wav"), np.full(8000, number, dtype=np.int16), 16000)
+        (folder / f"{number}.txt").write_text(f"word {'abc'[number % 3]}")
+    return folder
+
+
+def why(result):
+    (line,) = [item for item in result["items"] if item["stage"] == "prepare"]
+    return line["state"], line["why"]
+
+
+def test_recordings_that_changed_or_went_make_data_stale(asrctl, in_folder):
+    folder = recordings(in_folder / "mine", 12)
+    asrctl("prepare", "folder", folder).succeeded()
+    assert why(asrctl("status", "--json").result) == ("done", "")
+
+    soundfile.write(str(folder / "3.wav"), np.zeros(9000, dtype=np.int16), 16000)
+    assert why(asrctl("status", "--json").result) == (
+        "stale",
+        f"1 of 12 audio files looked at is changed, such as {folder / '3.wav'}",
+    )
+    asrctl("prepare", "folder", folder).succeeded()
+    assert why(asrctl("status", "--json").result) == ("done", "")
+    (folder / "3.wav").unlink()
+    assert "1 of 12 audio files looked at is gone" in why(asrctl("status", "--json").result)[1]
+    asrctl("prepare", "folder", folder, "--max-rejects", 0.1).succeeded()
+
+    recordings(folder / "more", 2)
+    assert why(asrctl("status", "--json").result)[1].endswith("holds 24 files and folders, 23 when it was prepared")
+    asrctl("prepare", "folder", folder, "--max-rejects", 0.1).succeeded()
+    assert why(asrctl("status", "--json").result) == ("done", "")
+    shutil.rmtree(str(folder))
+    assert why(asrctl("status", "--json").result) == ("stale", f"{folder} is gone")
+    assert "asrctl prepare" not in asrctl("train", "--preset", "tiny-cpu", "--dry-run").stderr, (
+        "the data are still good"
+    )
+
+
+def test_a_list_that_changed_is_told_with_the_command_to_type(asrctl_process, in_folder, monkeypatch):
+    recordings(in_folder / "mine", 12)
+    (in_folder / "list.csv").write_text("path,text\n" + "".join(f"mine/{n}.wav,word {n % 3}\n" for n in range(12)))
+    words = ("manifest", "list.csv", "--name", "my data", "--json", "--force")
+    assert asrctl_process("prepare", *words).exit_code == 2
+    asrctl_process("prepare", *words[:3], "mine", *words[4:]).succeeded()
+    with open(in_folder / "list.csv", "a") as stream:
+        stream.write("mine/0.wav,word 2\n")
+    done = asrctl_process("status", "--json").result
+    assert why(done) == ("stale", f"{in_folder / 'list.csv'} has changed since")
+    again = "asrctl prepare manifest list.csv --name mine"
+    assert done["next"][0] == f"{again}   # again: {in_folder / 'list.csv'} has changed since"
+    (in_folder / "elsewhere").mkdir()
+    monkeypatch.chdir(in_folder / "elsewhere")
+    assert asrctl_process("status", "--json").result["next"][0].startswith(f"cd {in_folder} && {again}   #")
+
+
+def test_a_workspace_among_the_recordings_is_none_of_them(asrctl, in_folder):
+    folder = recordings(in_folder / "mine", 12)
+    place = ("--workspace", folder / "asr-workspace")
+    asrctl("prepare", "folder", folder, *place).succeeded()
+    assert why(asrctl("status", "--json", *place).result) == ("done", "")
+
+
+def test_looking_takes_no_longer_for_a_large_corpus(tmp_path):
+    watcher = sources.Watcher(None, tmp_path / "workspace")
+    status = tmp_path.stat()
+    for number in range(20000):
+        watcher.saw(f"/nowhere/{number // 100}/{number}.flac", status)
+    record = json.loads(json.dumps(watcher.record(["asrctl", "prepare"])))
+    assert len(record["audio"]) == sources.SAMPLE
+    assert len({path.rpartition("/")[0] for path in record["audio"]}) > sources.SAMPLE / 2, (
+        "they are drawn from all over"
+    )
+    assert sources.changes(record).startswith("64 of 64 audio files looked at are gone, such as /nowhere/")
 
 
 def test_clean_leaves_what_a_run_needs(asrctl, trained_run):

@@ -1,0 +1,130 @@
+"""Whether a corpus still is what it was when it was prepared, by the sizes and times of a few of its files.
+
+A sample, so that the answer is quick however large the corpus is: the list or folder that the user named, some audio
+files drawn by the hash of their path, and the number of files in the folders where these lie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import os
+import shlex
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+SAMPLE = 64
+# Words of a command that say how it talks, not what it makes.
+_TALK = ("--json", "--verbose", "-v", "--force")
+
+
+class Watcher:
+    """Sees every audio file of a corpus pass, and keeps a sample of them.
+
+    source: what the user named. workspace: its cache is of no account, and the folder itself counts for nothing where
+    it lies among the recordings.
+    """
+
+    def __init__(self, source: Optional[Path], workspace: Path) -> None:
+        self._source = str(source.absolute()) if source is not None else None
+        self._workspace = str(workspace.absolute())
+        self._cache = os.path.join(self._workspace, "cache", "")
+        self._kept: Dict[str, Optional[os.stat_result]] = {}
+        self._heap: List[Tuple[int, str]] = []
+
+    def saw(self, path: str, status: Optional[os.stat_result]) -> None:
+        """path: an audio file or archive. status: None where there is no such file."""
+        if path in self._kept:
+            return
+        rank = -int.from_bytes(hashlib.blake2b(os.fsencode(path), digest_size=8).digest(), "big")
+        if len(self._heap) >= SAMPLE and rank < self._heap[0][0]:
+            return
+        heapq.heappush(self._heap, (rank, path))
+        self._kept[path] = status
+        if len(self._heap) > SAMPLE:
+            del self._kept[heapq.heappop(self._heap)[1]]
+
+    def record(self, command: Sequence[str]) -> Dict[str, Any]:
+        """JSON values for `changes`, with the command that prepares the corpus and where it was typed."""
+        seen = {str(Path(path).absolute()): status for path, status in self._kept.items()}
+        seen = {path: status for path, status in seen.items() if not path.startswith(self._cache) and _is_text(path)}
+        folders = {str(Path(path).parent) for path in seen}
+        if self._source is not None and Path(self._source).is_dir():
+            folders.add(self._source)
+        words, here = [word for word in command if word not in _TALK], str(Path.cwd())
+        return {
+            "command": words if all(_is_text(word) for word in words) else [],
+            "cwd": here if _is_text(here) else "",
+            "source": self._source if self._source is not None and _is_text(self._source) else None,
+            "list": _signature(_status(self._source)) if self._source and Path(self._source).is_file() else None,
+            "audio": {path: _signature(status) for path, status in sorted(seen.items())},
+            "folders": {path: _entries(path, self._workspace) for path in sorted(folders) if _is_text(path)},
+            "workspace": self._workspace if _is_text(self._workspace) else "",
+        }
+
+
+def changes(record: Mapping[str, Any]) -> Optional[str]:
+    """What is not as it was, in a sentence, or None. Looks at a sample: at most some dozens of files and folders."""
+    source = record.get("source")
+    if source is not None and not Path(source).exists():
+        return f"{source} is gone"
+    if record.get("list") is not None and _signature(_status(source)) != record["list"]:
+        return f"{source} has changed since"
+    now = {path: _signature(_status(path)) for path in record.get("audio", {})}
+    then = record.get("audio", {})
+    gone = [path for path in now if now[path] is None and then[path] is not None]
+    other = [path for path in now if now[path] != then[path] and path not in gone]
+    for paths, what in ((gone, "gone"), (other, "changed")):
+        if paths:
+            verb = "is" if len(paths) == 1 else "are"
+            return f"{len(paths)} of {len(now)} audio files looked at {verb} {what}, such as {paths[0]}"
+    return _other_folder(record)
+
+
+def command(record: Mapping[str, Any]) -> Optional[str]:
+    """What to type to prepare the corpus again, from any folder."""
+    if not record.get("command"):
+        return None
+    line = " ".join(shlex.quote(word) for word in record["command"])
+    return line if record.get("cwd") in ("", str(Path.cwd())) else f"cd {shlex.quote(record['cwd'])} && {line}"
+
+
+def _other_folder(record: Mapping[str, Any]) -> Optional[str]:
+    for path, (time_ns, count) in record.get("folders", {}).items():
+        status = _status(path)
+        if status is None or status.st_mtime_ns == time_ns:
+            continue
+        now = _entries(path, record.get("workspace", ""))[1]
+        if now != count:
+            return f"{path} holds {now} files and folders, {count} when it was prepared"
+    return None
+
+
+def _status(path: Optional[str]) -> Optional[os.stat_result]:
+    try:
+        return Path(path).stat() if path is not None else None
+    except OSError:
+        return None
+
+
+def _signature(status: Optional[os.stat_result]) -> Optional[List[int]]:
+    return None if status is None else [status.st_size, status.st_mtime_ns]
+
+
+def _entries(folder: str, workspace: str) -> List[int]:
+    """[time of the folder in ns, visible entries but the workspace]."""
+    status = _status(folder)
+    if status is None:
+        return [0, 0]
+    with os.scandir(folder) as entries:
+        count = sum(1 for entry in entries if not entry.name.startswith(".") and entry.path != workspace)
+    return [status.st_mtime_ns, count]
+
+
+def _is_text(word: str) -> bool:
+    """Whether it can stand in a JSON file; file names need not be UTF-8."""
+    try:
+        word.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
