@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Dict, Sequence, Tuple
+from functools import lru_cache
+from typing import Any, Dict, Sequence, Tuple
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
-_Stamp = Tuple[Tuple[int, int], ...]
+_Stamp = Tuple[Tuple[int, int, int], ...]
+
+# Optimiser steps of this process, once copies exist: fused kernels change weights without raising their version.
+_steps = 0
+
+
+def _count_step(*_: Any) -> None:
+    global _steps
+    _steps += 1
 
 
 class Copies:
@@ -21,13 +31,13 @@ class Copies:
     def get(self, *parameters: nn.Parameter) -> torch.Tensor:
         """The parameters' values joined along their first dimension, outside of autograd.
 
-        A change is seen by torch's version counter, which every in-place operation raises (optimisers and
-        load_state_dict among them; writing through `.data` is not seen).
+        A change is seen by torch's version counter (in-place operations, load_state_dict) or made by any of torch's
+        optimisers; writing through `.data` is not seen.
         """
         if len(parameters) == 1 and parameters[0].dtype == self.dtype:
             return parameters[0].detach()
         key = tuple(id(parameter) for parameter in parameters)
-        stamp = tuple((parameter._version, parameter.data_ptr()) for parameter in parameters)
+        stamp = tuple((_steps, parameter._version, parameter.data_ptr()) for parameter in parameters)
         kept = self._kept.get(key)
         if kept is not None and kept[1] == stamp:
             return kept[2]
@@ -54,7 +64,14 @@ _of_models: "WeakKeyDictionary[nn.Module, Copies]" = WeakKeyDictionary()
 
 def of(model: nn.Module, dtype: torch.dtype) -> Copies:
     """The copies of a model's weights; one precision at a time."""
+    if not _of_models:
+        _watch_optimisers()
     copies = _of_models.get(model)
     if copies is None or copies.dtype != dtype:
         copies = _of_models[model] = Copies(dtype)
     return copies
+
+
+@lru_cache(maxsize=None)
+def _watch_optimisers() -> None:
+    register_optimizer_step_post_hook(_count_step)

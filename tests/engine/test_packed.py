@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from asrctl import acoustics, models
+from asrctl import acoustics, compat, models
 from asrctl.engine import packed
 from asrctl.features import collate
 from asrctl.recipe import ModelSection, SpecAugment
@@ -149,7 +149,8 @@ def trajectory(loss_of_rows, steps=24, **options):
     recogniser.model.freeze_feature_encoder()
     recogniser.model.train()
     rows = speech(*LENGTHS)
-    optimizer = torch.optim.AdamW([p for p in recogniser.model.parameters() if p.requires_grad], lr=2e-3)
+    learning = [p for p in recogniser.model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=2e-3, fused=compat.fused_adamw_works("cpu"))
     losses = []
     for _ in range(steps):
         optimizer.zero_grad()
