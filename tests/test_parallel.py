@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import List
 
 import pytest
 
 from asrctl.errors import StorageError
-from asrctl.parallel import AHEAD_PER_WORKER, default_workers, in_order
+from asrctl.parallel import AHEAD_PER_WORKER, default_workers, in_order, share_cores
 
 
 def never(item: object, waited_s: float) -> None:
@@ -73,3 +74,15 @@ def test_threads_are_gone_afterwards() -> None:
 
 def test_this_machine_has_a_core() -> None:
     assert default_workers() >= 1
+
+
+@pytest.mark.parametrize(
+    "theirs, ours", [({}, True), ({"GOMP_SPINCOUNT": "5"}, False), ({"OMP_WAIT_POLICY": "active"}, False)]
+)
+def test_torch_shares_the_cores_unless_the_user_decided(monkeypatch, theirs, ours) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in theirs.items():
+        monkeypatch.setenv(name, value)
+    share_cores()
+    assert (os.environ.get("GOMP_SPINCOUNT") == "10000") == ours

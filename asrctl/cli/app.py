@@ -11,7 +11,7 @@ from typing import Any, List, Optional, Sequence
 
 import typer
 
-from asrctl import __version__, errors
+from asrctl import __version__, errors, parallel
 from asrctl.cli.progress import Display
 from asrctl.cli.report import Output, Report, guard
 from asrctl.cli.signals import interruptible
@@ -89,6 +89,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     output = Output("--json" in words, "--verbose" in words)
     command = next((word for word in words if word in COMMANDS), None)
+    parallel.share_cores()
     with interruptible(), guard(Report(command, output, sys.stdout, Display(output.verbose))):
         raise SystemExit(_run(words or ["--help"]))
 
