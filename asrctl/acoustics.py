@@ -114,6 +114,20 @@ def forward(
     return logits, frame_lengths(model, sample_lengths)
 
 
+def encoded(
+    model: nn.Module, input_values: torch.Tensor, attention_mask: torch.Tensor
+) -> Tuple[List[torch.Tensor], torch.Tensor]:
+    """What the convolutional encoder gives each utterance alone: a list of (frames, channels), and frames (batch,).
+
+    With gradients, for an encoder that learns.
+    """
+    sample_lengths = attention_mask.sum(-1)
+    frames = frame_lengths(model, sample_lengths)
+    with padding_left_out(model, sample_lengths):
+        rows = encoder_of(model).feature_extractor(input_values).transpose(1, 2)
+    return [row[:count] for row, count in zip(rows, frames.tolist())], frames
+
+
 def ctc_losses(
     logits: torch.Tensor,
     frames: torch.Tensor,

@@ -35,6 +35,12 @@ def normalise(samples: np.ndarray) -> np.ndarray:
     return (samples - samples.mean()) / np.sqrt(samples.var() + VARIANCE_FLOOR)
 
 
+def heard(samples: np.ndarray, rules: FeatureRules) -> np.ndarray:
+    """samples (time,) int16 or float32 -> (time,) float32, normalised where the rules say so."""
+    samples = to_float(samples) if samples.dtype == np.int16 else samples
+    return normalise(samples) if rules.normalise else samples
+
+
 def collate(samples: Sequence[np.ndarray], rules: FeatureRules, *, pad_to: Optional[int] = None) -> Dict[str, Any]:
     """samples: (time,) int16 or float32 each -> "input_values" (batch, time) float32, "attention_mask" the same int64.
 
@@ -46,7 +52,6 @@ def collate(samples: Sequence[np.ndarray], rules: FeatureRules, *, pad_to: Optio
     values = np.zeros((len(samples), length), dtype=np.float32)
     mask = np.zeros((len(samples), length), dtype=np.int64)
     for index, row in enumerate(samples):
-        row = to_float(row) if row.dtype == np.int16 else row
-        values[index, : len(row)] = normalise(row) if rules.normalise else row
+        values[index, : len(row)] = heard(row, rules)
         mask[index, : len(row)] = 1
     return {"input_values": torch.from_numpy(values), "attention_mask": torch.from_numpy(mask)}

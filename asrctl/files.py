@@ -12,6 +12,8 @@ from typing import Any, Dict, Iterator
 from asrctl.errors import BadData
 from asrctl.fingerprint import file_sha256
 
+_BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own (POSIX)
+
 
 def fsync_path(path: Path) -> None:
     """Make a file's bytes, or a folder's entries, survive a power cut."""
@@ -79,11 +81,18 @@ def remove_tree(folder: Path) -> None:
 
 def folder_bytes(folder: Path) -> int:
     """Bytes in the files under `folder`; files that vanish while we look count as nothing."""
-    total = 0
+    return sum(found.st_size for found in _stats(folder))
+
+
+def disk_bytes(folder: Path) -> int:
+    """Bytes of disk that the files under `folder` take: less than `folder_bytes` where a file has holes."""
+    return sum(min(found.st_size, found.st_blocks * _BLOCK_BYTES) for found in _stats(folder))
+
+
+def _stats(folder: Path) -> Iterator[os.stat_result]:
     for root, _, names in os.walk(str(folder)):
         for name in names:
             try:
-                total += os.lstat(os.path.join(root, name)).st_size
+                yield os.lstat(os.path.join(root, name))
             except FileNotFoundError:
                 continue
-    return total

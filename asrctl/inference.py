@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from asrctl import acoustics
 from asrctl.batches import micro_batches
 from asrctl.devices import autocast
+from asrctl.engine import choice, conv, packed
 from asrctl.events import Emit, Progress, ignore
-from asrctl.features import collate
+from asrctl.features import collate, heard
 from asrctl.models import Recogniser
+from asrctl.parallel import in_order
 from asrctl.prepared import PreparedSplit
 
 
@@ -24,6 +27,7 @@ def transcribe(
     batch_s: float,
     indices: Optional[Sequence[int]] = None,
     pad_to: Optional[int] = None,
+    engine: str = "auto",
     emit: Emit = ignore,
     task: str = "transcribe",
 ) -> Iterator[Tuple[int, str]]:
@@ -31,22 +35,69 @@ def transcribe(
 
     Batches hold at most `batch_s` seconds of padded audio. indices: only these. pad_to: pad every utterance to this
     many samples and let a group-norm encoder see the padding (the static-shape experiment); without it each utterance
-    gets the logits that it gets alone. precision: fp32, bf16 or fp16.
+    gets the logits that it gets alone. precision: fp32, bf16 or fp16. engine: auto, packed or plain, see
+    asrctl.engine.choice.
     """
-    import torch
-
     chosen = np.arange(len(split)) if indices is None else np.asarray(indices)
     lengths = split.num_samples[chosen]
     batches = micro_batches(lengths, max_samples=int(batch_s * split.sample_rate), pad_to=pad_to)
+    way = _Way(recogniser, split, device, precision, pad_to)
     model = recogniser.model.to(device).eval()
+    is_packed = choice.choose(model, device.type, engine, shapes_free=pad_to is None) == choice.PACKED
+    read, best = (way.read, way.packed) if is_packed else (way.read_padded, way.padded)
     total_s, done_s = float(lengths.sum(dtype=np.int64)) / split.sample_rate, 0.0
-    for batch in batches:
-        rows = [int(chosen[position]) for position in batch]
-        inputs = collate([split[row].pcm for row in rows], recogniser.features, pad_to=pad_to)
-        inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
-        with torch.inference_mode(), autocast(device, precision):
-            logits, frames = acoustics.forward(model, exact=pad_to is None, **inputs)
-        for row, ids in zip(rows, acoustics.greedy_ids(logits, frames)):
-            yield row, recogniser.vocabulary.decode(ids.tolist())
+    for batch, ids in _results(batches, lambda batch: read(chosen[batch]), best):
+        for position, row in zip(batch, ids):
+            yield int(chosen[position]), recogniser.vocabulary.decode(row.tolist())
         done_s += float(lengths[batch].sum(dtype=np.int64)) / split.sample_rate
         emit(Progress(task, round(done_s, 1), round(total_s, 1), "s of audio"))
+
+
+def _results(
+    batches: Sequence[np.ndarray], read: Callable[[np.ndarray], Any], best: Callable[[Any], List[np.ndarray]]
+) -> Iterator[Tuple[np.ndarray, List[np.ndarray]]]:
+    """Each batch with what `best` makes of it; one thread reads ahead."""
+    made = in_order(read, batches, workers=1, on_stall=lambda batch, waited_s: None)
+    for batch, inputs in zip(batches, made):
+        yield batch, best(inputs)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """Two ways from rows of a split to the best label of each frame: (frames,) int arrays."""
+
+    recogniser: Recogniser
+    split: PreparedSplit
+    device: Any
+    precision: str
+    pad_to: Optional[int]
+
+    def read_padded(self, rows: np.ndarray) -> Any:
+        return collate([self.split[int(row)].pcm for row in rows], self.recogniser.features, pad_to=self.pad_to)
+
+    def padded(self, inputs: Any) -> List[np.ndarray]:
+        import torch
+
+        inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            logits, frames = acoustics.forward(self.recogniser.model, exact=self.pad_to is None, **inputs)
+        return acoustics.greedy_ids(logits, frames)
+
+    def read(self, rows: np.ndarray) -> List[Any]:
+        import torch
+
+        rules = self.recogniser.features
+        return [torch.from_numpy(heard(self.split[int(row)].pcm, rules)) for row in rows]
+
+    def packed(self, samples: List[Any]) -> List[np.ndarray]:
+        import torch
+
+        model = self.recogniser.model
+        with torch.inference_mode():
+            features = conv.features(model, [row.to(self.device) for row in samples], precision=self.precision)
+            # What is too short for a frame says nothing, and packing wants something.
+            heard_of = [row for row in features if len(row)]
+            if not heard_of:
+                return [np.zeros(0, dtype=np.int64) for _ in features]
+            best = packed.logits(model, heard_of, precision=self.precision)[0].argmax(-1).cpu().numpy()
+        return np.split(best, np.cumsum([len(row) for row in features])[:-1])

@@ -126,6 +126,11 @@ class PreparedSplit:
         return view
 
     @property
+    def rows(self) -> np.ndarray:
+        """(utterances,) int64: which rows of the split on disk these are."""
+        return np.arange(len(self), dtype=np.int64) if self._rows is None else self._rows
+
+    @property
     def seconds(self) -> float:
         """Seconds of speech in the split."""
         return float(self.num_samples.sum(dtype=np.int64)) / self.sample_rate

@@ -157,6 +157,16 @@ class HostSection:
     )
     eval_batch_s: float = key(120.0, "most seconds of padded audio in an evaluation batch", above=0)
     workers: int = key(2, "threads that read and collate ahead of training", low=0)
+    engine: str = key(
+        "auto",
+        "packed: frames of all utterances end to end, where shapes are free and the model is known; plain: "
+        "transformers' own passes over padded batches; auto: packed on cpu, plain elsewhere",
+        choices=("auto", "packed", "plain"),
+    )
+    cache_features: bool = key(
+        True, "keep a frozen encoder's output on disk between epochs (packed, audio not augmented)"
+    )
+    cache_gb: float = key(100.0, "most GB of disk for that, of all runs; at most half of what is free", above=0)
 
 
 @dataclass(frozen=True)

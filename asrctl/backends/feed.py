@@ -11,7 +11,8 @@ import numpy as np
 
 from asrctl import augment
 from asrctl.batches import Plan, generator, micro_batches
-from asrctl.features import FeatureRules, collate, to_float
+from asrctl.engine.feature_cache import FeatureCache
+from asrctl.features import FeatureRules, collate, heard, to_float
 from asrctl.prepared import PreparedSplit
 from asrctl.recipe import Augment
 
@@ -20,14 +21,32 @@ _JOIN_STREAM, _AUDIO_STREAM = 3, 4
 
 
 @dataclass(frozen=True)
+class Item:
+    """What is heard as one: an utterance, or several joined.
+
+    labels: (labels,) int32. utterances: how many. index: of the one utterance, where it is one. num_samples: its
+    length. samples: (time,) float32, or None where there are features, (frames, channels): the encoder's output.
+    """
+
+    labels: np.ndarray
+    utterances: int
+    index: Optional[int]
+    num_samples: int
+    samples: Optional[np.ndarray] = None
+    features: Any = None
+
+
+@dataclass(frozen=True)
 class MicroBatch:
     """One forward pass.
 
-    inputs: "input_values" (items, time) float32, "attention_mask" (items, time) int64. labels (items, longest) int64,
-    label_lengths (items,), weights (items,): utterances that each item stands for. audio_s: seconds without padding.
+    inputs: "input_values" (items, time) float32, "attention_mask" (items, time) int64; or None where each of `items`
+    is given alone, its samples normalised. labels (items, longest) int64, label_lengths (items,), weights (items,):
+    utterances that each item stands for. audio_s: seconds without padding.
     """
 
     inputs: Any
+    items: Sequence[Item]
     labels: Any
     label_lengths: Any
     weights: Any
@@ -55,7 +74,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Feed:
-    """Everything that makes a step's tensors; depends on nothing but the step's number."""
+    """Everything that makes a step's tensors; depends on nothing but the step's number.
+
+    pads: whether micro-batches are padded, or hold each item alone. cache: of encoder outputs, for items alone whose
+    audio is not changed.
+    """
 
     split: PreparedSplit
     plan: Plan
@@ -64,6 +87,8 @@ class Feed:
     limits: Limits
     delimiter: int
     max_item_samples: int
+    pads: bool = True
+    cache: Optional[FeatureCache] = None
 
     def steps(self, start: int, end: int, workers: int) -> Iterator[StepBatch]:
         """Steps start..end-1 in order; threads work a few steps ahead. Closing the iterator stops them."""
@@ -97,52 +122,60 @@ class Feed:
     def make(self, step: int, epoch: int, indices: np.ndarray) -> StepBatch:
         rng = generator(self.plan.seed, _JOIN_STREAM, step)
         items = augment.joins(indices, self.split.num_samples, self.augment.join, self.max_item_samples, rng)
-        rows = [self._item(item, epoch) for item in items]
-        lengths = [len(samples) for samples, _ in rows]
+        made = [self._item(item, epoch) for item in items]
         cuts = micro_batches(
-            lengths,
+            [item.num_samples for item in made],
             max_samples=self.limits.max_samples,
             max_items=self.limits.max_items,
             pad_to=self.limits.pad_to,
         )
-        made = [self._micro_batch([rows[i] for i in cut], [len(items[i]) for i in cut]) for cut in cuts]
-        return StepBatch(step, epoch, made, len(indices))
+        return StepBatch(step, epoch, [self._micro_batch([made[i] for i in cut]) for cut in cuts], len(indices))
 
-    def _item(self, item: Sequence[int], epoch: int) -> Tuple[np.ndarray, np.ndarray]:
-        """Utterance indices -> (samples, label ids)."""
+    def _item(self, item: Sequence[int], epoch: int) -> Item:
         utterances = [self.split[index] for index in item]
+        index = item[0] if len(item) == 1 else None
+        labels = augment.joined_labels([utterance.labels for utterance in utterances], self.delimiter)
+        known = self.cache.read(index) if self.cache is not None and index is not None else None
+        if known is not None:
+            return Item(labels, 1, index, len(utterances[0].pcm), features=known)
         samples = [
             self._audio(utterance.pcm, generator(self.plan.seed, _AUDIO_STREAM, epoch, index))
             for utterance, index in zip(utterances, item)
         ]
-        labels = augment.joined_labels([utterance.labels for utterance in utterances], self.delimiter)
-        return (samples[0] if len(samples) == 1 else np.concatenate(samples)), labels
+        joined = samples[0] if len(samples) == 1 else np.concatenate(samples)
+        return Item(labels, len(item), index, len(joined), self._heard(joined))
+
+    def _heard(self, samples: np.ndarray) -> np.ndarray:
+        return samples if self.pads else heard(samples, self.features)
 
     def _audio(self, pcm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return augment.change(to_float(pcm), self.augment, self.split.sample_rate, rng)
 
-    def _micro_batch(self, rows: Sequence[Tuple[np.ndarray, np.ndarray]], counts: Sequence[int]) -> MicroBatch:
+    def _micro_batch(self, items: Sequence[Item]) -> MicroBatch:
         import torch
 
-        label_lengths = [len(labels) for _, labels in rows]
-        padded = np.zeros((len(rows), max(label_lengths + [1])), dtype=np.int64)
-        for index, (_, labels) in enumerate(rows):
-            padded[index, : len(labels)] = labels
-        audio_s = sum(len(samples) for samples, _ in rows) / self.split.sample_rate
+        label_lengths = [len(item.labels) for item in items]
+        padded = np.zeros((len(items), max(label_lengths + [1])), dtype=np.int64)
+        for row, item in zip(padded, items):
+            row[: len(item.labels)] = item.labels
+        inputs = None
+        if self.pads:
+            inputs = collate([item.samples for item in items], self.features, pad_to=self.limits.pad_to)
         return MicroBatch(
-            inputs=collate([samples for samples, _ in rows], self.features, pad_to=self.limits.pad_to),
+            inputs=inputs,
+            items=() if self.pads else items,
             labels=torch.from_numpy(padded),
             label_lengths=torch.tensor(label_lengths, dtype=torch.int64),
-            weights=torch.tensor(counts, dtype=torch.float32),
-            audio_s=audio_s,
+            weights=torch.tensor([item.utterances for item in items], dtype=torch.float32),
+            audio_s=sum(item.num_samples for item in items) / self.split.sample_rate,
         )
 
     def longest(self) -> MicroBatch:
         """The largest micro-batch that the limits allow, of the split's longest utterance: for a trial at the start."""
         index = int(np.argmax(self.split.num_samples))
-        samples, labels = to_float(self.split[index].pcm), self.split[index].labels
+        utterance = self.split[index]
+        item = Item(utterance.labels, 1, None, len(utterance.pcm), self._heard(to_float(utterance.pcm)))
         rows = 1
         if self.limits.max_samples is not None:
-            rows = max(1, self.limits.max_samples // (self.limits.pad_to or len(samples)))
-        rows = min(rows, self.plan.global_batch, self.limits.max_items or rows)
-        return self._micro_batch([(samples, labels)] * rows, [1] * rows)
+            rows = max(1, self.limits.max_samples // (self.limits.pad_to or item.num_samples))
+        return self._micro_batch([item] * min(rows, self.plan.global_batch, self.limits.max_items or rows))

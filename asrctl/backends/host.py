@@ -10,10 +10,10 @@ import numpy as np
 from asrctl import acoustics, checkpoints, compat, models
 from asrctl.backends.course import Course, Done, Loop, Snapshot
 from asrctl.backends.feed import Feed, Limits, MicroBatch, StepBatch
+from asrctl.backends.hearing import Hearing
 from asrctl.backends.job import Outcome, TrainingJob
 from asrctl.backends.scoring import Scorer
 from asrctl.batches import Plan, generator
-from asrctl.devices import autocast
 from asrctl.errors import DeviceError
 from asrctl.events import Emit, Note
 from asrctl.optimisation import AdamW, learning_rate
@@ -52,6 +52,7 @@ class HostTrainer(Loop):
         self.adam = AdamW(self.model, self.optim)
         self.scaler = compat.grad_scaler(self.device.type, enabled=job.precision == "fp16")
         self.plan = plan_of(job.recipe, job.train)
+        self.hearing = Hearing(job, self.plan.steps_per_epoch, emit)
         self.course = Course(job, emit, self, total=job.total_steps, steps_per_epoch=self.plan.steps_per_epoch)
         if job.resume is not None:
             self._restore(job.resume)
@@ -74,6 +75,8 @@ class HostTrainer(Loop):
             limits=Limits(int(micro_batch_s * rate), self.host.micro_batch, self.pad_to),
             delimiter=self.recogniser.vocabulary.delimiter_id,
             max_item_samples=int(self.recipe.audio.max_s * rate),
+            pads=self.hearing.pads,
+            cache=self.hearing.cache,
         )
 
     def _scorer(self) -> Optional[Scorer]:
@@ -85,12 +88,13 @@ class HostTrainer(Loop):
             precision=self.job.precision,
             batch_s=self.host.eval_batch_s,
             pad_to=self.pad_to,
+            engine=self.host.engine,
             most=self.recipe.run.eval_max_utterances,
             seed=self.optim.seed,
         )
 
     def _try_longest(self) -> None:
-        """Forward and backward over the largest micro-batch, before the first step; on CUDA halve it until it fits."""
+        """Forward and backward over the largest micro-batch, before the first step; halve it until it fits."""
         import torch
 
         micro_batch_s = self.host.micro_batch_s or self._default_micro_batch_s()
@@ -116,8 +120,7 @@ class HostTrainer(Loop):
                 self.feed = self._feed(micro_batch_s)
             finally:
                 self.adam.zero_grad()
-        if self.device.type == "cuda":
-            self.emit(Note(f"micro-batches of up to {micro_batch_s:g} s of audio"))
+        self.emit(Note(f"micro-batches of up to {micro_batch_s:g} s of audio"))
 
     # -- the run ----------------------------------------------------------------------------------------------------
 
@@ -125,7 +128,8 @@ class HostTrainer(Loop):
         course = self.course
         course.open()
         try:
-            self._try_longest()
+            if self.device.type == "cuda":
+                self._try_longest()
             for batch in self._steps(course.start, course.total):
                 done = self._train_step(batch)
                 if done is None:
@@ -135,6 +139,7 @@ class HostTrainer(Loop):
                     break
         finally:
             course.close()
+            self.hearing.close()
         return course.outcome()
 
     def _steps(self, start: int, total: int) -> Iterator[StepBatch]:
@@ -169,9 +174,7 @@ class HostTrainer(Loop):
         seed = int(generator(self.optim.seed, _MICRO_STREAM, *key).integers(0, 2**32))
         torch.manual_seed(seed)
         np.random.seed(seed)
-        inputs = {name: tensor.to(self.device, non_blocking=True) for name, tensor in micro.inputs.items()}
-        with autocast(self.device, self.job.precision):
-            logits, frames = acoustics.forward(self.model, exact=not self.static, **inputs)
+        logits, frames = self.hearing.logits(micro)
         losses = acoustics.ctc_losses(
             logits,
             frames,

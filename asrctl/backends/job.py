@@ -18,7 +18,8 @@ class TrainingJob:
     """A training run, with everything resolved. folder: the run's own; the backend writes only there.
 
     resume: the checkpoint to go on from, or None to start. total_steps: optimiser steps when the run is complete.
-    cache: where executables compiled for an IPU are kept, outside the run.
+    cache: where executables compiled for an IPU are kept, outside the run. features: where a frozen encoder's output
+    is kept (None: nowhere). data: the ID of the prepared data.
     """
 
     recipe: Recipe
@@ -33,6 +34,8 @@ class TrainingJob:
     resume: Optional[Checkpoint] = None
     max_minutes: Optional[float] = None
     cache: Optional[Path] = None
+    features: Optional[Path] = None
+    data: str = ""
 
 
 @dataclass

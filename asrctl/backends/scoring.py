@@ -28,6 +28,7 @@ class Scorer:
     pad_to: Optional[int]
     most: Optional[int]
     seed: int
+    engine: str = "plain"
 
     def indices(self) -> np.ndarray:
         count = len(self.split)
@@ -48,6 +49,7 @@ class Scorer:
             batch_s=self.batch_s,
             indices=indices,
             pad_to=self.pad_to,
+            engine=self.engine,
             emit=emit,
             task="evaluate",
         )

@@ -196,4 +196,4 @@ def _step(path: Path) -> int:
 
 
 def _bytes(path: Path) -> int:
-    return files.folder_bytes(path) if path.is_dir() else path.lstat().st_size
+    return files.disk_bytes(path) if path.is_dir() else path.lstat().st_size

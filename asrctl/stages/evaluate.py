@@ -232,11 +232,12 @@ class _How:
     device: devices.Device
     precision: str
     batch_s: float
+    engine: str
 
 
 def _how(subject: Subject, request: EvaluateRequest, device: devices.Device, precision: str) -> _How:
     section = subject.run.recipe().host(device.kind) if subject.run is not None else HostSection()
-    return _How(device, precision, request.batch_s or section.eval_batch_s)
+    return _How(device, precision, request.batch_s or section.eval_batch_s, section.engine)
 
 
 def _transcribe(
@@ -256,6 +257,7 @@ def _transcribe(
         device=how.device.torch_device,
         precision=how.precision,
         batch_s=how.batch_s,
+        engine=how.engine,
         emit=emit,
         task="evaluate",
     )

@@ -55,7 +55,7 @@ def status(workspace: Workspace) -> Status:
     lines = [*_vocabularies(workspace), *_prepared(workspace), *_runs(workspace)]
     lines += _results(workspace) + _unfinished(workspace)
     folders = (*KINDS, "runs", "downloads", "cache", ".tmp")
-    disk = {name.strip("."): files.folder_bytes(workspace.root / name) for name in folders}
+    disk = {name.strip("."): files.disk_bytes(workspace.root / name) for name in folders}
     place = workspace.root.absolute()
     while not place.exists():
         place = place.parent

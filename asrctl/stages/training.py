@@ -46,7 +46,7 @@ def carry_out(run: Run, start: Start, emit: Emit) -> TrainResult:
         return _nothing_to_do(run, start, checkpoint)
     with stop_requests() as stop:
         recogniser = _recogniser(run, start, checkpoint, emit)
-        info = _info(run, start)
+        info = dict(_info(run, start), engine=_engine(start, recogniser))
         _write_start(run, start, recogniser, info, fresh=checkpoint is None)
         began = time.monotonic()
         try:
@@ -68,6 +68,15 @@ def _backend(start: Start) -> Any:
     from asrctl.backends import ipu
 
     return ipu.train
+
+
+def _engine(start: Start, recogniser: models.Recogniser) -> Optional[str]:
+    """Which arithmetic carries the model on a host; None on an IPU."""
+    if not start.device.is_host:
+        return None
+    from asrctl.backends import hearing
+
+    return hearing.engine_of(start.recipe, start.device, recogniser)
 
 
 def _checkpoint(run: Run, start: Start, emit: Emit) -> Optional[checkpoints.Checkpoint]:
@@ -125,6 +134,8 @@ def _job(
         resume=checkpoint,
         max_minutes=start.max_minutes,
         cache=start.workspace.root / "cache" / "ipu",
+        features=start.workspace.root / "cache" / "features",
+        data=start.data["id"],
     )
 
 
