@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict
 
-# GFLOP per second of audio through wav2vec 2.0 (a multiply-add counts as two): every product of the forward pass with
-# 49.9 frames per second, the quadratic part of attention for utterances of 11 s left in; backward is twice forward.
+# GFLOP per second of audio through wav2vec 2.0 (a multiply-add counts as two) at 49.9 frames per second: products with
+# weights, without the quadratic part of attention (a tenth more for utterances of 11 s). Backward is twice forward.
 CONV_GFLOP = {"base": 4.9, "large": 4.9}
-FORWARD_GFLOP = {"base": 8.8, "large": 31.2}
+FORWARD_GFLOP = {"base": 8.8, "large": 31.0}
 
 
 def describe() -> Dict[str, Any]:
@@ -34,9 +34,20 @@ def describe() -> Dict[str, Any]:
         "transformers": transformers.__version__,
         "datasets": datasets.__version__,
     }
-    if torch.cuda.is_available():
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
         found["gpu"] = torch.cuda.get_device_name(0)
+    found["tflops"] = matrix_rates("cuda", rows=16384) if on_gpu else matrix_rates(seconds=0.2)
     return found
+
+
+def reached_tflops(geometry: str, work: str, audio_s_per_s: float) -> "float | None":
+    """TFLOP/s of products at a throughput. work: cached or train (forward and backward), or eval (forward only)."""
+    if geometry not in FORWARD_GFLOP:
+        return None
+    conv, forward = CONV_GFLOP[geometry], FORWARD_GFLOP[geometry]
+    gflop = {"cached": 3 * forward, "train": conv + 3 * forward, "eval": conv + forward}[work]
+    return gflop * audio_s_per_s / 1000
 
 
 def processor() -> str:

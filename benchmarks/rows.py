@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
-import sys
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from benchmarks import material as materials
+from benchmarks import machine
 from benchmarks.gate import Arm
 from benchmarks.material import Material
 
@@ -58,6 +54,13 @@ def row(name: str, unit: str, stock: Sequence[float], ours: Sequence[float], tar
         asrctl_rounds=list(ours),
         **more,
     )
+
+
+def with_share(found: Dict[str, Any], geometry: str, work: str) -> Dict[str, Any]:
+    """The row with the TFLOP/s that each side reached."""
+    works = {"stock": "train" if work == "cached" else work, "asrctl": work}
+    reached = {side: machine.reached_tflops(geometry, works[side], found[side]) for side in works}
+    return dict(found, tflops=reached) if None not in reached.values() else found
 
 
 def inverse(name: str, unit: str, stock: Sequence[float], ours: Sequence[float], target: float, **more: Any) -> Dict:
@@ -110,7 +113,8 @@ def training(setting: Setting) -> List[Dict[str, Any]]:
                 turns[name].append(arm.run(setting.steps))
         memory = {name: arm.peak_mb() for name, arm in arms.items()}
     stock, ours = ([speed(turn) for turn in turns[name]] for name in ("stock", "asrctl"))
-    return [row("training without the cache", "audio-s/s", stock, ours, 1.25, peak_mb=memory, **_device(turns))]
+    found = row("training without the cache", "audio-s/s", stock, ours, 1.25, peak_mb=memory, **_device(turns))
+    return [with_share(found, setting.geometry, "train")]
 
 
 def epochs(setting: Setting) -> List[Dict[str, Any]]:
@@ -166,7 +170,8 @@ def _epoch_rows(setting: Setting, turns: Any, starts: Any, memory: Any, per_epoc
         ),
     ]
     if setting.epochs > 1:
-        found.insert(0, row("training, features cached", "audio-s/s", later["stock"], later["asrctl"], 2.0))
+        cached = row("training, features cached", "audio-s/s", later["stock"], later["asrctl"], 2.0, **_device(turns))
+        found.insert(0, with_share(cached, setting.geometry, "cached"))
     return found
 
 
@@ -231,18 +236,22 @@ def evaluation(setting: Setting) -> List[Dict[str, Any]]:
             for name, arm in arms.items():
                 passes[name] += arm.run(1)
         memory = {name: arm.peak_mb() for name, arm in arms.items()}
-    return _evaluation_rows(passes, memory)
+    return _evaluation_rows(setting, passes, memory)
 
 
-def _evaluation_rows(passes: Dict[str, List[Dict[str, Any]]], memory: Dict[str, float]) -> List[Dict[str, Any]]:
+def _evaluation_rows(
+    setting: Setting, passes: Dict[str, List[Dict[str, Any]]], memory: Dict[str, float]
+) -> List[Dict[str, Any]]:
     speeds = {name: [speed([one]) for one in values] for name, values in passes.items()}
     best = max(("stock", "grouped"), key=lambda name: statistics.median(speeds[name]))
     told = {
         "wer": {name: values[0]["wer"] for name, values in passes.items()},
         "against_fp32": {name: disagreement(passes["exact"][0], values[0]) for name, values in passes.items()},
     }
+    name = "evaluation" if setting.eval_model is None else f"evaluation of {setting.eval_model.resolve().parent.name}"
+    found = row(name, "audio-s/s", speeds[best], speeds["asrctl"], 2.5, best_stock=best, peak_mb=memory, **told)
     return [
-        row("evaluation", "audio-s/s", speeds[best], speeds["asrctl"], 2.5, best_stock=best, peak_mb=memory, **told),
+        found if setting.eval_model else with_share(found, setting.geometry, "eval"),
         row(
             "stock evaluation grouped by length (for comparison: in order)",
             "audio-s/s",
@@ -263,123 +272,3 @@ def disagreement(exact: Dict[str, Any], other: Dict[str, Any]) -> Dict[str, floa
         return {}
     references, hypotheses = [mine[text] for text in texts], [theirs[text] for text in texts]
     return {"cer": jiwer.cer(references, hypotheses), "wer": jiwer.wer(references, hypotheses)}
-
-
-# -- commands ---------------------------------------------------------------------------------------------------------
-
-
-def preparation(setting: Setting) -> List[Dict[str, Any]]:
-    """The whole command from files to prepared data, with one worker and with two, and what it leaves on disk."""
-    manifest, listing = materials.copies(setting.material, setting.prepare_hours)
-    times: Dict[Any, List[float]] = {}
-    memory: Dict[str, float] = {}
-    sizes: Dict[str, float] = {}
-    for number in range(setting.rounds):
-        for workers in (1, 2):
-            for name in ("stock", "asrctl"):
-                target = setting.material.work / f"prepared-{name}-{workers}-{number}"
-                command = _prepare_command(setting, name, manifest, listing, target, workers)
-                seconds, peak_mb = run(command, setting.material.work / f"prepare-{name}.log")
-                times.setdefault((name, workers), []).append(seconds)
-                memory[name] = max(memory.get(name, 0.0), peak_mb)
-                sizes[name] = kept_bytes(name, target)
-                _remove(target)
-    hours = len(materials_of(listing)) / len(setting.material.utterances) * setting.material.audio_s / 3600
-    rows = [
-        inverse(
-            f"prepare, {workers} worker{'s' * (workers > 1)}",
-            "s",
-            times["stock", workers],
-            times["asrctl", workers],
-            3.0,
-            hours=hours,
-            peak_mb=memory,
-        )
-        for workers in (1, 2)
-    ]
-    megabytes = {name: size / 1e6 / hours for name, size in sizes.items()}
-    formats = _format_sizes(setting, megabytes)
-    return [*rows, inverse("disk", "MB/h", [megabytes["stock"]], [megabytes["asrctl"]], 2.0, formats=formats)]
-
-
-def _prepare_command(
-    setting: Setting, name: str, manifest: Path, listing: Path, target: Path, workers: int
-) -> List[str]:
-    python = [sys.executable, "-m"]
-    if name == "stock":
-        model = setting.material.model("tiny")
-        files = ["--listing", str(listing), "--model", str(model), "--target", str(target)]
-        return [*python, "benchmarks.stock", "prepare", *files, "--workers", str(workers)]
-    options = ["--workspace", str(target), "--workers", str(workers), "--json"]
-    return [*python, "asrctl", "prepare", "manifest", str(manifest), *options]
-
-
-def materials_of(listing: Path) -> List[Any]:
-    import json
-
-    return json.loads(listing.read_text(encoding="utf-8"))
-
-
-def kept_bytes(name: str, target: Path) -> int:
-    """Bytes of prepared speech: what training reads, without lists and vocabularies."""
-    pattern = "speech*.arrow" if name == "stock" else "prepared/**/*.arrow"
-    return sum(path.stat().st_size for path in target.glob(pattern))
-
-
-def _format_sizes(setting: Setting, megabytes: Dict[str, float]) -> Dict[str, float]:
-    """MB per hour of every form that the speech takes."""
-    source = sum(Path(row["path"]).stat().st_size for row in setting.material.utterances)
-    hours = setting.material.audio_s / 3600
-    found = {
-        "source files": source / 1e6 / hours,
-        "stock float32 Arrow": megabytes["stock"],
-        "asrctl int16": megabytes["asrctl"],
-    }
-    cache = setting.material.workspace / "cache" / "features"
-    if cache.exists():
-        size = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())
-        found["asrctl cached features (by train, optional)"] = size / 1e6 / hours
-    return found
-
-
-def run(command: Sequence[str], log: Path) -> "tuple[float, float]":
-    """(seconds, peak MB of the largest process) of a whole command. Raises CalledProcessError."""
-    with log.open("wb") as stream:
-        began = time.perf_counter()
-        process = subprocess.Popen(command, stdout=stream, stderr=stream)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-    process.returncode = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
-    if process.returncode:
-        sys.stderr.write(log.read_text(errors="replace")[-2000:])
-        raise subprocess.CalledProcessError(process.returncode, list(command))
-    return seconds, usage.ru_maxrss / (1024 if sys.platform == "linux" else 2**20)
-
-
-def _remove(target: Path) -> None:
-    from asrctl import files
-
-    files.remove_tree(target)
-
-
-def help_time(setting: Setting) -> List[Dict[str, Any]]:
-    """`asrctl --help` against what the stock recipe imports before it can say anything."""
-    stock = "import datasets, transformers; from transformers import Trainer, TrainingArguments, AutoModelForCTC"
-    times: Dict[str, List[float]] = {"stock": [], "asrctl": []}
-    log = setting.material.work / "help.log"
-    for number in range(max(5, setting.rounds)):
-        for name, rest in (("stock", ["-c", stock]), ("asrctl", ["-m", "asrctl", "--help"])):
-            seconds, _ = run([sys.executable, *rest], log)
-            if number:
-                times[name].append(seconds * 1000)
-    return [inverse("asrctl --help", "ms", times["stock"], times["asrctl"], 0.0, limit=150.0)]
-
-
-MEASUREMENTS = {
-    "epochs": epochs,
-    "train": training,
-    "eval": evaluation,
-    "prepare": preparation,
-    "help": help_time,
-    "stock": stock_modes,
-}

@@ -12,14 +12,22 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import List, Optional
+from typing import Any, Dict, List, Optional
 
-from benchmarks import machine, report
+from benchmarks import commands, machine, report, rows
 from benchmarks.material import GEOMETRIES, Corpus, ensure
-from benchmarks.rows import MEASUREMENTS, Setting
+from benchmarks.rows import Setting
 
 HERE = Path(__file__).resolve().parent
 SPEECH = HERE.parent.parent / "shared" / "data" / "LibriSpeech"
+MEASUREMENTS = {
+    "epochs": rows.epochs,
+    "train": rows.training,
+    "eval": rows.evaluation,
+    "prepare": commands.preparation,
+    "help": commands.help_time,
+    "stock": rows.stock_modes,
+}
 SPLITS = ("--train", "test-other", "--eval", "dev-clean")
 
 
@@ -66,16 +74,16 @@ def main(arguments: Optional[List[str]] = None) -> None:
         dropout=options.dropout,
         eval_model=options.eval_model,
     )
-    rows = []
+    table: List[Dict[str, Any]] = []
     for name in chosen:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         found = MEASUREMENTS[name](setting)
         print("\n".join([report.table(found), *report.notes(found), ""]), file=sys.stderr, flush=True)
-        rows = report.store(results, about, how, found)
-    print(report.table(rows))
-    print("\n".join(report.notes(rows)))
+        table = report.store(results, about, how, found)
+    print(report.table(table))
+    print("\n".join(report.notes(table)))
     picture = results.with_suffix(".png")
-    print(results, picture if report.plot(picture, about, rows) else "(no plot: pip install matplotlib)")
+    print(results, picture if report.plot(picture, about, table) else "(no plot: pip install matplotlib)")
 
 
 def default_corpus() -> Corpus:

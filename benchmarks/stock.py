@@ -72,15 +72,26 @@ class _Preprocess:
         self.extractor, self.tokenizer = processor.feature_extractor, processor.tokenizer
 
     def __call__(self, row: Dict[str, Any]) -> Dict[str, Any]:
-        import soundfile
-
-        samples, rate = soundfile.read(row["path"])
-        values = self.extractor(samples, sampling_rate=rate).input_values[0]
+        values = self.extractor(_read(row["path"]), sampling_rate=SAMPLE_RATE).input_values[0]
         return {
             "input_values": values,
             "input_length": len(values),
             "labels": self.tokenizer(row["target_text"]).input_ids,
         }
+
+
+def _read(path: str) -> Any:
+    """(time,) float64: one channel at SAMPLE_RATE."""
+    import soundfile
+
+    samples, rate = soundfile.read(path)
+    if samples.ndim > 1:
+        samples = samples.mean(axis=1)
+    if rate != SAMPLE_RATE:
+        import soxr
+
+        samples = soxr.resample(samples, rate, SAMPLE_RATE)
+    return samples
 
 
 def load_data(folder: Path) -> Any:
