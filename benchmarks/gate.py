@@ -63,15 +63,21 @@ class Arm:
         )
 
     def run(self, units: int) -> List[Dict[str, Any]]:
-        """Let it do this many units: what it knows of each, and its `seconds`. Raises RuntimeError where it died."""
+        """Let it do this many units: what it knows of each, and its `seconds`. Raises RuntimeError where it died.
+
+        Each also holds `others`: how many cores were busy with something else meanwhile.
+        """
+        began, busy_s, own_s = time.perf_counter(), machine_busy_s(), own_busy_s(self._process.pid)
         self._process.stdin.write(f"{units}\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
             end = "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-30:])
             raise RuntimeError(f"{self.name} died:\n{end}")
+        others_s = machine_busy_s() - busy_s - (own_busy_s(self._process.pid) - own_s)
+        others = max(0.0, others_s / (time.perf_counter() - began))
         time.sleep(0.3)  # until its waiting threads have gone to sleep
-        return json.loads(answer)
+        return [dict(unit, others=others) for unit in json.loads(answer)]
 
     def peak_mb(self) -> float:
         """The most memory that the process ever had, in MB; 0 where the system does not say."""
@@ -91,3 +97,19 @@ class Arm:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+def machine_busy_s() -> float:
+    """Seconds that all cores together have been at work since the machine started; 0 where the system does not say."""
+    path = Path("/proc/stat")
+    if not path.exists():
+        return 0.0
+    user, nice, system, _idle, _waiting, irq, softirq = map(int, path.read_text().split("\n")[0].split()[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def own_busy_s(process: int) -> float:
+    """Seconds that a process' threads have been at work."""
+    path = Path(f"/proc/{process}/stat")
+    fields = path.read_text().rsplit(")", 1)[1].split() if path.exists() else ["0"] * 13
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List
 
+# Cores busy with something else in a turn from which on its numbers are worth little.
+DISTURBED = 0.1
 HEADER = ("what", "unit", "stock", "asrctl", "ratio", "range over rounds", "at least")
 
 
@@ -33,6 +35,8 @@ def notes(rows: List[Dict[str, Any]]) -> List[str]:
             if row.get(key):
                 told = ", ".join(f"{name} {_number(value)}" for name, value in row[key].items())
                 lines.append(f"{row['name']}: {key}: {told}")
+        if row.get("others", 0.0) > DISTURBED:
+            lines.append(f"{row['name']}: DISTURBED: up to {row['others']:.2f} cores were busy with something else")
     return lines
 
 

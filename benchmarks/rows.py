@@ -113,7 +113,7 @@ def training(setting: Setting) -> List[Dict[str, Any]]:
                 turns[name].append(arm.run(setting.steps))
         memory = {name: arm.peak_mb() for name, arm in arms.items()}
     stock, ours = ([speed(turn) for turn in turns[name]] for name in ("stock", "asrctl"))
-    found = row("training without the cache", "audio-s/s", stock, ours, 1.25, peak_mb=memory, **_device(turns))
+    found = row("training without the cache", "audio-s/s", stock, ours, 1.25, peak_mb=memory, **_told(turns))
     return [with_share(found, setting.geometry, "train")]
 
 
@@ -157,7 +157,7 @@ def _epoch_rows(setting: Setting, turns: Any, starts: Any, memory: Any, per_epoc
     whole = {name: begun[name] + sum(values) for name, values in seconds.items()}
     # The epochs that stock fp32 did not do, without the start of the program.
     whole["fp32"] += (setting.epochs - 1) * sum(seconds["fp32"]) * per_epoch / (per_epoch - 1)
-    detail = {"start_s": begun, "peak_mb": memory, "seconds": seconds}
+    detail = {"start_s": begun, "peak_mb": memory, "seconds": seconds, "others": _told(turns)["others"]}
     found = [
         inverse(f"{setting.epochs} epochs, cache built", "s", [whole["stock"]], [whole["asrctl"]], 1.7, **detail),
         inverse(f"{setting.epochs} epochs, stock in fp32", "s", [whole["fp32"]], [whole["asrctl"]], 4.0),
@@ -170,7 +170,7 @@ def _epoch_rows(setting: Setting, turns: Any, starts: Any, memory: Any, per_epoc
         ),
     ]
     if setting.epochs > 1:
-        cached = row("training, features cached", "audio-s/s", later["stock"], later["asrctl"], 2.0, **_device(turns))
+        cached = row("training, features cached", "audio-s/s", later["stock"], later["asrctl"], 2.0, **_told(turns))
         found.insert(0, with_share(cached, setting.geometry, "cached"))
     return found
 
@@ -195,18 +195,19 @@ def stock_modes(setting: Setting) -> List[Dict[str, Any]]:
             for name, arm in arms.items():
                 turns[name].append(arm.run(setting.steps))
     speeds = {name: [speed(turn) for turn in values] for name, values in turns.items()}
+    told = _told(turns)
     return [
-        row(f"stock {name} (for comparison: stock fp32)", "audio-s/s", speeds["fp32"], speeds[name], 0.0)
+        row(f"stock {name} (for comparison: stock fp32)", "audio-s/s", speeds["fp32"], speeds[name], 0.0, **told)
         for name in ("bf16", "grouped")
     ]
 
 
-def _device(turns: Any) -> Dict[str, Any]:
-    """What a GPU had to hold, for arms that ran on one."""
-    found = {
-        name: max(step.get("device_mb", 0.0) for turn in values for step in turn) for name, values in turns.items()
-    }
-    return {"device_mb": found} if any(found.values()) else {}
+def _told(turns: Any) -> Dict[str, Any]:
+    """What else was at work on the machine; and what a GPU had to hold, for arms that ran on one."""
+    steps = {name: [step for turn in values for step in turn] for name, values in turns.items()}
+    found: Dict[str, Any] = {"others": max(step["others"] for values in steps.values() for step in values)}
+    on_device = {name: max(step.get("device_mb", 0.0) for step in values) for name, values in steps.items()}
+    return dict(found, device_mb=on_device) if any(on_device.values()) else found
 
 
 # -- evaluation -------------------------------------------------------------------------------------------------------
@@ -250,6 +251,7 @@ def _evaluation_rows(
     }
     name = "evaluation" if setting.eval_model is None else f"evaluation of {setting.eval_model.resolve().parent.name}"
     found = row(name, "audio-s/s", speeds[best], speeds["asrctl"], 2.5, best_stock=best, peak_mb=memory, **told)
+    found["others"] = max(one["others"] for values in passes.values() for one in values)
     return [
         found if setting.eval_model else with_share(found, setting.geometry, "eval"),
         row(
