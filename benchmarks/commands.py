@@ -81,8 +81,9 @@ def _format_sizes(setting: Setting, megabytes: Dict[str, float]) -> Dict[str, fl
     }
     cache = setting.material.workspace / "cache" / "features"
     if cache.exists():
-        size = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())
-        found["asrctl cached features (by train, optional)"] = size / 1e6 / hours
+        from asrctl import files
+
+        found["asrctl cached features (by train, optional)"] = files.disk_bytes(cache) / 1e6 / hours
     return found
 
 

@@ -110,7 +110,10 @@ def parse(arguments: "List[str] | None" = None) -> argparse.Namespace:
 
 
 def main() -> None:
+    from asrctl import parallel
+
     options = parse()
+    parallel.share_cores()  # as the command does
     (train if options.command == "train" else evaluate)(options, Gate())
 
 

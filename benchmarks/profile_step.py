@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+from asrctl import parallel
 from benchmarks import machine
 from benchmarks.material import DATA, GEOMETRIES, PRESET, ensure
 from benchmarks.ours import StepSeconds
@@ -36,6 +37,8 @@ KINDS = (
 # (part of the step, module, function): calls of it are that part's.
 PARTS: Tuple[Tuple[str, str, str], ...] = (
     ("forward", "asrctl.acoustics", "forward"),
+    ("convolutional encoder", "asrctl.engine.conv", "features"),
+    ("transformer", "asrctl.engine.packed", "logits"),
     ("loss", "asrctl.acoustics", "ctc_losses"),
 )
 BACKWARD, OPTIMISER, REST = "backward", "optimiser", "rest"
@@ -172,6 +175,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args(arguments)
+    parallel.share_cores()
     material = ensure(default_corpus(), options.work)
     model = material.model(options.geometry)
     found = record(material.workspace, model, tuple(options.overrides), options.warm, options.steps)

@@ -12,9 +12,6 @@ from benchmarks import machine
 from benchmarks.gate import Arm
 from benchmarks.material import Material
 
-# What switches the cache of the frozen encoder's output off.
-CACHE_OFF: Sequence[str] = ()
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -99,22 +96,32 @@ def asrctl_train(setting: Setting, name: str, *overrides: str) -> Arm:
 
 
 def training(setting: Setting) -> List[Dict[str, Any]]:
-    """Steady state, in turns of `steps` steps: with the encoder's output computed each time, and stock at its best."""
+    """Steady state, in turns of `steps` steps: the encoder's output computed each time, and stock at its best."""
+    uncached = f"{setting.device}.cache_features=false"
+    return [_steady(setting, "training without the cache", (), (uncached,))]
+
+
+def unfrozen(setting: Setting) -> List[Dict[str, Any]]:
+    """The same with an encoder that learns, on both sides."""
+    return [_steady(setting, "training, encoder not frozen", ("--unfrozen",), ("model.freeze_feature_encoder=false",))]
+
+
+def _steady(setting: Setting, name: str, options: Sequence[str], overrides: Sequence[str]) -> Dict[str, Any]:
     turns: Dict[str, List[List[Dict[str, Any]]]] = {"stock": [], "asrctl": []}
     with ExitStack() as stack:
         arms = {
-            "stock": stack.enter_context(stock_arm(setting, "stock-best", "train", "--bf16", "--grouped")),
-            "asrctl": stack.enter_context(asrctl_train(setting, "asrctl-uncached", *CACHE_OFF)),
+            "stock": stack.enter_context(stock_arm(setting, "stock-best", "train", "--bf16", "--grouped", *options)),
+            "asrctl": stack.enter_context(asrctl_train(setting, "asrctl-uncached", *overrides)),
         }
         for arm in arms.values():
             arm.run(4)  # start-up and the first steps
         for _ in range(setting.rounds):
-            for name, arm in arms.items():
-                turns[name].append(arm.run(setting.steps))
-        memory = {name: arm.peak_mb() for name, arm in arms.items()}
-    stock, ours = ([speed(turn) for turn in turns[name]] for name in ("stock", "asrctl"))
-    found = row("training without the cache", "audio-s/s", stock, ours, 1.25, peak_mb=memory, **_told(turns))
-    return [with_share(found, setting.geometry, "train")]
+            for side, arm in arms.items():
+                turns[side].append(arm.run(setting.steps))
+        memory = {side: arm.peak_mb() for side, arm in arms.items()}
+    stock, ours = ([speed(turn) for turn in turns[side]] for side in ("stock", "asrctl"))
+    found = row(name, "audio-s/s", stock, ours, 1.25, peak_mb=memory, **_told(turns))
+    return with_share(found, setting.geometry, "train") if not options else found
 
 
 def epochs(setting: Setting) -> List[Dict[str, Any]]:

@@ -23,6 +23,7 @@ SPEECH = HERE.parent.parent / "shared" / "data" / "LibriSpeech"
 MEASUREMENTS = {
     "epochs": rows.epochs,
     "train": rows.training,
+    "unfrozen": rows.unfrozen,
     "eval": rows.evaluation,
     "prepare": commands.preparation,
     "help": commands.help_time,

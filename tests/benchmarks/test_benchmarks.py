@@ -52,7 +52,7 @@ def test_a_profile_says_where_a_step_goes(tones, capsys, workspace):
     material.asrctl("prepare", corpus.kind, corpus.source, "--name", material.DATA, "--workspace", workspace)
     model = material.ensure_model(workspace, workspace.parent, "tiny")
     found = profile_step.record(workspace, model, (), warm=1, steps=1)
-    assert {"forward", "backward", "optimiser"} <= set(found["parts"])
+    assert {"transformer", "loss", "backward", "optimiser"} <= set(found["parts"])
     assert found["kinds"]["products"] > 0
     assert found["audio_s_per_s"] > 0
     profile_step.show(dict(found, rates_tflops=machine.matrix_rates(rows=8, seconds=0.0)), 1)
