@@ -173,16 +173,28 @@ def _pump(sound: Any, sink: "_Sink", first: int, wanted: int, block: int) -> Tup
     taken = 0
     try:
         if first:
-            sound.seek(first)
+            _skip(sound, first, block)
         while taken < wanted:
             frames = sound.read(min(block, wanted - taken), dtype=sink.dtype, always_2d=not sink.direct)
             if not len(frames):
                 break
             taken += len(frames)
             sink.add(frames)
-    except RuntimeError as error:
+    # A decoder that reads a negative count has lost its place; numpy then refuses the buffer.
+    except (RuntimeError, ValueError) as error:
         return taken, _plain(error)
     return taken, None
+
+
+def _skip(sound: Any, frames: int, block: int) -> None:
+    if sound.seekable():
+        sound.seek(frames)
+        return
+    while frames > 0:
+        passed = len(sound.read(min(block, frames), dtype="float32", always_2d=True))
+        if not passed:
+            return
+        frames -= passed
 
 
 def _check_duration(samples: int, cut: bool, rules: AudioRules) -> None:

@@ -17,9 +17,15 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 from asrctl import files
 from asrctl.errors import BadData
 from asrctl.fingerprint import file_sha256
+from asrctl.schema import NUMBER, misfit
 
 _NAME = re.compile(r"step-(\d{8})")
 _FIX = "resume from another checkpoint, or train again"
+_STATE = {
+    "step": int, "files": {"*": str}, "best_step?": (int, type(None)), "best_wer?": (*NUMBER, type(None)),
+    "evaluations_without_gain?": int, "bad_steps?": int, "first_loss?": (*NUMBER, type(None)),
+    "scaler?": (*NUMBER, type(None)), "backend?": ({"device": str, "rng_state": [int]}, type(None)),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,10 +83,13 @@ def save(
 def open_checkpoint(path: Path) -> Checkpoint:
     """Open and verify. Raises BadData where anything is missing, truncated or altered."""
     state = files.read_json(path / "state.json", fix=_FIX)
-    digests = state.get("files") if isinstance(state, dict) else None
-    if not isinstance(digests, dict) or not isinstance(state.get("step"), int):
-        raise BadData(f"{path} is not a checkpoint", fix=_FIX)
+    problem = misfit(state, _STATE)
+    if problem:
+        raise BadData(f"{path} is not a checkpoint ({problem})", fix=_FIX)
+    digests = state["files"]
     for name in sorted({"model.safetensors", "optimizer.safetensors"} | set(digests)):
+        if ".." in name.split("/") or name.startswith("/") or not name.isprintable():
+            raise BadData(f"{path} names a file outside itself: {name!r}", fix=_FIX)
         if name not in digests or not (path / name).is_file():
             raise BadData(f"{path / name} is missing", fix=_FIX)
         if file_sha256(path / name) != digests[name]:
@@ -132,6 +141,11 @@ def clear_unfinished(folder: Path) -> None:
 
 
 def _load(path: Path) -> Dict[str, Any]:
+    """Raises BadData: the digest only says that nothing has changed since, not that the file is any good."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    return load_file(str(path))
+    try:
+        return load_file(str(path))
+    except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadData(f"{path} holds no tensors ({error})", fix=_FIX) from None

@@ -72,6 +72,15 @@ def torch_load(path: Any) -> Any:
     return torch.load(str(path), map_location="cpu", weights_only=True)
 
 
+def is_plain_tensor(value: Any) -> bool:
+    """Whether a value is a tensor with all its numbers in memory (not sparse, not one number that stands for many)."""
+    import torch
+
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.device.type != "cpu":
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+
+
 def dtype_key(config_class: Any) -> str:
     """The config.json key of the weights' type: `dtype` in current transformers, `torch_dtype` before."""
     return "dtype" if "dtype" in inspect.signature(config_class.__init__).parameters else "torch_dtype"

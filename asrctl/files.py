@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import stat
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import IO, Any, Dict, Iterator, Tuple
 
 from asrctl.errors import BadData
 from asrctl.fingerprint import file_sha256
 
 _BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own (POSIX)
+# JSON grows about twentyfold in memory; what asrctl writes, and what comes with a model, is far smaller.
+MAX_JSON_BYTES = 1 << 24
+MAX_LINE_BYTES = 1 << 25
+# What the system says of names behind which no file can be.
+_NO_FILE = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EISDIR)
 
 
 def fsync_path(path: Path) -> None:
@@ -50,14 +57,93 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, *, fix: str) -> Any:
-    """The parsed file. Raises BadData (with `fix`) where it is missing, not UTF-8 or not JSON."""
+def expanded(name: str) -> Path:
+    """A path with its `~` replaced, where there is such a user."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file of that name; no name is too odd to ask."""
+    try:
+        return path.is_file()
+    except ValueError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
+        return False
+
+
+@contextmanager
+def open_regular(path: Path, *, fix: str) -> Iterator[IO[bytes]]:
+    """A file to read from. Raises BadData (with `fix`) where it is missing or a folder, pipe or device: these never
+    end, or make whoever opens them wait."""
+    try:
+        descriptor = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         raise BadData(f"{path} is missing", fix=fix) from None
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+    except ValueError:  # a zero byte, or half a character
+        raise BadData(f"{str(path)!r} can not be the name of a file", fix=fix) from None
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
+        raise BadData(f"{path} can not be read ({error.strerror})", fix=fix) from None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BadData(f"{path} is not a regular file", fix=fix)
+        with open(descriptor, "rb", closefd=False) as stream:
+            yield stream
+    finally:
+        os.close(descriptor)
+
+
+def read_bytes(path: Path, *, fix: str, most: int = MAX_JSON_BYTES) -> bytes:
+    """The bytes of a file. Raises BadData (with `fix`) where it is missing, not a regular file or above `most`."""
+    with open_regular(path, fix=fix) as stream:
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise BadData(f"{path} has more than {most} bytes, and so can not be what it is called", fix=fix)
+    return data
+
+
+def read_json(path: Path, *, fix: str) -> Any:
+    """The parsed file. Raises BadData (with `fix`) where it is missing, too large, not UTF-8 or not JSON."""
+    data = read_bytes(path, fix=fix)
+    try:
+        return parse_json(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise BadData(f"{path} is not valid JSON ({error})", fix=fix) from None
+
+
+def parse_json(text: str) -> Any:
+    """JSON without NaN and infinities, which no other program reads. Raises ValueError, RecursionError."""
+    return json.loads(text, parse_constant=_no_number, parse_float=_finite)
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is not a number")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"{digits[:20]} is too large a number")
+    return value
+
+
+def read_json_lines(path: Path, *, fix: str) -> Iterator[Tuple[int, Any]]:
+    """(line number, value) of a file of JSON lines, in flat memory. Raises BadData (with `fix`)."""
+    with open_regular(path, fix=fix) as stream:
+        for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES), b""), 1):
+            try:
+                if len(line) >= MAX_LINE_BYTES:
+                    raise ValueError("it is too long")
+                yield number, parse_json(line.decode("utf-8", "surrogatepass"))
+            except (ValueError, RecursionError) as error:
+                raise BadData(f"{path}, line {number} is damaged ({error})", fix=fix) from None
 
 
 def file_digests(folder: Path) -> Dict[str, str]:
@@ -71,6 +157,15 @@ def fsync_tree(folder: Path) -> None:
         if not path.is_symlink():
             fsync_path(path)
     fsync_path(folder)
+
+
+def refuse_links(folder: Path) -> None:
+    """Raises BadData where a folder that is to be written holds links: what goes through them lands elsewhere."""
+    for root, folders, names in os.walk(str(folder)):
+        for name in folders + names:
+            path = os.path.join(root, name)
+            if os.path.islink(path):
+                raise BadData(f"{path} is a link", fix="remove it: asrctl writes into that folder and makes no links")
 
 
 def remove_tree(folder: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from asrctl import acoustics, compat, files, filterbank, processor
+from asrctl import acoustics, compat, configs, files, filterbank, processor
 from asrctl.errors import BadData, PresetError
 from asrctl.features import FeatureRules
 from asrctl.recipe import ModelSection
@@ -64,6 +64,7 @@ def build(section: ModelSection, vocabulary: Vocabulary, *, seed: int, sample_ra
 
 def _from_scratch(section: ModelSection, vocabulary: Vocabulary, seed: int, sample_rate: int) -> Built:
     config = _config(section.architecture, section.config, section, vocabulary)
+    configs.refuse_giants(config, "the preset's model.config", fix="correct the preset's model.config")
     model = _instantiate(config, seed)
     if section.filterbank:
         filterbank.draw(acoustics.encoder_of(model), sample_rate)
@@ -76,8 +77,9 @@ def _from_checkpoint(section: ModelSection, folder: Path, vocabulary: Vocabulary
     values = read_config(folder)
     values.update(section.config)
     config = _config(str(values.pop("model_type", "")), values, section, vocabulary)
-    model = _instantiate(config, seed)
     weights = read_weights(folder)
+    configs.refuse_giants(config, str(folder / "config.json"), fix=FIX_FOLDER, held=configs.numbers_in(weights))
+    model = _instantiate(config, seed)
     keep = _head_fits(section, folder, weights, vocabulary)
     drawn = _load(model, weights, folder, new_head=not keep)
     if not keep:
@@ -89,25 +91,20 @@ def _from_checkpoint(section: ModelSection, folder: Path, vocabulary: Vocabulary
 
 def _config(model_type: str, values: Mapping[str, Any], section: ModelSection, vocabulary: Vocabulary) -> Any:
     """The transformers configuration with everything the recipe decides."""
-    with compat.quiet_transformers():
-        from transformers import AutoConfig
-
-        if model_type not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
-            raise PresetError(f"asrctl trains no models of type {model_type!r}", fix=f"use one of {known}")
-        known_keys = AutoConfig.for_model(model_type).to_dict()
-        strangers = [key for key in section.config if key not in known_keys]
-        if strangers:
-            lines = [f"model.config.{key} is not a key of a {model_type} configuration" for key in strangers]
-            raise PresetError(
-                "the model's configuration has unknown keys", fix="remove or correct them", problems=lines
-            )
-        try:
-            return AutoConfig.for_model(model_type, **dict(values, **_decided(section, vocabulary)))
-        except (ValueError, TypeError) as error:
-            raise PresetError(
-                f"the model's configuration does not fit together ({error})", fix="correct model.config"
-            ) from None
+    if model_type not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise PresetError(f"asrctl trains no models of type {model_type!r}", fix=f"use one of {known}")
+    known_keys = configs.known_keys(model_type)
+    strangers = [key for key in section.config if key not in known_keys]
+    if strangers:
+        lines = [f"model.config.{key} is not a key of a {model_type} configuration" for key in strangers]
+        raise PresetError("the model's configuration has unknown keys", fix="remove or correct them", problems=lines)
+    try:
+        return configs.make(model_type, dict(values, **_decided(section, vocabulary)))
+    except ValueError as error:
+        raise PresetError(
+            f"the model's configuration does not fit together ({error})", fix="correct model.config"
+        ) from None
 
 
 def _decided(section: ModelSection, vocabulary: Vocabulary) -> Dict[str, Any]:
@@ -148,9 +145,10 @@ def _instantiate(config: Any, seed: int) -> Any:
             torch.manual_seed(seed)
             try:
                 return AutoModelForCTC.from_config(config).float()
-            except (ValueError, TypeError, RuntimeError, AttributeError, IndexError, ZeroDivisionError) as error:
+            except Exception as error:  # whatever a layer says of sizes that do not go together
+                reason = " ".join(str(error).split())[:300] or type(error).__name__
                 raise PresetError(
-                    f"no model can be made of this configuration ({error})", fix="correct the preset's model.config"
+                    f"no model can be made of this configuration ({reason})", fix="correct the preset's model.config"
                 ) from None
 
 
@@ -251,7 +249,7 @@ def load_recogniser(folder: Path) -> Recogniser:
     """A trained model from a Hugging Face folder, in fp32, ready for inference. Raises BadData, MissingArtifact."""
     folder = Path(folder)
     weights = read_weights(folder) if folder.is_dir() else {}
-    recogniser = load_shell(folder)
+    recogniser = load_shell(folder, held=configs.numbers_in(weights))
     if HEAD[0] not in weights:
         raise BadData(f"{folder} has no CTC head", fix="train it first, or choose a fine-tuned model")
     outputs = int(weights[HEAD[0]].shape[0])
@@ -262,24 +260,25 @@ def load_recogniser(folder: Path) -> Recogniser:
     return recogniser
 
 
-def load_shell(folder: Path) -> Recogniser:
-    """The model that a folder's config.json and vocabulary describe, weights yet to come. Raises BadData."""
+def load_shell(folder: Path, *, held: Optional[int] = None) -> Recogniser:
+    """The model that a folder's config.json and vocabulary describe, weights yet to come. Raises BadData.
+
+    held: numbers in the weights that will fill it; a model that is much larger is refused.
+    """
     values = read_config(folder)
     vocabulary = processor.read_vocabulary(folder)
     model_type = str(values.pop("model_type"))
     if model_type not in ARCHITECTURES:
         raise BadData(f"{folder} is a {model_type} model", fix=f"choose one of {', '.join(ARCHITECTURES)}")
-    with compat.quiet_transformers():
-        from transformers import AutoConfig
-
-        values.update(vocab_size=len(vocabulary), pad_token_id=vocabulary.blank_id)
-        try:
-            config = AutoConfig.for_model(model_type, **values)
-            model = _instantiate(config, seed=0)
-        except PresetError as error:
-            raise BadData(f"{folder / 'config.json'}: {error.message}", fix=FIX_FOLDER) from None
-        except (ValueError, TypeError) as error:
-            raise BadData(f"{folder / 'config.json'} does not fit together ({error})", fix=FIX_FOLDER) from None
+    values.update(vocab_size=len(vocabulary), pad_token_id=vocabulary.blank_id)
+    try:
+        config = configs.make(model_type, values)
+        configs.refuse_giants(config, str(folder / "config.json"), fix=FIX_FOLDER, held=held)
+        model = _instantiate(config, seed=0)
+    except PresetError as error:
+        raise BadData(f"{folder / 'config.json'}: {error.message}", fix=FIX_FOLDER) from None
+    except ValueError as error:
+        raise BadData(f"{folder / 'config.json'} does not fit together ({error})", fix=FIX_FOLDER) from None
     return Recogniser(model, vocabulary, processor.read_features(folder, layer_norm=_layer_norm(config)))
 
 

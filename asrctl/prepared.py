@@ -7,6 +7,7 @@ metadata inside) and a `rejects.jsonl`. Every generation of pyarrow and datasets
 from __future__ import annotations
 
 import copy
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence
@@ -16,10 +17,18 @@ import pyarrow as pa
 
 from asrctl import files
 from asrctl.errors import BadData, MissingArtifact
+from asrctl.schema import NUMBER, OPTIONAL_TEXT, misfit
 from asrctl.text import Vocabulary
 from asrctl.workspace import Artifact
 
 _FIX = "delete that folder and run `asrctl prepare` again"
+
+_SUMMARY = {
+    "sample_rate": int, "text": {"*": str}, "preset?": OPTIONAL_TEXT, "vocabulary": str, "vocabulary_size": int,
+    "splits": {
+        "*": {"utterances": int, "seconds": NUMBER, "rejected": int, "reasons": {"*": int}, "sources": [str]},
+    },
+}  # fmt: skip
 
 SCHEMA = pa.schema(
     [
@@ -98,6 +107,7 @@ class PreparedSplit:
         self.num_samples = self._integers("num_samples")
         self.num_labels = self._integers("num_labels")
         self.num_repeats = self._integers("num_repeats")
+        self.largest_label = max((_largest_label(shard) for shard in self._shards), default=-1)
 
     def __len__(self) -> int:
         return len(self.num_samples)
@@ -144,12 +154,13 @@ class PreparedSplit:
         return shard.column("id")[row].as_py()
 
     def rejects(self) -> Iterator[Dict[str, Any]]:
-        """The dropped utterances: {"id", "audio", "reason", "detail"}."""
-        import json
-
-        with open(self.folder / "rejects.jsonl", encoding="utf-8") as stream:
-            for line in stream:
-                yield json.loads(line)
+        """The dropped utterances: {"id", "audio", "reason", "detail"}. Raises BadData."""
+        path = self.folder / "rejects.jsonl"
+        for number, values in files.read_json_lines(path, fix=_FIX):
+            problem = misfit(values, dict.fromkeys(("id", "audio", "reason", "detail"), str))
+            if problem:
+                raise BadData(f"{path}, line {number} is damaged ({problem})", fix=_FIX)
+            yield values
 
     def _locate(self, index: int):
         if not 0 <= index < len(self):
@@ -164,15 +175,63 @@ class PreparedSplit:
         return np.concatenate(rows) if rows else np.zeros(0, dtype=np.int32)
 
 
+def _largest_label(batch: pa.RecordBatch) -> int:
+    labels = batch.column("labels").flatten().to_numpy()
+    return int(labels.max()) if len(labels) else -1
+
+
 def _open_shard(path: Path) -> pa.RecordBatch:
+    """Map a shard, and check all that later reads rely on: whoever goes by a wrong offset reads foreign memory."""
     try:
-        reader = pa.ipc.open_stream(pa.memory_map(str(path), "r"))
-        batch = reader.read_next_batch() if reader.schema.equals(SCHEMA) else None
-    except (pa.ArrowException, OSError, StopIteration) as error:
+        with files.open_regular(path, fix=_FIX):
+            source = pa.memory_map(str(path), "r")
+        schema = pa.ipc.read_schema(source)
+        message = pa.ipc.read_message(source) if schema.equals(SCHEMA) else None
+        if message is None or _is_compressed(message):
+            raise BadData(f"{path} is not a shard of prepared speech", fix=_FIX)
+        batch = pa.ipc.read_record_batch(message, schema)
+        batch.validate(full=True)
+    except (pa.ArrowException, OSError, EOFError, StopIteration, ValueError, struct.error) as error:
         raise BadData(f"{path} is damaged ({error})", fix=_FIX) from None
-    if batch is None:
-        raise BadData(f"{path} is not a shard of prepared speech", fix=_FIX)
+    problem = _inconsistency(batch)
+    if problem:
+        raise BadData(f"{path} is damaged ({problem})", fix=_FIX)
     return batch
+
+
+def _is_compressed(message: pa.Message) -> bool:
+    """Whether a record batch says that its buffers are compressed: ours never are, and a few bytes can become many.
+
+    The metadata is a flatbuffer: a table points back at its vtable, which holds the places of its fields. In Message
+    the batch is field 2, in RecordBatch the compression is field 3 (Arrow's Message.fbs); 0 stands for absent.
+    """
+    data = message.metadata.to_pybytes()
+
+    def field(table: int, number: int) -> int:
+        vtable = table - struct.unpack_from("<i", data, table)[0]
+        size = struct.unpack_from("<H", data, vtable)[0]
+        place = 4 + 2 * number
+        return struct.unpack_from("<H", data, vtable + place)[0] if place < size else 0
+
+    root = struct.unpack_from("<I", data, 0)[0]
+    header = field(root, 2)
+    batch = root + header + struct.unpack_from("<I", data, root + header)[0]
+    return message.type != "record batch" or not header or field(batch, 3) != 0
+
+
+def _inconsistency(batch: pa.RecordBatch) -> Optional[str]:
+    """What in a batch contradicts itself, or None."""
+    missing = [name for name in SCHEMA.names if name != "speaker" and batch.column(name).null_count]
+    if missing or batch.column("labels").values.null_count or batch.column("pcm").values.null_count:
+        return f"{missing or 'labels or samples'}: values are missing"
+    for counts, lists in (("num_samples", "pcm"), ("num_labels", "labels")):
+        lengths = np.diff(batch.column(lists).offsets.to_numpy())
+        if not np.array_equal(lengths, batch.column(counts).to_numpy()):
+            return f"{counts} is not what {lists} holds"
+    labels = batch.column("labels")
+    if len(labels.flatten()) and labels.flatten().to_numpy().min() < 0:
+        return "a label is below 0"
+    return None
 
 
 @dataclass(frozen=True)
@@ -185,6 +244,14 @@ class PreparedData:
     """
 
     artifact: Artifact
+
+    def __post_init__(self) -> None:
+        problem = misfit(self.artifact.summary, _SUMMARY)
+        names = self.artifact.summary.get("splits", {})
+        if problem is None and not set(names) <= {"train", "eval", "test"}:
+            problem = f"there is no split {sorted(names)}"
+        if problem:
+            raise BadData(f"{self.artifact.path} does not say what it holds ({problem})", fix=_FIX)
 
     @property
     def summary(self) -> Dict[str, Any]:
@@ -202,10 +269,13 @@ class PreparedData:
         return Vocabulary.load(self.artifact.path / "vocab")
 
     def split(self, name: str) -> PreparedSplit:
-        """Raises MissingArtifact where the data has no such split."""
+        """Raises MissingArtifact where the data has no such split, BadData where it is damaged."""
         if name not in self.splits:
             raise MissingArtifact(
                 f"the prepared data has no split {name!r} (it has {', '.join(self.splits)})",
                 fix=f"choose one of these with --split, or run `asrctl prepare` again with --{name}",
             )
-        return PreparedSplit(self.artifact.path / name, name=name, sample_rate=self.sample_rate)
+        split = PreparedSplit(self.artifact.path / name, name=name, sample_rate=self.sample_rate)
+        if split.largest_label >= len(self.vocabulary()):
+            raise BadData(f"{split.folder} has labels beyond its vocabulary", fix=_FIX)
+        return split

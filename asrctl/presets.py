@@ -10,12 +10,24 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import yaml
 
-from asrctl.errors import PresetError
+from asrctl import files
+from asrctl.errors import BadData, PresetError
 from asrctl.recipe import Recipe, cross_checks
 from asrctl.schema import Problem, build, did_you_mean
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 100_000
 MAX_DEPTH = 20
+# What PyYAML raises; the last are those of dates and numbers that are none.
+_YAML_ERRORS = (
+    yaml.YAMLError,
+    RecursionError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+)
 _FIX_LIST = "see `asrctl presets list`, or give the path of a YAML file"
 
 
@@ -58,7 +70,7 @@ def search_folders(workspace: Optional[Path] = None) -> List[Tuple[str, Path]]:
         folders.append(("workspace", Path(workspace) / "presets"))
     if os.environ.get("ASRCTL_PRESETS"):
         folders.append(("environment", Path(os.environ["ASRCTL_PRESETS"])))
-    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or files.expanded("~/.config"))
     folders.append(("user", config / "asrctl" / "presets"))
     package = Path(__file__).parent
     installed = package / "builtin_presets"
@@ -87,15 +99,15 @@ def find(name: str, workspace: Optional[Path] = None, beside: Optional[Path] = N
     """The file of a preset: a path, or a name to search for (first `beside` the file that extends it)."""
     looks_like_path = name.endswith((".yaml", ".yml")) or os.sep in name
     if looks_like_path:
-        path = Path(name).expanduser()
+        path = files.expanded(name)
         path = beside / path if beside is not None and not path.is_absolute() else path
-        if not path.is_file():
+        if not files.is_file(path):
             raise PresetError(f"there is no preset file {path}", fix=_FIX_LIST)
         return path
     folders = ([("beside", beside)] if beside is not None else []) + search_folders(workspace)
     for _, folder in folders:
         path = folder / f"{name}.yaml"
-        if path.is_file():
+        if files.is_file(path):
             return path
     known = [preset.name for preset in available(workspace)]
     raise PresetError(f"there is no preset called {name!r}{did_you_mean(name, known)}", fix=_FIX_LIST)
@@ -106,13 +118,14 @@ def find(name: str, workspace: Optional[Path] = None, beside: Optional[Path] = N
 
 def _read(path: Path) -> _Layer:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise PresetError(f"{path} is larger than a preset can be", fix="check that this is the right file")
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
+        text = files.read_bytes(path, fix=_FIX_LIST, most=MAX_BYTES).decode("utf-8")
+        node = yaml.compose(text, Loader=_Loader)
         lines: Dict[str, int] = {}
         _collect_lines(node, "", lines, path)
         values = _Loader("").construct_document(node) if node is not None else {}
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except BadData as error:
+        raise PresetError(error.message, fix=error.fix) from None
+    except _YAML_ERRORS as error:
         message = " ".join(str(error).split())
         raise PresetError(f"{path} is not valid YAML ({message[:200]})", fix="correct the file at that place") from None
     if not isinstance(values, dict):
@@ -254,7 +267,7 @@ def _apply_overrides(values: Dict[str, Any], overrides: Sequence[str], sources: 
             continue
         try:
             value = yaml.load(raw, Loader=_Loader)
-        except yaml.YAMLError:
+        except _YAML_ERRORS:
             problems.append(Problem(key, f"has a value that can not be read: {raw!r}"))
             continue
         place = values

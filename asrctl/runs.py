@@ -9,10 +9,23 @@ from typing import Any, Dict, Iterator, Optional
 from asrctl import files, presets
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.recipe import Recipe
+from asrctl.schema import NUMBER, OPTIONAL_TEXT, misfit
 from asrctl.workspace import Workspace
 
 STATES = ("running", "interrupted", "failed", "complete")
 _FIX = "see `asrctl status`; a damaged run can be replaced with --overwrite"
+_ALWAYS = ("name", "state", "data", "vocabulary")
+_INFO = {
+    **dict.fromkeys(("name?", "state?", "vocabulary?", "preset?", "device?", "precision?", "reason?"), str),
+    **dict.fromkeys(("sequence?", "steps?", "total_steps?"), int),
+    **dict.fromkeys(("base?", "error?"), OPTIONAL_TEXT),
+    "data?": {"name": str, "id": str},
+    "best?": ({"step": int, "wer": (*NUMBER, type(None))}, type(None)),
+    "command?": [str],
+    "versions?": {"*": str},
+    "seconds?": NUMBER,
+    "emulated?": bool,
+}
 
 
 class Run:
@@ -48,10 +61,18 @@ class Run:
 
     def info(self) -> Dict[str, Any]:
         """Raises BadData where run.json is missing, damaged or lacks what every run has."""
+        values = self.brief()
+        missing = [key for key in _ALWAYS if key not in values]
+        if missing:
+            raise BadData(f"{self.folder / 'run.json'} does not describe a run (no {missing[0]})", fix=_FIX)
+        return values
+
+    def brief(self) -> Dict[str, Any]:
+        """What run.json holds, complete or not. Raises BadData where it is missing or damaged."""
         values = files.read_json(self.folder / "run.json", fix=_FIX)
-        complete = isinstance(values, dict) and all(key in values for key in ("name", "state", "data", "vocabulary"))
-        if not complete or not isinstance(values["data"], dict) or not {"name", "id"} <= set(values["data"]):
-            raise BadData(f"{self.folder / 'run.json'} does not describe a run", fix=_FIX)
+        problem = misfit(values, _INFO)
+        if problem:
+            raise BadData(f"{self.folder / 'run.json'} does not describe a run ({problem})", fix=_FIX)
         return values
 
     def recipe(self) -> Recipe:

@@ -40,6 +40,11 @@ def build(cls: Type[T], values: Mapping[str, Any], prefix: str = "") -> Tuple[T,
     return cls(**arguments), problems
 
 
+def is_text(value: str) -> bool:
+    """Whether it can be written to a file: JSON and YAML can spell halves of characters, which no encoding has."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 def did_you_mean(name: Any, known: Any) -> str:
     """'; did you mean 'x'?' or the list of what is known."""
     close = difflib.get_close_matches(str(name), list(known), n=1)
@@ -64,8 +69,23 @@ def _convert(value: Any, hint: Any, path: str, problems: List[Problem]) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping):
             raise ValueError("must be a section of keys")
+        if not _is_plain(value):
+            raise ValueError("holds a value that is no text, number, list or section")
         return dict(value)
     return _scalar(value, hint)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON can hold it."""
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and is_text(key) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item) for item in value)
+    if isinstance(value, str):
+        return is_text(value)
+    if isinstance(value, int):
+        return abs(value) < _TOO_LARGE
+    return value is None or (isinstance(value, float) and math.isfinite(value))
 
 
 def _strip_optional(hint: Any) -> Tuple[bool, Any]:
@@ -87,7 +107,7 @@ def _scalar(value: Any, kind: Any) -> Any:
             return value
         raise ValueError(f"must be true or false, not {value!r}")
     if kind is str:
-        if isinstance(value, str):
+        if isinstance(value, str) and is_text(value):
             return value
         raise ValueError(f"must be text, not {value!r}; put it in quotes")
     number = _number(value)
@@ -129,3 +149,51 @@ def _check_limits(value: Any, limits: Mapping[str, Any]) -> None:
 def _close(value: Any, choices: Tuple[str, ...]) -> str:
     close = difflib.get_close_matches(str(value), choices, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+# -- plain JSON values ------------------------------------------------------------------------------------------------
+
+NUMBER = (int, float)
+OPTIONAL_TEXT = (str, type(None))
+_TOO_LARGE = 1 << 64
+_CALLED = {
+    str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a section of keys",
+    list: "a list", type(None): "null",
+}  # fmt: skip
+
+
+def misfit(value: Any, shape: Any, where: str = "it") -> Optional[str]:
+    """What keeps a JSON value from having a shape, or None: the border check of files that asrctl wrote itself.
+
+    A shape is a type, [shape of every item], {key: shape}, or a tuple of shapes of which one must fit. "key?" may be
+    missing, "*" stands for every other key, and keys that are not named may hold anything.
+    """
+    if isinstance(shape, tuple):
+        found = [misfit(value, one, where) for one in shape]
+        return None if None in found else found[0]
+    if isinstance(shape, dict):
+        return _misfit_keys(value, shape, where)
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return f"{where} is not a list"
+        return next(filter(None, (misfit(item, shape[0], f"{where}[{n}]") for n, item in enumerate(value))), None)
+    # To Python a truth value is a number, to people it is none.
+    fits = isinstance(value, shape) and (shape is bool or not isinstance(value, bool))
+    fits = fits and not (isinstance(value, int) and abs(value) >= _TOO_LARGE)
+    return None if fits else f"{where} is not {_CALLED[shape]}"
+
+
+def _misfit_keys(value: Any, shape: Mapping[str, Any], where: str) -> Optional[str]:
+    if not isinstance(value, dict):
+        return f"{where} is not a section of keys"
+    prefix = "" if where == "it" else where + "."
+    for key, inner in shape.items():
+        name = key.rstrip("?")
+        names = [name] if name != "*" else [other for other in value if other not in shape]
+        for item in names:
+            if item not in value and name == key:
+                return f"{prefix}{item} is missing"
+            found = misfit(value[item], inner, f"{prefix}{item}") if item in value else None
+            if found:
+                return found
+    return None

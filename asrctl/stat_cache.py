@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ _COMMIT_ROWS = 1000
 # A file changed twice within a clock tick looks unchanged: what was touched just now is not remembered.
 _FRESH_NS = 2 * 10**9
 _WAIT_S = 60.0
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class StatCache:
@@ -21,12 +23,16 @@ class StatCache:
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self._new: List[Tuple[bytes, int, int, str]] = []
+        self.damaged = False
 
     def get(self, path: str, status: os.stat_result) -> Optional[str]:
         """The digest of a file that has not changed since it was put in."""
         query = "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?"
-        found = self._database.execute(query, (os.fsencode(path), status.st_size, status.st_mtime_ns)).fetchone()
-        return found[0] if found else None
+        try:
+            found = self._database.execute(query, (os.fsencode(path), status.st_size, status.st_mtime_ns)).fetchone()
+        except sqlite3.DatabaseError:  # damaged somewhere inside: as good as not there
+            return None
+        return found[0] if found and isinstance(found[0], str) and _SHA256.fullmatch(found[0]) else None
 
     def put(self, path: str, status: os.stat_result, sha256: str) -> None:
         if time.time_ns() - status.st_mtime_ns > _FRESH_NS:
@@ -35,8 +41,11 @@ class StatCache:
             self.flush()
 
     def flush(self) -> None:
-        with self._database:
-            self._database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", self._new)
+        try:
+            with self._database:
+                self._database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", self._new)
+        except sqlite3.DatabaseError as error:  # it is only a cache; a full disk will show elsewhere
+            self.damaged = self.damaged or not isinstance(error, sqlite3.OperationalError)
         self._new.clear()
 
 
@@ -54,6 +63,8 @@ def opened(path: Path) -> Iterator[StatCache]:
         cache.flush()
     finally:
         database.close()
+    if cache.damaged:
+        path.unlink()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

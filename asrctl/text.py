@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
 from asrctl import files
 from asrctl.errors import BadData, UsageError
 from asrctl.fingerprint import digest
+from asrctl.schema import is_text
 
 CASES = ("lower", "upper", "keep")
 _FIX_VOCABULARY = "build it again with `asrctl vocab`, or choose another checkpoint"
@@ -166,6 +167,9 @@ def tokens_by_id(ids: Any, where: Path) -> Tuple[str, ...]:
     plain = isinstance(ids, dict) and all(isinstance(i, int) and not isinstance(i, bool) for i in ids.values())
     if not plain:
         raise BadData(f"{where} must map tokens to whole numbers", fix=_FIX_VOCABULARY)
+    strange = [token for token in ids if not is_text(token)]
+    if strange:
+        raise BadData(f"{where} holds {strange[0]!r}, half a character", fix=_FIX_VOCABULARY)
     if sorted(ids.values()) != list(range(len(ids))):
         raise BadData(f"{where} must use each id from 0 to {len(ids) - 1} once", fix=_FIX_VOCABULARY)
     return tuple(sorted(ids, key=lambda token: ids[token]))

@@ -5,11 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, Optional
+from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
 
+from asrctl import files
 from asrctl.errors import BadData
+from asrctl.schema import NUMBER, misfit
 
 ARCHIVE_SEPARATOR = "::"
+ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
+_SHAPE = {
+    "id": str, "audio": str, "text": str, "split": str, "speaker?": str, "start_s?": NUMBER, "end_s?": NUMBER,
+    "sha256?": str,
+}  # fmt: skip
+_KEYS = {key.rstrip("?") for key in _SHAPE}
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,12 @@ class Utterance:
         return {name: value for name, value in self.__dict__.items() if value is not None}
 
 
+def split_path(audio: str) -> Tuple[str, Optional[str]]:
+    """An utterance's `audio` -> (file, None), or (archive, member)."""
+    container, separator, member = audio.partition(ARCHIVE_SEPARATOR)
+    return (container, member) if separator and container.endswith(ARCHIVE_SUFFIXES) else (audio, None)
+
+
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> int:
     """Write JSON lines to `path` as they come, in flat memory; the number of utterances."""
     count = 0
@@ -47,9 +61,9 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> int:
 
 def read_manifest(path: Path) -> Iterator[Utterance]:
     """The utterances of a manifest that `write_manifest` wrote. Raises BadData."""
-    with open(path, encoding="utf-8", errors="surrogatepass") as stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                yield Utterance(**json.loads(line))
-            except (TypeError, ValueError) as error:
-                raise BadData(f"{path}, line {number} is damaged ({error})", fix="run `asrctl prepare` again") from None
+    fix = "run `asrctl prepare` again"
+    for number, values in files.read_json_lines(path, fix=fix):
+        problem = misfit(values, _SHAPE) or ", ".join(f"{key} is unknown" for key in set(values) - _KEYS)
+        if problem:
+            raise BadData(f"{path}, line {number} is damaged ({problem})", fix=fix)
+        yield Utterance(**values)

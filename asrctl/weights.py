@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
 from asrctl import compat, files
 from asrctl.errors import BadData, MissingArtifact
+from asrctl.schema import misfit
 
+_FIX_WEIGHTS = "fetch or export that model again"
 FIX_FOLDER = "choose a folder that holds config.json and model.safetensors of a CTC or pre-trained speech model"
 
 
 def find_checkpoint(name: str, revision: Optional[str] = None) -> Path:
     """A local folder, or a hub model fetched to the hub's own cache. Raises MissingArtifact."""
-    folder = Path(name).expanduser()
+    folder = files.expanded(name)
     if folder.is_dir():
         return folder
     looks_like_hub = name.count("/") <= 1 and not name.startswith((".", "/", "~"))
@@ -65,10 +68,15 @@ def read_weights(folder: Path) -> Dict[str, Any]:
             weights.update(_read_weight_file(path))
         except Exception as error:  # safetensors, zip and pickle readers each raise their own kinds
             reason = " ".join(str(error).split())[:200]
-            raise BadData(
-                f"{path} can not be read as weights ({reason})", fix="fetch or export that model again"
-            ) from None
+            raise BadData(f"{path} can not be read as weights ({reason})", fix=_FIX_WEIGHTS) from None
+    strange = [name for name, value in weights.items() if not _is_weight(name, value)]
+    if strange:
+        raise BadData(f"{folder} holds {str(strange[0])[:80]!r} among its weights, which is none", fix=_FIX_WEIGHTS)
     return compat.canonical_weights(weights)
+
+
+def _is_weight(name: Any, value: Any) -> bool:
+    return isinstance(name, str) and compat.is_plain_tensor(value)
 
 
 def _weight_files(folder: Path) -> List[Path]:
@@ -79,14 +87,29 @@ def _weight_files(folder: Path) -> List[Path]:
         if (folder / single).exists():
             return [folder / single]
         if (folder / index).exists():
-            names = files.read_json(folder / index, fix=FIX_FOLDER).get("weight_map", {}).values()
-            return [folder / Path(str(name)).name for name in sorted(set(names))]
+            values = files.read_json(folder / index, fix=FIX_FOLDER)
+            problem = misfit(values, {"weight_map": {"*": str}})
+            if problem:
+                raise BadData(f"{folder / index} is no list of weights ({problem})", fix=FIX_FOLDER)
+            return [folder / Path(name).name for name in sorted(set(values["weight_map"].values()))]
     raise MissingArtifact(f"{folder} holds no weights", fix=FIX_FOLDER)
 
 
 def _read_weight_file(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise ValueError("it is missing, or not a regular file")
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
         return load_file(str(path))
+    _refuse_compressed(path)
     return compat.torch_load(path)
+
+
+def _refuse_compressed(path: Path) -> None:
+    """Raises ValueError: torch stores weights as they are, and a few compressed bytes can become many."""
+    if zipfile.is_zipfile(str(path)):
+        with zipfile.ZipFile(str(path)) as entries:
+            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries.infolist())
+            if not stored or sum(entry.file_size for entry in entries.infolist()) > path.stat().st_size:
+                raise ValueError("it holds compressed entries")

@@ -18,6 +18,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional
 from asrctl import __version__, files
 from asrctl.errors import BadData, Locked, MissingArtifact, UsageError
 from asrctl.fingerprint import short_id
+from asrctl.schema import OPTIONAL_TEXT, misfit
 
 SCHEMA_VERSION = 1
 DEFAULT_ROOT = "asr-workspace"
@@ -34,6 +35,8 @@ _CALLED = {
 _ASIDE = "replaced-"
 _META_FIX = "delete that folder and run the stage again"
 _REF_FIX = "delete that file and run the stage again"
+_RUN_FIX = "see `asrctl status`; a damaged run can be replaced with --overwrite"
+_META = {"inputs?": dict, "parameters?": dict, "files?": {"*": str}, "summary?": {"run?": OPTIONAL_TEXT, "split?": str}}
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Artifact:
 
 def valid_name(name: str, what: str = "name") -> str:
     """`name` if it can be a file name everywhere. Raises UsageError."""
-    good = name and len(name) <= 100 and all(c.isalnum() or c in "-_.+" for c in name) and name[0] not in ".-"
+    good = name and len(os.fsencode(name)) <= 150 and all(c.isalnum() or c in "-_.+" for c in name) and name[0] not in ".-"
     if not good:
         raise UsageError(
             f"{name!r} can not be used as a {what}",
@@ -117,6 +120,20 @@ class Workspace:
                 fix="choose another --workspace, or the asrctl version that made this one",
             )
 
+    def own(self, path: Path) -> Path:
+        """`path`, a place in the workspace that is to be written. Raises BadData where a link leads out of it."""
+        root = self.root.resolve()
+        try:
+            real = path.resolve()
+        except (OSError, RuntimeError):  # links in a circle
+            real = Path()
+        if real != root and root not in real.parents:
+            raise BadData(
+                f"{path} is a link that leads out of the workspace",
+                fix="remove the link; --workspace chooses another place for all of it",
+            )
+        return path
+
     def create(self) -> None:
         """Make the folder and its marker; needed before the first write."""
         if not self.is_there:
@@ -136,8 +153,9 @@ class Workspace:
         if not (path / "meta.json").exists():
             return None
         meta = files.read_json(path / "meta.json", fix=_META_FIX)
-        if not isinstance(meta, dict):
-            raise BadData(f"{path / 'meta.json'} is not an artifact's description", fix=_META_FIX)
+        problem = misfit(meta, _META)
+        if problem:
+            raise BadData(f"{path / 'meta.json'} is not an artifact's description ({problem})", fix=_META_FIX)
         return Artifact(kind, identity, path, meta)
 
     def all(self, kind: str) -> List[Artifact]:
@@ -158,13 +176,15 @@ class Workspace:
         """
         self.create()
         with self.lock(f"{key.kind}-{key.id}", wait=True):
-            draft = Draft(self.building(key), None if replace else self.find(key.kind, key.id))
+            self.own(self.folder(key.kind, key.id))
+            draft = Draft(self.own(self.building(key)), None if replace else self.find(key.kind, key.id))
             if draft.published is not None:
                 yield draft
                 return
             if not keep_partial:
                 files.remove_tree(draft.path)
             draft.path.mkdir(parents=True, exist_ok=True)
+            files.refuse_links(draft.path)
             try:
                 yield draft
                 self._seal(key, draft)
@@ -206,6 +226,9 @@ class Workspace:
         for aside in sorted((self.root / ".tmp").glob(f"{_ASIDE}*")):
             kind, _, identity = aside.name[len(_ASIDE) :].partition("-")
             target = self.folder(kind, identity)
+            if kind not in KINDS or aside.is_symlink():
+                continue  # nobody's work: a name that leads elsewhere
+            self.own(target)
             try:
                 with self.lock(f"{kind}-{identity}"):
                     if aside.exists() and not target.exists():
@@ -222,6 +245,7 @@ class Workspace:
     def set_ref(self, kind: str, name: str, identity: str, **known: Any) -> None:
         """Let `name`, and "the latest" of this kind, mean `identity`. known: what else `ref` shall tell of the name."""
         self.create()
+        self.own(self.root / "refs" / kind)
         files.write_json(self._ref(kind, valid_name(name)), dict(known, id=identity))
         files.write_json(self.root / "refs" / f"{kind}.latest.json", {"name": name, "id": identity})
 
@@ -251,7 +275,7 @@ class Workspace:
             name, identity = latest["name"], latest["id"]
         else:
             identity = self.names(kind).get(name, name)
-        artifact = self.find(kind, identity) if _is_plain(identity) else None
+        artifact = self.find(kind, identity) if is_plain_name(identity) else None
         if artifact is None:
             known = ", ".join(self.names(kind)) or "none"
             raise MissingArtifact(
@@ -261,32 +285,32 @@ class Workspace:
 
     def _read_ref(self, path: Path) -> Dict[str, str]:
         found = files.read_json(path, fix=_REF_FIX)
-        if not isinstance(found, dict) or not isinstance(found.get("id"), str) or not _is_plain(found["id"]):
+        if not isinstance(found, dict) or not isinstance(found.get("id"), str) or not is_plain_name(found["id"]):
             raise BadData(f"{path} does not name an artifact", fix=_REF_FIX)
         return {"name": str(found.get("name", path.stem)), "id": found["id"]}
 
     # -- runs, cache, locks -----------------------------------------------------------------------------------------
 
     def run(self, name: str) -> Path:
-        return self.root / "runs" / valid_name(name, "run name")
+        return self.own(self.root / "runs" / valid_name(name, "run name"))
 
     def runs(self) -> List[Path]:
         """Folders of runs, the most recently started last."""
         folder = self.root / "runs"
         found = [path.parent for path in folder.glob("*/run.json")] if folder.is_dir() else []
         found = [path for path in found if not path.name.startswith(".")]  # what --overwrite has put aside
-        return sorted(found, key=lambda path: files.read_json(path / "run.json", fix=_META_FIX).get("sequence", 0))
+        return sorted(found, key=_sequence)
 
     def cache(self, name: str) -> Path:
         """A folder that is always safe to delete; made when asked for."""
-        path = self.root / "cache" / name
+        path = self.own(self.root / "cache" / name)
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     @contextmanager
     def lock(self, name: str, *, wait: bool = False) -> Iterator[None]:
         """Hold an exclusive lock (flock: the kernel lets go when the process dies). Raises Locked unless `wait`."""
-        path = self.root / ".tmp" / f"{name}.lock"
+        path = self.own(self.root / ".tmp" / f"{name}.lock")
         while True:
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(path, "a+", encoding="utf-8") as stream:
@@ -316,5 +340,15 @@ class Draft:
     summary: Dict[str, Any] = field(default_factory=dict)
 
 
-def _is_plain(identity: str) -> bool:
-    return bool(identity) and "/" not in identity and "\\" not in identity and identity not in (".", "..")
+def _sequence(run: Path) -> int:
+    """Which run was started last. Raises BadData."""
+    values = files.read_json(run / "run.json", fix=_RUN_FIX)
+    problem = misfit(values, {"sequence?": int})
+    if problem:
+        raise BadData(f"{run / 'run.json'} does not describe a run ({problem})", fix=_RUN_FIX)
+    return values.get("sequence", 0)
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name that stands in a file can be an entry of a folder, and leads nowhere else."""
+    return bool(name) and not set(name) & set("/\\\0") and name not in (".", "..") and len(os.fsencode(name)) <= 200

@@ -15,8 +15,8 @@ MAX_FILE_LINES = 400
 FLOORS = (
     ("", "errors", "events", "fingerprint", "files", "compat", "interrupts", "schema", "parallel", "stat_cache"),
     ("workspace", "text", "audio", "utterances", "metrics", "prepared", "batches", "features", "devices"),
-    ("recipe", "presets", "augment", "models", "filterbank", "acoustics", "optimisation", "processor", "weights")
-    + ("checkpoints", "runs", "inference", "engine"),
+    ("recipe", "presets", "augment", "configs", "models", "filterbank", "acoustics", "optimisation", "processor")
+    + ("weights", "checkpoints", "runs", "inference", "engine"),
     ("corpora", "ipu"),
     ("backends",),
     ("exports", "stages"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
 from asrctl import files
+from asrctl.schema import NUMBER, misfit
 
 
 class Journal:
@@ -36,27 +37,36 @@ class Journal:
 
     def _cut(self, resume_step: int) -> None:
         if self._path.exists():
-            kept = [line for line in self._path.read_text(encoding="utf-8").splitlines() if _step(line) <= resume_step]
-            files.write_text(self._path, "".join(line + "\n" for line in kept) if resume_step else "")
+            with files.atomic_path(self._path) as temporary, open(temporary, "wb") as stream:
+                stream.writelines(line for line, entry in _lines(self._path) if entry["step"] <= resume_step > 0)
 
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _step(line: str) -> float:
+def _lines(path: Path) -> Iterator[Tuple[bytes, Dict[str, Any]]]:
+    """Lines and their entries; what a crash has cut short, or is no entry, is left out. Raises BadData."""
+    with files.open_regular(path, fix="delete that file; it is only a record") as stream:
+        for line in iter(lambda: stream.readline(files.MAX_LINE_BYTES), b""):
+            entry = _entry(line)
+            if entry is not None:
+                yield line.rstrip(b"\r\n") + b"\n", entry
+
+
+def _entry(line: bytes) -> Optional[Dict[str, Any]]:
     try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf  # a line cut short by a crash
+        entry = files.parse_json(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return None if misfit(entry, {"kind": str, "step": NUMBER}) else entry
 
 
 def read(folder: Path, kind: Optional[str] = None) -> "list[Dict[str, Any]]":
-    """The entries of a run's journal; lines cut short by a crash are left out."""
+    """The entries of a run's journal; lines cut short by a crash are left out. Raises BadData."""
     path = folder / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    entries = [json.loads(line) for line in lines if _step(line) < math.inf]
-    return [entry for entry in entries if kind is None or entry.get("kind") == kind]
+    entries = [entry for _, entry in _lines(path)] if path.exists() else []
+    return [entry for entry in entries if kind is None or entry["kind"] == kind]
 
 
 def _tensorboard(folder: Path, resume_step: int) -> Any:

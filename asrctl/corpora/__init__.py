@@ -13,9 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Dict, Iterator, Mapping, Optional, Tuple
 
-from asrctl.errors import UsageError
+from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, ignore
-from asrctl.utterances import Utterance
+from asrctl.utterances import Utterance, split_path
 
 ROLES = ("train", "eval", "test")
 CORPORA = ("librispeech", "manifest", "folder", "demo")
@@ -65,8 +65,29 @@ class Corpus:
         return self.module.NAMES.get(name.strip().lower(), name.strip())
 
     def utterances(self, request: CorpusRequest) -> Iterator[Utterance]:
-        """Every utterance wanted. Raises BadData, MissingArtifact, UsageError."""
-        return self.module.utterances(request)
+        """Every utterance wanted. Raises BadData (audio outside `request.root` too), MissingArtifact, UsageError."""
+        found = self.module.utterances(request)
+        return found if request.root is None else _confined(found, request.root)
+
+
+def _confined(found: Iterator[Utterance], root: Path) -> Iterator[Utterance]:
+    for utterance in found:
+        refuse_outside(root, utterance.audio)
+        yield utterance
+
+
+def refuse_outside(root: Optional[Path], path: str) -> None:
+    """Raises BadData where a file (or the archive of a member) lies outside `root`."""
+    if root is not None and not lies_under(root.resolve(), path):
+        raise BadData(f"{path} lies outside {root} (--root)", fix="remove that file or link, or widen --root")
+
+
+def lies_under(root: Path, audio: str) -> bool:
+    """Whether a file, or the archive that a member is in, is below `root` (resolved) once all links are followed."""
+    try:
+        return all(root in Path(path).resolve().parents for path in {audio, split_path(audio)[0]})
+    except (OSError, RuntimeError, ValueError):  # links in a circle, or a name that no file can have
+        return False
 
 
 def find(name: str) -> Corpus:

@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import IO, Callable, Iterator, Optional, Tuple
 
 from asrctl.errors import BadData
-from asrctl.utterances import ARCHIVE_SEPARATOR
 
-SUFFIXES = (".tar.gz", ".tgz", ".tar")
 MAX_AUDIO_BYTES = 1 << 26
 MAX_TEXT_BYTES = 1 << 24
 # A member above this is no utterance, and passing over it would take minutes (10 GB of zeros are 10 MB of gzip).
@@ -35,12 +33,6 @@ class Member:
     name: str
     size: int
     read: Callable[[int], bytes]
-
-
-def split_path(audio: str) -> Tuple[str, Optional[str]]:
-    """An utterance's `audio` -> (file, None), or (archive, member)."""
-    container, separator, member = audio.partition(ARCHIVE_SEPARATOR)
-    return (container, member) if separator and container.endswith(SUFFIXES) else (audio, None)
 
 
 def members(path: Path) -> Iterator[Member]:

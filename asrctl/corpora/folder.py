@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from pathlib import Path
 from typing import Iterator, List, Optional, Set
 
-from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, manifest, need_source
+from asrctl import files
+from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, manifest, need_source, refuse_outside
 from asrctl.errors import BadData
 from asrctl.utterances import Utterance
 
@@ -37,6 +37,7 @@ _OTHER_SUFFIXES = frozenset(
     )
 )  # fmt: skip
 _MAX_TEXT_BYTES = 1 << 20
+_MAX_DEPTH = 64
 
 
 # Lone texts that are about the corpus, not in it.
@@ -62,6 +63,7 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
 
 def _walk(source: Path, root: Optional[Path]) -> Iterator[Utterance]:
     for folder, folders, names in os.walk(str(source), onerror=_refuse):
+        _refuse_depth(folder, source)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         visible = sorted(name for name in names if not name.startswith("."))
         listed = next((name for name in METADATA if name in visible), None)
@@ -69,14 +71,20 @@ def _walk(source: Path, root: Optional[Path]) -> Iterator[Utterance]:
             folders[:] = []
             yield from _read_listed(Path(folder), listed, source, root)
         else:
-            yield from _confined(_read_folder(Path(folder), visible, source), root)
+            yield from _read_folder(Path(folder), visible, source, root)
 
 
 def _refuse(error: OSError) -> None:
     raise error
 
 
-def _read_folder(folder: Path, names: List[str], source: Path) -> Iterator[Utterance]:
+def _refuse_depth(folder: str, source: Path) -> None:
+    """Raises BadData: no corpus is that deep, and to walk on would take more stack than there is."""
+    if len(Path(folder).relative_to(source).parts) > _MAX_DEPTH:
+        raise BadData(f"{source} holds folders nested more than {_MAX_DEPTH} deep", fix="leave these out")
+
+
+def _read_folder(folder: Path, names: List[str], source: Path, root: Optional[Path]) -> Iterator[Utterance]:
     """Audio with the transcripts beside it; then the transcripts that nobody speaks."""
     texts = {name[: -len(TRANSCRIPT)]: folder / name for name in names if name.lower().endswith(TRANSCRIPT)}
     spoken = set()
@@ -84,19 +92,21 @@ def _read_folder(folder: Path, names: List[str], source: Path) -> Iterator[Utter
         key = name if name in texts else Path(name).stem
         if _is_audio(Path(name).suffix.lower(), has_text=key in texts):
             spoken.add(key)
-            yield _utterance(folder / name, _transcript(texts[key]) if key in texts else "", source)
+            yield _utterance(folder / name, _transcript(texts[key], root) if key in texts else "", source)
     for stem, path in texts.items():
         if stem not in spoken and stem.lower() not in _ABOUT:
-            yield _utterance(folder / stem, _transcript(path), source)
+            yield _utterance(folder / stem, _transcript(path, root), source)
 
 
 def _read_listed(folder: Path, listed: str, source: Path, root: Optional[Path]) -> Iterator[Utterance]:
     """What the metadata names, then the audio under the folder that it does not name."""
+    refuse_outside(root, str(folder / listed))
     seen: Set[bytes] = set()
     for utterance in manifest.read(folder / listed, root=root, inside=folder.relative_to(source).as_posix()):
         seen.add(_fingerprint(utterance.audio))
         yield utterance
     for inner, folders, names in os.walk(str(folder), onerror=_refuse):
+        _refuse_depth(inner, folder)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(inner) / name
@@ -120,21 +130,10 @@ def _utterance(audio: Path, text: str, source: Path) -> Utterance:
     return Utterance(identity, str(audio), text, manifest.split_by_folder(name))
 
 
-def _transcript(path: Path) -> str:
-    """The text in a file; "" where it is not readable as UTF-8 text of bounded length."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        return ""
-    with open(path, "rb") as stream:
-        data = stream.read(_MAX_TEXT_BYTES + 1)
+def _transcript(path: Path, root: Optional[Path]) -> str:
+    """The text in a file; "" where it is not readable as UTF-8 text of bounded length. Raises BadData (--root)."""
+    refuse_outside(root, str(path))
     try:
-        return data.decode("utf-8-sig").replace("\0", "") if len(data) <= _MAX_TEXT_BYTES else ""
-    except UnicodeDecodeError:
+        return files.read_bytes(path, fix="", most=_MAX_TEXT_BYTES).decode("utf-8-sig").replace("\0", "")
+    except (BadData, PermissionError, UnicodeDecodeError):
         return ""
-
-
-def _confined(found: Iterator[Utterance], root: Optional[Path]) -> Iterator[Utterance]:
-    """Raises BadData where a link leads out of `root`."""
-    for utterance in found:
-        if root is not None and root.resolve() not in Path(utterance.audio).resolve().parents:
-            raise BadData(f"{utterance.audio} lies outside {root} (--root)", fix="remove that link, or widen --root")
-        yield utterance

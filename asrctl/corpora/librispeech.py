@@ -10,9 +10,10 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from asrctl.corpora import CorpusRequest, archives, download
+from asrctl import files
+from asrctl.corpora import CorpusRequest, archives, download, refuse_outside
 from asrctl.errors import BadData, UsageError
-from asrctl.utterances import ARCHIVE_SEPARATOR, Utterance
+from asrctl.utterances import ARCHIVE_SEPARATOR, ARCHIVE_SUFFIXES, Utterance
 
 NAMES: Mapping[str, str] = {
     "train.100": "train-clean-100",
@@ -49,7 +50,7 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
     places = _locate(request) if request.source is not None else _fetch(request)
     for split, place in places.items():
         empty = True
-        for utterance in _read(place, split):
+        for utterance in _read(place, split, request.root):
             empty = False
             yield utterance
         if empty and split in request.splits:
@@ -59,8 +60,8 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
             raise BadData(f"{place.path} holds no utterance of {split} ({has})", fix=fix)
 
 
-def _read(place: _Place, split: str) -> Iterator[Utterance]:
-    return _read_archive(place.path, split) if place.is_archive else _read_folder(place.path, split)
+def _read(place: _Place, split: str, root: Optional[Path]) -> Iterator[Utterance]:
+    return _read_archive(place.path, split) if place.is_archive else _read_folder(place.path, split, root)
 
 
 def _locate(request: CorpusRequest) -> Dict[str, _Place]:
@@ -85,7 +86,7 @@ def _find(source: Path, split: str) -> Optional[_Place]:
     for folder in (source / split, source / "LibriSpeech" / split):
         if folder.is_dir():
             return _Place(folder, False)
-    for suffix in archives.SUFFIXES:
+    for suffix in ARCHIVE_SUFFIXES:
         if (source / (split + suffix)).is_file():
             return _Place(source / (split + suffix), True)
     return _Place(source, False) if source.resolve().name == split else None
@@ -112,19 +113,20 @@ def _fetch(request: CorpusRequest) -> Dict[str, _Place]:
 # -- folders ----------------------------------------------------------------------------------------------------------
 
 
-def _read_folder(folder: Path, split: str) -> Iterator[Utterance]:
+def _read_folder(folder: Path, split: str, root: Optional[Path]) -> Iterator[Utterance]:
     for speaker in sorted(path for path in folder.iterdir() if path.is_dir()):
         for chapter in sorted(path for path in speaker.iterdir() if path.is_dir()):
-            yield from _read_chapter(chapter, split, speaker.name)
+            yield from _read_chapter(chapter, split, speaker.name, root)
 
 
-def _read_chapter(chapter: Path, split: str, speaker: str) -> Iterator[Utterance]:
+def _read_chapter(chapter: Path, split: str, speaker: str, root: Optional[Path]) -> Iterator[Utterance]:
     texts: Dict[str, str] = {}
     audio: Dict[str, Path] = {}
     for path in sorted(chapter.iterdir()):
         if path.name.endswith(_TRANSCRIPTS):
-            with open(path, "rb") as stream:
-                texts.update(_transcripts(stream.read(archives.MAX_TEXT_BYTES), str(path)))
+            refuse_outside(root, str(path))
+            data = files.read_bytes(path, fix="fetch the corpus again", most=archives.MAX_TEXT_BYTES)
+            texts.update(_transcripts(data, str(path)))
         elif path.suffix in _AUDIO_SUFFIXES:
             audio[path.stem] = path
     for name in sorted(set(texts) | set(audio)):
@@ -139,7 +141,8 @@ def _transcripts(data: bytes, where: str) -> Iterator[Tuple[str, str]]:
         raise BadData(f"{where} is not UTF-8 ({error.reason})", fix="fetch the corpus again") from None
     for line in lines:
         name, _, text = line.strip().partition(" ")
-        if name:
+        # The id is a file's name; one that leads elsewhere, or that no file can have, is nobody's.
+        if name and "/" not in name and "\0" not in name and name not in (".", ".."):
             yield name, text.strip()
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
 import re
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
-from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, need_source
+from asrctl import files
+from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, lies_under, need_source
 from asrctl.errors import BadData
 from asrctl.utterances import Utterance
 
@@ -88,7 +91,7 @@ class _Rows:
         if not written:
             raise ValueError("the path is empty")
         audio = os.path.join(self._folder, written)
-        if self._root is not None and self._root not in Path(audio).resolve().parents:
+        if self._root is not None and not lies_under(self._root, audio):
             raise ValueError(f"{written} lies outside {self._root} (--root)")
         start, end = _stretch(row)
         split = _text(row, "split")
@@ -153,6 +156,12 @@ def _seconds(row: Mapping[str, Any], field: str) -> Optional[float]:
 # -- lines and columns ------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _text_stream(path: Path, newline: Optional[str] = None) -> Iterator[IO[str]]:
+    with files.open_regular(path, fix="check that this is a manifest") as raw:
+        yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline=newline)  # type: ignore[arg-type]
+
+
 def _lines(path: Path, stream: IO[str]) -> Iterator[str]:
     """Lines of bounded length. Raises BadData where one is longer, or the file is not UTF-8."""
     number = 0
@@ -170,7 +179,7 @@ def _lines(path: Path, stream: IO[str]) -> Iterator[str]:
 
 def _table_rows(path: Path) -> Iterator[Tuple[int, Row]]:
     """(line number, row) of a CSV or TSV file; the delimiter is the one that its header uses."""
-    with open(path, encoding="utf-8-sig", newline="") as stream:
+    with _text_stream(path, newline="") as stream:
         lines = _lines(path, stream)
         header = next(lines, "")
         delimiter = "\t" if path.suffix.lower() == ".tsv" else max(_DELIMITERS, key=header.count)
@@ -217,7 +226,7 @@ def _by_field(cells: Sequence[str], columns: Mapping[str, int], width: int) -> R
 
 def _json_rows(path: Path) -> Iterator[Tuple[int, Row]]:
     """(line number, row) of JSON lines."""
-    with open(path, encoding="utf-8-sig") as stream:
+    with _text_stream(path) as stream:
         for number, line in enumerate(_lines(path, stream), 1):
             if line.strip():
                 yield number, _json_row(line)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Dict
+from typing import Dict, List
 
 from asrctl import files
-from asrctl.errors import UsageError
+from asrctl.errors import BadData, UsageError
 
 SUMS = "SHA256SUMS"
+_FIX = "delete that folder and export again"
 
 
 def write_sums(folder: Path) -> Dict[str, str]:
@@ -40,8 +41,22 @@ def _is_export(folder: Path) -> bool:
     sums = folder / SUMS
     if not sums.is_file():
         return False
-    listed = {line.partition("  ")[2] for line in sums.read_text(encoding="utf-8", errors="replace").splitlines()}
-    return {path.name for path in folder.iterdir()} <= listed | {SUMS}
+    return {path.name for path in folder.iterdir()} <= {*_names(sums), SUMS}
+
+
+def _names(sums: Path) -> List[str]:
+    data = files.read_bytes(sums, fix=_FIX)
+    return [line.partition("  ")[2] for line in data.decode("utf-8", "replace").splitlines()]
+
+
+def _listed(source: Path) -> List[str]:
+    """Names of the files of an export, all of them in the folder itself. Raises BadData."""
+    names = _names(source / SUMS)
+    for name in names:
+        plain = name and "\0" not in name and "/" not in name and name not in (".", "..")
+        if not plain or (source / name).is_symlink() or not (source / name).is_file():
+            raise BadData(f"{source / SUMS} lists {name!r}, which is no file of that export", fix=_FIX)
+    return names
 
 
 def deliver(source: Path, target: Path) -> None:
@@ -52,8 +67,7 @@ def deliver(source: Path, target: Path) -> None:
     aside = target.parent / f".{target.name}.{os.getpid()}.old"
     try:
         building.mkdir()
-        for line in (source / SUMS).read_text(encoding="utf-8").splitlines() + [f"  {SUMS}"]:
-            name = line.partition("  ")[2]
+        for name in [*_listed(source), SUMS]:
             shutil.copyfile(str(source / name), str(building / name))
         files.fsync_tree(building)
         if target.exists():

@@ -13,6 +13,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
 from asrctl import files
 from asrctl.errors import Locked
 from asrctl.events import Emit, Progress, ignore
+from asrctl.runs import Run
 from asrctl.workspace import KINDS, Artifact, Workspace
 
 WHAT = ("cache", "unfinished", "unreferenced", "checkpoints")
@@ -97,6 +98,7 @@ def _is_held(path: Path) -> bool:
 
 
 def _remove(workspace: Workspace, path: Path) -> None:
+    workspace.own(path.parent)
     if not path.is_dir() or path.is_symlink():
         path.unlink()
         return
@@ -151,7 +153,7 @@ def _unreferenced(workspace: Workspace) -> Iterator[Removable]:
     waiting = [identity for kind in KINDS for identity in workspace.names(kind).values()]
     waiting += [artifact.id for artifact in artifacts.values() if artifact.kind not in _ONLY_INPUTS]
     for run in workspace.runs():
-        waiting.extend(_strings(files.read_json(run / "run.json", fix="delete that run's folder")))
+        waiting.extend(_strings(Run(run).brief()))
     while waiting:
         identity = waiting.pop()
         if identity in artifacts and identity not in reached:
@@ -181,7 +183,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 def _checkpoints(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:
     for run in workspace.runs():
-        state = files.read_json(run / "run.json", fix="delete that run's folder").get("state")
+        state = Run(run).brief().get("state")
         lock = f"run-{run.name}"
         if state != "complete" or lock in held or run.name.startswith("."):
             continue

@@ -20,6 +20,7 @@ from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.inference import transcribe
 from asrctl.prepared import PreparedSplit
 from asrctl.recipe import HostSection
+from asrctl.schema import NUMBER, misfit
 from asrctl.stages.outlook import Outlook
 from asrctl.stages.subject import ChosenData, Subject, alphabet_gap, find_data, find_subject, sentence
 from asrctl.workspace import Artifact, Key, Workspace
@@ -29,6 +30,16 @@ PRECISIONS = ("fp32", "bf16")
 DECODER = "greedy"
 # A limit of 20 is a percentage that somebody meant; nobody gates at ten times more errors than words.
 _HIGHEST_LIMIT = 10.0
+_FIX_EVALUATION = "evaluate again with --force"
+_EDITS = ("substitutions", "deletions", "insertions")
+_METRICS = {
+    **dict.fromkeys(("wer", "cer", "audio_s"), NUMBER),
+    **dict.fromkeys(("wer_interval", "cer_interval"), ([NUMBER], type(None))),
+    **dict.fromkeys(("split", "model", "data", "precision", "device"), str),
+    **dict.fromkeys(("utterances", "words", "characters", "empty_references"), int),
+    **dict.fromkeys(_EDITS + tuple(f"character_{name}" for name in _EDITS), int),
+    "worst": [{"id": str, "reference": str, "hypothesis": str, "errors": int, "words": int}],
+}
 
 
 @dataclass(frozen=True)
@@ -214,6 +225,16 @@ def _provenance(key: Key, split: PreparedSplit, subject: Subject) -> Dict[str, A
     }
 
 
+def read_metrics(artifact: Artifact) -> Dict[str, Any]:
+    """The metrics.json of an evaluation. Raises BadData."""
+    path = artifact.path / "metrics.json"
+    found = files.read_json(path, fix=_FIX_EVALUATION)
+    problem = misfit(found, _METRICS)
+    if problem:
+        raise BadData(f"{path} is damaged ({problem})", fix=_FIX_EVALUATION)
+    return found
+
+
 def _run_name(subject: Subject) -> Optional[str]:
     return subject.name if subject.run is not None else None
 
@@ -221,7 +242,7 @@ def _run_name(subject: Subject) -> Optional[str]:
 def _result(
     artifact: Artifact, subject: Subject, chosen: ChosenData, *, unchanged: bool, seconds: Optional[float]
 ) -> EvaluateResult:
-    found = files.read_json(artifact.path / "metrics.json", fix="evaluate again with --force")
+    found = read_metrics(artifact)
     return EvaluateResult(artifact, found, subject.folder, _run_name(subject), chosen.name, unchanged, seconds)
 
 
@@ -290,6 +311,11 @@ def _score(split: PreparedSplit, hypotheses: Iterable[Tuple[int, str]], folder: 
 
 
 def read_hypotheses(path: Path) -> List[Dict[str, Any]]:
-    """The rows of a hypotheses.jsonl."""
-    with open(path, encoding="utf-8") as stream:
-        return [json.loads(line) for line in stream]
+    """The rows of a hypotheses.jsonl. Raises BadData."""
+    rows = []
+    for number, row in files.read_json_lines(path, fix=_FIX_EVALUATION):
+        problem = misfit(row, {"id": str, "reference": str, "hypothesis": str})
+        if problem:
+            raise BadData(f"{path}, line {number} is damaged ({problem})", fix=_FIX_EVALUATION)
+        rows.append(row)
+    return rows

@@ -9,12 +9,14 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 import numpy as np
 
 from asrctl import files, models
-from asrctl.errors import MissingArtifact, UsageError
+from asrctl.errors import BadData, MissingArtifact, UsageError
 from asrctl.events import Emit, Note, Progress, ignore
 from asrctl.exports import card, delivery
 from asrctl.fingerprint import digest
 from asrctl.models import Recogniser
 from asrctl.prepared import PreparedData, PreparedSplit
+from asrctl.schema import misfit
+from asrctl.stages.evaluate import read_metrics
 from asrctl.stages.outlook import Outlook
 from asrctl.stages.subject import ChosenData, Subject, find_data, find_subject, sentence
 from asrctl.workspace import Artifact, Key, Workspace
@@ -139,10 +141,15 @@ def _check(request: ExportRequest) -> None:
 
 def _evaluations(workspace: Workspace, subject: Subject) -> List[Artifact]:
     """Evaluations of this very model, by split and precision."""
-    found = [artifact for artifact in workspace.all("evals") if artifact.meta["inputs"].get("model") == subject.digest]
+    found = [artifact for artifact in workspace.all("evals") if _model_of(artifact) == subject.digest]
     return sorted(
-        found, key=lambda artifact: (artifact.summary.get("split", ""), artifact.summary.get("precision", ""))
+        found, key=lambda artifact: (artifact.summary.get("split", ""), str(artifact.summary.get("precision", "")))
     )
+
+
+def _model_of(artifact: Artifact) -> Any:
+    """Digest of the model that an evaluation is of."""
+    return artifact.meta.get("inputs", {}).get("model")
 
 
 def _key(subject: Subject, chosen: ChosenData, request: ExportRequest, evaluations: List[Artifact]) -> Key:
@@ -237,10 +244,7 @@ def _facts(subject: Subject, chosen: ChosenData, evaluations: List[Artifact], re
         run=_told(subject),
         data_name=chosen.name if own_data else None,
         data=chosen.data.summary if own_data else {},
-        evaluations=[
-            files.read_json(artifact.path / "metrics.json", fix="evaluate again with --force")
-            for artifact in evaluations
-        ],
+        evaluations=[read_metrics(artifact) for artifact in evaluations],
     )
 
 
@@ -252,7 +256,14 @@ def _result(artifact: Artifact, subject: Subject, request: ExportRequest, unchan
         run=subject.name if subject.run is not None else None,
         model=subject.folder,
         output=request.output,
-        verified=artifact.summary["verified"],
+        verified=_verified(artifact),
         files={path.name: path.stat().st_size for path in paths},
         unchanged=unchanged,
     )
+
+
+def _verified(artifact: Artifact) -> Mapping[str, Any]:
+    problem = misfit(artifact.summary, {"verified": dict})
+    if problem:
+        raise BadData(f"{artifact.path} does not say how it was verified ({problem})", fix="export again with --force")
+    return artifact.summary["verified"]

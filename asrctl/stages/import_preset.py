@@ -46,7 +46,7 @@ def import_preset(workspace: Workspace, request: ImportRequest) -> ImportResult:
     """Write the preset. Raises PresetError (keys that can not be kept), MissingArtifact, UsageError (it is there)."""
     source = find(request.source)
     name = _name(request, source)
-    target = request.output or workspace.root / "presets" / f"{name}.yaml"
+    target = request.output or workspace.own(workspace.root / "presets") / f"{name}.yaml"
     imported = imports.translate(imports.read(source), name)
     # Lists on one line, as people write them.
     text = yaml.safe_dump(imported.preset, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
@@ -68,7 +68,7 @@ def import_preset(workspace: Workspace, request: ImportRequest) -> ImportResult:
 
 def find(source: str) -> Path:
     """The file that is meant; one of the hub is fetched to the hub's own cache. Raises MissingArtifact."""
-    path = Path(source).expanduser()
+    path = files.expanded(source)
     if path.is_dir():
         return path / imports.FILE_NAME
     if path.exists() or source.endswith(".json") or not _HUB_NAME.fullmatch(source):
@@ -89,7 +89,7 @@ def _name(request: ImportRequest, source: Path) -> str:
     """The output's name; or the hub model's, the file's, or for a plain ipu_config.json its folder's."""
     if request.output is not None:
         raw = request.output.stem
-    elif _HUB_NAME.fullmatch(request.source) and not Path(request.source).expanduser().exists():
+    elif _HUB_NAME.fullmatch(request.source) and not files.expanded(request.source).exists():
         raw = request.source.split("/")[1]
     else:
         raw = source.resolve().parent.name if source.name == imports.FILE_NAME else source.stem

@@ -16,14 +16,13 @@ from typing import Any, Iterable, Iterator, List, Mapping, NamedTuple, Optional,
 
 from asrctl import stat_cache
 from asrctl.corpora import Corpus, CorpusRequest, find
-from asrctl.corpora.archives import split_path
 from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, Progress, Warned, ignore
 from asrctl.fingerprint import file_sha256
 from asrctl.parallel import in_order
 from asrctl.stages import roles, scratch
 from asrctl.stages.sources import Watcher
-from asrctl.utterances import ARCHIVE_SEPARATOR, Utterance, read_manifest, write_manifest
+from asrctl.utterances import ARCHIVE_SEPARATOR, Utterance, read_manifest, split_path, write_manifest
 from asrctl.workspace import Artifact, Key, Workspace, valid_name
 
 VERSION = 1
@@ -110,9 +109,9 @@ def _request(workspace: Workspace, choice: CorpusChoice, wanted: roles.WantedSpl
         splits=wanted.required,
         optional_splits=wanted.optional,
         root=choice.root,
-        downloads=workspace.root / "downloads",
+        downloads=workspace.own(workspace.root / "downloads"),
         allow_download=choice.download,
-        cache=workspace.root / "cache" / choice.corpus,
+        cache=workspace.own(workspace.root / "cache" / choice.corpus),
         emit=emit,
     )
 
@@ -194,7 +193,7 @@ def _with_digests(
     workspace: Workspace, listing: Listing, watcher: Watcher, workers: int, emit: Emit
 ) -> Iterator[Utterance]:
     total = sum(listing.counts.values())
-    with stat_cache.opened(workspace.cache("stat") / "stat.sqlite") as cache:
+    with stat_cache.opened(workspace.own(workspace.cache("stat") / "stat.sqlite")) as cache:
         known = _Known(cache)
         chunks = known.chunks(listing.utterances())
         done = 0

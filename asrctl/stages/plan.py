@@ -242,7 +242,7 @@ def _model_values(recipe: Recipe) -> Tuple[Mapping[str, Any], Origin]:
     checkpoint = recipe.model.checkpoint
     if checkpoint is None:
         return {}, Origin("the preset's model.config")
-    folder = Path(checkpoint).expanduser()
+    folder = files.expanded(checkpoint)
     path = folder / "config.json" if folder.is_dir() else _cached_config(checkpoint, recipe.model.revision)
     if path is None:
         return geometry.known(checkpoint)

@@ -11,15 +11,14 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from asrctl import audio, files
 from asrctl.corpora import CorpusRequest, find
-from asrctl.corpora.archives import split_path
 from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.parallel import default_workers
-from asrctl.prepared import PreparedSplit
+from asrctl.prepared import PreparedData, PreparedSplit
 from asrctl.stages import manifest, roles, rules, shards, sources, texts, vocab
 from asrctl.stages.manifest import CorpusChoice
 from asrctl.text import TextRules, Vocabulary
-from asrctl.utterances import Utterance, read_manifest
+from asrctl.utterances import Utterance, read_manifest, split_path
 from asrctl.workspace import Artifact, Draft, Key, Workspace
 
 VERSION = 1
@@ -302,7 +301,7 @@ class _Job:
 
     def _nothing_to_do(self, artifact: Artifact) -> PrepareResult:
         limit = shards.RejectLimit(self._request.max_rejects, 0)
-        for split in artifact.summary["splits"].values():
+        for split in PreparedData(artifact).summary["splits"].values():
             limit.total += split["utterances"] + split["rejected"]
             limit.reasons.update(split["reasons"])
         limit.check()

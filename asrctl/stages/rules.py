@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from asrctl import audio, presets
+from asrctl import audio, files, presets
 from asrctl.audio import AudioRules
 from asrctl.errors import PresetError, UsageError
 from asrctl.recipe import Recipe
@@ -95,7 +95,7 @@ def _findable(preset: Optional[str]) -> Optional[str]:
     if preset is None:
         return None
     is_path = preset.endswith((".yaml", ".yml")) or os.sep in preset
-    return str(Path(preset).expanduser().resolve()) if is_path else preset
+    return str(files.expanded(preset).resolve()) if is_path else preset
 
 
 def _geometry(recipe: Recipe) -> Tuple[Tuple[int, ...], Tuple[int, ...]]:

@@ -65,6 +65,8 @@ def _take_away(workspace: Workspace, made: List[Path]) -> None:
 def _sweep(root: Path) -> None:
     """Remove the folders whose owner is dead: the kernel has let go of its lock."""
     for path in root.glob(f"{_PREFIX}*"):
+        if path.is_symlink() or (path / _LOCK).is_symlink():
+            continue  # not ours, and what it leads to even less
         descriptor = os.open(str(path / _LOCK), os.O_WRONLY | os.O_CREAT)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -20,14 +20,15 @@ import numpy as np
 
 from asrctl import audio, files
 from asrctl.audio import Rejected, num_frames
-from asrctl.corpora.archives import MemberReader, split_path
+from asrctl.corpora.archives import MemberReader
 from asrctl.errors import BadData, StorageError
 from asrctl.events import Emit, Progress, Warned
 from asrctl.parallel import in_order
 from asrctl.prepared import PreparedUtterance, count_repeats, write_shard
+from asrctl.schema import misfit
 from asrctl.stages.rules import Rules
 from asrctl.text import Vocabulary
-from asrctl.utterances import Utterance
+from asrctl.utterances import Utterance, split_path
 
 SHARD_BYTES = 16 << 20
 SHARD_UTTERANCES = 2048
@@ -161,9 +162,16 @@ def build_split(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLim
 
 
 def _read_rejects(path: Path) -> Iterator[Reject]:
-    with open(path, encoding="utf-8") as stream:
-        for line in stream:
-            yield Reject(**json.loads(line))
+    """Raises BadData."""
+    for number, values in files.read_json_lines(path, fix=_FIX_PART):
+        yield _reject(values, f"{path}, line {number}")
+
+
+def _reject(values: Any, where: str) -> Reject:
+    problem = misfit(values, dict.fromkeys(Reject._fields, str))
+    if problem or len(values) != len(Reject._fields) or values["reason"] not in audio.REASONS:
+        raise BadData(f"{where} is not a reject ({problem or values.get('reason')})", fix=_FIX_PART)
+    return Reject(**values)
 
 
 def _write_parts(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLimit, emit: Emit) -> None:
@@ -172,7 +180,7 @@ def _write_parts(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLi
     for part in _finished_parts(job.folder):
         index += 1
         progress.add(part["utterances"], part["samples"])
-        limit.add(Reject(**reject) for reject in part["rejects"])
+        limit.add(part["rejects"])
     limit.check()
     rest = islice(utterances, progress.utterances, None)
     shard = _Shard()
@@ -230,15 +238,20 @@ def _parts(folder: Path) -> List[Path]:
 
 
 def _finished_parts(folder: Path) -> Iterator[Dict[str, Any]]:
+    """{"utterances", "samples", "rejects": [Reject]} of each finished shard. Raises BadData."""
     for path in _parts(folder):
-        yield files.read_json(path, fix=_FIX_PART)
+        part = files.read_json(path, fix=_FIX_PART)
+        problem = misfit(part, {"utterances": int, "samples": int, "rejects": list})
+        if problem or part["utterances"] < 0 or part["samples"] < 0:
+            raise BadData(f"{path} is damaged ({problem or 'a count is below 0'})", fix=_FIX_PART)
+        yield dict(part, rejects=[_reject(values, str(path)) for values in part["rejects"]])
 
 
 def _merge_parts(folder: Path) -> None:
     with files.atomic_path(folder / "rejects.jsonl") as temporary, open(temporary, "w", encoding="utf-8") as stream:
         for part in _finished_parts(folder):
             for reject in part["rejects"]:
-                stream.write(json.dumps(reject, ensure_ascii=False) + "\n")
+                stream.write(json.dumps(reject._asdict(), ensure_ascii=False) + "\n")
 
 
 class _Progress:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from asrctl import files
+from asrctl.runs import Run
 from asrctl.stages import sources
 from asrctl.stages.clean import held_locks
-from asrctl.workspace import KINDS, Artifact, Workspace
+from asrctl.workspace import KINDS, Artifact, Workspace, is_plain_name
 
 STAGES = {"vocab": "vocab", "prepared": "prepare", "evals": "eval", "exports": "export"}
 
@@ -108,7 +109,7 @@ def _runs(workspace: Workspace) -> List[Line]:
     for folder in workspace.runs():
         if folder.name.startswith("."):  # a run put aside while another takes its place
             continue
-        run = files.read_json(folder / "run.json", fix=f"start it anew: asrctl train --overwrite --run {folder.name}")
+        run = Run(folder).brief()
         state, why = str(run.get("state")), ""
         if state == "running" and f"run-{folder.name}" not in held:
             state, why = "killed", "its process is gone"
@@ -125,7 +126,8 @@ def _runs(workspace: Workspace) -> List[Line]:
 def _results(workspace: Workspace) -> List[Line]:
     """Evaluations and exports, by the run that they are of; those of a run that has learned more since are stale."""
     found = [artifact for kind in ("evals", "exports") for artifact in workspace.all(kind)]
-    models = _model_digests(workspace, {str(artifact.summary.get("run")) for artifact in found})
+    names = {str(artifact.summary.get("run")) for artifact in found}
+    models = _model_digests(workspace, {name for name in names if is_plain_name(name)})
     lines = []
     for artifact in found:
         summary = artifact.summary

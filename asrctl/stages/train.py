@@ -146,6 +146,7 @@ def train(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> T
     planned = plan(workspace, request, emit)
     workspace.create()
     with workspace.lock(f"run-{planned.run_name}"):
+        files.refuse_links(workspace.run(planned.run_name))
         run = Run(workspace.run(planned.run_name))
         with run.replaced() if request.overwrite else run.kept():
             return _run(workspace, request, planned, run, emit)

@@ -101,7 +101,9 @@ def _checkpoint(run: Run, start: Start, emit: Emit) -> Optional[checkpoints.Chec
 def _recogniser(run: Run, start: Start, checkpoint: Optional[checkpoints.Checkpoint], emit: Emit) -> models.Recogniser:
     section, optim = start.recipe.model, start.recipe.optim
     if checkpoint is not None:
-        recogniser = models.load_shell(run.shell)
+        # fp32, four bytes for each number.
+        held = (checkpoint.path / "model.safetensors").stat().st_size // 4
+        recogniser = models.load_shell(run.shell, held=held)
         if section.freeze_feature_encoder:
             recogniser.model.freeze_feature_encoder()
         return recogniser
@@ -133,8 +135,8 @@ def _job(
         stop=stop,
         resume=checkpoint,
         max_minutes=start.max_minutes,
-        cache=start.workspace.root / "cache" / "ipu",
-        features=start.workspace.root / "cache" / "features",
+        cache=start.workspace.own(start.workspace.root / "cache" / "ipu"),
+        features=start.workspace.own(start.workspace.root / "cache" / "features"),
         data=start.data["id"],
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
+from asrctl import files
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.fingerprint import digest
@@ -158,7 +159,7 @@ def checkpoint_vocabulary(checkpoint: str) -> Vocabulary:
     """The vocabulary of a local folder or a hub name; only JSON is read. Raises BadData, MissingArtifact."""
     from asrctl.processor import read_vocabulary
 
-    folder = Path(checkpoint).expanduser()
+    folder = files.expanded(checkpoint)
     if folder.is_dir():
         return read_vocabulary(folder)
     if folder.exists() or checkpoint.startswith((".", "/", "~")):

@@ -9,9 +9,9 @@ from typing import List, Optional, Tuple
 import pytest
 
 from asrctl.corpora import CorpusRequest, find
-from asrctl.corpora.archives import MemberReader, split_path
+from asrctl.corpora.archives import MemberReader
 from asrctl.errors import BadData, MissingArtifact, UsageError
-from asrctl.utterances import Utterance
+from asrctl.utterances import Utterance, split_path
 
 
 def read(source: Optional[Path], *splits: str, optional: Tuple[str, ...] = ()) -> List[Utterance]:

@@ -208,7 +208,7 @@ def test_a_failed_copy_leaves_the_old_folder(tones: Path, tmp_path: Path) -> Non
     broken = tmp_path / "broken"
     shutil.copytree(str(result.artifact.path), str(broken))
     (broken / "vocab.json").unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(BadData):
         delivery.deliver(broken, target)
     assert files.file_digests(target) == before
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []

@@ -1,0 +1,224 @@
+"""Run one parser over many damaged files, in a process of its own: `python -m tests.fuzz.loop PARSER ...`.
+
+A case is survived when the parser returns, or raises an AsrctlError (or what the parser declares) that says what is
+wrong and what to do. Anything else is a finding: another exception, more than CASE_S seconds, memory beyond the limit.
+The input of the case at hand lies in a file, so that the parent sees what a crash or a hang was about.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import json
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+CASE_S = 5.0
+# Beyond what the process has mapped once everything is imported and the valid files were read.
+MEMORY_BYTES = 1 << 30
+_MAX_FINDINGS = 40
+
+
+class Hang(BaseException):
+    """A case took too long; no parser can catch it by accident."""
+
+
+class Session:
+    """Runs cases of one parser and keeps what was found."""
+
+    def __init__(self, parser: Any, scratch: Path, current: Path) -> None:
+        self.parser = parser
+        self.folder = scratch
+        self.cases = self.refused = 0
+        self.findings: Dict[str, Dict[str, Any]] = {}
+        self._current = os.open(str(current), os.O_RDWR | os.O_CREAT, 0o600)
+        for name, data in parser.files.items():
+            self._put(name, data)
+        for name, data in parser.seeds:
+            self._check_seed(name, data)
+        self._limit_memory()
+        signal.signal(signal.SIGALRM, self._too_long)
+
+    def case(self, seed: int, damaged: bytes) -> None:
+        """One case: the file of seed number `seed` holds `damaged`."""
+        name = self.parser.seeds[seed][0]
+        os.ftruncate(self._current, 0)
+        os.pwrite(self._current, name.encode() + b"\n" + damaged, 0)
+        self.cases += 1
+        self._put(name, damaged)
+        faulthandler.dump_traceback_later(4 * CASE_S, exit=True)
+        signal.setitimer(signal.ITIMER_REAL, CASE_S)
+        try:
+            self._run()
+        except self.parser.refusals as refusal:
+            self._check_refusal(refusal, name, damaged)
+        except (Exception, Hang) as error:
+            self._found(error, name, damaged)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            faulthandler.cancel_dump_traceback_later()
+        if name in self.parser.files:
+            self._put(name, self.parser.files[name])
+        elif (self.folder / name).exists():
+            (self.folder / name).unlink()
+
+    def _run(self) -> None:
+        self.parser.run(self.folder)
+
+    def _put(self, name: str, data: bytes) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def _check_seed(self, name: str, data: bytes) -> None:
+        """The files that everything starts from are good."""
+        self._put(name, data)
+        self.parser.run(self.folder)
+        if name in self.parser.files:
+            self._put(name, self.parser.files[name])
+        else:
+            (self.folder / name).unlink()
+
+    def _check_refusal(self, refusal: Any, name: str, damaged: bytes) -> None:
+        self.refused += 1
+        reason = getattr(refusal, "reason", None)
+        complete = reason in self.parser.reasons if reason is not None else refusal.message and refusal.fix
+        if not complete:
+            self._found(AssertionError(f"a refusal that does not help: {refusal!r}"), name, damaged)
+
+    def _found(self, error: BaseException, name: str, damaged: bytes) -> None:
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = [frame for frame in frames if "asrctl" in frame.filename] or frames
+        where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "?"
+        key = f"{type(error).__name__} at {where}"
+        if key in self.findings or len(self.findings) < _MAX_FINDINGS:
+            before = self.findings.get(key)
+            if before is None or len(damaged) < before["bytes"]:
+                text = "".join(traceback.format_exception(type(error), error, error.__traceback__))[-1500:]
+                self.findings[key] = {
+                    "what": key, "error": str(error)[:300], "trace": text,
+                    "file": name, "bytes": len(damaged), "input": damaged[:4096].hex(),
+                }  # fmt: skip
+
+    @staticmethod
+    def _too_long(number: int, frame: Any) -> None:
+        raise Hang(f"more than {CASE_S:g} s")
+
+    @staticmethod
+    def _limit_memory() -> None:
+        with open("/proc/self/statm", encoding="ascii") as stream:
+            mapped = int(stream.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + MEMORY_BYTES, resource.RLIM_INFINITY))
+
+    def report(self, path: Path, seconds: float) -> None:
+        found = list(self.findings.values())
+        result = {"cases": self.cases, "refused": self.refused, "seconds": seconds, "findings": found}
+        temporary = path.with_suffix(".part")
+        temporary.write_text(json.dumps(result), encoding="utf-8")
+        os.replace(temporary, path)
+
+
+def by_hypothesis(session: Session, cases: int, seed: int) -> None:
+    """At least `cases` cases, drawn by hypothesis."""
+    import hypothesis
+    from hypothesis import strategies
+
+    from . import mutations
+
+    number = strategies.integers(0, mutations.WIDEST)
+    change = strategies.tuples(strategies.integers(0, len(mutations.KINDS) - 1), number, number)
+    seeds = [data for _, data in session.parser.seeds]
+    drawn = strategies.tuples(
+        strategies.integers(0, len(seeds) - 1), strategies.lists(change, min_size=1, max_size=mutations.MAX_CHANGES)
+    )
+
+    def one(case: Tuple[int, List[Tuple[int, int, int]]]) -> None:
+        index, changes = case
+        damaged = mutations.apply(seeds[index], changes, seeds)
+        session.case(index, session.parser.finish(damaged))
+
+    round_ = 0
+    while session.cases < cases:
+        settings = hypothesis.settings(
+            max_examples=cases - session.cases,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(hypothesis.HealthCheck),
+            phases=[hypothesis.Phase.generate],
+        )
+        hypothesis.seed(seed + round_)(settings(hypothesis.given(drawn)(one)))()
+        round_ += 1
+
+
+def by_coverage(session: Session, cases: int, seed: int, report: Path, folder: Path) -> None:
+    """About `cases` cases, found by libFuzzer, which keeps what reaches new branches. Ends the process."""
+    import atheris
+
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for index, (_, data) in enumerate(session.parser.seeds):
+        (corpus / f"seed-{index:03d}").write_bytes(bytes([index]) + data)
+    began = time.monotonic()
+
+    def one(data: bytes) -> None:
+        session.case(data[0] % len(session.parser.seeds) if data else 0, session.parser.finish(data[1:]))
+        if session.cases % 500 == 0 or session.cases >= cases:
+            session.report(report, time.monotonic() - began)
+
+    # libFuzzer reads the corpus first, which counts as runs; a few more make the number round.
+    atheris.Setup(
+        [sys.argv[0], f"-runs={cases + 200}", f"-seed={seed}", "-max_len=65536", "-timeout=60", "-rss_limit_mb=0"]
+        + ["-verbosity=0", f"-artifact_prefix={folder}/", str(corpus)],
+        one,
+    )
+    atheris.Fuzz()
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("parser")
+    options.add_argument("--cases", type=int, required=True)
+    options.add_argument("--seed", type=int, required=True)
+    options.add_argument("--folder", type=Path, required=True)
+    options.add_argument("--guided", action="store_true")
+    options.add_argument("--coverage", type=Path)
+    chosen = options.parse_args(arguments)
+    measured = None
+    if chosen.coverage is not None:
+        import coverage
+
+        from .runner import PARSER_MODULES
+
+        measured = coverage.Coverage(data_file=str(chosen.coverage), branch=True, include=PARSER_MODULES)
+        measured.start()
+    if chosen.guided:
+        import atheris
+
+        with atheris.instrument_imports(include=["asrctl", "yaml"]):
+            from . import parsers
+    else:
+        from . import parsers
+    began = time.monotonic()
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as scratch:
+        session = Session(parsers.find(chosen.parser), Path(scratch), chosen.folder / "current")
+        report = chosen.folder / "report.json"
+        if chosen.guided:
+            by_coverage(session, chosen.cases, chosen.seed, report, chosen.folder)
+        else:
+            by_hypothesis(session, chosen.cases, chosen.seed)
+        session.report(report, time.monotonic() - began)
+    if measured is not None:
+        measured.stop()
+        measured.save()
+
+
+if __name__ == "__main__":
+    main()
