@@ -25,6 +25,8 @@ _GENERAL = frozenset(
         "problem_type", "output_attentions", "attn_implementation", "quantization_config", "auto_map",
     )
 )  # fmt: skip
+# WavLM's masks ask for it, its configuration does not name it.
+_UNNAMED = frozenset(("mask_feature_min_masks",))
 _WIDTHS = (
     "hidden_size", "intermediate_size", "num_attention_heads", "num_conv_pos_embeddings", "num_buckets",
     "conv_pos_kernel_size", "output_hidden_size", "num_conv_pos_embedding_groups", "adapter_kernel_size",
@@ -39,7 +41,8 @@ def known_keys(model_type: str) -> FrozenSet[str]:
     """Keys that shape a model of this type."""
     from transformers import AutoConfig
 
-    return frozenset(inspect.signature(type(AutoConfig.for_model(model_type)).__init__).parameters) - _GENERAL
+    named = frozenset(inspect.signature(type(AutoConfig.for_model(model_type)).__init__).parameters)
+    return (named | _UNNAMED) - _GENERAL
 
 
 def make(model_type: str, values: Mapping[str, Any]) -> Any:

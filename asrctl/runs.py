@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterator, Optional
 from asrctl import files, presets
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.recipe import Recipe
+from asrctl.redact import redact_values
 from asrctl.schema import NUMBER, OPTIONAL_TEXT, misfit
 from asrctl.workspace import Workspace
 
@@ -79,7 +80,8 @@ class Run:
         return presets.load_stored(self.recipe_path)
 
     def write(self, values: Dict[str, Any]) -> None:
-        files.write_json(self.folder / "run.json", values)
+        """Secrets are taken out: commands and errors can hold some."""
+        files.write_json(self.folder / "run.json", redact_values(values))
 
     @contextmanager
     def kept(self) -> Iterator[None]:

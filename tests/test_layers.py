@@ -13,7 +13,8 @@ MAX_FILE_LINES = 400
 # From the ground up. A module belongs to the longest entry that its name starts with, and imports from its own floor
 # or from one below it.
 FLOORS = (
-    ("", "errors", "events", "fingerprint", "files", "compat", "interrupts", "schema", "parallel", "stat_cache"),
+    ("", "errors", "events", "fingerprint", "files", "compat", "interrupts", "schema", "parallel", "stat_cache")
+    + ("redact",),
     ("workspace", "text", "audio", "utterances", "metrics", "prepared", "batches", "features", "devices"),
     ("recipe", "presets", "augment", "configs", "models", "filterbank", "acoustics", "optimisation", "processor")
     + ("weights", "checkpoints", "runs", "inference", "engine"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 import traceback
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from asrctl import errors, events
+from asrctl.redact import redact
 
 PLAIN_INTERVAL_S = 15.0
 
@@ -46,6 +48,15 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 100 else f"{value:.1f}"
 
 
+# Characters that move the cursor, change a terminal's settings or turn the direction of writing.
+_CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """`text` with control characters spelled out: names and transcripts come from strangers."""
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
+
+
 class Display:
     """Plain lines, for pipes and logs: the first and the last of a task, and one every 15 seconds between."""
 
@@ -79,7 +90,7 @@ class Display:
             self.line("  ".join(part for part in (f"{task}: {amount(done, total, unit)}", detail, left) if part))
 
     def line(self, text: str) -> None:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(visible(redact(text)) + "\n")
         sys.stderr.flush()
 
     def error(self, error: errors.AsrctlError) -> None:
@@ -130,7 +141,7 @@ class TerminalDisplay(Display):
             super().line(text)
             return
         style = "yellow" if text.startswith("warning:") else "bold red" if text.startswith("error:") else None
-        self._open_console().print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        self._open_console().print(visible(redact(text)), style=style, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         if self._bars is not None:

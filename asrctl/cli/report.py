@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextIO
 
 from asrctl import errors, events
-from asrctl.cli.progress import Display, make_display
+from asrctl.cli.progress import Display, make_display, visible
+from asrctl.redact import redact_values
 
 SCHEMA = 1
 
@@ -107,7 +108,7 @@ def _show_result(report: Report) -> None:
 def _write_lines(report: Report) -> None:
     text: List[str] = []
     for line in report.lines:
-        text.append(line if isinstance(line, str) else _render(line, report.stdout))
+        text.append(visible(line) if isinstance(line, str) else _render(line, report.stdout))
     if text:
         report.stdout.write("\n".join(text) + "\n")
         report.stdout.flush()
@@ -127,7 +128,7 @@ def _fail(report: Report, error: errors.AsrctlError) -> None:
     try:
         if report.output.json:
             found = {} if report.result is None else {"result": report.result}
-            _write_document(report, {"ok": False, "error": error.as_dict(), **found})
+            _write_document(report, {"ok": False, "error": redact_values(error.as_dict()), **found})
         else:
             _write_lines(report)
     except OSError:
@@ -142,7 +143,7 @@ def _fail_as_bug(report: Report, problem: BaseException) -> None:
     sentence = f"a bug in asrctl: {type(problem).__name__}: {problem}"
     fix = "please report it, with the lines above and `asrctl doctor`"
     if report.output.json:
-        error = {"kind": "bug", "message": sentence, "fix": fix, "problems": []}
+        error = redact_values({"kind": "bug", "message": sentence, "fix": fix, "problems": []})
         _write_document(report, {"ok": False, "error": error})
     report.display.line(f"error: {sentence}")
     report.display.line(f"fix: {fix}")

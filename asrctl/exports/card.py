@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from asrctl.redact import redact
+
 _MODELS = {"wav2vec2": "wav2vec 2.0", "hubert": "HuBERT", "wavlm": "WavLM", "data2vec-audio": "Data2VecAudio"}
 
 
@@ -40,7 +42,7 @@ def render(facts: CardFacts) -> str:
         _training(facts),
         "## Licence\n\nNone is given here: it follows from the data and from the model that training started from.",
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return redact("\n\n".join(part for part in parts if part) + "\n")
 
 
 def _front_matter(facts: CardFacts) -> str:
