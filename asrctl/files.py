@@ -163,8 +163,8 @@ def refuse_links(folder: Path) -> None:
     """Raises BadData where a folder that is to be written holds links: what goes through them lands elsewhere."""
     for root, folders, names in os.walk(str(folder)):
         for name in folders + names:
-            path = os.path.join(root, name)
-            if os.path.islink(path):
+            path = Path(root) / name
+            if path.is_symlink():
                 raise BadData(f"{path} is a link", fix="remove it: asrctl writes into that folder and makes no links")
 
 

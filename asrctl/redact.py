@@ -8,13 +8,17 @@ from typing import Any, Iterator
 
 HIDDEN = "***"
 # Names of variables that hold secrets: HF_TOKEN, AWS_SECRET_ACCESS_KEY, PGPASSWORD, WANDB_API_KEY and their like.
-_SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|_KEY|_KEY_ID|_PAT|_PASS)(_\d+)?$", re.I)
+_SECRET_NAME = re.compile(
+    r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|_KEY|_KEY_ID|_PAT|_PASS)(_\d+)?$", re.I
+)
 # Shorter values are words such as "true", which stand in many texts.
 _SHORTEST = 6
 _IN_URL = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,20}://)[^/\s@'\"]{1,500}@")
 _IN_QUERY = re.compile(r"(?i)([?&](?:token|key|secret|password|signature|x-amz-[a-z-]+)=)[^&\s'\"]+")
 # Tokens that are known by their form, wherever they come from.
-_BY_FORM = re.compile(r"\b(hf_[A-Za-z0-9]{16,}|gh[oprsu]_[A-Za-z0-9]{20,}|(?:AKIA|ASIA)[A-Z0-9]{16}|sk-[A-Za-z0-9_-]{20,})")
+_BY_FORM = re.compile(
+    r"\b(hf_[A-Za-z0-9]{16,}|gh[oprsu]_[A-Za-z0-9]{20,}|(?:AKIA|ASIA)[A-Z0-9]{16}|sk-[A-Za-z0-9_-]{20,})"
+)
 
 
 def redact(text: str) -> str:

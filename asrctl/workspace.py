@@ -81,7 +81,7 @@ class Artifact:
 
 def valid_name(name: str, what: str = "name") -> str:
     """`name` if it can be a file name everywhere. Raises UsageError."""
-    good = name and len(os.fsencode(name)) <= 150 and all(c.isalnum() or c in "-_.+" for c in name) and name[0] not in ".-"
+    good = name and all(c.isalnum() or c in "-_.+" for c in name) and name[0] not in ".-" and _fits(name)
     if not good:
         raise UsageError(
             f"{name!r} can not be used as a {what}",
@@ -351,4 +351,9 @@ def _sequence(run: Path) -> int:
 
 def is_plain_name(name: str) -> bool:
     """Whether a name that stands in a file can be an entry of a folder, and leads nowhere else."""
-    return bool(name) and not set(name) & set("/\\\0") and name not in (".", "..") and len(os.fsencode(name)) <= 200
+    return bool(name) and not set(name) & set("/\\\0") and name not in (".", "..") and _fits(name)
+
+
+def _fits(name: str) -> bool:
+    """With what is put before and behind it, a file's name has at most 255 bytes."""
+    return len(name.encode("utf-8", "surrogatepass")) <= 150

@@ -58,8 +58,8 @@ def compile_executables(workspace: Workspace, request: CompileRequest, emit: Emi
     from asrctl.backends import ipu
 
     workspace.create()
-    recipe, folder = planned.recipe, workspace.root / ".tmp" / f"compile-{os.getpid()}"
-    vocabulary, cache = planned.data.vocabulary(), workspace.root / "cache" / "ipu"
+    recipe, folder = planned.recipe, workspace.own(workspace.root / ".tmp" / f"compile-{os.getpid()}")
+    vocabulary, cache = planned.data.vocabulary(), workspace.own(workspace.root / "cache" / "ipu")
     built = models.build(recipe.model, vocabulary, seed=recipe.optim.seed, sample_rate=recipe.audio.sample_rate)
     job = TrainingJob(
         recipe=recipe,

@@ -10,10 +10,19 @@ import hashlib
 import heapq
 import os
 import shlex
+import stat
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from asrctl.errors import BadData
+from asrctl.redact import redact_values
+from asrctl.schema import OPTIONAL_TEXT, misfit
+
 SAMPLE = 64
+_RECORD = {
+    "command?": [str], "cwd?": str, "source?": OPTIONAL_TEXT, "list?": ([int], type(None)),
+    "audio?": {"*": ([int], type(None))}, "folders?": {"*": [int]}, "workspace?": str,
+}  # fmt: skip
 # Words of a command that say how it talks, not what it makes.
 _TALK = ("--json", "--verbose", "-v", "--force")
 
@@ -53,7 +62,7 @@ class Watcher:
             folders.add(self._source)
         words, here = [word for word in command if word not in _TALK], str(Path.cwd())
         return {
-            "command": words if all(_is_text(word) for word in words) else [],
+            "command": redact_values(words) if all(_is_text(word) for word in words) else [],
             "cwd": here if _is_text(here) else "",
             "source": self._source if self._source is not None and _is_text(self._source) else None,
             "list": _signature(_status(self._source)) if self._source and Path(self._source).is_file() else None,
@@ -61,6 +70,22 @@ class Watcher:
             "folders": {path: _entries(path, self._workspace) for path in sorted(folders) if _is_text(path)},
             "workspace": self._workspace if _is_text(self._workspace) else "",
         }
+
+
+def checked(record: Any, name: str) -> Mapping[str, Any]:
+    """A record as it lies in a workspace; nothing where there is none. Raises BadData.
+
+    Its command is shown to people, who may type it: only asrctl's own is one.
+    """
+    found = record or {}
+    problem = misfit(found, _RECORD)
+    if problem is None and found.get("command", ["asrctl"])[:1] not in ([], ["asrctl"]):
+        problem = "its command is another program's"
+    if problem is None and any(len(seen) != 2 for seen in found.get("folders", {}).values()):
+        problem = "folders"
+    if problem:
+        raise BadData(f"what is known of {name!r} is damaged ({problem})", fix="prepare that corpus again")
+    return found
 
 
 def changes(record: Mapping[str, Any]) -> Optional[str]:
@@ -92,7 +117,7 @@ def command(record: Mapping[str, Any]) -> Optional[str]:
 def _other_folder(record: Mapping[str, Any]) -> Optional[str]:
     for path, (time_ns, count) in record.get("folders", {}).items():
         status = _status(path)
-        if status is None or status.st_mtime_ns == time_ns:
+        if status is None or not stat.S_ISDIR(status.st_mode) or status.st_mtime_ns == time_ns:
             continue
         now = _entries(path, record.get("workspace", ""))[1]
         if now != count:
@@ -103,7 +128,7 @@ def _other_folder(record: Mapping[str, Any]) -> Optional[str]:
 def _status(path: Optional[str]) -> Optional[os.stat_result]:
     try:
         return Path(path).stat() if path is not None else None
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 
@@ -114,7 +139,7 @@ def _signature(status: Optional[os.stat_result]) -> Optional[List[int]]:
 def _entries(folder: str, workspace: str) -> List[int]:
     """[time of the folder in ns, visible entries but the workspace]."""
     status = _status(folder)
-    if status is None:
+    if status is None or not stat.S_ISDIR(status.st_mode):
         return [0, 0]
     with os.scandir(folder) as entries:
         count = sum(1 for entry in entries if not entry.name.startswith(".") and entry.path != workspace)

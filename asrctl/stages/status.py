@@ -95,7 +95,7 @@ def _prepared(workspace: Workspace) -> List[Line]:
             continue
         used, newest = artifact.summary.get("vocabulary"), vocabularies.get(name)
         is_old = newest is not None and used != newest
-        record = workspace.ref("prepared", name).get("source") or {}
+        record = sources.checked(workspace.ref("prepared", name).get("source"), name)
         why = f"the vocabulary {name!r} was built again since" if is_old else sources.changes(record) or ""
         details = {"id": artifact.id, "splits": artifact.summary.get("splits", {})}
         details.update(command=sources.command(record), looked_at=len(record.get("audio", {})))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from asrctl import presets
+from asrctl import files, presets
 from asrctl.errors import MissingArtifact, PresetError, UsageError
 from asrctl.events import Emit, Note, ignore
 from asrctl.prepared import PreparedData, PreparedSplit
