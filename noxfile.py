@@ -63,7 +63,14 @@ def generations(session: nox.Session) -> None:
 def long(session: nox.Session) -> None:
     """The tests that take minutes: the demo, training to a given word error rate."""
     install(session, "demo,onnx,bench,dev")
-    session.run("pytest", "-m", "slow", *session.posargs)
+    session.run("pytest", "-m", "slow and not fuzz_full", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Ten thousand damaged files for every parser, by hypothesis and by coverage: a table, and the branches reached."""
+    install(session, "fuzz,dev")
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
 
 
 @nox.session

@@ -134,13 +134,20 @@ def _read(path: Path) -> _Layer:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases: a few nested ones can stand for gigabytes."""
+    """Safe YAML without aliases, of which a few nested ones can stand for gigabytes, and of bounded depth."""
+
+    _depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
             event = self.peek_event()
             raise yaml.MarkedYAMLError(problem="presets take no YAML aliases (*name)", problem_mark=event.start_mark)
-        return super().compose_node(parent, index)
+        if self._depth >= MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem="it is nested too deeply", problem_mark=self.peek_event().start_mark)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def _collect_lines(node: Any, prefix: str, lines: Dict[str, int], path: Path) -> None:

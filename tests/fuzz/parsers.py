@@ -32,10 +32,7 @@ Seeds = List[Tuple[str, bytes]]
 
 @dataclass(frozen=True)
 class Parser:
-    """run: reads the folder. finish: mends what would stop a damaged file at the door, such as a checksum.
-
-    pure: Python alone, so that atheris sees its branches.
-    """
+    """run: reads the folder. finish: mends what would stop a damaged file at the door, such as a checksum."""
 
     run: Callable[[Path], Any]
     seeds: Seeds
@@ -43,7 +40,6 @@ class Parser:
     finish: Callable[[bytes], bytes] = bytes
     refusals: Tuple[type, ...] = (AsrctlError,)
     reasons: Tuple[str, ...] = ()
-    pure: bool = True
 
 
 # -- audio ------------------------------------------------------------------------------------------------------------
@@ -73,7 +69,7 @@ def _audio_parser(name: str) -> Parser:
     from . import audio_files
 
     seeds = audio_files.seeds()[name]
-    return Parser(_audio, seeds, refusals=(audio.Rejected,), reasons=tuple(audio.REASONS), pure=False)
+    return Parser(_audio, seeds, refusals=(audio.Rejected,), reasons=tuple(audio.REASONS))
 
 
 # -- lists and transcripts --------------------------------------------------------------------------------------------
@@ -587,9 +583,9 @@ MAKERS: Dict[str, Callable[[], Parser]] = {
         _ipu_config, *[("ipu_config.json", json.dumps(values).encode()) for values in (_IPU_OLD, _IPU_NEW, _IPU_SMALL)]
     ),
     "vocabulary": _made(_vocabulary, _vocabulary_files),
-    "weights": lambda: Parser(_weights, _weight_seeds()[:3], pure=False),
+    "weights": lambda: Parser(_weights, _weight_seeds()[:3]),
     "weights-index": lambda: Parser(
-        _weights, _weight_seeds()[3:], files={"model-1.safetensors": _weight_seeds()[0][1]}, pure=False
+        _weights, _weight_seeds()[3:], files={"model-1.safetensors": _weight_seeds()[0][1]}
     ),
     "config": lambda: Parser(
         _config,
@@ -598,11 +594,10 @@ MAKERS: Dict[str, Callable[[], Parser]] = {
             ("config.json", json.dumps(dict(_TINY, model_type="hubert")).encode()),
         ],
         files=_vocabulary_files()[0],
-        pure=False,
     ),
     "workspace": lambda: Parser(_workspace, _workspace_seeds(), files=_workspace_files()),
-    "prepared": lambda: Parser(_prepared, _prepared_seeds(), files=_workspace_files(), pure=False),
-    "checkpoint": _made(_checkpoint, _checkpoint_files, pure=False),
+    "prepared": lambda: Parser(_prepared, _prepared_seeds(), files=_workspace_files()),
+    "checkpoint": _made(_checkpoint, _checkpoint_files),
     "journal": _text(_journal, ("metrics.jsonl", _METRICS)),
     "hypotheses": _text(_hypotheses, ("hypotheses.jsonl", _HYPOTHESES)),
     "listing": _text(_listing, ("utterances.jsonl", _LISTING)),
@@ -612,7 +607,7 @@ MAKERS: Dict[str, Callable[[], Parser]] = {
         ("valid/rejects.jsonl", json.dumps(_PART["rejects"][0]).encode() + b"\n"),
         files={"valid/part-00000.json": json.dumps(_PART).encode()},
     ),
-    "stat-cache": lambda: Parser(_stat_cache, [("stat.sqlite", _stat_seed())], pure=False),
+    "stat-cache": lambda: Parser(_stat_cache, [("stat.sqlite", _stat_seed())]),
     "export-sums": _text(_sums, ("export/SHA256SUMS", _SUM_LINES), files=_SUMS),
 }
 AUDIO = (
@@ -620,6 +615,14 @@ AUDIO = (
     "audio-sphere", "audio-other",
 )  # fmt: skip
 NAMES = (*AUDIO, *MAKERS)
+
+
+_NOT_PURE = (*AUDIO, "weights", "weights-index", "config", "prepared", "checkpoint", "stat-cache")
+
+
+def is_pure(name: str) -> bool:
+    """Whether the parser is Python alone, so that atheris sees its branches."""
+    return name not in _NOT_PURE
 
 
 def find(name: str) -> Parser:

@@ -49,6 +49,8 @@ class Job:
     seed: int
     how: str = "hypothesis"
     coverage: Optional[Path] = None
+    until_found: bool = False
+    case_s: Optional[float] = None
 
 
 def run(job: Job) -> Outcome:
@@ -59,6 +61,8 @@ def run(job: Job) -> Outcome:
         words += ["--folder", folder]
         words += ["--guided"] if job.how == "atheris" else []
         words += ["--coverage", job.coverage] if job.coverage is not None else []
+        words += ["--until-found"] if job.until_found else []
+        words += ["--case-s", job.case_s] if job.case_s is not None else []
         environment = dict(
             os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", PYTHONHASHSEED="0", MALLOC_ARENA_MAX="2"
         )

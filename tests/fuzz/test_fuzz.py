@@ -1,0 +1,38 @@
+"""Damaged files: every parser returns, or says what is wrong and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from . import campaign, mutations, parsers, runner
+
+SHORT = 60
+
+
+def test_a_few_damaged_files_for_every_parser() -> None:
+    """The short run; another seed each time would make it fail on somebody else's change."""
+    outcomes = runner.run_all([runner.Job(name, SHORT, seed=7) for name in parsers.NAMES])
+    assert not [campaign.describe(outcome) for outcome in outcomes if outcome.findings]
+    assert all(outcome.cases >= SHORT for outcome in outcomes)
+    assert all(0 < outcome.refused < outcome.cases for outcome in outcomes if outcome.parser.startswith("manifest"))
+
+
+@pytest.mark.slow
+@pytest.mark.fuzz_full
+def test_ten_thousand_damaged_files_for_every_parser(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    found = campaign.run(parsers.NAMES, campaign.CASES, campaign.CASES, 1, tmp_path)
+    for outcome in found.outcomes:
+        name = f"damaged files: {outcome.parser} ({outcome.how})"
+        request.node.user_properties.append(("counted", (name, outcome.cases - outcome.lost, outcome.lost)))
+    print("\n".join(campaign.lines(found)))
+    assert not campaign.problems(found, campaign.CASES, coverage=True)
+
+
+def test_the_same_numbers_give_the_same_damage() -> None:
+    seeds = [data for name in ("manifest-csv", "preset") for _, data in parsers.find(name).seeds]
+    changes = [(kind, 77 * kind + 5, 1013 * kind) for kind in range(len(mutations.KINDS))]
+    assert mutations.apply(seeds[0], changes, seeds) == mutations.apply(seeds[0], changes, seeds) != seeds[0]
+    for change in changes:
+        assert len(mutations.apply(seeds[0] * 20000, [change], seeds)) <= mutations.MAX_BYTES
