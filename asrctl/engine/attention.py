@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import torch
+from torch.nn import functional
 
 from asrctl.engine.dropout import Dice
 
-Blocks = Tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+# Scores of a few heads at a time stay in the second-level caches between one operation and the next.
+_CHUNK_SCORES = 1_000_000
 
 
 def attention(
@@ -18,15 +20,35 @@ def attention(
 
     counts: frames of each utterance. dropout: of the attention weights, drawn from dice (None: no dropout).
     """
+    if dice is None and not (torch.is_grad_enabled() and joined.requires_grad):
+        return _without_gradient(joined, counts, heads)
     return _Attention.apply(joined, counts, heads, dropout, dice)
 
 
-def _blocks(joined: torch.Tensor, heads: int) -> Blocks:
-    """(count, 3 * hidden) -> queries (scaled), keys and values, each (heads, count, size)."""
+def _without_gradient(joined: torch.Tensor, counts: Sequence[int], heads: int) -> torch.Tensor:
+    """The library's fused kernel: the fastest forward pass; its backward pass is not."""
+    hidden = joined.shape[1] // 3
+    output = joined.new_empty(joined.shape[0], hidden)
+    for part, target in zip(joined.split(list(counts)), output.split(list(counts))):
+        query, key, value = part.view(1, len(part), 3, heads, hidden // heads).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        target.view(len(part), heads, -1).copy_(mixed[0].transpose(0, 1))
+    return output
+
+
+def _chunks(heads: int, count: int) -> Iterator[slice]:
+    step = max(1, min(heads, _CHUNK_SCORES // (count * count)))
+    for first in range(0, heads, step):
+        yield slice(first, min(first + step, heads))
+
+
+def _blocks(joined: torch.Tensor, heads: int) -> torch.Tensor:
+    """(count, 3 * hidden) -> (3, heads, count, size): queries (scaled), keys and values."""
     count, width = joined.shape
     size = width // (3 * heads)
-    query, key, value = joined.view(count, 3, heads, size).permute(1, 2, 0, 3).contiguous()
-    return query.mul_(size**-0.5), key, value
+    blocks = joined.view(count, 3, heads, size).permute(1, 2, 0, 3).contiguous()
+    blocks[0].mul_(size**-0.5)
+    return blocks
 
 
 class _Attention(torch.autograd.Function):
@@ -37,17 +59,19 @@ class _Attention(torch.autograd.Function):
         frames, hidden = joined.shape[0], joined.shape[1] // 3
         output = joined.new_empty(frames, heads, hidden // heads)
         saved: List[Optional[torch.Tensor]] = []
-        start = 0
-        for count in counts:
-            end = start + count
-            query, key, value = _blocks(joined[start:end], heads)
-            weights = torch.softmax(torch.bmm(query, key.transpose(1, 2)), dim=-1)
+        for part, target in zip(joined.split(list(counts)), output.split(list(counts))):
+            blocks = _blocks(part, heads)
+            query, key, value = blocks
+            weights = joined.new_empty(heads, len(part), len(part))
             kept = None if dice is None else dice.keep(weights, dropout)
-            used = weights if kept is None else weights * kept
-            output[start:end].copy_(torch.bmm(used, value).transpose(0, 1))
-            if ctx.needs_input_grad[0]:
-                saved += [query, key, value, weights, kept]
-            start = end
+            mixed = torch.empty_like(query)
+            for some in _chunks(heads, len(part)):
+                torch.bmm(query[some], key[some].transpose(1, 2), out=weights[some])
+                torch.softmax(weights[some], dim=-1, out=weights[some])
+                used = weights[some] if kept is None else weights[some] * kept[some]
+                torch.bmm(used, value[some], out=mixed[some])
+            target.copy_(mixed.transpose(0, 1))
+            saved += [blocks, weights, kept]
         ctx.scale = 1.0 if dice is None else 1.0 / (1.0 - dropout)
         ctx.counts, ctx.heads = counts, heads
         ctx.save_for_backward(*saved)
@@ -58,22 +82,36 @@ class _Attention(torch.autograd.Function):
         frames, hidden = gradient.shape
         size = hidden // ctx.heads
         onward = gradient.new_empty(frames, 3, ctx.heads, size)
-        rows = gradient.view(frames, ctx.heads, size)
-        start = 0
-        for index, count in enumerate(ctx.counts):
-            end = start + count
-            query, key, value, weights, kept = ctx.saved_tensors[5 * index : 5 * index + 5]
-            inner = rows[start:end].transpose(0, 1).contiguous()
+        rows, targets = (whole.split(list(ctx.counts)) for whole in (gradient.view(frames, ctx.heads, size), onward))
+        for index, (row, target) in enumerate(zip(rows, targets)):
+            blocks, weights, kept = ctx.saved_tensors[3 * index : 3 * index + 3]
+            inner = row.transpose(0, 1).contiguous()
             if ctx.scale != 1.0:
                 inner.mul_(ctx.scale)
-            used = weights if kept is None else weights * kept
-            of_weights = torch.bmm(inner, value.transpose(1, 2))
-            if kept is not None:
-                of_weights.mul_(kept)
-            of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
-            target = onward[start:end].permute(1, 2, 0, 3)
-            target[0].copy_(torch.bmm(of_scores, key).mul_(size**-0.5))
-            target[1].copy_(torch.bmm(of_scores.transpose(1, 2), query))
-            target[2].copy_(torch.bmm(used.transpose(1, 2), inner))
-            start = end
+            moved = torch.empty_like(blocks)
+            for some in _chunks(ctx.heads, len(row)):
+                drop = None if kept is None else kept[some]
+                _backward(blocks[:, some], weights[some], drop, inner[some], moved[:, some])
+            moved[0].mul_(size**-0.5)
+            target.copy_(moved.permute(2, 0, 1, 3))
         return onward.view(frames, 3 * hidden), None, None, None, None
+
+
+def _backward(
+    blocks: torch.Tensor,
+    weights: torch.Tensor,
+    kept: Optional[torch.Tensor],
+    gradient: torch.Tensor,
+    moved: torch.Tensor,
+) -> None:
+    """Gradients of a few heads' queries, keys and values into `moved` (3, some heads, count, size)."""
+    query, key, value = blocks
+    of_weights = torch.bmm(gradient, value.transpose(1, 2))
+    used = weights
+    if kept is not None:
+        of_weights.mul_(kept)
+        used = weights * kept
+    of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+    torch.bmm(of_scores, key, out=moved[0])
+    torch.bmm(of_scores.transpose(1, 2), query, out=moved[1])
+    torch.bmm(used.transpose(1, 2), gradient, out=moved[2])

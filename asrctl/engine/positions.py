@@ -23,13 +23,15 @@ def embed(hidden: torch.Tensor, counts: Sequence[int], conv: nn.Conv1d) -> torch
     )
     length = hidden.shape[0] + reach * (len(counts) - 1)
     row = hidden.new_zeros(length, hidden.shape[1]).index_copy(0, places, hidden)
-    weight = kernel(conv).to(hidden.dtype)
+    weight = kernel(conv).to(hidden.dtype)[:, :, None]
     bias = None if conv.bias is None else conv.bias.to(hidden.dtype)
-    spread = functional.conv1d(row.t()[None], weight, bias, padding=reach, groups=conv.groups)[0].t()
+    # As an image of one line with its channels last: rows are taken and given as they lie.
+    line = row.t()[None, :, None]
+    spread = functional.conv2d(line, weight, bias, padding=(0, reach), groups=conv.groups)[0, :, 0].t()
     return functional.gelu(spread.index_select(0, places))
 
 
 def kernel(conv: nn.Conv1d) -> torch.Tensor:
     """The weight-normed kernel (Salimans and Kingma 2016), one norm for each of its places, differentiable."""
     length, direction = compat.weight_norm_halves(conv)
-    return direction * (length / direction.norm(dim=(0, 1), keepdim=True))
+    return torch._weight_norm(direction, length, 2)

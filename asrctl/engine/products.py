@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Tuple
+from typing import Any, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from asrctl.engine.copies import Copies
+
+# Inputs of so few columns leave nothing to win by turning the gradient first.
+_WIDE = 1024
 
 
 def linear(inputs: torch.Tensor, copies: Copies, *layers: nn.Linear) -> torch.Tensor:
@@ -37,16 +40,40 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> Tuple[Optional[torch.Tensor], ...]:
         (inputs,) = ctx.saved_tensors
         half = len(ctx.parameters) // 2
-        start = 0
-        for weight, bias in zip(ctx.parameters[:half], ctx.parameters[half:]):
-            part = gradient[:, start : start + weight.shape[0]]
-            start += weight.shape[0]
-            if weight.requires_grad:
-                accumulate(weight, torch.mm(part.t(), inputs))
-            if bias.requires_grad:
-                accumulate(bias, part.sum(0, dtype=torch.float32))
+        weights, biases = ctx.parameters[:half], ctx.parameters[half:]
+        sizes = [weight.shape[0] for weight in weights]
+        if any(weight.requires_grad for weight in weights):
+            _accumulate_all(weights, _weight_gradient(gradient, inputs).split(sizes))
+        if any(bias.requires_grad for bias in biases):
+            _accumulate_all(biases, _column_sums(gradient).split(sizes))
         onward = torch.mm(gradient, ctx.weight) if ctx.needs_input_grad[0] else None
         return (onward,) + (None,) * (2 + len(ctx.parameters))
+
+
+def _weight_gradient(gradient: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    """gradient (rows, out), inputs (rows, in) -> (out, in) in their precision.
+
+    A CPU's bf16 product takes twice as long with its first operand transposed. A narrow one is turned before, by a
+    product with the identity (exact; torch's own transposing copy uses one thread).
+    """
+    narrow = gradient.shape[1] <= inputs.shape[1] and inputs.shape[1] > _WIDE
+    if narrow and gradient.dtype == torch.bfloat16 and gradient.device.type == "cpu":
+        identity = torch.eye(gradient.shape[1], dtype=gradient.dtype)
+        return torch.mm(functional.linear(identity, gradient), inputs)
+    return torch.mm(gradient.t(), inputs)
+
+
+def _column_sums(gradient: torch.Tensor) -> torch.Tensor:
+    """(rows, out) -> (out,). In bf16 on a CPU as a product with ones: it adds up in fp32 and is three times faster."""
+    if gradient.dtype == torch.bfloat16 and gradient.device.type == "cpu":
+        return torch.mm(gradient.new_ones(1, gradient.shape[0]), gradient)[0]
+    return gradient.sum(0, dtype=torch.float32)
+
+
+def _accumulate_all(parameters: Sequence[nn.Parameter], gradients: Sequence[torch.Tensor]) -> None:
+    for parameter, gradient in zip(parameters, gradients):
+        if parameter.requires_grad:
+            accumulate(parameter, gradient)
 
 
 def accumulate(parameter: nn.Parameter, gradient: torch.Tensor) -> None:
