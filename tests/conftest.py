@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -29,6 +31,9 @@ _ENVIRONMENT = {
     "PYTHONPATH": str(ROOT),
 }
 os.environ.update(_ENVIRONMENT)
+# Started in the background of a shell, we would hand on to our children that Ctrl-C is ignored.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 for _name in ("ASRCTL_WORKSPACE", "ASRCTL_PRESETS", "FORCE_COLOR"):
     os.environ.pop(_name, None)
 
@@ -129,6 +134,30 @@ def asrctl_process(workspace: Path) -> Callable[..., Result]:
         return Result(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def asrctl_with_permissions(tmp_path: Path, asrctl_process: Callable[..., Result]) -> Callable[..., Result]:
+    """`python -m asrctl ...` in `tmp_path`, where permissions hold even for root: root without the right to pass by."""
+    options: Dict[str, Any] = {"cwd": str(tmp_path)}
+    if os.geteuid() == 0:
+        options["preexec_fn"] = _give_up_roots_pass
+        (tmp_path / "probe").mkdir(mode=0o500)
+        probe = [sys.executable, "-c", "open('probe/x', 'w')"]
+        if subprocess.run(probe, stderr=subprocess.DEVNULL, check=False, **options).returncode == 0:
+            pytest.skip("we are root, and can not give up root's right to read and write everything")
+        (tmp_path / "probe").rmdir()
+    return lambda *arguments: asrctl_process(*arguments, env={"ASRCTL_WORKSPACE": ""}, **options)
+
+
+_LIBC = ctypes.CDLL(None)
+
+
+def _give_up_roots_pass() -> None:
+    """Before exec: drop CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH (linux/capability.h) with PR_CAPBSET_DROP."""
+    if sys.platform.startswith("linux"):
+        for capability in (1, 2):
+            _LIBC.prctl(24, capability, 0, 0, 0)
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ Commands are loaded when they are named. `asrctl --help` loads none, so that it 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any, List, Optional, Sequence
 
@@ -86,12 +87,20 @@ def root(
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:
     """Run the program. Raises SystemExit with an exit code of errors.py."""
+    _open_missing_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     output = Output("--json" in words, "--verbose" in words)
     command = next((word for word in words if word in COMMANDS), None)
     parallel.share_cores()
     with interruptible(), guard(Report(command, output, sys.stdout, Display(output.verbose))):
         raise SystemExit(_run(words or ["--help"]))
+
+
+def _open_missing_streams() -> None:
+    """Started with stdout or stderr closed (`>&-`), Python has none, and the next file opened would take its number."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
 
 
 def _run(words: Sequence[str]) -> int:

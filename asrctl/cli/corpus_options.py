@@ -11,14 +11,17 @@ if TYPE_CHECKING:
     from asrctl.stages.manifest import CorpusChoice
 
 CORPUS = typer.Argument(..., help="Kind of corpus: librispeech, manifest, folder or demo.")
-SOURCE = typer.Argument(None, help="A folder, an archive, or a CSV, TSV or JSONL file.", show_default=False)
+# readable=False, here and below: what may not be read is told by the stage that tries, not as a mistake of the typist.
+SOURCE = typer.Argument(
+    None, help="A folder, an archive, or a CSV, TSV or JSONL file.", show_default=False, readable=False
+)
 TRAIN = typer.Option([], "--train", metavar="SPLIT", help="Corpus split for training. Repeatable.")
 EVAL = typer.Option([], "--eval", metavar="SPLIT", help="Split that picks the best model; none: a tenth is held out.")
 TEST = typer.Option([], "--test", metavar="SPLIT", help="Split for the last test, never used to choose. Repeatable.")
 NAME = typer.Option(None, "--name", help="Name of the result; default: that of the corpus or file.")
 CASE = typer.Option(None, "--case", help="Case of the text: lower, upper or keep; default: lower.")
 REMOVE = typer.Option(None, "--remove", metavar="CHARS", help='Plain characters to drop from the text, such as ".,!".')
-ROOT = typer.Option(None, "--root", help="Refuse audio outside this folder.")
+ROOT = typer.Option(None, "--root", help="Refuse audio outside this folder.", readable=False)
 NO_DOWNLOAD = typer.Option(False, "--no-download", help="Never fetch anything; say what is missing instead.")
 
 

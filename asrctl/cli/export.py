@@ -25,7 +25,9 @@ def command(
     run: Optional[str] = typer.Option(None, "--run", help="Name of the run; default: the latest with a model."),
     model: Optional[str] = typer.Option(None, "--model", metavar="DIR", help="A Hugging Face folder instead of a run."),
     format_: str = typer.Option("hf", "--format", help="hf (Hugging Face folder with model card) or onnx."),
-    output: Optional[Path] = typer.Option(None, "--output", "-o", help="Folder that gets a copy of the export."),
+    output: Optional[Path] = typer.Option(
+        None, "--output", "-o", help="Folder that gets a copy of the export.", readable=False
+    ),
     data: Optional[str] = typer.Option(
         None, "--data", help="Prepared data whose utterances verify the export; default: the run's."
     ),

@@ -10,7 +10,12 @@ import typer
 from asrctl.workspace import DEFAULT_ROOT
 
 WORKSPACE = typer.Option(
-    Path(DEFAULT_ROOT), "--workspace", "-w", envvar="ASRCTL_WORKSPACE", help="Folder that keeps every result."
+    Path(DEFAULT_ROOT),
+    "--workspace",
+    "-w",
+    envvar="ASRCTL_WORKSPACE",
+    help="Folder that keeps every result.",
+    readable=False,
 )
 JSON = typer.Option(False, "--json", help="Print exactly one JSON document on stdout.")
 VERBOSE = typer.Option(False, "--verbose", "-v", help="Say more on stderr.")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
 import traceback
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, TextIO, Tuple
 
 from asrctl import errors, events
 from asrctl.redact import redact
@@ -17,6 +18,11 @@ PLAIN_INTERVAL_S = 15.0
 def make_display(*, verbose: bool, plain: bool) -> "Display":
     """Bars where stderr is a terminal, unless `plain`."""
     return TerminalDisplay(verbose) if sys.stderr.isatty() and not plain else Display(verbose)
+
+
+def silence(stream: TextIO) -> None:
+    """What is written to the file behind `stream` from now on goes nowhere, and so does what its buffer still holds."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def describe(values: Mapping[str, Any]) -> str:
@@ -90,8 +96,12 @@ class Display:
             self.line("  ".join(part for part in (f"{task}: {amount(done, total, unit)}", detail, left) if part))
 
     def line(self, text: str) -> None:
-        sys.stderr.write(visible(redact(text)) + "\n")
-        sys.stderr.flush()
+        try:
+            sys.stderr.write(visible(redact(text)) + "\n")
+            sys.stderr.flush()
+        except BrokenPipeError:
+            # Whoever read along has gone (`2>&1 | head`). The work goes on: nobody is to lose a night's training so.
+            silence(sys.stderr)
 
     def error(self, error: errors.AsrctlError) -> None:
         self.line(f"error: {error.message}")

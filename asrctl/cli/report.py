@@ -8,7 +8,6 @@ with session("prepare", Output(json, verbose)) as report:
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import textwrap
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextIO
 
 from asrctl import errors, events
-from asrctl.cli.progress import Display, make_display, visible
+from asrctl.cli.progress import Display, make_display, silence, visible
 from asrctl.redact import redact_values
 
 SCHEMA = 1
@@ -164,7 +163,7 @@ def _write_document(report: Report, body: Mapping[str, Any]) -> None:
 
 def _leave_quietly(report: Report) -> None:
     # Whoever read our output has gone; point stdout elsewhere so that the interpreter's flush at exit stays quiet.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), report.stdout.fileno())
+    silence(report.stdout)
     raise SystemExit(errors.EXIT_OK)
 
 

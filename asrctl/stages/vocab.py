@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
-from asrctl import files
+from asrctl import compat, files
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.fingerprint import digest
@@ -62,7 +63,7 @@ def vocab(workspace: Workspace, request: VocabRequest, emit: Emit = ignore) -> V
             emit(Note(assigned.note))
         vocabulary, text = None, decided.text
         if request.checkpoint is not None:
-            vocabulary = checkpoint_vocabulary(request.checkpoint)
+            vocabulary = checkpoint_vocabulary(request.checkpoint, emit)
             text = TextRules(text.case, text.remove, vocabulary.word_delimiter, vocabulary.unk, vocabulary.pad)
         scanned = texts.scan(listing.utterances(), assigned, text)
     if vocabulary is not None:
@@ -155,7 +156,7 @@ def text_rules(artifact: Artifact) -> TextRules:
 # -- checkpoints ------------------------------------------------------------------------------------------------------
 
 
-def checkpoint_vocabulary(checkpoint: str) -> Vocabulary:
+def checkpoint_vocabulary(checkpoint: str, emit: Emit = ignore) -> Vocabulary:
     """The vocabulary of a local folder or a hub name; only JSON is read. Raises BadData, MissingArtifact."""
     from asrctl.processor import read_vocabulary
 
@@ -164,22 +165,35 @@ def checkpoint_vocabulary(checkpoint: str) -> Vocabulary:
         return read_vocabulary(folder)
     if folder.exists() or checkpoint.startswith((".", "/", "~")):
         raise BadData(f"there is no checkpoint folder {checkpoint}", fix="give a folder, or a name on the hub")
-    return read_vocabulary(_from_hub(checkpoint))
+    return read_vocabulary(_from_hub(checkpoint, emit))
 
 
-def _from_hub(name: str) -> Path:
-    """The folder with the tokenizer files of a hub checkpoint, from the local cache where they are there."""
+def _from_hub(name: str, emit: Emit) -> Path:
+    """The folder with the tokenizer files of a hub checkpoint: from the hub's cache on this machine, else fetched."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    try:
+        cached = [try_to_load_from_cache(name, filename) for filename in _CHECKPOINT_FILES[:2]]
+        if all(isinstance(path, str) for path in cached):
+            return Path(str(cached[0])).parent
+        emit(Note(f"looking for the tokenizer of {name} on the Hugging Face hub"))
+        with compat.quiet_transformers():
+            found = Path(hf_hub_download(name, _CHECKPOINT_FILES[0])).parent
+            for filename in _CHECKPOINT_FILES[1:]:
+                _fetch_if_there(name, filename)
+        return found
+    except Exception as error:  # the hub's errors have no common base over its generations
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise MissingArtifact(
+            f"the vocabulary of {name} can not be had: {reason}",
+            fix="check the name and the network, or give a local folder",
+        ) from None
+
+
+def _fetch_if_there(name: str, filename: str) -> None:
+    """Into the hub's cache; not every checkpoint has every file. Raises what the hub raises for anything else."""
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import EntryNotFoundError
 
-    found = None
-    for filename in _CHECKPOINT_FILES:
-        try:
-            found = Path(hf_hub_download(name, filename)).parent
-        except Exception as error:  # the hub's errors have no common base over its generations
-            if filename == "vocab.json":
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                raise MissingArtifact(
-                    f"the vocabulary of {name} can not be had: {reason}",
-                    fix="check the name and the network, or give a local folder",
-                ) from None
-    return found or Path(name)
+    with contextlib.suppress(EntryNotFoundError):
+        hf_hub_download(name, filename)

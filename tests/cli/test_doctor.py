@@ -1,9 +1,5 @@
 """asrctl doctor."""
 
-import os
-
-import pytest
-
 
 def test_a_machine_that_runs_the_tests_is_fit(asrctl, tmp_path):
     result = asrctl("doctor", "--json").result
@@ -32,9 +28,8 @@ def test_a_workspace_that_is_a_file_is_a_failure_with_a_fix(asrctl, tmp_path):
     assert failed[0]["fix"] == "choose another --workspace"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; run as an ordinary user")
-def test_a_workspace_that_can_not_be_written_is_a_failure(asrctl, tmp_path):
+def test_a_workspace_that_can_not_be_written_is_a_failure(asrctl_with_permissions, tmp_path):
     (tmp_path / "closed").mkdir(mode=0o500)
-    result = asrctl("doctor", "--workspace", tmp_path / "closed" / "workspace", "--json")
+    result = asrctl_with_permissions("doctor", "--workspace", "closed/workspace", "--json")
     assert result.exit_code == 6
     assert "correct the permissions" in result.error["fix"]

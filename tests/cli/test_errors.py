@@ -174,6 +174,31 @@ def test_a_reader_who_leaves_is_no_error():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_work_goes_on_when_nobody_reads_along(tmp_path, asrctl_process, workspace):
+    """`asrctl prepare ... 2>&1 | head -1`: the reader leaves before the work is done."""
+    (tmp_path / "texts.csv").write_text("path,text,split\n" + "".join(f"{n}.wav,abc,train\n" for n in range(2500)))
+    command = (
+        f"{sys.executable} -m asrctl vocab manifest texts.csv --splits train 2>&1 | head -c 1; exit ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=str(tmp_path), capture_output=True, encoding="utf-8", check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(workspace.glob("vocab/*/vocab.json"))
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_are_no_error(tmp_path, workspace, closed):
+    (tmp_path / "texts.csv").write_text("path,text\na.wav,abc\nb.wav,abc\n")
+    command = f"{sys.executable} -m asrctl vocab manifest texts.csv {closed}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=str(tmp_path), capture_output=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert len(list(workspace.glob("vocab/*/vocab.json"))) == 1
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device of Linux")
 def test_a_full_disk_under_stdout_is_told_on_stderr():
     with open("/dev/full", "w") as stdout:

@@ -116,6 +116,23 @@ def test_a_checkpoints_tokenizer_is_taken_over(asrctl, tmp_path: Path) -> None:
     assert special == {"word_delimiter": "|", "unk": "<unk>", "pad": "<pad>"}
 
 
+def test_a_hub_name_is_found_in_the_hubs_cache(asrctl_process, tmp_path: Path) -> None:
+    path = corpus(tmp_path, {"train": ["hello world"], "dev": ["again"]})
+    repository = tmp_path / "home" / "hub" / "models--somebody--speech"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0123abc", encoding="utf-8")
+    (repository / "snapshots").mkdir()
+    checkpoint(repository / "snapshots" / "0123abc", UPPER, **ANGLED)
+    words = ("vocab", "manifest", path, "--case", "upper", "--json", "--from")
+    cache = {"HF_HOME": str(tmp_path / "home")}
+    assert asrctl_process(*words, "somebody/speech", env=cache).result["tokens"] == UPPER
+    failed = asrctl_process(*words, "somebody/else", env=cache)
+    assert failed.exit_code == 4
+    assert failed.error["message"].startswith("the vocabulary of somebody/else can not be had: ")
+    assert failed.error["fix"] == "check the name and the network, or give a local folder"
+    assert "Traceback" not in failed.stderr
+
+
 def test_a_tokenizer_of_the_wrong_case_is_refused_with_the_fix(asrctl, tmp_path: Path, workspace: Path) -> None:
     path = corpus(tmp_path, {"train": ["hello world"], "dev": ["again"]})
     folder = checkpoint(tmp_path / "upper", UPPER, **ANGLED)
