@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Optional, Sequence, Tuple
 
 import torch
@@ -24,7 +25,7 @@ def linear(inputs: torch.Tensor, copies: Copies, *layers: nn.Linear) -> torch.Te
     inputs = inputs.to(copies.dtype)
     parameters = [layer.weight for layer in layers] + [layer.bias for layer in layers]
     if not torch.is_grad_enabled():
-        return functional.linear(inputs, weight, bias)
+        return _affine(inputs, weight, bias)
     return _Linear.apply(inputs, weight, bias, *parameters)
 
 
@@ -34,7 +35,7 @@ class _Linear(torch.autograd.Function):
         ctx.weight, ctx.parameters = weight, parameters
         learns = any(parameter.requires_grad for parameter in parameters)
         ctx.save_for_backward(inputs if learns else None)
-        return functional.linear(inputs, weight, bias)
+        return _affine(inputs, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Tuple[Optional[torch.Tensor], ...]:
@@ -50,6 +51,22 @@ class _Linear(torch.autograd.Function):
         return (onward,) + (None,) * (2 + len(ctx.parameters))
 
 
+def _on_cpu_in_bf16(tensor: torch.Tensor) -> bool:
+    return tensor.dtype == torch.bfloat16 and tensor.device.type == "cpu"
+
+
+@lru_cache(maxsize=None)
+def _has_onednn_bf16() -> bool:
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _affine(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """inputs @ weight.t() + bias. On a CPU in bf16, torch's linear spends up to 40 % on the bias; oneDNN's does not."""
+    if _on_cpu_in_bf16(inputs) and _has_onednn_bf16():
+        return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
+    return functional.linear(inputs, weight, bias)
+
+
 def _weight_gradient(gradient: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
     """gradient (rows, out), inputs (rows, in) -> (out, in) in their precision.
 
@@ -57,7 +74,7 @@ def _weight_gradient(gradient: torch.Tensor, inputs: torch.Tensor) -> torch.Tens
     product with the identity (exact; torch's own transposing copy uses one thread).
     """
     narrow = gradient.shape[1] <= inputs.shape[1] and inputs.shape[1] > _WIDE
-    if narrow and gradient.dtype == torch.bfloat16 and gradient.device.type == "cpu":
+    if narrow and _on_cpu_in_bf16(gradient):
         identity = torch.eye(gradient.shape[1], dtype=gradient.dtype)
         return torch.mm(functional.linear(identity, gradient), inputs)
     return torch.mm(gradient.t(), inputs)
@@ -65,7 +82,7 @@ def _weight_gradient(gradient: torch.Tensor, inputs: torch.Tensor) -> torch.Tens
 
 def _column_sums(gradient: torch.Tensor) -> torch.Tensor:
     """(rows, out) -> (out,). In bf16 on a CPU as a product with ones: it adds up in fp32 and is three times faster."""
-    if gradient.dtype == torch.bfloat16 and gradient.device.type == "cpu":
+    if _on_cpu_in_bf16(gradient):
         return torch.mm(gradient.new_ones(1, gradient.shape[0]), gradient)[0]
     return gradient.sum(0, dtype=torch.float32)
 
