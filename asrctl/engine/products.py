@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from asrctl.engine.copies import Copies
 
-# Inputs of so few columns leave nothing to win by turning the gradient first.
-_WIDE = 1024
+# The identity's share in turning a matrix grows with its width.
+_TURNED_COLUMNS = 384
 
 
 def linear(inputs: torch.Tensor, copies: Copies, *layers: nn.Linear) -> torch.Tensor:
@@ -44,7 +44,7 @@ class _Linear(torch.autograd.Function):
         weights, biases = ctx.parameters[:half], ctx.parameters[half:]
         sizes = [weight.shape[0] for weight in weights]
         if any(weight.requires_grad for weight in weights):
-            _accumulate_all(weights, _weight_gradient(gradient, inputs).split(sizes))
+            _accumulate_all(weights, weight_gradient(gradient, inputs).split(sizes))
         if any(bias.requires_grad for bias in biases):
             _accumulate_all(biases, _column_sums(gradient).split(sizes))
         onward = torch.mm(gradient, ctx.weight) if ctx.needs_input_grad[0] else None
@@ -67,17 +67,24 @@ def _affine(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> t
     return functional.linear(inputs, weight, bias)
 
 
-def _weight_gradient(gradient: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+def weight_gradient(gradient: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
     """gradient (rows, out), inputs (rows, in) -> (out, in) in their precision.
 
-    A CPU's bf16 product takes twice as long with its first operand transposed. A narrow one is turned before, by a
-    product with the identity (exact; torch's own transposing copy uses one thread).
+    A CPU's bf16 product takes twice as long with its first operand transposed. So the narrower one is turned before,
+    unless both are about as wide.
     """
-    narrow = gradient.shape[1] <= inputs.shape[1] and inputs.shape[1] > _WIDE
-    if narrow and _on_cpu_in_bf16(gradient):
-        identity = torch.eye(gradient.shape[1], dtype=gradient.dtype)
-        return torch.mm(functional.linear(identity, gradient), inputs)
+    out, width = gradient.shape[1], inputs.shape[1]
+    if _on_cpu_in_bf16(gradient) and width >= 2 * out:
+        return torch.mm(_turned(gradient), inputs)
+    if _on_cpu_in_bf16(gradient) and out >= 2 * width:
+        across = torch.mm(_turned(inputs), gradient)
+        return torch.cat([_turned(part) for part in across.split(_TURNED_COLUMNS, dim=1)])
     return torch.mm(gradient.t(), inputs)
+
+
+def _turned(matrix: torch.Tensor) -> torch.Tensor:
+    """The transpose, laid out anew, as a product with the identity: exact, and torch's own copy uses one thread."""
+    return functional.linear(torch.eye(matrix.shape[1], dtype=matrix.dtype), matrix)
 
 
 def _column_sums(gradient: torch.Tensor) -> torch.Tensor:

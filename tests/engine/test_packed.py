@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from asrctl import acoustics, compat, models
-from asrctl.engine import packed
+from asrctl.engine import packed, products
 from asrctl.features import collate
 from asrctl.recipe import ModelSection, SpecAugment
 from asrctl.text import TextRules, build_vocabulary
@@ -18,7 +18,7 @@ SMALL = {
     "hidden_size": 32,
     "num_hidden_layers": 3,
     "num_attention_heads": 2,
-    "intermediate_size": 48,
+    "intermediate_size": 72,
     "conv_dim": [16] * 7,
     "num_conv_pos_embeddings": 16,
     "num_conv_pos_embedding_groups": 2,
@@ -106,6 +106,14 @@ def test_loss_and_gradients_are_those_of_the_padded_batch(architecture, config):
         torch.testing.assert_close(found[name], gradient, atol=2e-6, rtol=1e-3, msg=name)
 
 
+@pytest.mark.parametrize(("out", "width"), [(768, 200), (200, 768), (64, 64)])
+def test_weight_gradients_in_bf16_are_products_whatever_their_shape(out, width):
+    torch.manual_seed(0)
+    gradient, inputs = torch.randn(50, out).bfloat16(), torch.randn(50, width).bfloat16()
+    found = products.weight_gradient(gradient, inputs)
+    torch.testing.assert_close(found, (gradient.float().t() @ inputs.float()).bfloat16(), atol=1e-2, rtol=1e-2)
+
+
 def test_gradients_add_up_over_micro_batches():
     recogniser = make()
     recogniser.model.train()
@@ -137,7 +145,7 @@ def test_an_utterance_does_not_hear_its_neighbours():
     first, second, third = features_of(recogniser, speech(9000, 6000, 8000))
     with torch.inference_mode():
         before, frames = packed.logits(recogniser.model, [first, second, third], precision="bf16")
-        after, _ = packed.logits(recogniser.model, [first + 3, second, third * 2], precision="bf16")
+        after, _ = packed.logits(recogniser.model, [first.flip(1), second, third.flip(1)], precision="bf16")
     parts = [logits.split(frames.tolist()) for logits in (before, after)]
     assert torch.equal(parts[0][1], parts[1][1])
     assert not torch.equal(parts[0][0], parts[1][0])
