@@ -98,6 +98,20 @@ def micro_batches(
     return batches
 
 
+def even_micro_batches(
+    lengths: Sequence[int], *, about_samples: int, max_items: Optional[int] = None
+) -> List[np.ndarray]:
+    """The same for items that need no padding: parts of equal sums, as near to `about_samples` each as can be."""
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    sorted_lengths = np.asarray(lengths, dtype=np.float64)[order]
+    total = sorted_lengths.sum()
+    parts = max(1, round(total / about_samples))
+    middles = np.cumsum(sorted_lengths) - sorted_lengths / 2
+    cuts = np.split(order, np.searchsorted(middles, np.arange(1, parts) * (total / parts)))
+    size = max_items or len(order)
+    return [cut[start : start + size] for cut in cuts for start in range(0, len(cut), size)]
+
+
 def padding_share(batches: Sequence[np.ndarray], lengths: np.ndarray) -> float:
     """The share of a padded pass over `batches` that is padding, 0..1."""
     padded = sum(len(batch) * int(lengths[batch].max()) for batch in batches)

@@ -10,7 +10,7 @@ from typing import Any, Deque, Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 
 from asrctl import augment
-from asrctl.batches import Plan, generator, micro_batches
+from asrctl.batches import Plan, even_micro_batches, generator, micro_batches
 from asrctl.engine.feature_cache import FeatureCache
 from asrctl.features import FeatureRules, collate, heard, to_float
 from asrctl.prepared import PreparedSplit
@@ -65,11 +65,21 @@ class StepBatch:
 
 @dataclass(frozen=True)
 class Limits:
-    """Of a micro-batch: most padded samples, most items; pad_to: the static length, or None for the longest item's."""
+    """Of a micro-batch: most padded samples, most items; pad_to: the static length, or None for the longest item's.
+
+    is_about: max_samples is what is best rather than a limit, for items that are not padded.
+    """
 
     max_samples: Optional[int]
     max_items: Optional[int]
     pad_to: Optional[int]
+    is_about: bool = False
+
+    def cut(self, lengths: Sequence[int]) -> List[np.ndarray]:
+        """Positions of one global batch's items, as micro-batches."""
+        if self.is_about and self.max_samples is not None:
+            return even_micro_batches(lengths, about_samples=self.max_samples, max_items=self.max_items)
+        return micro_batches(lengths, max_samples=self.max_samples, max_items=self.max_items, pad_to=self.pad_to)
 
 
 @dataclass(frozen=True)
@@ -123,12 +133,7 @@ class Feed:
         rng = generator(self.plan.seed, _JOIN_STREAM, step)
         items = augment.joins(indices, self.split.num_samples, self.augment.join, self.max_item_samples, rng)
         made = [self._item(item, epoch) for item in items]
-        cuts = micro_batches(
-            [item.num_samples for item in made],
-            max_samples=self.limits.max_samples,
-            max_items=self.limits.max_items,
-            pad_to=self.limits.pad_to,
-        )
+        cuts = self.limits.cut([item.num_samples for item in made])
         return StepBatch(step, epoch, [self._micro_batch([made[i] for i in cut]) for cut in cuts], len(indices))
 
     def _item(self, item: Sequence[int], epoch: int) -> Item:

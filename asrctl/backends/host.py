@@ -14,6 +14,7 @@ from asrctl.backends.hearing import Hearing
 from asrctl.backends.job import Outcome, TrainingJob
 from asrctl.backends.scoring import Scorer
 from asrctl.batches import Plan, generator
+from asrctl.engine import choice
 from asrctl.errors import DeviceError
 from asrctl.events import Emit, Note
 from asrctl.optimisation import AdamW, learning_rate
@@ -63,7 +64,7 @@ class HostTrainer(Loop):
     # -- set-up -----------------------------------------------------------------------------------------------------
 
     def _default_micro_batch_s(self) -> float:
-        return _CUDA_START_S if self.device.type == "cuda" else _DEFAULT_MICRO_BATCH_S
+        return _CUDA_START_S if self._is_cuda else _DEFAULT_MICRO_BATCH_S
 
     def _feed(self, micro_batch_s: float) -> Feed:
         rate = self.job.train.sample_rate
@@ -72,12 +73,20 @@ class HostTrainer(Loop):
             plan=self.plan,
             features=self.recogniser.features,
             augment=self.recipe.batches.augment,
-            limits=Limits(int(micro_batch_s * rate), self.host.micro_batch, self.pad_to),
+            limits=self._limits(int(micro_batch_s * rate)),
             delimiter=self.recogniser.vocabulary.delimiter_id,
             max_item_samples=int(self.recipe.audio.max_s * rate),
             pads=self.hearing.pads,
             cache=self.hearing.cache,
         )
+
+    def _limits(self, max_samples: int) -> Limits:
+        is_about = self.hearing.engine == choice.PACKED and self.host.micro_batch_s is None and not self._is_cuda
+        return Limits(max_samples, self.host.micro_batch, self.pad_to, is_about)
+
+    @property
+    def _is_cuda(self) -> bool:
+        return bool(self.device.type == "cuda")
 
     def _scorer(self) -> Optional[Scorer]:
         if self.job.eval is None:
@@ -128,7 +137,7 @@ class HostTrainer(Loop):
         course = self.course
         course.open()
         try:
-            if self.device.type == "cuda":
+            if self._is_cuda:
                 self._try_longest()
             for batch in self._steps(course.start, course.total):
                 done = self._train_step(batch)

@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from asrctl import devices, files, metrics, models
+from asrctl.engine import choice
 from asrctl.errors import BadData, DeviceError, QualityGate, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.inference import transcribe
@@ -272,13 +273,15 @@ def _transcribe(
     if gap:
         shown = " ".join(gap[:20]) + (" ..." if len(gap) > 20 else "")
         emit(Warned(f"the model can not write {len(gap)} characters of this data; words with them are wrong: {shown}"))
+    engine = choice.choose(recogniser.model, how.device.torch_device.type, how.engine, shapes_free=True)
+    emit(Note(f"engine: {engine}, {how.precision}"))
     hypotheses = transcribe(
         recogniser,
         split,
         device=how.device.torch_device,
         precision=how.precision,
         batch_s=how.batch_s,
-        engine=how.engine,
+        engine=engine,
         emit=emit,
         task="evaluate",
     )

@@ -10,6 +10,7 @@ from asrctl import devices, files, models
 from asrctl.backends.hearing import Hearing
 from asrctl.backends.host import HostTrainer
 from asrctl.backends.job import TrainingJob
+from asrctl.batches import even_micro_batches
 from asrctl.engine import feature_cache
 from asrctl.events import Note, Warned
 from asrctl.interrupts import StopRequest
@@ -145,3 +146,15 @@ def test_one_pass_over_the_data_writes_nothing(split, tmp_path):
     assert hearing.cache is None
     assert not hearing.pads
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_that_is_not_padded_is_cut_into_even_parts_near_the_best_size():
+    lengths = [12, 3, 9, 14, 8, 2, 11, 5]
+    for about, parts in ((64, 1), (50, 1), (32, 2), (16, 4)):
+        cuts = even_micro_batches(lengths, about_samples=about)
+        assert len(cuts) == parts
+        assert sorted(np.concatenate(cuts).tolist()) == list(range(8))
+        sums = [sum(lengths[place] for place in cut) for cut in cuts]
+        assert max(sums) - min(sums) <= max(lengths)
+    assert [len(cut) for cut in even_micro_batches(lengths, about_samples=64, max_items=3)] == [3, 3, 2]
+    assert all(len(cut) for cut in even_micro_batches([100, 1], about_samples=10))
