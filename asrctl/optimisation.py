@@ -106,12 +106,15 @@ class AdamW:
         return found
 
     def load(self, state: Mapping[str, Any], step: int) -> None:
-        """Take back what `state` gave after `step` steps. Raises KeyError where a parameter's state is missing."""
+        """Take back what `state` gave after `step` steps. Raises KeyError, ValueError where it is not this model's."""
         import torch
 
         for parameter in self._parameters:
             name = self._names[id(parameter)]
-            on_device = [state[f"{key}/{name}"].to(parameter.device) for key in ("exp_avg", "exp_avg_sq")]
+            moments = [state[f"{key}/{name}"] for key in ("exp_avg", "exp_avg_sq")]
+            if any(moment.shape != parameter.shape or moment.dtype != parameter.dtype for moment in moments):
+                raise ValueError(f"the optimiser's state of {name} has another shape or type")
+            on_device = [moment.to(parameter.device) for moment in moments]
             count = torch.tensor(float(step), device=parameter.device if self._counts_on_device() else "cpu")
             self.torch_optimizer.state[parameter] = dict(zip(("step", "exp_avg", "exp_avg_sq"), [count] + on_device))
 

@@ -13,6 +13,7 @@ import yaml
 from asrctl import files
 from asrctl.errors import BadData, PresetError
 from asrctl.recipe import Recipe, cross_checks
+from asrctl.redact import redact
 from asrctl.schema import Problem, build, did_you_mean
 
 MAX_BYTES = 100_000
@@ -223,8 +224,9 @@ def from_dict(values: Mapping[str, Any], where: str) -> Recipe:
 
 
 def dumps(recipe: Recipe) -> str:
-    """The YAML text stored with a run: every key spelled out."""
-    return yaml.safe_dump(recipe.as_dict(), sort_keys=False, allow_unicode=True, width=120)
+    """The YAML text stored with a run: every key spelled out. The description is for people, and keeps no secret."""
+    values = dict(recipe.as_dict(), description=redact(recipe.description))
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
 
 
 def load_stored(path: Path) -> Recipe:

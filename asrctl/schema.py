@@ -126,8 +126,9 @@ def _number(value: Any) -> float:
         number = value if isinstance(value, int) else float(value)
     except ValueError:
         raise ValueError(f"must be a number, not {value!r}") from None
-    if not math.isfinite(number):
-        raise ValueError(f"must be a finite number, not {value!r}")
+    # An integer of YAML may have any length.
+    if (isinstance(number, int) and abs(number) >= _TOO_LARGE) or not math.isfinite(number):
+        raise ValueError("must be a number of sensible size")
     return number
 
 

@@ -15,7 +15,7 @@ from asrctl.backends.job import Outcome, TrainingJob
 from asrctl.backends.scoring import Scorer
 from asrctl.batches import Plan, generator
 from asrctl.engine import choice
-from asrctl.errors import DeviceError
+from asrctl.errors import BadData, DeviceError
 from asrctl.events import Emit, Note
 from asrctl.optimisation import AdamW, learning_rate
 
@@ -223,9 +223,17 @@ class HostTrainer(Loop):
         return Snapshot(compat.canonical_state(self.model), self.adam.state())
 
     def _restore(self, checkpoint: checkpoints.Checkpoint) -> None:
+        """Raises BadData where the checkpoint is not this model's."""
         names, standing = compat.model_names(self.model), self.course.standing
-        self.model.load_state_dict({names[name]: tensor for name, tensor in checkpoint.model().items()})
-        self.adam.load(checkpoint.optimizer(), standing.step)
+        try:
+            self.model.load_state_dict({names[name]: tensor for name, tensor in checkpoint.model().items()})
+            self.adam.load(checkpoint.optimizer(), standing.step)
+        except (KeyError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise BadData(
+                f"{checkpoint.path} is not of this model ({reason})",
+                fix="resume from another checkpoint, or train again",
+            ) from None
         if self.scaler.is_enabled() and standing.scaler:
             self.scaler.load_state_dict(dict(self.scaler.state_dict(), scale=standing.scaler))
 

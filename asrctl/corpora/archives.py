@@ -21,6 +21,9 @@ MAX_TEXT_BYTES = 1 << 24
 # A member above this is no utterance, and passing over it would take minutes (10 GB of zeros are 10 MB of gzip).
 _MAX_MEMBER_BYTES = 1 << 30
 _MAX_NAME_BYTES = 1 << 16
+# Speech hardly compresses, silence does: only beyond the first quarter of a gigabyte is growth looked at.
+_FREE_BYTES = 1 << 28
+_MOST_GROWTH = 200
 _BLOCK = 512
 _SKIP = 1 << 20
 _REGULAR = (b"0", b"\0", b"7")
@@ -37,8 +40,8 @@ class Member:
 
 def members(path: Path) -> Iterator[Member]:
     """The regular files of a tar or tar.gz, in their order. Raises BadData where it is damaged, OSError."""
-    with _open(path) as stream:
-        position = _Position(path, stream)
+    with open(path, "rb") as raw, _unpacked(raw) as stream:
+        position = _Position(path, raw, stream)
         long_name: Optional[str] = None
         while True:
             header = position.header()
@@ -60,23 +63,24 @@ def members(path: Path) -> Iterator[Member]:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[IO[bytes]]:
-    with open(path, "rb") as raw:
-        magic = raw.read(2)
-        raw.seek(0)
-        if magic == b"\x1f\x8b":
-            with gzip.GzipFile(fileobj=raw) as stream:
-                yield stream  # type: ignore[misc]
-        else:
-            yield raw
+def _unpacked(raw: IO[bytes]) -> Iterator[IO[bytes]]:
+    magic = raw.read(2)
+    raw.seek(0)
+    if magic == b"\x1f\x8b":
+        with gzip.GzipFile(fileobj=raw) as stream:
+            yield stream  # type: ignore[misc]
+    else:
+        yield raw
 
 
 class _Position:
     """Where we are in the stream: between members, or inside one with `left` bytes to go."""
 
-    def __init__(self, path: Path, stream: IO[bytes]) -> None:
+    def __init__(self, path: Path, raw: IO[bytes], stream: IO[bytes]) -> None:
         self._path = path
+        self._raw = raw
         self._stream = stream
+        self._unpacked_bytes = 0
         self._left = 0
         self._padding = 0
 
@@ -127,6 +131,9 @@ class _Position:
             data = self._stream.read(count)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise self._damaged(str(error)) from None
+        self._unpacked_bytes += len(data)
+        if self._unpacked_bytes > _FREE_BYTES + _MOST_GROWTH * self._raw.tell():
+            raise self._damaged(f"it unpacks to more than {_MOST_GROWTH} times its size, which no speech does")
         if len(data) < count:
             if at_end and not data:
                 return None

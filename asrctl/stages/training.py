@@ -123,6 +123,7 @@ def _job(
     checkpoint: Optional[checkpoints.Checkpoint],
     stop: StopRequest,
 ) -> TrainingJob:
+    files.refuse_links(start.workspace.root / "cache")
     return TrainingJob(
         recipe=start.recipe,
         folder=run.folder,

@@ -220,7 +220,7 @@ def _preset(place: Path) -> None:
         return  # the rest is slow
     stored = place / "stored.yaml"
     stored.write_text(presets.dumps(resolved.recipe), encoding="utf-8")
-    if presets.load_stored(stored).as_dict() != resolved.recipe.as_dict():
+    if presets.load_stored(stored).experiment() != resolved.recipe.experiment():
         raise AssertionError("the stored recipe is another")
     _plain_json(resolved.recipe.as_dict())
     presets.check(place / "p.yaml")
@@ -339,6 +339,11 @@ _TINY = {
     "feat_extract_norm": "group", "vocab_size": 9, "pad_token_id": 0, "hidden_act": "gelu", "architectures": ["X"],
     "auto_map": {"AutoModel": "x.Y"}, "torch_dtype": "float16", "id2label": {"0": "a"}, "layerdrop": 0.1,
 }  # fmt: skip
+
+
+def checkpoint_files() -> Dict[str, bytes]:
+    """The JSON files of a tiny checkpoint."""
+    return dict(_vocabulary_files()[0], **{"config.json": json.dumps(_TINY).encode()})
 
 
 def _config(place: Path) -> None:
