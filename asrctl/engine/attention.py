@@ -7,7 +7,7 @@ from typing import Any, Iterator, List, Optional, Sequence, Tuple
 import torch
 from torch.nn import functional
 
-from asrctl.engine.dropout import Dice
+from asrctl.engine.dropout import Dice, kept
 
 # Scores of a few heads at a time stay in the second-level caches between one operation and the next.
 _CHUNK_SCORES = 1_000_000
@@ -63,15 +63,15 @@ class _Attention(torch.autograd.Function):
             blocks = _blocks(part, heads)
             query, key, value = blocks
             weights = joined.new_empty(heads, len(part), len(part))
-            kept = None if dice is None else dice.keep(weights, dropout)
+            mask = None if dice is None else dice.keep(weights, dropout)
             mixed = torch.empty_like(query)
             for some in _chunks(heads, len(part)):
                 torch.bmm(query[some], key[some].transpose(1, 2), out=weights[some])
                 torch.softmax(weights[some], dim=-1, out=weights[some])
-                used = weights[some] if kept is None else weights[some] * kept[some]
+                used = weights[some] if mask is None else kept(weights[some], mask[some])
                 torch.bmm(used, value[some], out=mixed[some])
             target.copy_(mixed.transpose(0, 1))
-            saved += [blocks, weights, kept]
+            saved += [blocks, weights, mask]
         ctx.scale = 1.0 if dice is None else 1.0 / (1.0 - dropout)
         ctx.counts, ctx.heads = counts, heads
         ctx.save_for_backward(*saved)
@@ -84,14 +84,14 @@ class _Attention(torch.autograd.Function):
         onward = gradient.new_empty(frames, 3, ctx.heads, size)
         rows, targets = (whole.split(list(ctx.counts)) for whole in (gradient.view(frames, ctx.heads, size), onward))
         for index, (row, target) in enumerate(zip(rows, targets)):
-            blocks, weights, kept = ctx.saved_tensors[3 * index : 3 * index + 3]
+            blocks, weights, mask = ctx.saved_tensors[3 * index : 3 * index + 3]
             inner = row.transpose(0, 1).contiguous()
             if ctx.scale != 1.0:
                 inner.mul_(ctx.scale)
             moved = torch.empty_like(blocks)
             for some in _chunks(ctx.heads, len(row)):
-                drop = None if kept is None else kept[some]
-                _backward(blocks[:, some], weights[some], drop, inner[some], moved[:, some])
+                dropped = None if mask is None else mask[some]
+                _backward(blocks[:, some], weights[some], dropped, inner[some], moved[:, some])
             moved[0].mul_(size**-0.5)
             target.copy_(moved.permute(2, 0, 1, 3))
         return onward.view(frames, 3 * hidden), None, None, None, None
@@ -100,7 +100,7 @@ class _Attention(torch.autograd.Function):
 def _backward(
     blocks: torch.Tensor,
     weights: torch.Tensor,
-    kept: Optional[torch.Tensor],
+    mask: Optional[torch.Tensor],
     gradient: torch.Tensor,
     moved: torch.Tensor,
 ) -> None:
@@ -108,9 +108,9 @@ def _backward(
     query, key, value = blocks
     of_weights = torch.bmm(gradient, value.transpose(1, 2))
     used = weights
-    if kept is not None:
-        of_weights.mul_(kept)
-        used = weights * kept
+    if mask is not None:
+        of_weights.view(mask.dtype).bitwise_and_(mask)
+        used = kept(weights, mask)
     of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
     torch.bmm(of_scores, key, out=moved[0])
     torch.bmm(of_scores.transpose(1, 2), query, out=moved[1])
