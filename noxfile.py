@@ -71,6 +71,8 @@ def fuzz(session: nox.Session) -> None:
     """Ten thousand damaged files for every parser, by hypothesis and by coverage: a table, and the branches reached."""
     install(session, "fuzz,dev")
     session.run("python", "-m", "tests.fuzz", *session.posargs)
+    where = ("tests/fuzz", "tests/cli/test_untrusted.py", "tests/cli/test_confined.py")
+    session.run("pytest", "-m", "fuzz_full or not slow", *where)
 
 
 @nox.session

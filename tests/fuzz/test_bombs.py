@@ -11,7 +11,7 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Iterable, List, Tuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,12 @@ from .bounded import asrctl
 
 GOOD = 0.2 * np.sin(np.arange(16000) / 9.0)
 TB = 1 << 40
+
+
+def few(names: Iterable[Any], count: int) -> List[Any]:
+    """The first `count` run with every test run, the others with `nox -s fuzz`."""
+    full = (pytest.mark.slow, pytest.mark.fuzz_full)
+    return [pytest.param(name, marks=full if number >= count else ()) for number, name in enumerate(names)]
 
 
 @pytest.fixture
@@ -134,7 +140,7 @@ def _many(count: int) -> bytes:
     return b"".join([*(packer.compress(block) for _ in range(count // 1000)), packer.flush()])
 
 
-@pytest.mark.parametrize("name", list(ARCHIVE_BOMBS))
+@pytest.mark.parametrize("name", few(ARCHIVE_BOMBS, 3))
 def test_archives_that_unpack_to_too_much(name: str, place: Path, tmp_path: Path) -> None:
     archive = tmp_path / "dev-clean.tar.gz"
     archive.write_bytes(ARCHIVE_BOMBS[name]())
@@ -217,7 +223,7 @@ PRESET_BOMBS = {
 }
 
 
-@pytest.mark.parametrize("name", list(PRESET_BOMBS))
+@pytest.mark.parametrize("name", few(PRESET_BOMBS, 2))
 def test_presets_that_grow(name: str, place: Path, tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_bytes(PRESET_BOMBS[name]())
@@ -264,7 +270,7 @@ MANIFEST_BOMBS: Dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", list(MANIFEST_BOMBS))
+@pytest.mark.parametrize("name", few(MANIFEST_BOMBS, 2))
 def test_lists_that_grow(name: str, place: Path, tmp_path: Path) -> None:
     MANIFEST_BOMBS[name](tmp_path / name)
     done = asrctl(place, "prepare", "manifest", tmp_path / name).within(seconds=40, peak_mb=400)
@@ -328,7 +334,7 @@ def test_pipes_and_devices_make_nobody_wait(place: Path, tmp_path: Path) -> None
     )
 
 
-@pytest.mark.parametrize("kind", ["zero", "pipe"])
+@pytest.mark.parametrize("kind", few(["zero", "pipe"], 1))
 def test_files_of_a_checkpoint_may_be_anything(kind: str, place: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
@@ -392,7 +398,7 @@ WEIGHT_BOMBS: Dict[str, Tuple[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", list(WEIGHT_BOMBS))
+@pytest.mark.parametrize("name", few(WEIGHT_BOMBS, 1))
 def test_weights_that_promise_too_much(name: str, tmp_path: Path) -> None:
     folder = _checkpoint(tmp_path / "model")
     file, make = WEIGHT_BOMBS[name]
@@ -422,7 +428,7 @@ CONFIG_BOMBS: Dict[str, Dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", list(CONFIG_BOMBS))
+@pytest.mark.parametrize("name", few(CONFIG_BOMBS, 1))
 def test_settings_that_ask_for_giants(name: str, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file
@@ -466,7 +472,7 @@ def _offsets(path: Path) -> None:
     path.write_bytes(data.replace(struct.pack("<iii", 0, 1600, 3201), struct.pack("<iii", 0, 1 << 30, 0x7FFFFFFF)))
 
 
-@pytest.mark.parametrize("make", [_compressed_shard, _endless_lengths, _offsets])
+@pytest.mark.parametrize("make", few([_compressed_shard, _endless_lengths, _offsets], 1))
 def test_shards_that_promise_too_much(make: Any, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file

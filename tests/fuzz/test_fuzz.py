@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from . import campaign, mutations, parsers, runner
 
 SHORT = 60
@@ -17,17 +13,6 @@ def test_a_few_damaged_files_for_every_parser() -> None:
     assert not [campaign.describe(outcome) for outcome in outcomes if outcome.findings]
     assert all(outcome.cases >= SHORT for outcome in outcomes)
     assert all(0 < outcome.refused < outcome.cases for outcome in outcomes if outcome.parser.startswith("manifest"))
-
-
-@pytest.mark.slow
-@pytest.mark.fuzz_full
-def test_ten_thousand_damaged_files_for_every_parser(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    found = campaign.run(parsers.NAMES, campaign.CASES, campaign.CASES, 1, tmp_path)
-    for outcome in found.outcomes:
-        name = f"damaged files: {outcome.parser} ({outcome.how})"
-        request.node.user_properties.append(("counted", (name, outcome.cases - outcome.lost, outcome.lost)))
-    print("\n".join(campaign.lines(found)))
-    assert not campaign.problems(found, campaign.CASES, coverage=True)
 
 
 def test_the_same_numbers_give_the_same_damage() -> None:

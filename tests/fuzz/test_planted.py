@@ -18,7 +18,14 @@ EXPECTED: Tuple[Tuple[str, str], ...] = (
 )
 
 
-@pytest.mark.parametrize(("name", "what"), EXPECTED)
+# The last ones take a while; they run with `nox -s fuzz`.
+_MARKS = (pytest.mark.slow, pytest.mark.fuzz_full)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [pytest.param(*case, marks=_MARKS if case[1] in ("Hang", "MemoryError") else ()) for case in EXPECTED],
+)
 def test_a_planted_bug_is_found(name: str, what: str) -> None:
     outcome = runner.run(runner.Job(name, campaign.CASES, seed=3, until_found=True, case_s=1.0))
     assert [finding for finding in outcome.findings if finding["what"].startswith(what)], outcome
