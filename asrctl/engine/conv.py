@@ -1,6 +1,6 @@
 """The convolutional encoder of wav2vec 2.0 and its kin as matrix products, each utterance alone: no padding.
 
-Frames lie one after another, (time, channels), so that a convolution is a view of overlapping rows times a matrix. A
+Frames lie one after another, (time, channels), so that a convolution is a view of strided rows times a matrix. A
 group norm over time needs no pass of its own: the mean and variance of the first convolution's outputs follow from
 the mean and covariance of its windows, so the norm is folded into that convolution's weights, utterance by utterance.
 """
@@ -20,7 +20,7 @@ from asrctl.acoustics import encoder_of
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Largest intermediate of a pass, in numbers: below what the allocator takes from, and gives back to, the system.
-_MOST_NUMBERS = 12_000_000
+_MOST_NUMBERS = 8_000_000
 
 
 def supports(model: nn.Module) -> bool:
@@ -119,12 +119,12 @@ def _encode(samples: torch.Tensor, layers: List[_Layer], config: Any) -> torch.T
 
 
 def _numbers_per_frame(config: Any) -> int:
-    """Numbers in the largest intermediate (the second convolution's windows, as a rule) for one frame of output."""
+    """Numbers in the largest intermediate (the first convolution's output, as a rule) for one frame of output."""
     most, rows = 0, 1
-    for dim, kernel, stride in list(zip(config.conv_dim, config.conv_kernel[1:], config.conv_stride[1:]))[::-1]:
-        most = max(most, rows * kernel * dim)
+    for dim, stride in zip(config.conv_dim[::-1], config.conv_stride[::-1]):
+        most = max(most, rows * dim)
         rows *= stride
-    return max(most, rows * config.conv_dim[0])
+    return most
 
 
 def _reach(config: Any, frames: int) -> int:
@@ -174,13 +174,24 @@ def _halves(values: torch.Tensor, dtype: torch.dtype) -> Tuple[torch.Tensor, tor
 def _piece(hidden: torch.Tensor, layers: List[_Layer]) -> torch.Tensor:
     """(rows, outputs) of the first convolution -> (frames, channels)."""
     for done, layer in zip(layers, layers[1:]):
-        hidden = _normed(hidden, done.norm)
-        width = hidden.shape[1]
-        rows = (len(hidden) - layer.kernel) // layer.stride + 1
-        windows = hidden.as_strided((rows, layer.kernel * width), (layer.stride * width, 1))
-        # The activation writes the windows out next to each other, which a matrix product wants anyway.
-        hidden = functional.linear(done.activation(windows), layer.matrix.t(), layer.bias)
+        hidden = _convolved(done.activation(_normed(hidden, done.norm)), layer)
     return layers[-1].activation(_normed(hidden, layers[-1].norm))
+
+
+def _convolved(hidden: torch.Tensor, layer: _Layer) -> torch.Tensor:
+    """(rows, inputs) -> (fewer rows, outputs)."""
+    width, stride = hidden.shape[1], layer.stride
+    rows = (len(hidden) - layer.kernel) // stride + 1
+
+    def windows(first: int, count: int) -> torch.Tensor:
+        return hidden.as_strided((rows, count * width), (stride * width, 1), hidden.storage_offset() + first * width)
+
+    rest = layer.kernel - stride
+    if not 0 < rest <= stride:
+        return functional.linear(windows(0, layer.kernel), layer.matrix.t(), layer.bias)
+    # Windows that overlap would be copied out for a matrix product; their halves do not overlap.
+    found = functional.linear(windows(0, stride), layer.matrix[: stride * width].t(), layer.bias)
+    return found.addmm_(windows(stride, rest), layer.matrix[stride * width :])
 
 
 def _normed(hidden: torch.Tensor, norm: Any) -> torch.Tensor:
