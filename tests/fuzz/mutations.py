@@ -11,7 +11,7 @@ from typing import Any, Callable, List, Sequence, Tuple
 Change = Tuple[int, int, int]
 WIDEST = 1 << 32
 MAX_BYTES = 1 << 20
-MAX_CHANGES = 6
+CHANGE_BYTES = 9
 
 _SIZES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, 2**63 - 1)
 _LAYOUTS = ("<B", "<H", ">H", "<I", ">I", "<Q", ">Q")
@@ -41,6 +41,12 @@ def apply(data: bytes, changes: Sequence[Change], others: Sequence[bytes]) -> by
     for kind, place, amount in changes:
         data = KINDS[kind % len(KINDS)](data, place, amount, others)[:MAX_BYTES]
     return data
+
+
+def changes(data: bytes) -> List[Change]:
+    """Bytes as they are drawn -> changes; what is left over is one more."""
+    whole = [data[at : at + CHANGE_BYTES].ljust(CHANGE_BYTES, b"\0") for at in range(0, len(data), CHANGE_BYTES)]
+    return [(part[0], int.from_bytes(part[1:5], "big"), int.from_bytes(part[5:], "big")) for part in whole]
 
 
 def _at(data: bytes, place: int) -> int:

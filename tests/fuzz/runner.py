@@ -121,5 +121,8 @@ def covered(data: Sequence[Path], folder: Path) -> "tuple[float, List[str]]":
     measured = coverage.Coverage(data_file=str(folder / "combined"), branch=True, include=PARSER_MODULES)
     measured.combine([str(path) for path in data if path.exists()], keep=True)
     told = io.StringIO()
-    total = measured.report(file=told, show_missing=True, skip_empty=True)
+    try:
+        total = measured.report(file=told, show_missing=True, skip_empty=True)
+    except coverage.exceptions.CoverageException as error:  # no loop came to its end
+        return 0.0, [str(error)]
     return total, told.getvalue().splitlines()
