@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
 import numpy as np
 import pytest
@@ -141,6 +141,45 @@ def test_a_preparation_again_that_is_killed_leaves_the_old_one(asrctl, tmp_path:
     again = asrctl(*words, "--force").result
     assert (again["new"], verified(again)) == (True, files)
     assert not list((workspace / ".tmp").glob("*-*/"))
+
+
+# -- Ctrl-C -----------------------------------------------------------------------------------------------------------
+
+
+def interrupted(words: List[str], has_begun: Callable[[], Any]) -> Dict[str, Any]:
+    """The error of a command that gets Ctrl-C as soon as `has_begun`."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "asrctl", *words, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    while process.poll() is None and not has_begun():
+        os.sched_yield()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, (out, err)
+    assert "Traceback" not in err
+    return json.loads(out)["error"]
+
+
+def test_ctrl_c_in_the_middle_of_prepare(asrctl, tmp_path: Path, workspace: Path) -> None:
+    words = ["prepare", "manifest", str(corpus(tmp_path / "corpus", 40))]
+    error = interrupted(words, lambda: list((workspace / ".tmp").rglob("shard-*.arrow")))
+    assert error["fix"] == "run the same command again to go on where it stopped"
+    assert not (workspace / "prepared").exists()
+    kept = {path.name: path.stat().st_ino for path in (workspace / ".tmp").rglob("shard-*.arrow")}
+    verified(asrctl(*words, "--json").result)
+    made = {path.name: path.stat().st_ino for path in (workspace / "prepared").rglob("train/shard-*.arrow")}
+    assert kept and kept.items() <= made.items(), "what was whole was not done again"
+
+
+def test_ctrl_c_in_the_middle_of_eval(asrctl, tones: Path) -> None:
+    words = ["eval", "--device", "cpu", "--split", "train", "--batch-s", "0.1"]
+    error = interrupted(words, lambda: list((tones / ".tmp").glob("evals-*/hypotheses.part")))
+    assert error["kind"] == "interrupted"
+    assert not list((tones / "evals").glob("*")) and not list((tones / ".tmp").glob("evals-*/"))
+    verified(asrctl(*words, "--json").result)
 
 
 @pytest.mark.parametrize("is_new_one_in_place", [False, True])
