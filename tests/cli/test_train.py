@@ -114,6 +114,24 @@ def test_a_stopped_and_resumed_run_is_bit_for_bit_the_straight_one(ready, asrctl
     )
 
 
+def test_a_frozen_encoder_is_cached_and_a_run_that_loses_the_cache_is_the_straight_one(ready, asrctl):
+    options = ["--preset", "small", "--device", "cpu", "--max-steps", 12, "--set", "model.freeze_feature_encoder=true"]
+    options += ["--set", "batches.augment={}", "--set", "run.save_every=1"]
+    told = asrctl("train", *options, "--run", "straight").succeeded().stderr
+    assert "engine: packed, fp32" in told
+    assert "the frozen encoder's output is kept in" in told
+    straight, parts = ready / "runs" / "straight", ready / "runs" / "parts"
+    assert json.loads((straight / "run.json").read_text())["engine"] == "packed"
+    (cache,) = (ready / "cache" / "features").iterdir()
+    told = asrctl("train", *options, "--run", "parts", "--max-minutes", 0).succeeded().stderr
+    assert "100 % of the utterances there already" in told
+    assert asrctl("status", "--json").succeeded().json["result"]["disk"]["cache"] > 1000
+    asrctl("clean", "cache", "--yes").succeeded()
+    assert not cache.exists()
+    asrctl("train", "--resume", "--run", "parts", "--device", "cpu", "--max-steps", 12).succeeded()
+    assert same(weights(straight), weights(parts))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_a_checkpoint_and_the_command_that_resumes(ready, asrctl, number):
     options = [
