@@ -75,7 +75,7 @@ def test_bf16_stays_as_near_to_fp32_as_autocast_does(architecture, config):
     ours, theirs, wanted = (torch.cat(rows).float() for rows in (found, autocast, exact))
     noise, noise_of_autocast = ((rows - wanted).square().mean().sqrt() for rows in (ours, theirs))
     assert noise < 0.02 * wanted.square().mean().sqrt()
-    assert noise < 1.1 * noise_of_autocast
+    assert noise < 1.25 * noise_of_autocast
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
