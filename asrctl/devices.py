@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, List
 
 from asrctl.errors import DeviceError, UsageError
 
@@ -93,11 +93,16 @@ def mps_available() -> bool:
 
 def cpu_has_bf16() -> bool:
     """Whether the CPU multiplies bf16 in hardware (AVX512-BF16 or AMX on x86, BF16 on Arm); else bf16 is slower."""
+    return bool({"amx_bf16", "avx512_bf16", "bf16"} & set(cpu_flags()))
+
+
+def cpu_flags() -> List[str]:
+    """What the CPU says it can do, sorted; empty where the system does not tell."""
     if platform.system() != "Linux":
-        return False
+        return []
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    flags = next((line for line in text.splitlines() if line.lower().startswith(("flags", "features"))), "").split()
-    return bool({"amx_bf16", "avx512_bf16", "bf16"} & set(flags))
+    line = next((line for line in text.splitlines() if line.lower().startswith(("flags", "features"))), "")
+    return sorted(line.partition(":")[2].split())
 
 
 def precision(kind: str, wanted: str) -> str:

@@ -16,6 +16,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import platform
 import shutil
 import threading
 import zlib
@@ -25,7 +26,7 @@ from typing import Any, Dict, Optional
 import numpy as np
 import torch
 
-from asrctl import files
+from asrctl import devices, files
 from asrctl.acoustics import encoder_of
 from asrctl.engine import conv
 from asrctl.features import FeatureRules
@@ -56,16 +57,13 @@ def key(model: Any, rules: FeatureRules, split: PreparedSplit, data: str, precis
         "split": split.name,
         "rows": hashlib.sha256(split.rows.astype("<i8").tobytes()).hexdigest(),
         "precision": precision,
-        # Other kernels may round otherwise.
+        # Other kernels round otherwise, and so do products that are shared out to another number of threads.
         "torch": torch.__version__,
-        "chip": _capability(),
+        "device": devices.describe(next(model.parameters()).device.type),
+        "threads": torch.get_num_threads(),
+        "chip": [platform.machine()] + devices.cpu_flags(),
     }
     return short_id(known)
-
-
-def _capability() -> str:
-    found = getattr(torch.backends.cpu, "get_cpu_capability", None) if hasattr(torch.backends, "cpu") else None
-    return str(found()) if found is not None else ""
 
 
 class FeatureCache:
