@@ -47,6 +47,7 @@ class Session:
         self.until_found = until_found
         self.folder = scratch
         self.cases = self.refused = 0
+        self._watched_since = 0.0
         self.findings: Dict[str, Dict[str, Any]] = {}
         self._current = os.open(str(current), os.O_RDWR | os.O_CREAT, 0o600)
         for name, data in parser.files.items():
@@ -67,24 +68,26 @@ class Session:
         os.pwrite(self._current, name.encode() + b"\n" + damaged, 0)
         self.cases += 1
         self._put(name, damaged)
-        faulthandler.dump_traceback_later(_WAIT_S, exit=True)
+        self._watch()
         signal.setitimer(signal.ITIMER_PROF, self.case_s)
         try:
-            self._run()
+            self.parser.run(self.folder)
         except self.parser.refusals as refusal:
             self._check_refusal(refusal, name, damaged)
         except (Exception, Hang) as error:
             self._found(error, name, damaged)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
-            faulthandler.cancel_dump_traceback_later()
         if name in self.parser.files:
             self._put(name, self.parser.files[name])
         elif (self.folder / name).exists():
             (self.folder / name).unlink()
 
-    def _run(self) -> None:
-        self.parser.run(self.folder)
+    def _watch(self) -> None:
+        """End the process where nothing moves for a while; a thread for each case would take most of the time."""
+        if time.monotonic() - self._watched_since > _WAIT_S / 3:
+            faulthandler.dump_traceback_later(_WAIT_S, exit=True)
+            self._watched_since = time.monotonic()
 
     def _put(self, name: str, data: bytes) -> None:
         path = self.folder / name
@@ -241,6 +244,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
         else:
             by_hypothesis(session, chosen.cases, chosen.seed)
         session.report(report, time.monotonic() - began)
+        faulthandler.cancel_dump_traceback_later()
     if measured is not None:
         measured.stop()
         measured.save()
