@@ -10,7 +10,7 @@ import copy
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import pyarrow as pa
@@ -173,6 +173,15 @@ class PreparedSplit:
     def _integers(self, column: str) -> np.ndarray:
         rows = [np.asarray(shard.column(column), dtype=np.int32) for shard in self._shards]
         return np.concatenate(rows) if rows else np.zeros(0, dtype=np.int32)
+
+
+def totals(folder: Path) -> Tuple[int, int]:
+    """(utterances, samples) of a split on disk: one shard mapped at a time, in flat memory. Raises BadData."""
+    utterances = samples = 0
+    for path in sorted(folder.glob("shard-*.arrow")):
+        counts = _open_shard(path).column("num_samples").to_numpy()
+        utterances, samples = utterances + len(counts), samples + int(counts.sum(dtype=np.int64))
+    return utterances, samples
 
 
 def _largest_label(batch: pa.RecordBatch) -> int:

@@ -14,7 +14,7 @@ from asrctl.corpora import CorpusRequest, find
 from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.parallel import default_workers
-from asrctl.prepared import PreparedData, PreparedSplit
+from asrctl.prepared import PreparedData, totals
 from asrctl.stages import manifest, roles, rules, shards, sources, texts, vocab
 from asrctl.stages.manifest import CorpusChoice
 from asrctl.text import TextRules, Vocabulary
@@ -278,10 +278,10 @@ class _Job:
         )
 
     def _split_summary(self, job: shards.SplitJob, reasons: Mapping[str, int]) -> Dict[str, Any]:
-        split = PreparedSplit(job.folder, name=job.name, sample_rate=job.sample_rate)
+        utterances, samples = totals(job.folder)
         return {
-            "utterances": len(split),
-            "seconds": round(split.seconds, 3),
+            "utterances": utterances,
+            "seconds": round(samples / job.sample_rate, 3),
             "rejected": sum(reasons.values()),
             "reasons": dict(reasons),
             "sources": list(self._found.roles.by_role[job.name]),
