@@ -67,6 +67,15 @@ def long(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Kills, full disks, lost files, two at once, long runs: half an hour on two cores, and a table at its end."""
+    install(session, "dev")
+    session.install("-c", "constraints.txt", "pytest-xdist")
+    where = ("tests/faults", "tests/corpora/test_download.py", "tests/stages/test_prepare_faults.py")
+    session.run("pytest", "-m", "not slow", "-n", "2", "--dist", "worksteal", *(session.posargs or where))
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Ten thousand damaged files for every parser, by hypothesis and by coverage: a table, and the branches reached."""
     install(session, "fuzz,dev")

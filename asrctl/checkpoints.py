@@ -3,11 +3,12 @@
 checkpoints/step-00000400/model.safetensors      weights, fp32, under the hub's names
                           optimizer.safetensors  Adam's moments
                           backend/               what another library needs to resume (IPU only)
-                          state.json             step, history, digests of all files
+                          state.json             step, history, digests of all files and of itself
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -16,13 +17,15 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from asrctl import files
 from asrctl.errors import BadData
-from asrctl.fingerprint import file_sha256
+from asrctl.fingerprint import digest, file_sha256
 from asrctl.schema import NUMBER, misfit
+from asrctl.weights import write_tensors
 
 _NAME = re.compile(r"step-(\d{8})")
 _FIX = "resume from another checkpoint, or train again"
 _STATE = {
-    "step": int, "files": {"*": str}, "best_step?": (int, type(None)), "best_wer?": (*NUMBER, type(None)),
+    "step": int, "digest": str, "files": {"*": str},
+    "best_step?": (int, type(None)), "best_wer?": (*NUMBER, type(None)),
     "evaluations_without_gain?": int, "bad_steps?": int, "first_loss?": (*NUMBER, type(None)),
     "scaler?": (*NUMBER, type(None)), "backend?": ({"device": str, "rng_state": [int]}, type(None)),
 }  # fmt: skip
@@ -55,10 +58,10 @@ def save(
 ) -> Checkpoint:
     """Write and verify the checkpoint of `step`; it appears whole or not at all. Raises OSError, BadData.
 
+    One that is there already for this step stays until the new one was verified.
+
     extra: puts further files into the folder given, before digests are taken.
     """
-    from safetensors.torch import save_file
-
     target = folder / f"step-{step:08d}"
     building = folder / f".{target.name}.tmp"
     files.remove_tree(building)
@@ -66,18 +69,23 @@ def save(
     try:
         for name, tensors in (("model", model), ("optimizer", optimizer)):
             plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-            save_file(plain, str(building / f"{name}.safetensors"), metadata={"format": "pt"})
+            write_tensors(building / f"{name}.safetensors", plain)
         if extra is not None:
             extra(building)
-        files.write_json(building / "state.json", dict(state, step=step, files=files.file_digests(building)))
+        _write_state(building, dict(state, step=step, files=files.file_digests(building)))
         files.fsync_tree(building)
-        files.remove_tree(target)
-        os.rename(building, target)
-        files.fsync_path(folder)
+        verified = open_checkpoint(building)
+        files.replace_tree(building, target)
     except BaseException:
         files.remove_tree(building)
         raise
-    return open_checkpoint(target)
+    return Checkpoint(target, step, verified.state)
+
+
+def _write_state(folder: Path, values: Dict[str, Any]) -> None:
+    values.pop("digest", None)
+    values = json.loads(json.dumps(values, allow_nan=False))  # as it will be read
+    files.write_json(folder / "state.json", dict(values, digest=digest(values)))
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -86,6 +94,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
     problem = misfit(state, _STATE)
     if problem:
         raise BadData(f"{path} is not a checkpoint ({problem})", fix=_FIX)
+    if state["digest"] != digest({key: value for key, value in state.items() if key != "digest"}):
+        raise BadData(f"{path / 'state.json'} is damaged: its digest is not the one recorded", fix=_FIX)
     digests = state["files"]
     for name in sorted({"model.safetensors", "optimizer.safetensors"} | set(digests)):
         if ".." in name.split("/") or name.startswith("/") or not name.isprintable():
@@ -131,12 +141,17 @@ def prune(folder: Path, *, keep: int, best_step: Optional[int]) -> None:
     """Delete all but the newest `keep` checkpoints and the best one; called after a newer one was verified."""
     for step in steps(folder)[:-keep]:
         if step != best_step:
-            files.remove_tree(path_of(folder, step))
+            doomed = folder / f".step-{step:08d}.tmp"
+            files.remove_tree(doomed)
+            os.rename(path_of(folder, step), doomed)  # out of sight in one step: nobody finds half a checkpoint
+            files.remove_tree(doomed)
 
 
 def clear_unfinished(folder: Path) -> None:
-    """Delete what a killed process left half written."""
-    for path in folder.glob(".step-*.tmp") if folder.is_dir() else []:
+    """Delete what a killed process left half written or half deleted."""
+    for path in list(folder.glob(".step-*.asrctl-old")) if folder.is_dir() else []:
+        files.settle_tree(folder / path.name[1 : -len(".asrctl-old")])
+    for path in list(folder.glob(".step-*.tmp")) if folder.is_dir() else []:
         files.remove_tree(path)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
 import stat
+import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Dict, Iterator, Tuple
+from typing import IO, Any, Dict, Iterator, Optional, Tuple
 
 from asrctl.errors import BadData
 from asrctl.fingerprint import file_sha256
@@ -33,18 +35,44 @@ def fsync_path(path: Path) -> None:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it takes `path`'s place when the block ends without error, else it goes."""
+    """Yield a temporary path beside `path`; it takes `path`'s place when the block ends without error, else it goes.
+
+    Its name is fixed, so whoever writes the file next writes over what a killed process left. Who comes second waits.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
-    try:
-        yield temporary
-        fsync_path(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        if temporary.exists():
-            temporary.unlink()
-        raise
+    temporary = path.parent / f".{path.name}.tmp"
+    with _held(temporary):
+        try:
+            yield temporary
+            fsync_path(temporary)
+            os.replace(temporary, path)
+        except BaseException:
+            if temporary.exists():
+                temporary.unlink()
+            raise
     fsync_path(path.parent)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """`path`, empty and locked by us."""
+    while True:
+        descriptor = os.open(str(path), os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_at(descriptor, path):  # else whoever held it before us has renamed or removed it
+                os.ftruncate(descriptor, 0)
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def write_text(path: Path, text: str) -> None:
@@ -172,6 +200,73 @@ def remove_tree(folder: Path) -> None:
     """Delete a folder that may not exist."""
     if folder.exists():
         shutil.rmtree(str(folder))
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Whoever else wants this folder locked waits meanwhile; no file is left in it."""
+    descriptor = os.open(str(folder), os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def replace_tree(building: Path, target: Path, *, aside: Optional[Path] = None) -> None:
+    """Put a folder in the place of `target`, which need not exist; nobody ever finds `target` missing or half there.
+
+    Where the file system can not swap two folders, it is missing for a moment; after a kill within that moment
+    `settle_tree` brings the old one back. aside: where the old one lies in that moment.
+    """
+    aside = aside or _aside(target)
+    if not target.exists():
+        os.rename(building, target)
+    elif not _swapped(building, target):
+        remove_tree(aside)
+        os.rename(target, aside)
+        os.rename(building, target)
+    fsync_path(target.parent)
+    remove_tree(building)
+    remove_tree(aside)
+
+
+def settle_tree(target: Path) -> None:
+    """Finish, or take back, a `replace_tree` that was killed."""
+    aside = _aside(target)
+    if aside.exists() and not target.exists():
+        os.rename(aside, target)
+    remove_tree(aside)
+
+
+def _aside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.asrctl-old")
+
+
+_AT_FDCWD, _RENAME_EXCHANGE, _RENAME_SWAP = -100, 2, 2  # linux/fcntl.h, linux/fs.h; macOS: sys/stdio.h
+_NO_SWAP = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV, errno.EPERM}
+
+
+def _swapped(left: Path, right: Path) -> bool:
+    """Swap two folders in one step; False where the system has no such call, or the file system does not know it."""
+    import ctypes
+
+    library = ctypes.CDLL(None, use_errno=True)
+    try:
+        if sys.platform == "darwin":
+            result = library.renamex_np(os.fsencode(left), os.fsencode(right), _RENAME_SWAP)
+        else:
+            result = library.renameat2(
+                _AT_FDCWD, os.fsencode(left), _AT_FDCWD, os.fsencode(right), ctypes.c_uint(_RENAME_EXCHANGE)
+            )
+    except AttributeError:
+        return False
+    if result == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _NO_SWAP:
+        return False
+    raise OSError(number, os.strerror(number), str(right))
 
 
 def folder_bytes(folder: Path) -> int:

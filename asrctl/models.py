@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from asrctl import acoustics, compat, configs, files, filterbank, processor
+from asrctl import acoustics, checksums, compat, configs, files, filterbank, processor
 from asrctl.errors import BadData, PresetError
 from asrctl.features import FeatureRules
 from asrctl.recipe import ModelSection
 from asrctl.text import Vocabulary
-from asrctl.weights import FIX_FOLDER, find_checkpoint, read_config, read_weights
+from asrctl.weights import FIX_FOLDER, find_checkpoint, read_config, read_weights, write_tensors
 
 ARCHITECTURES = {
     "wav2vec2": "Wav2Vec2ForCTC",
@@ -291,15 +291,13 @@ def save_shell(recogniser: Recogniser, folder: Path) -> None:
 
 def save_recogniser(recogniser: Recogniser, folder: Path) -> None:
     """Write a folder that plain transformers loads, in either generation: fp32 safetensors under the hub's names."""
-    from safetensors.torch import save_file
-
     folder.mkdir(parents=True, exist_ok=True)
     state = {
         name: tensor.detach().cpu().float().contiguous()
         for name, tensor in compat.canonical_state(recogniser.model).items()
     }
     with files.atomic_path(folder / "model.safetensors") as temporary:
-        save_file(state, str(temporary), metadata={"format": "pt"})
+        write_tensors(temporary, state)
     save_shell(recogniser, folder)
 
 
@@ -325,15 +323,16 @@ def portable_config(model: Any) -> Dict[str, Any]:
 
 def save_recogniser_atomically(recogniser: Recogniser, folder: Path) -> None:
     """`save_recogniser` beside `folder`, then in its place: a reader finds the old model or the new one."""
-    building, old = folder.with_name(f".{folder.name}.tmp"), folder.with_name(f".{folder.name}.old")
+    building = folder.with_name(f".{folder.name}.tmp")
     files.remove_tree(building)
-    save_recogniser(recogniser, building)
-    files.fsync_tree(building)
-    files.remove_tree(old)
-    if folder.exists():
-        folder.rename(old)
-    building.rename(folder)
-    files.remove_tree(old)
+    try:
+        save_recogniser(recogniser, building)
+        checksums.write_sums(building)
+        files.fsync_tree(building)
+        files.replace_tree(building, folder)
+    except BaseException:
+        files.remove_tree(building)
+        raise
 
 
 def require_rate(recogniser: Recogniser, sample_rate: int) -> None:

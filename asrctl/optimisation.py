@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Set
 
 from asrctl import compat
 from asrctl.recipe import OptimSection
@@ -49,6 +49,9 @@ class AdamW:
     Without bias correction (as IPUTrainer's AdamW: m / (sqrt(v) + eps), decay lr * wd) the stock kernel is kept, and
     its own correction is undone by lr' = lr * c1 / sqrt(c2), eps' = eps / sqrt(c2) and wd' = wd * lr / lr', with
     c_i = 1 - beta_i ** step (Kingma and Ba 2015, the end of section 2).
+
+    torch counts the steps of each parameter by itself, and leaves out those in which it has no gradient (a dropped
+    layer). A checkpoint therefore holds the counts.
     """
 
     def __init__(self, model: Any, optim: OptimSection) -> None:
@@ -58,6 +61,8 @@ class AdamW:
         self._names = {id(parameter): compat.canonical_name(name) for name, parameter in named}
         self._parameters = [parameter for _, parameter in named]
         self._optim = optim
+        self._behind: Set[int] = set()
+        self._next = 0
         groups = [
             {"params": [p for n, p in named if decays(n, p)], "weight_decay": optim.weight_decay},
             {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0},
@@ -88,36 +93,59 @@ class AdamW:
         """Set the hyper-parameters of optimiser step `step` (0-based)."""
         eps, scale = self._optim.adam_eps, 1.0
         if not self._optim.adam_bias_correction:
+            self._catch_up(step)
             beta1, beta2 = self._optim.adam_betas
             root = math.sqrt(1 - beta2 ** (step + 1))
             scale, eps = (1 - beta1 ** (step + 1)) / root, eps / root
         for group, decay in zip(self.torch_optimizer.param_groups, self._decay):
             group["lr"], group["eps"], group["weight_decay"] = rate * scale, eps, decay / scale
 
+    def _catch_up(self, step: int) -> None:
+        """Give every parameter that takes this step the count that undoing the correction goes by."""
+        for parameter in self._parameters:
+            if parameter.grad is None:
+                self._behind.add(id(parameter))
+            elif step != self._next or id(parameter) in self._behind:
+                self._set(parameter, step, self.torch_optimizer.state[parameter])
+                self._behind.discard(id(parameter))
+        self._next = step + 1
+
+    def _set(self, parameter: Any, count: float, moments: Mapping[str, Any]) -> None:
+        import torch
+
+        # The fused kernels want the count beside the parameters, the others on the host.
+        device = parameter.device if self.torch_optimizer.defaults.get("fused") else "cpu"
+        values = {"step": torch.tensor(float(count), device=device)}
+        for key in ("exp_avg", "exp_avg_sq"):
+            values[key] = moments[key].to(parameter.device) if key in moments else torch.zeros_like(parameter.detach())
+        self.torch_optimizer.state[parameter] = values
+
     def step(self) -> None:
         self.torch_optimizer.step()
 
     def state(self) -> Dict[str, Any]:
-        """{"exp_avg/NAME": tensor, "exp_avg_sq/NAME": tensor}; the step count is the trainer's."""
+        """{"exp_avg/NAME", "exp_avg_sq/NAME": tensors, "step/NAME": scalar} of the parameters that had a step."""
         found = {}
         for parameter, values in self.torch_optimizer.state.items():
-            for key in ("exp_avg", "exp_avg_sq"):
+            for key in ("exp_avg", "exp_avg_sq", "step") if values else ():
                 found[f"{key}/{self._names[id(parameter)]}"] = values[key]
         return found
 
     def load(self, state: Mapping[str, Any], step: int) -> None:
         """Take back what `state` gave after `step` steps. Raises KeyError, ValueError where it is not this model's."""
-        import torch
-
+        strangers = sorted({name.partition("/")[2] for name in state} - set(self._names.values()))
+        if strangers or (step and not state):
+            raise KeyError(strangers[0] if strangers else "exp_avg")
         for parameter in self._parameters:
             name = self._names[id(parameter)]
-            moments = [state[f"{key}/{name}"] for key in ("exp_avg", "exp_avg_sq")]
-            if any(moment.shape != parameter.shape or moment.dtype != parameter.dtype for moment in moments):
+            if f"exp_avg/{name}" not in state:  # it had no step yet
+                self._behind.add(id(parameter))
+                continue
+            moments = {key: state[f"{key}/{name}"] for key in ("exp_avg", "exp_avg_sq")}
+            if any(moment.shape != parameter.shape or moment.dtype != parameter.dtype for moment in moments.values()):
                 raise ValueError(f"the optimiser's state of {name} has another shape or type")
-            on_device = [moment.to(parameter.device) for moment in moments]
-            count = torch.tensor(float(step), device=parameter.device if self._counts_on_device() else "cpu")
-            self.torch_optimizer.state[parameter] = dict(zip(("step", "exp_avg", "exp_avg_sq"), [count] + on_device))
-
-    def _counts_on_device(self) -> bool:
-        # The fused kernels want the step count beside the parameters, the others on the host.
-        return bool(self.torch_optimizer.defaults.get("fused"))
+            count = float(state[f"step/{name}"])
+            self._set(parameter, count, moments)
+            if count != step:
+                self._behind.add(id(parameter))
+        self._next = step

@@ -287,4 +287,7 @@ class PreparedData:
         split = PreparedSplit(self.artifact.path / name, name=name, sample_rate=self.sample_rate)
         if split.largest_label >= len(self.vocabulary()):
             raise BadData(f"{split.folder} has labels beyond its vocabulary", fix=_FIX)
+        wanted = self.summary["splits"][name]["utterances"]
+        if len(split) != wanted:
+            raise BadData(f"{split.folder} is damaged: it holds {len(split)} of {wanted} utterances", fix=_FIX)
         return split

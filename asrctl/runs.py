@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
-from asrctl import files, presets
+from asrctl import checkpoints, files, presets
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.recipe import Recipe
 from asrctl.redact import redact_values
@@ -83,25 +83,49 @@ class Run:
         """Secrets are taken out: commands and errors can hold some."""
         files.write_json(self.folder / "run.json", redact_values(values))
 
+    @property
+    def _aside(self) -> Path:
+        """Where the run lies that this one replaces, until this one has a checkpoint."""
+        return self.folder.with_name(f".{self.name}.old")
+
+    def settle(self) -> None:
+        """Clear away what a killed process left half done. Call it under the run's lock."""
+        if self._aside.exists() and not self.exists():
+            files.remove_tree(self.folder)
+            self._aside.rename(self.folder)
+        checkpoints.clear_unfinished(self.checkpoints)
+        files.settle_tree(self.model)
+        for path in list(self.folder.glob(".*.tmp")):
+            files.remove_tree(path) if path.is_dir() else path.unlink()
+
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """The run as it stands."""
-        yield
+        """The run as it stands. One that it was to replace comes back unless this one leaves a checkpoint."""
+        try:
+            yield
+        finally:
+            if self._aside.exists() and not checkpoints.steps(self.checkpoints):
+                files.remove_tree(self.folder)
+                self._aside.rename(self.folder)
+            files.remove_tree(self._aside)
 
     @contextmanager
     def replaced(self) -> Iterator[None]:
         """Put an old run aside; it comes back unless the new one left a checkpoint."""
-        aside = self.folder.with_name(f".{self.name}.old")
         if self.folder.exists():
-            files.remove_tree(aside)
-            self.folder.rename(aside)
-        try:
+            if self._aside.exists() and not checkpoints.steps(self.checkpoints):
+                files.remove_tree(self.folder)  # a replacement that was killed before it came to anything
+            else:
+                files.remove_tree(self._aside)
+                self.folder.rename(self._aside)
+        with self.kept():
             yield
-        finally:
-            if aside.exists() and not list(self.checkpoints.glob("step-*")):
-                files.remove_tree(self.folder)
-                aside.rename(self.folder)
-            files.remove_tree(aside)
+
+
+def replaced_runs(workspace: Workspace) -> List[str]:
+    """Names of runs that lie aside while another takes their place, or took it and was killed."""
+    folder = workspace.root / "runs"
+    return sorted(path.name[1:-4] for path in folder.glob(".*.old")) if folder.is_dir() else []
 
 
 def latest_with_model(workspace: Workspace) -> Optional[Run]:

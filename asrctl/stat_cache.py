@@ -15,10 +15,11 @@ _COMMIT_ROWS = 1000
 _FRESH_NS = 2 * 10**9
 _WAIT_S = 60.0
 _SHA256 = re.compile("[0-9a-f]{64}")
+_IN_MEMORY = ":memory:"
 
 
 class StatCache:
-    """Open with `opened`. Losing the file costs time, nothing else."""
+    """Open with `opened`. Losing the file costs time, nothing else: where it can not be written, nothing is kept."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
@@ -51,12 +52,8 @@ class StatCache:
 
 @contextmanager
 def opened(path: Path) -> Iterator[StatCache]:
-    """The cache at `path`; one that is damaged is begun anew."""
-    try:
-        database = _connect(path)
-    except sqlite3.DatabaseError:
-        path.unlink()
-        database = _connect(path)
+    """The cache at `path`; one that is damaged is begun anew, one that can not be opened is done without."""
+    database = _database(path)
     try:
         cache = StatCache(database)
         yield cache
@@ -67,8 +64,18 @@ def opened(path: Path) -> Iterator[StatCache]:
         path.unlink()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(str(path), timeout=_WAIT_S)
+def _database(path: Path) -> sqlite3.Connection:
+    try:
+        return _connect(str(path))
+    except sqlite3.OperationalError:
+        return _connect(_IN_MEMORY)
+    except sqlite3.DatabaseError:
+        path.unlink()
+        return _database(path)
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=_WAIT_S)
     try:
         database.execute("PRAGMA synchronous = OFF")
         database.execute(

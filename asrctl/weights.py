@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import zipfile
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
@@ -77,6 +80,22 @@ def read_weights(folder: Path) -> Dict[str, Any]:
 
 def _is_weight(name: Any, value: Any) -> bool:
     return isinstance(name, str) and compat.is_plain_tensor(value)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
+    """A safetensors file. tensors: {name: contiguous tensor on the host}. Raises OSError, on a full disk too."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), str(path), metadata={"format": "pt"})
+    except SafetensorError as error:
+        # "Os { code: 28, kind: StorageFull, ... }" in older releases, "(os error 28)" in newer ones.
+        found = re.search(r"(?:code: |os error )(\d+)", str(error))
+        number = int(found.group(1)) if found else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from None
+    if path.stat().st_size <= sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()):
+        raise OSError(errno.EIO, "written only in part", str(path))
 
 
 def _weight_files(folder: Path) -> List[Path]:

@@ -6,6 +6,7 @@ that whoever comes after a crash can go on with what is there), gets a `meta.jso
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import platform
@@ -179,6 +180,7 @@ class Workspace:
             self.own(self.folder(key.kind, key.id))
             draft = Draft(self.own(self.building(key)), None if replace else self.find(key.kind, key.id))
             if draft.published is not None:
+                files.remove_tree(draft.path)  # of a process that was killed just after it had published
                 yield draft
                 return
             if not keep_partial:
@@ -212,13 +214,7 @@ class Workspace:
         files.fsync_tree(draft.path)
         target = self.folder(key.kind, key.id)
         target.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.root / ".tmp" / f"{_ASIDE}{key.kind}-{key.id}"
-        files.remove_tree(aside)
-        if target.exists():
-            os.rename(target, aside)
-        os.rename(draft.path, target)
-        files.fsync_path(target.parent)
-        files.remove_tree(aside)
+        files.replace_tree(draft.path, target, aside=self.root / ".tmp" / f"{_ASIDE}{key.kind}-{key.id}")
         draft.published = Artifact(key.kind, key.id, target, meta)
 
     def _bring_back(self) -> None:
@@ -324,9 +320,9 @@ class Workspace:
                     ) from None
                 if not path.exists() or not os.path.samestat(os.fstat(stream.fileno()), path.stat()):
                     continue  # a command that made nothing took its empty workspace away while we waited
-                stream.truncate(0)
-                stream.write(f"process {os.getpid()} on {platform.node()}")
-                stream.flush()
+                with contextlib.suppress(OSError):  # a courtesy: on a full disk the lock holds without it
+                    os.ftruncate(stream.fileno(), 0)
+                    os.write(stream.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
                 yield
                 return
 

@@ -17,6 +17,8 @@ from typing import Any, Callable, Dict, Iterator, Optional
 
 import pytest
 
+from .fault_table import faults, pytest_runtest_makereport, pytest_terminal_summary  # noqa: F401 - hooks, a fixture
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Before anything imports torch or a tokenizer: no network, and one thread; waiting threads cost small models dear.

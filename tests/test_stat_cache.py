@@ -7,6 +7,8 @@ from pathlib import Path
 
 from asrctl import stat_cache
 
+DIGEST = "0123456789abcdef" * 4
+
 
 def aged(path: Path, content: str, age_s: float = 100.0) -> Path:
     path.write_text(content, encoding="utf-8")
@@ -18,9 +20,9 @@ def aged(path: Path, content: str, age_s: float = 100.0) -> Path:
 def test_an_unchanged_file_is_known(tmp_path: Path) -> None:
     path = aged(tmp_path / "a", "x")
     with stat_cache.opened(tmp_path / "stat.sqlite") as cache:
-        cache.put(str(path), path.stat(), "digest")
+        cache.put(str(path), path.stat(), DIGEST)
     with stat_cache.opened(tmp_path / "stat.sqlite") as cache:
-        assert cache.get(str(path), path.stat()) == "digest"
+        assert cache.get(str(path), path.stat()) == DIGEST
         assert cache.get(str(path), aged(path, "x", 50).stat()) is None
         assert cache.get(str(path), aged(path, "xy").stat()) is None
 
@@ -28,7 +30,7 @@ def test_an_unchanged_file_is_known(tmp_path: Path) -> None:
 def test_a_file_touched_just_now_is_not_remembered(tmp_path: Path) -> None:
     path = aged(tmp_path / "a", "x", 0)
     with stat_cache.opened(tmp_path / "stat.sqlite") as cache:
-        cache.put(str(path), path.stat(), "digest")
+        cache.put(str(path), path.stat(), DIGEST)
         cache.flush()
         assert cache.get(str(path), path.stat()) is None
 
@@ -38,6 +40,6 @@ def test_a_damaged_memory_is_begun_anew(tmp_path: Path) -> None:
     path = aged(tmp_path / "a", "x")
     with stat_cache.opened(tmp_path / "stat.sqlite") as cache:
         assert cache.get(str(path), path.stat()) is None
-        cache.put(str(path), path.stat(), "digest")
+        cache.put(str(path), path.stat(), DIGEST)
     with stat_cache.opened(tmp_path / "stat.sqlite") as cache:
-        assert cache.get(str(path), path.stat()) == "digest"
+        assert cache.get(str(path), path.stat()) == DIGEST

@@ -99,8 +99,9 @@ class Display:
         try:
             sys.stderr.write(visible(redact(text)) + "\n")
             sys.stderr.flush()
-        except BrokenPipeError:
-            # Whoever read along has gone (`2>&1 | head`). The work goes on: nobody is to lose a night's training so.
+        except OSError:
+            # Whoever read along has gone (`2>&1 | head`), or the log's disk is full. The work goes on: nobody is to
+            # lose a night's training so.
             silence(sys.stderr)
 
     def error(self, error: errors.AsrctlError) -> None:

@@ -1,24 +1,16 @@
-"""Checksums of an export, and its way into a folder that the user names."""
+"""The way of an export into a folder that the user names."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
-from typing import Dict, List
+from typing import List
 
 from asrctl import files
+from asrctl.checksums import SUMS, read_sums
 from asrctl.errors import BadData, UsageError
 
-SUMS = "SHA256SUMS"
 _FIX = "delete that folder and export again"
-
-
-def write_sums(folder: Path) -> Dict[str, str]:
-    """Write SHA256SUMS as `sha256sum --check` reads it; {file: digest}."""
-    digests = files.file_digests(folder)
-    files.write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in digests.items()))
-    return digests
 
 
 def check_target(target: Path, *, force: bool) -> None:
@@ -38,20 +30,14 @@ def check_target(target: Path, *, force: bool) -> None:
 
 
 def _is_export(folder: Path) -> bool:
-    sums = folder / SUMS
-    if not sums.is_file():
+    if not (folder / SUMS).is_file():
         return False
-    return {path.name for path in folder.iterdir()} <= {*_names(sums), SUMS}
-
-
-def _names(sums: Path) -> List[str]:
-    data = files.read_bytes(sums, fix=_FIX)
-    return [line.partition("  ")[2] for line in data.decode("utf-8", "replace").splitlines()]
+    return {path.name for path in folder.iterdir()} <= {*read_sums(folder, fix=_FIX), SUMS}
 
 
 def _listed(source: Path) -> List[str]:
     """Names of the files of an export, all of them in the folder itself. Raises BadData."""
-    names = _names(source / SUMS)
+    names = list(read_sums(source, fix=_FIX))
     for name in names:
         plain = name and "\0" not in name and "/" not in name and name not in (".", "..")
         if not plain or (source / name).is_symlink() or not (source / name).is_file():
@@ -63,19 +49,16 @@ def deliver(source: Path, target: Path) -> None:
     """Copy what SHA256SUMS lists, and it, to `target`: whole or not at all. Call `check_target` first."""
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
-    building = target.parent / f".{target.name}.{os.getpid()}.tmp"
-    aside = target.parent / f".{target.name}.{os.getpid()}.old"
-    try:
-        building.mkdir()
-        for name in [*_listed(source), SUMS]:
-            shutil.copyfile(str(source / name), str(building / name))
-        files.fsync_tree(building)
-        if target.exists():
-            os.rename(target, aside)
-        os.rename(building, target)
-        files.fsync_path(target.parent)
-    finally:
+    building = target.with_name(f".{target.name}.asrctl-tmp")
+    with files.locked_folder(target.parent):
+        files.settle_tree(target)
         files.remove_tree(building)
-        if aside.exists() and not target.exists():
-            os.rename(aside, target)
-        files.remove_tree(aside)
+        try:
+            building.mkdir()
+            for name in [*_listed(source), SUMS]:
+                shutil.copyfile(str(source / name), str(building / name))
+            files.fsync_tree(building)
+            files.replace_tree(building, target)
+        finally:
+            files.settle_tree(target)
+            files.remove_tree(building)

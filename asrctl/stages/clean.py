@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
 
-from asrctl import files
+from asrctl import checkpoints, files, runs
 from asrctl.errors import Locked
 from asrctl.events import Emit, Progress, ignore
 from asrctl.runs import Run
@@ -19,7 +19,7 @@ from asrctl.workspace import KINDS, Artifact, Workspace
 WHAT = ("cache", "unfinished", "unreferenced", "checkpoints")
 # Evaluations and exports are results: nothing leads to them, and people still want them.
 _ONLY_INPUTS = ("manifests", "vocab", "prepared", "lm")
-_HALF_WRITTEN = re.compile(r"^\..+\.\d+\.tmp$")
+_HALF_WRITTEN = re.compile(r"^\..+\.tmp$")
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,10 @@ def _unfinished(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:
         if path.is_dir() and path.name not in held:
             reason = "deleted only in part" if path.name.startswith("removed-") else "a build that was stopped"
             yield Removable("unfinished", path, _bytes(path), reason, lock=path.name)
-    for path in sorted((workspace.root / "runs").glob(".*.old")):
-        lock = f"run-{path.name[1:-4]}"
-        if lock not in held:
+    for name in runs.replaced_runs(workspace):
+        path, lock = workspace.root / "runs" / f".{name}.old", f"run-{name}"
+        # Until the new one has a checkpoint, the old one may come back.
+        if lock not in held and checkpoints.steps(runs.Run(workspace.run(name)).checkpoints):
             yield Removable("unfinished", path, _bytes(path), "a run that another has replaced", lock=lock)
     for kind in KINDS:
         for path in sorted((workspace.root / kind).glob("*")):
@@ -141,10 +142,10 @@ def _half_written(workspace: Workspace) -> Iterator[Removable]:
     for root, folders, names in os.walk(str(workspace.root)):
         if Path(root) == workspace.root:
             folders[:] = [name for name in folders if name not in (".tmp", "cache")]
-        for name in sorted(names):
-            if _HALF_WRITTEN.match(name):
-                path = Path(root) / name
-                yield Removable("unfinished", path, _bytes(path), "a file that was being written")
+        for path in sorted(Path(root) / name for name in names + folders if _HALF_WRITTEN.match(name)):
+            if path.is_dir() or not _is_held(path):
+                yield Removable("unfinished", path, _bytes(path), "left half written by a command that was stopped")
+        folders[:] = [name for name in folders if not _HALF_WRITTEN.match(name)]
 
 
 def _unreferenced(workspace: Workspace) -> Iterator[Removable]:

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from asrctl import files, models
+from asrctl import checksums, files, models
 from asrctl.errors import BadData, MissingArtifact, UsageError
 from asrctl.events import Emit, Note, Progress, ignore
 from asrctl.exports import card, delivery
@@ -177,7 +177,7 @@ def _write(
         verified = _write_hf(recogniser, _facts(subject, chosen, evaluations, recogniser), folder, utterances, emit)
     else:
         verified = _write_onnx(recogniser, folder, utterances, emit)
-    delivery.write_sums(folder)
+    checksums.write_sums(folder)
     emit(Progress(f"export {kind}", 2, 2, detail="verified"))
     return verified
 

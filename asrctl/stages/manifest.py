@@ -16,7 +16,7 @@ from typing import Any, Iterable, Iterator, List, Mapping, NamedTuple, Optional,
 
 from asrctl import stat_cache
 from asrctl.corpora import Corpus, CorpusRequest, find
-from asrctl.errors import BadData, UsageError
+from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Progress, Warned, ignore
 from asrctl.fingerprint import file_sha256
 from asrctl.parallel import in_order
@@ -139,11 +139,10 @@ class _Identities:
         self._database.close()
 
     def checked(self, found: Iterable[Utterance]) -> Iterator[Utterance]:
-        """Raises BadData naming the ids that come twice."""
+        """Raises BadData naming the ids that come twice, StorageError."""
         twice: List[str] = []
         for utterance in found:
-            row = (utterance.id.encode("utf-8", "surrogatepass"),)
-            if self._database.execute("INSERT OR IGNORE INTO ids VALUES (?)", row).rowcount == 0:
+            if not self._is_new(utterance.id):
                 twice.append(utterance.id)
                 if len(twice) >= _MAX_TWICE:
                     break
@@ -155,6 +154,16 @@ class _Identities:
                 fix="give each utterance an id of its own (column `id`), or remove the copies",
                 problems=[f"{name} comes again" for name in twice],
             )
+
+    def _is_new(self, identity: str) -> bool:
+        row = (identity.encode("utf-8", "surrogatepass"),)
+        try:
+            return self._database.execute("INSERT OR IGNORE INTO ids VALUES (?)", row).rowcount > 0
+        except sqlite3.OperationalError as error:
+            raise StorageError(
+                f"the folder for temporary files takes no more ({error})",
+                fix="free some space there, or name another by the variable TMPDIR",
+            ) from None
 
 
 # -- digests ----------------------------------------------------------------------------------------------------------

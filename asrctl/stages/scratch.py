@@ -36,8 +36,8 @@ def folder(workspace: Workspace, *, write: bool = True) -> Iterator[Path]:
     try:
         yield path
     finally:
-        remove_tree(path)
-        lock.close()
+        with workspace.lock("scratch", wait=True), lock:  # nobody sweeps it while it goes
+            remove_tree(path)
         if is_new:
             _take_away(workspace, made)
 

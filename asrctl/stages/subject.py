@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from asrctl import models, runs
+from asrctl.checksums import check_sums
 from asrctl.errors import BadData, Locked, MissingArtifact, UsageError
 from asrctl.fingerprint import digest, file_sha256
 from asrctl.prepared import PreparedData
@@ -54,9 +55,9 @@ def find_subject(workspace: Workspace, run: Optional[str], model: Optional[str])
         raise UsageError("--run and --model exclude each other", fix="give one of them")
     if model is not None:
         folder = models.find_checkpoint(model)
-        return Subject(folder, Path(model).name or model, model_digest(folder), None, False)
+        return Subject(folder, Path(model).name or model, sound_model(folder), None, False)
     found = runs.require(workspace, run)
-    return Subject(found.model, found.name, model_digest(found.model), found, run is None)
+    return Subject(found.model, found.name, sound_model(found.model), found, run is None)
 
 
 def _model_files(folder: Path) -> List[Path]:
@@ -66,10 +67,21 @@ def _model_files(folder: Path) -> List[Path]:
 
 def model_digest(folder: Path) -> str:
     """sha256 over names and contents of the files that make a model; cards and checksums do not count."""
+    return digest(_digests(folder))
+
+
+def sound_model(folder: Path) -> str:
+    """`model_digest` of a model about to be used. Raises BadData where a file is not as its SHA256SUMS says."""
+    found = _digests(folder)
+    check_sums(folder, found)
+    return digest(found)
+
+
+def _digests(folder: Path) -> Dict[str, str]:
     found = {path.name: file_sha256(path) for path in _model_files(folder)}
     if not found:
         raise MissingArtifact(f"{folder} holds no model", fix="choose a Hugging Face folder of a CTC model")
-    return digest(found)
+    return found
 
 
 def _signature(folder: Path) -> List[Tuple[str, int, int, int]]:

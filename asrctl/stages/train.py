@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from dataclasses import dataclass
@@ -9,12 +10,13 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from asrctl import files, presets
-from asrctl.errors import MissingArtifact, PresetError, UsageError
+from asrctl.errors import Locked, MissingArtifact, PresetError, UsageError
 from asrctl.events import Emit, Note, ignore
 from asrctl.prepared import PreparedData, PreparedSplit
 from asrctl.recipe import Recipe
-from asrctl.runs import Run
+from asrctl.runs import Run, replaced_runs
 from asrctl.stages.fit import alignable, conflicts
+from asrctl.stages.subject import sound_model
 from asrctl.workspace import Workspace
 
 _FIX_DATA = "run `asrctl prepare CORPUS` first"
@@ -113,7 +115,8 @@ def plan(
         _refuse_changes(stored, recipe, data)
     train = data.split("train")
     per_epoch = plan_of(recipe, train.only(alignable(recipe, train))).steps_per_epoch
-    total = request.max_steps or recipe.optim.max_steps or max(1, math.ceil(recipe.optim.epochs * per_epoch))
+    total = request.max_steps or _stored_total(stored) or recipe.optim.max_steps
+    total = total or max(1, math.ceil(recipe.optim.epochs * per_epoch))
     if not device.is_host:
         from asrctl.backends.ipu import whole_calls
 
@@ -143,13 +146,26 @@ def train(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> T
     Raises Interrupted after a checkpoint was left, Diverged, and what `plan` raises. The run's folder always says in
     which state it is.
     """
+    _settle(workspace)
     planned = plan(workspace, request, emit)
     workspace.create()
     with workspace.lock(f"run-{planned.run_name}"):
         files.refuse_links(workspace.run(planned.run_name))
         run = Run(workspace.run(planned.run_name))
+        if run.exists() and not (request.resume or request.overwrite):
+            raise Locked(
+                f"another process has made the run {run.name!r} meanwhile", fix="choose another name with --run"
+            )
+        run.settle()
         with run.replaced() if request.overwrite else run.kept():
             return _run(workspace, request, planned, run, emit)
+
+
+def _settle(workspace: Workspace) -> None:
+    """Bring back runs whose replacement was killed before it began."""
+    for name in replaced_runs(workspace):
+        with contextlib.suppress(Locked), workspace.lock(f"run-{name}"):
+            Run(workspace.run(name)).settle()
 
 
 def _run(workspace: Workspace, request: TrainRequest, planned: TrainPlan, run: Run, emit: Emit) -> TrainResult:
@@ -209,6 +225,12 @@ def _stored_run(workspace: Workspace, request: TrainRequest) -> Optional[Run]:
     return Run(runs[-1])
 
 
+def _stored_total(stored: Optional[Run]) -> Optional[int]:
+    """Steps that the run to resume was started for: they decide the schedule."""
+    total = stored.info().get("total_steps") if stored is not None else None
+    return total if isinstance(total, int) and total > 0 else None
+
+
 def _data(workspace: Workspace, request: TrainRequest, stored: Optional[Run], emit: Emit) -> Tuple[str, PreparedData]:
     if stored is not None and request.data is None:
         recorded = stored.info()["data"]
@@ -244,6 +266,7 @@ def _model_of(workspace: Workspace, run: str) -> Path:
         raise MissingArtifact(
             f"run {run!r} has no model to start from", fix="see `asrctl status` for the runs there are"
         )
+    sound_model(folder)
     return folder
 
 

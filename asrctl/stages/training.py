@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import time
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Sequence
@@ -17,7 +18,7 @@ from asrctl.recipe import Recipe
 from asrctl.runs import Run
 from asrctl.stages.train import TrainResult
 from asrctl.text import Vocabulary
-from asrctl.workspace import Workspace
+from asrctl.workspace import DEFAULT_ROOT, Workspace
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,18 @@ def carry_out(run: Run, start: Start, emit: Emit) -> TrainResult:
         except BaseException as error:
             state = "interrupted" if isinstance(error, (KeyboardInterrupt, Interrupted)) else "failed"
             message = error.message if isinstance(error, AsrctlError) else repr(error)
-            run.write(dict(info, state=state, error=message, seconds=time.monotonic() - began + info["seconds"]))
+            values = dict(info, state=state, error=message, seconds=time.monotonic() - began + info["seconds"])
+            _write_if_possible(run, values, emit)
             raise
     return _close(run, start, info, outcome)
+
+
+def _write_if_possible(run: Run, values: Dict[str, Any], emit: Emit) -> None:
+    """On a full disk, what stopped the run is what people must hear of."""
+    try:
+        run.write(values)
+    except OSError as error:
+        emit(Warned(f"run.json could not be written ({error.strerror}) and still says that the run goes on"))
 
 
 def _backend(start: Start) -> Any:
@@ -158,7 +168,7 @@ def _info(run: Run, start: Start) -> Dict[str, Any]:
         "data": dict(start.data),
         "vocabulary": start.vocabulary.digest,
         "base": start.base if not before else before.get("base"),
-        "command": list(start.request_command),
+        "command": (before.get("command") if start.resume else None) or list(start.request_command),
         "steps": before.get("steps", 0),
         "total_steps": start.total_steps,
         "best": before.get("best"),
@@ -200,8 +210,9 @@ def _close(run: Run, start: Start, info: Dict[str, Any], outcome: Outcome) -> Tr
     )
     run.write(values)
     if interrupted:
+        kept = "a checkpoint is kept" if standing.step else "nothing was learned yet"
         raise Interrupted(
-            f"training was stopped after step {standing.step} of {start.total_steps}; a checkpoint is kept",
+            f"training was stopped after step {standing.step} of {start.total_steps}; {kept}",
             fix=f"go on with `{resume_command(run, start)}`",
         )
     return TrainResult(
@@ -221,11 +232,9 @@ def _close(run: Run, start: Start, info: Dict[str, Any], outcome: Outcome) -> Tr
 
 
 def resume_command(run: Run, start: Start) -> str:
-    words = ["asrctl train --resume", f"--run {run.name}"]
-    if str(start.workspace.root) != "asr-workspace":
-        words.append(f"--workspace {start.workspace.root}")
-    if start.device.kind != "cpu":
-        words.append(f"--device {start.device.kind}")
+    words = [f"asrctl train --resume --run {run.name} --device {start.device.kind}"]
+    if str(start.workspace.root) != DEFAULT_ROOT:
+        words.append(f"--workspace {shlex.quote(str(start.workspace.root))}")
     if start.total_steps != start.recipe.optim.max_steps:
         words.append(f"--max-steps {start.total_steps}")
     return " ".join(words)

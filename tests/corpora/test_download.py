@@ -16,6 +16,8 @@ from asrctl.corpora.download import Patience, RemoteFile, fetch
 from asrctl.errors import BadData, Locked
 from asrctl.events import Event, ignore
 
+pytestmark = pytest.mark.fault("a server that misbehaves")
+
 CONTENT = bytes(range(256)) * 4000  # 1 MB
 QUICK = Patience(timeout_s=0.3, tries=3, pause_s=0.001, progress=1)
 

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import soundfile
 
+pytestmark = pytest.mark.fault("prepare under stress")
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 

@@ -1,0 +1,159 @@
+"""A process that has imported everything once and forks a child for each `asrctl` command: a kill then costs no import.
+
+It has one thread when it forks, so a child is what a fresh process would be after its imports. Orders and answers are
+lines of JSON on stdin and stdout:
+
+    {"run": [words], "stdout": FILE, "stderr": FILE, "env": {}, "cwd": FOLDER, ...}   -> {"pid": N}
+    {"wait": N}                                                                       -> {"status": N, or -signal}
+    {"shell": [words]}                                                                -> {"status": N, "output": TEXT}
+
+More keys of a run: powerless (root gives its capabilities up, and meets permissions as anybody does), file_bytes (most
+bytes in a file: RLIMIT_FSIZE), roots (folders whose changes are counted), counted (a file that gets the changes, one a
+line), die_at (the number of the change before which the child kills itself with SIGKILL).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import warnings
+from typing import Any, Dict, List
+
+_CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.link", "os.symlink"}
+
+
+class Counter:
+    """An audit hook: counts what changes the folders `roots`, and what is opened there to be written or for fsync."""
+
+    def __init__(self, roots: List[str], die_at: int) -> None:
+        self.roots, self.die_at = tuple(roots), die_at
+        self.changes: List[str] = []
+
+    def __call__(self, event: str, arguments: Any) -> None:
+        if not (event in _CHANGES or event == "open") or not self._counts(event, arguments):
+            return
+        self.changes.append(f"{event} {arguments[0]}")
+        if len(self.changes) == self.die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _counts(self, event: str, arguments: Any) -> bool:
+        path = os.fsdecode(arguments[0]) if isinstance(arguments[0], (str, bytes, os.PathLike)) else ""
+        if event == "open":
+            # os.open tells no mode: that is how files and folders are opened for fsync.
+            changes = arguments[1] is None or arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            return bool(changes) and path.startswith(self.roots)
+        # rmtree names what it removes relative to an open folder.
+        return path.startswith(self.roots) or (bool(path) and not path.startswith("/"))
+
+
+def import_everything() -> None:
+    """All that takes long, but pyarrow: importing it starts a thread, and so do those of our modules that use it."""
+    import jiwer
+    import rich.console
+    import soundfile
+    import soxr
+    import torch
+    import transformers
+    import typer
+
+    import asrctl.cli.app
+    import asrctl.models
+
+    assert jiwer and rich and soundfile and soxr and torch and typer and asrctl
+    assert transformers.Wav2Vec2ForCTC and transformers.AutoModelForCTC and transformers.pipeline
+    assert transformers.Wav2Vec2Processor
+
+
+def become(order: Dict[str, Any]) -> None:
+    """This process, as the order wants it."""
+    streams = (("/dev/null", os.O_RDONLY), (order["stdout"], os.O_WRONLY), (order["stderr"], os.O_WRONLY))
+    for number, (path, flags) in enumerate(streams):
+        descriptor = os.open(path, flags | (os.O_CREAT | os.O_TRUNC if flags == os.O_WRONLY else 0), 0o666)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.environ.update(order.get("env", {}))
+    os.chdir(order["cwd"])
+    if "file_bytes" in order:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_bytes"], order["file_bytes"]))
+    if order.get("powerless"):
+        give_up_capabilities()
+
+
+def give_up_capabilities() -> None:
+    """capset(2), version 3 of its header (linux/capability.h): none effective, permitted or inherited."""
+    import ctypes
+
+    library = ctypes.CDLL(None, use_errno=True)
+    header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    if library.capset(header, none) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def child(order: Dict[str, Any]) -> int:
+    become(order)
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+    counter = Counter(order.get("roots", []), order.get("die_at", 0))
+    if order.get("roots"):
+        sys.addaudithook(counter)
+    from asrctl.cli.app import main
+
+    sys.argv = ["asrctl", *order["run"]]
+    code: Any = 0
+    try:
+        main()
+    except SystemExit as leaving:
+        code = leaving.code
+    if order.get("counted"):
+        with open(order["counted"], "w", encoding="utf-8") as stream:
+            stream.write("".join(change + "\n" for change in counter.changes))
+    sys.stdout.flush()
+    return int(code or 0)
+
+
+def run(order: Dict[str, Any]) -> Dict[str, int]:
+    pid = os.fork()
+    if pid:
+        return {"pid": pid}
+    status = 1
+    try:
+        status = child(order)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def answer(order: Dict[str, Any]) -> Dict[str, Any]:
+    if "run" in order:
+        return run(order)
+    if "wait" in order:
+        status = os.waitpid(order["wait"], 0)[1]
+        return {"status": -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)}
+    done = subprocess.run(
+        order["shell"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    return {"status": done.returncode, "output": done.stdout.decode("utf-8", "replace")}
+
+
+def threads() -> int:
+    folder = "/proc/self/task"
+    return len(os.listdir(folder)) if os.path.isdir(folder) else 1  # noqa: PTH208, PTH112
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    import_everything()
+    print(json.dumps({"threads": threads()}), file=answers, flush=True)
+    for line in iter(sys.stdin.readline, ""):
+        print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
