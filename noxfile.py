@@ -72,6 +72,8 @@ def faults(session: nox.Session) -> None:
     install(session, "dev")
     session.install("-c", "constraints.txt", "pytest-xdist")
     where = ("tests/faults", "tests/corpora/test_download.py", "tests/stages/test_prepare_faults.py")
+    if not session.posargs:
+        session.notify("fuzz")
     session.run("pytest", "-m", "not slow", "-n", "2", "--dist", "worksteal", *(session.posargs or where))
 
 

@@ -40,7 +40,7 @@ def _listed(source: Path) -> List[str]:
     names = list(read_sums(source, fix=_FIX))
     for name in names:
         plain = name and "\0" not in name and "/" not in name and name not in (".", "..")
-        if not plain or (source / name).is_symlink() or not (source / name).is_file():
+        if not plain or not files.is_file(source / name) or (source / name).is_symlink():
             raise BadData(f"{source / SUMS} lists {name!r}, which is no file of that export", fix=_FIX)
     return names
 

@@ -17,6 +17,8 @@ from asrctl.workspace import Workspace, valid_name
 from ..conftest import copy_workspace, run_here
 from ..tones import prepare, train, write_corpus
 
+pytestmark = pytest.mark.fault("a name, link or secret that leads elsewhere")
+
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:

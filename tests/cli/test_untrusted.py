@@ -17,6 +17,8 @@ from asrctl.fingerprint import file_sha256
 from ..conftest import ROOT, copy_workspace, run_here
 from ..tones import prepare, train
 
+pytestmark = pytest.mark.fault("a stranger's model or run")
+
 PICKLES = (
     "training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt", "trainer.pkl", "vocab.pkl",
     "tokenizer.pkl", "flax_model.msgpack", "tf_model.h5", "state.pt", "adapter_model.bin", "model.pt",
