@@ -55,9 +55,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _held(path: Path) -> Iterator[None]:
-    """`path`, empty and locked by us."""
+    """`path`, empty and locked by us; never what a link in its place leads to."""
     while True:
-        descriptor = os.open(str(path), os.O_WRONLY | os.O_CREAT, 0o666)
+        if path.is_symlink():
+            path.unlink()
+        descriptor = os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _is_at(descriptor, path):  # else whoever held it before us has renamed or removed it
@@ -197,8 +199,10 @@ def refuse_links(folder: Path) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Delete a folder that may not exist."""
-    if folder.exists():
+    """Delete a folder that may not exist; of a link, only the link."""
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
         shutil.rmtree(str(folder))
 
 
