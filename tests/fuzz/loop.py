@@ -141,7 +141,7 @@ class Session:
         os.replace(temporary, path)
 
 
-def by_hypothesis(session: Session, cases: int, seed: int) -> None:
+def by_hypothesis(session: Session, cases: int, seed: int, report: Path) -> None:
     """At least `cases` cases, drawn by hypothesis."""
     import hypothesis
     from hypothesis import strategies
@@ -149,6 +149,7 @@ def by_hypothesis(session: Session, cases: int, seed: int) -> None:
     from . import mutations
 
     seeds = [data for _, data in session.parser.seeds]
+    began = time.monotonic()
     # One draw for a whole case: the parsers shall take the time, not the dice.
     drawn = strategies.binary(min_size=1 + mutations.CHANGE_BYTES, max_size=1 + 6 * mutations.CHANGE_BYTES)
 
@@ -156,6 +157,8 @@ def by_hypothesis(session: Session, cases: int, seed: int) -> None:
         index, changes = case[0] % len(seeds), mutations.changes(case[1:])
         damaged = mutations.apply(seeds[index], changes, seeds)
         session.case(index, session.parser.finish(damaged))
+        if session.cases % 500 == 0:
+            session.report(report, time.monotonic() - began)
         if session.is_over:
             raise _Enough
 
@@ -242,7 +245,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
         if chosen.guided:
             by_coverage(session, chosen.cases, chosen.seed, report, chosen.folder)
         else:
-            by_hypothesis(session, chosen.cases, chosen.seed)
+            by_hypothesis(session, chosen.cases, chosen.seed, report)
         session.report(report, time.monotonic() - began)
         faulthandler.cancel_dump_traceback_later()
     if measured is not None:
