@@ -95,7 +95,9 @@ class Job:
         wanted, found = outcome(self.after[stage]), outcome(workspace)
         for values in (wanted, found):
             for name in but:
-                values.get("runs/r", {}).pop(name, None)
+                section, _, key = name.rpartition(".")
+                run = values.get("runs/r", {})
+                (run.get(section, {}) if section else run).pop(key, None)
         differences = changed_keys(wanted, found)
         assert not differences, "\n".join(["not the same:", *differences])
         assert leftovers(workspace) == []
