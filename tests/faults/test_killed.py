@@ -17,7 +17,7 @@ from .processes import Nursery, changes
 
 FEW, MANY = 1, 14
 # In the suite of every change, one change of a file in so many is tried; in the full session each, in so many tests.
-STRIDE, PARTS = 29, 4
+STRIDE, PARTS = 61, 4
 
 
 def places(stride: int) -> List[Any]:
@@ -189,7 +189,7 @@ def test_killed_while_a_run_is_replaced(
         files.remove_tree(workspace)
 
 
-@pytest.mark.parametrize("which", places(11))
+@pytest.mark.parametrize("which", places(19))
 def test_killed_while_an_export_is_delivered(
     job: Job, nursery: Nursery, tmp_path: Path, faults: Faults, which: Tuple[int, int]
 ) -> None:
