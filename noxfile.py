@@ -25,7 +25,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", *PYTHON_FILES)
     # `file` was a function of Python 2; here it is only ever a name of our own.
     session.run("vermin", f"--target={FLOOR}-", "--no-tips", "--violations", "--exclude", "file", "asrctl")
-    for extras in ((), ("demo", "onnx", "tensorboard", "bench", "dev"), ("ipu",)):
+    for extras in ((), ("demo", "onnx", "plot", "tensorboard", "bench", "dev"), ("ipu",)):
         chosen = [word for extra in extras for word in ("--extra", extra)]
         session.run(
             "uv", "pip", "compile", "--quiet", "--python-version", FLOOR, *chosen, "pyproject.toml", silent=True
@@ -35,14 +35,14 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The test suite on current libraries."""
-    install(session, "demo,onnx,bench,dev")
+    install(session, "demo,onnx,plot,bench,dev")
     session.run("pytest", *session.posargs)
 
 
 @nox.session
 def old(session: nox.Session) -> None:
     """The same test suite on the library generation of optimum-graphcore, where its own tests run too."""
-    install(session, "ipu,demo,onnx,dev", "constraints-ipu.txt")
+    install(session, "ipu,demo,onnx,plot,dev", "constraints-ipu.txt")
     session.run("pytest", *session.posargs)
 
 
@@ -62,7 +62,7 @@ def generations(session: nox.Session) -> None:
 @nox.session
 def long(session: nox.Session) -> None:
     """The tests that take minutes: the demo, training to a given word error rate."""
-    install(session, "demo,onnx,bench,dev")
+    install(session, "demo,onnx,plot,bench,dev")
     session.run("pytest", "-m", "slow and not fuzz_full", *session.posargs)
 
 

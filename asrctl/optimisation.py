@@ -59,7 +59,7 @@ class AdamW:
 
         named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
         self._names = {id(parameter): compat.canonical_name(name) for name, parameter in named}
-        self._parameters = [parameter for _, parameter in named]
+        self.parameters = [parameter for _, parameter in named]
         self._optim = optim
         self._behind: Set[int] = set()
         self._next = 0
@@ -68,7 +68,7 @@ class AdamW:
             {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0},
         ]
         self._decay = [group["weight_decay"] for group in groups]
-        device_type = self._parameters[0].device.type
+        device_type = self.parameters[0].device.type
         self.torch_optimizer = torch.optim.AdamW(
             groups,
             lr=optim.learning_rate,
@@ -84,7 +84,7 @@ class AdamW:
         """Clip the gradient to `max_norm`; its norm before, as a tensor."""
         import torch
 
-        return torch.nn.utils.clip_grad_norm_(self._parameters, max_norm)
+        return torch.nn.utils.clip_grad_norm_(self.parameters, max_norm)
 
     def grad_norm(self) -> Any:
         return self.clip(math.inf)
@@ -102,7 +102,7 @@ class AdamW:
 
     def _catch_up(self, step: int) -> None:
         """Give every parameter that takes this step the count that undoing the correction goes by."""
-        for parameter in self._parameters:
+        for parameter in self.parameters:
             if parameter.grad is None:
                 self._behind.add(id(parameter))
             elif step != self._next or id(parameter) in self._behind:
@@ -136,7 +136,7 @@ class AdamW:
         strangers = sorted({name.partition("/")[2] for name in state} - set(self._names.values()))
         if strangers or (step and not state):
             raise KeyError(strangers[0] if strangers else "exp_avg")
-        for parameter in self._parameters:
+        for parameter in self.parameters:
             name = self._names[id(parameter)]
             if f"exp_avg/{name}" not in state:  # it had no step yet
                 self._behind.add(id(parameter))

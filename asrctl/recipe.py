@@ -141,6 +141,9 @@ class RunSection:
     log_every: int = key(10, "steps between lines of metrics.jsonl", low=1)
     keep: int = key(1, "checkpoints kept beside the best", low=1)
     early_stopping: Optional[int] = key(None, "evaluations without a better WER after which training stops", low=1)
+    max_silent_steps: Optional[int] = key(
+        20000, "steps in which every hypothesis is empty after which a run is given up; null: never", low=1
+    )
     eval_max_utterances: Optional[int] = key(None, "evaluate on a seeded sample of this many; null: all", low=1)
 
 

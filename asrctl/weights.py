@@ -7,7 +7,7 @@ import os
 import re
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, Iterable, List, Mapping, Optional
 
 from asrctl import compat, files
 from asrctl.errors import BadData, MissingArtifact
@@ -132,3 +132,11 @@ def _refuse_compressed(path: Path) -> None:
             stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries.infolist())
             if not stored or sum(entry.file_size for entry in entries.infolist()) > path.stat().st_size:
                 raise ValueError("it holds compressed entries")
+
+
+def all_finite(tensors: Iterable[Any]) -> bool:
+    """Whether no number in any of the tensors is infinite or not a number."""
+    import torch
+
+    with torch.no_grad():
+        return bool(torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all())

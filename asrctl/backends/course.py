@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Mapping, Optional
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
-from asrctl import checkpoints
+from asrctl import checkpoints, compat, files, models
 from asrctl.backends.job import Outcome, Standing, TrainingJob
 from asrctl.backends.journal import Journal
+from asrctl.backends.watch import NOT_FINITE, SILENT, Verdict, Watch
 from asrctl.errors import Diverged
 from asrctl.events import CheckpointSaved, Emit, Evaluated, StepDone, Warned
-
-# Steps in a row whose numbers are not finite before training gives up.
-MAX_BAD_STEPS = 8
 
 
 @dataclass(frozen=True)
 class Done:
     """What a call of a loop came to. step: optimiser steps of the run so far; a call of an IPU makes several.
 
-    loss: mean over the call's utterances. grad_norm: None where the loop does not know it. applied: the weights took
-    the update.
+    loss: mean over the call's utterances. utterances, labels, audio_s: how much of each the call took. grad_norm: None
+    where the loop does not know it. applied: the weights took the update.
     """
 
     step: int
     loss: float
     rate: float
+    utterances: int
+    labels: int
+    audio_s: float
     grad_norm: Optional[float] = None
     applied: bool = True
 
@@ -43,10 +44,17 @@ class Snapshot:
 
 
 class Loop:
-    """What a backend does when its course asks. bad_steps_spoil: a step that is not finite reaches the weights."""
+    """What a backend does when its course asks.
+
+    bad_steps_spoil: a step that is not finite reaches the weights. bad_steps_advice: what to change then.
+    """
 
     bad_steps_spoil = False
-    bad_steps_fix = "lower optim.learning_rate, or use fp32"
+    bad_steps_advice = "lower optim.learning_rate, lengthen the warm-up, set optim.max_grad_norm=1, or use fp32"
+
+    def sound(self) -> bool:
+        """Every weight is finite."""
+        raise NotImplementedError
 
     def score(self) -> Dict[str, Any]:
         """{"wer", "cer", "empty"} of the model as it stands."""
@@ -68,6 +76,16 @@ class Course:
         self.job, self.emit, self.loop, self.run = job, emit, loop, job.recipe.run
         self.total, self.steps_per_epoch = total, steps_per_epoch
         self.standing = Standing() if job.resume is None else Standing.from_dict(job.resume.state)
+        self.watch = Watch(
+            self.standing,
+            spoils=loop.bad_steps_spoil,
+            vocabulary=len(job.recogniser.vocabulary),
+            max_silent_steps=self.run.max_silent_steps,
+            advice=loop.bad_steps_advice,
+        )
+        # What was written in this process, and not yet known to be good: the next step's loss tells.
+        self._unproven: List[int] = []
+        self._unproven_model: Optional[int] = None
         self.start = self.standing.step
         self.reason, self.audio_s = "finished", 0.0
         self.final: Mapping[str, Any] = {}
@@ -75,7 +93,7 @@ class Course:
 
     def open(self) -> None:
         """Clear what a killed process left behind, and cut the journal to where this run starts."""
-        checkpoints.clear_unfinished(self.job.folder / "checkpoints")
+        checkpoints.clear_unfinished(self._folder)
         self.journal = Journal(self.job.folder, resume_step=self.start)
         self.started = time.monotonic()
 
@@ -86,18 +104,23 @@ class Course:
     def outcome(self) -> Outcome:
         seconds = time.monotonic() - self.started
         steps = self.standing.step - self.start
-        return Outcome(self.reason, self.standing, seconds, self.audio_s, steps, self.final)
+        kept = checkpoints.steps(self._folder)
+        kept_step = kept[-1] if kept else None
+        return Outcome(self.reason, self.standing, seconds, self.audio_s, steps, self.final, kept_step)
 
     # -- between calls ----------------------------------------------------------------------------------------------
 
     def after(self, done: Done) -> bool:
         """All that is due after a call; False where it was the last. Raises Diverged."""
         before, self.standing.step = self.standing.step, done.step
-        self._watch(done)
+        self.audio_s += done.audio_s
+        self._watch(before, done)
         self._record(before, done)
+        self._give_up_if(self.watch.verdict())
         last = done.step >= self.total
         if self._crossed(before, self.run.eval_every) and not last:
             self._evaluate()
+            self._give_up_if(self.watch.silence())
         if self._crossed(before, self.run.save_every or self.run.eval_every) and not last:
             self._save()
         reason = "finished" if last else self._why_stop()
@@ -106,12 +129,19 @@ class Course:
         return reason is None
 
     def finish(self, reason: str) -> None:
-        """The last evaluation and the last checkpoint."""
+        """The last evaluation and the last checkpoint. Raises Diverged where the run ends in numbers gone bad."""
         self.reason = reason
-        if reason != "interrupted" and (self.standing.best_step != self.standing.step or self.job.eval is None):
-            self.final = self._evaluate()
+        if reason != "interrupted":
+            self._give_up_if(self.watch.verdict(ended=True))
+            if not self.loop.sound():
+                self._give_up_if(
+                    Verdict("the last step gave weights that are not finite", NOT_FINITE, self.watch.advice)
+                )
+            if self.standing.best_step != self.standing.step or self.job.eval is None:
+                self.final = self._evaluate()
         if self.standing.step:
             self._save()
+            self._prune()
 
     def _why_stop(self) -> Optional[str]:
         patience, limit = self.run.early_stopping, self.job.max_minutes
@@ -127,22 +157,22 @@ class Course:
         every = every or self.steps_per_epoch
         return before // every != self.standing.step // every
 
-    def _watch(self, done: Done) -> None:
-        standing = self.standing
-        if standing.first_loss is None and math.isfinite(done.loss):
-            standing.first_loss = done.loss
-        if done.applied and math.isfinite(done.loss):
-            standing.bad_steps = 0
-            return
-        standing.bad_steps += 1
-        norm = "" if done.grad_norm is None else f", gradient norm {done.grad_norm:g}"
-        left_out = "" if self.loop.bad_steps_spoil else "; step left out"
-        self.emit(Warned(f"step {standing.step}: loss {done.loss:g}{norm}{left_out}"))
-        if standing.bad_steps >= MAX_BAD_STEPS:
-            raise Diverged(
-                f"{MAX_BAD_STEPS} steps in a row gave numbers that are not finite",
-                fix=f"{self.loop.bad_steps_fix}; the last good checkpoint and the best model are kept",
-            )
+    def _watch(self, before: int, done: Done) -> None:
+        watch, was_doubtful = self.watch, self.watch.doubtful
+        per_label = done.loss
+        if self.job.recipe.model.ctc_loss_reduction == "sum":
+            per_label *= done.utterances / max(1, done.labels)
+        watch.after(before, per_label, applied=done.applied)
+        if watch.bad:
+            norm = "" if done.grad_norm is None else f", gradient norm {done.grad_norm:g}"
+            left_out = "" if watch.spoils else "; step left out"
+            self.emit(Warned(f"step {done.step}: loss {done.loss:g}{norm}{left_out}"))
+        elif watch.doubtful and not was_doubtful:
+            self.emit(Warned(f"step {done.step}: the loss has exploded to {done.loss:g}; nothing is saved meanwhile"))
+        if self._unproven and watch.good_step >= self._unproven[-1]:
+            self._prune()
+        if self._unproven_model is not None and watch.good_step >= self._unproven_model:
+            self._unproven_model = None
 
     def _record(self, before: int, done: Done) -> None:
         speed = self.audio_s / max(time.monotonic() - self.started, 1e-9)
@@ -157,21 +187,22 @@ class Course:
     # -- evaluation and checkpoints ---------------------------------------------------------------------------------
 
     @property
-    def _spoilt(self) -> bool:
-        return self.loop.bad_steps_spoil and self.standing.bad_steps > 0
+    def _folder(self) -> Path:
+        return self.job.folder / "checkpoints"
 
     def _evaluate(self) -> Mapping[str, Any]:
-        if self._spoilt:
+        if self.watch.doubtful or not self.loop.sound():
             return {}  # weights that are not numbers are no candidate
         if self.job.eval is None:
-            self.loop.keep_model()
+            self._keep_model()
             return {}
         values, standing = self.loop.score(), self.standing
         better = standing.best_wer is None or values["wer"] < standing.best_wer
         standing.evaluations_without_gain = 0 if better else standing.evaluations_without_gain + 1
+        self.watch.evaluated(values)
         if better:
             standing.best_step, standing.best_wer = standing.step, values["wer"]
-            self.loop.keep_model()
+            self._keep_model()
         self.journal.write("eval", standing.step, values)
         self.emit(Evaluated(standing.step, values, better))
         self._warn_of_silence(values)
@@ -179,25 +210,67 @@ class Course:
 
     def _warn_of_silence(self, values: Mapping[str, Any]) -> None:
         # From scratch a CTC model says nothing for a while; past half of the run that is no longer normal.
-        if values["empty"] > 0.99 and self.standing.step * 2 > self.total:
-            self.emit(
-                Warned(
-                    "every hypothesis is empty past half of the run: likely causes are a learning rate that is too"
-                    " high or too low, too few steps, or transcripts that do not belong to the audio"
-                )
-            )
+        if self.watch.fell_silent:
+            self.emit(Warned("every hypothesis is empty, and was not before; no checkpoint is made meanwhile"))
+        elif values["empty"] > 0.99 and self.standing.step * 2 > self.total:
+            causes = ", ".join(SILENT)
+            self.emit(Warned(f"every hypothesis is empty past half of the run; likely causes: {causes}"))
+
+    def _keep_model(self) -> None:
+        self.loop.keep_model()
+        self._unproven_model = self.standing.step
 
     def _save(self) -> None:
-        if self._spoilt:
+        ended = self.standing.step >= self.total
+        if self.watch.doubtful or (self.watch.fell_silent and not ended) or not self.loop.sound():
             return  # the last good checkpoint stays the last
-        folder, parts = self.job.folder / "checkpoints", self.loop.snapshot()
+        parts = self.loop.snapshot()
         saved = checkpoints.save(
-            folder,
+            self._folder,
             self.standing.step,
             model=parts.model,
             optimizer=parts.optimizer,
             state=dict(self.standing.as_dict(), **parts.state),
             extra=parts.extra,
         )
-        checkpoints.prune(folder, keep=self.run.keep, best_step=self.standing.best_step)
+        self._unproven.append(saved.step)
         self.emit(CheckpointSaved(self.standing.step, str(saved.path)))
+
+    def _prune(self) -> None:
+        self._unproven = []
+        checkpoints.prune(self._folder, keep=self.run.keep, best_step=self.standing.best_step)
+
+    # -- when numbers go bad ----------------------------------------------------------------------------------------
+
+    def _give_up_if(self, verdict: Optional[Verdict]) -> None:
+        """Raises Diverged, after what the bad numbers made was taken back."""
+        if verdict is None:
+            return
+        self._take_back()
+        kept = checkpoints.steps(self._folder)
+        what = f"the checkpoint of step {kept[-1]} is kept" if kept else "no checkpoint was made before that"
+        causes = [f"likely cause: {cause}" for cause in verdict.causes]
+        raise Diverged(verdict.message, fix=f"{verdict.advice}; {what}", problems=causes)
+
+    def _take_back(self) -> None:
+        """Checkpoints, and the model, that were made after the last good step."""
+        good, best = self.watch.good_step, self.standing.best_step
+        doomed = [step for step in self._unproven if step > good]
+        if self.watch.fell_silent and best in checkpoints.steps(self._folder):
+            doomed += [step for step in checkpoints.steps(self._folder) if step > best]
+        for step in doomed:
+            files.remove_tree(checkpoints.path_of(self._folder, step))
+        if self._unproven_model is not None and self._unproven_model > good:
+            self._model_from_checkpoint()
+
+    def _model_from_checkpoint(self) -> None:
+        """Make `model/` the best model that a checkpoint still has; without one there is none."""
+        found = checkpoints.latest_valid(self._folder).checkpoint
+        if found is None:
+            files.remove_tree(self.job.folder / "model")
+            return
+        if found.state.get("best_step") in checkpoints.steps(self._folder):
+            found = checkpoints.open_checkpoint(checkpoints.path_of(self._folder, found.state["best_step"]))
+        recogniser, names = self.job.recogniser, compat.model_names(self.job.recogniser.model)
+        recogniser.model.load_state_dict({names[name]: value for name, value in found.model().items()})
+        models.save_recogniser_atomically(recogniser, self.job.folder / "model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from asrctl.prepared import PreparedSplit
 from asrctl.recipe import Augment
 
 _AHEAD_STEPS = 3
+# Samples at 16 kHz from which on attention takes more memory than the rest (see `_cost`).
+_EVEN_SAMPLES = 435 * 320
 _JOIN_STREAM, _AUDIO_STREAM = 3, 4
 
 
@@ -175,12 +178,52 @@ class Feed:
             audio_s=sum(item.num_samples for item in items) / self.split.sample_rate,
         )
 
-    def longest(self) -> MicroBatch:
-        """The largest micro-batch that the limits allow, of the split's longest utterance: for a trial at the start."""
-        index = int(np.argmax(self.split.num_samples))
-        utterance = self.split[index]
-        item = Item(utterance.labels, 1, None, len(utterance.pcm), self._heard(to_float(utterance.pcm)))
-        rows = 1
-        if self.limits.max_samples is not None:
-            rows = max(1, self.limits.max_samples // (self.limits.pad_to or item.num_samples))
-        return self._micro_batch([item] * min(rows, self.plan.global_batch, self.limits.max_items or rows))
+    def costliest(self) -> MicroBatch:
+        """The micro-batch that needs most memory of all that can come, for a trial at the start."""
+        rows, samples = self.costliest_shape()
+        pcm = self.split[int(np.argmax(self.split.num_samples))].pcm
+        labels = self.split[int(np.argmax(self.split.num_labels))].labels
+        label_count = len(labels) * self.augment.join + self.augment.join - 1
+        labels = np.resize(labels, label_count) if len(labels) else labels
+        return self._micro_batch(
+            [Item(labels, 1, None, samples, self._heard(np.resize(to_float(pcm), samples)))] * rows
+        )
+
+    def costliest_shape(self) -> Tuple[int, int]:
+        """(rows, samples of each): as if every utterance were as long as that leaves room for.
+
+        As many of the longest as fit, or one more that are just short enough: what is costlier is estimated.
+        """
+        longest, plan, limits = self._longest_item(), self.plan, self.limits
+        length, most_rows = limits.pad_to or longest, plan.global_batch
+        if plan.batch_samples is not None:
+            # A step has so much audio at most, but a micro-batch pads the shortest to its longest.
+            step_samples = math.ceil(plan.batch_samples / (1 - self.augment.speed)) + 2 * longest
+            most_rows = math.ceil(step_samples / max(1, int(self.split.num_samples.min()))) + 1
+        most_rows = min(most_rows, limits.max_items or most_rows)
+        budget = most_rows * length
+        if limits.max_samples is not None:
+            # Equal parts are at most half as long again, and an item belongs where its middle lies.
+            most = limits.max_samples * 3 // 2 + longest if limits.is_about else limits.max_samples
+            budget = min(budget, most)
+        rows = max(1, min(budget // length, most_rows))
+        shapes = [(rows, longest)]
+        if limits.pad_to is None and rows < most_rows:
+            shapes.append((rows + 1, budget // (rows + 1)))
+        return max(shapes, key=lambda shape: _cost(*shape))
+
+    def _longest_item(self) -> int:
+        """Samples of the longest item that joining and slowing down can make."""
+        longest = int(self.split.num_samples.max())
+        if self.augment.join > 1:
+            longest = max(longest, min(self.max_item_samples, self.augment.join * longest))
+        return math.ceil(longest / (1 - self.augment.speed))
+
+
+def _cost(rows: int, samples: int) -> float:
+    """Memory of a micro-batch, relative.
+
+    Activations of a transformer layer grow as 34 + 5 a s / h per frame (Korthikanti et al. 2022, section 4; heads a,
+    width h, s frames), so attention overtakes the rest at 435 frames of 20 ms.
+    """
+    return rows * samples * (1 + samples / _EVEN_SAMPLES)

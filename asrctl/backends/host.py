@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, ContextManager, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 
-from asrctl import acoustics, checkpoints, compat, models
+from asrctl import acoustics, checkpoints, compat, memory, models, weights
 from asrctl.backends.course import Course, Done, Loop, Snapshot
 from asrctl.backends.feed import Feed, Limits, MicroBatch, StepBatch
 from asrctl.backends.hearing import Hearing
@@ -57,7 +57,8 @@ class HostTrainer(Loop):
         self.course = Course(job, emit, self, total=job.total_steps, steps_per_epoch=self.plan.steps_per_epoch)
         if job.resume is not None:
             self._restore(job.resume)
-        self.feed = self._feed(self.host.micro_batch_s or self._default_micro_batch_s())
+        self.micro_batch_s = self.host.micro_batch_s or self._default_micro_batch_s()
+        self.feed = self._feed()
         self.scorer = self._scorer()
         torch.set_grad_enabled(True)
 
@@ -66,14 +67,14 @@ class HostTrainer(Loop):
     def _default_micro_batch_s(self) -> float:
         return _CUDA_START_S if self._is_cuda else _DEFAULT_MICRO_BATCH_S
 
-    def _feed(self, micro_batch_s: float) -> Feed:
+    def _feed(self) -> Feed:
         rate = self.job.train.sample_rate
         return Feed(
             split=self.job.train,
             plan=self.plan,
             features=self.recogniser.features,
             augment=self.recipe.batches.augment,
-            limits=self._limits(int(micro_batch_s * rate)),
+            limits=self._limits(int(self.micro_batch_s * rate)),
             delimiter=self.recogniser.vocabulary.delimiter_id,
             max_item_samples=int(self.recipe.audio.max_s * rate),
             pads=self.hearing.pads,
@@ -102,34 +103,59 @@ class HostTrainer(Loop):
             seed=self.optim.seed,
         )
 
-    def _try_longest(self) -> None:
-        """Forward and backward over the largest micro-batch, before the first step; halve it until it fits."""
+    def _try_costliest(self) -> None:
+        """Forward and backward over the costliest micro-batch, before the first step.
+
+        Where its length was left open it is halved until it fits. Raises DeviceError.
+        """
         import torch
 
-        micro_batch_s = self.host.micro_batch_s or self._default_micro_batch_s()
-        while True:
-            try:
-                self._backward(self.feed.longest(), total_weight=1.0, key=(0, 0))
-                break
-            except torch.cuda.OutOfMemoryError:
-                rows = self.feed.longest().weights.shape[0]
-                if rows == 1:
-                    raise DeviceError(
-                        "the longest utterance does not fit into the device's memory",
-                        fix="lower audio.max_s (prepare again with --max-s), or use --device cpu",
-                    ) from None
-                if self.host.micro_batch_s is not None:
-                    raise DeviceError(
-                        f"a micro-batch of {micro_batch_s:g} s of audio does not fit into the device's memory",
-                        fix=f"lower it: --set {self.device.type}.micro_batch_s={micro_batch_s / 2:g}",
-                    ) from None
-                micro_batch_s /= 2
-                self.adam.zero_grad()
+        while not self._fits():
+            rows, samples = self.feed.costliest_shape()
+            seconds = rows * samples / self.job.train.sample_rate
+            if rows == 1:
+                raise DeviceError(
+                    f"the longest utterance does not fit into the memory of the {self.device.type} device",
+                    fix="lower audio.max_s (prepare again with --max-s), or use another --device",
+                )
+            if self.host.micro_batch_s is not None:
+                raise DeviceError(
+                    f"a micro-batch of {seconds:.3g} s of audio does not fit into the memory of the {self.device.type}"
+                    " device",
+                    fix=f"lower it: --set {self.device.type}.micro_batch_s={seconds / 2:.3g}",
+                )
+            self.micro_batch_s = seconds / 2
+            if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-                self.feed = self._feed(micro_batch_s)
-            finally:
-                self.adam.zero_grad()
-        self.emit(Note(f"micro-batches of up to {micro_batch_s:g} s of audio"))
+            self.feed = self._feed()
+        if self.device.type == "cuda" or self.micro_batch_s < self._default_micro_batch_s():
+            self.emit(Note(f"micro-batches of up to {self.micro_batch_s:g} s of audio"))
+
+    def _fits(self) -> bool:
+        import torch
+
+        held = []
+        try:
+            if not self.adam.torch_optimizer.state:  # the moments will be there from the second step on
+                held = [torch.empty_like(tensor) for tensor in self.adam.parameters for _ in range(2)]
+            self.model.train()
+            self._backward(self.feed.costliest(), total_weight=1.0, key=(0, 0))
+        except (RuntimeError, MemoryError, OSError) as error:
+            if not memory.ran_out(error):
+                raise
+            return False
+        finally:
+            held.clear()
+            self.adam.zero_grad()
+        return True
+
+    def _memory_explained(self) -> ContextManager[None]:
+        kind = self.device.type
+        return memory.explained(
+            f"a training step does not fit into the memory of the {kind} device any more",
+            fix=f"lower it: --set {kind}.micro_batch_s={self.micro_batch_s / 2:g}, or end what else needs memory; then"
+            " go on with --resume",
+        )
 
     # -- the run ----------------------------------------------------------------------------------------------------
 
@@ -137,10 +163,10 @@ class HostTrainer(Loop):
         course = self.course
         course.open()
         try:
-            if self._is_cuda:
-                self._try_longest()
+            self._try_costliest()
             for batch in self._steps(course.start, course.total):
-                done = self._train_step(batch)
+                with self._memory_explained():
+                    done = self._train_step(batch)
                 if done is None:
                     course.finish("interrupted")
                     break
@@ -154,7 +180,8 @@ class HostTrainer(Loop):
     def _steps(self, start: int, total: int) -> Iterator[StepBatch]:
         batches = self.feed.steps(start, total, self.host.workers)
         try:
-            yield from batches
+            with self._memory_explained():
+                yield from batches
         finally:
             batches.close()
 
@@ -167,10 +194,11 @@ class HostTrainer(Loop):
                 self.adam.zero_grad()
                 return None
             loss += self._backward(micro, total_weight=float(batch.utterances), key=(batch.step, index))
-            self.course.audio_s += micro.audio_s
         rate = learning_rate(self.optim, batch.step, self.job.total_steps)
         norm, applied = self._update(batch.step, rate)
-        return Done(batch.step + 1, loss, rate, norm, applied)
+        labels = sum(int(micro.label_lengths.sum()) for micro in batch.micro_batches)
+        audio_s = sum(micro.audio_s for micro in batch.micro_batches)
+        return Done(batch.step + 1, loss, rate, batch.utterances, labels, audio_s, norm, applied)
 
     def _backward(self, micro: MicroBatch, *, total_weight: float, key: Tuple[int, int]) -> float:
         """Add a micro-batch's gradient; its share of the step's loss.
@@ -213,10 +241,18 @@ class HostTrainer(Loop):
     # -- what the course asks for -----------------------------------------------------------------------------------
 
     def score(self) -> Dict[str, Any]:
-        return self.scorer.score(self.recogniser, self.emit)
+        kind, batch_s = self.device.type, self.host.eval_batch_s
+        with memory.explained(
+            f"evaluation in batches of {batch_s:g} s does not fit into the memory of the {kind} device",
+            fix=f"lower it: --set {kind}.eval_batch_s={batch_s / 2:g}; then go on with --resume",
+        ):
+            return self.scorer.score(self.recogniser, self.emit)
 
     def keep_model(self) -> None:
         models.save_recogniser_atomically(self.recogniser, self.job.folder / "model")
+
+    def sound(self) -> bool:
+        return weights.all_finite(self.model.parameters())
 
     def snapshot(self) -> Snapshot:
         self.course.standing.scaler = float(self.scaler.get_scale()) if self.scaler.is_enabled() else None

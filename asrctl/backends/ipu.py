@@ -6,18 +6,18 @@ import shutil
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from asrctl import acoustics, checkpoints, compat, files, models
+import numpy as np
+
+from asrctl import checkpoints, compat, files, models, weights
 from asrctl.backends.course import Course, Done, Loop, Snapshot
 from asrctl.backends.host import plan_of
 from asrctl.backends.job import Outcome, TrainingJob
 from asrctl.backends.scoring import Scorer
 from asrctl.errors import BadData, DeviceError
-from asrctl.events import Emit, Note, Progress, ignore
+from asrctl.events import Emit, Note, ignore
 from asrctl.ipu import config, hardware
-from asrctl.metrics import Tally
 from asrctl.optimisation import learning_rate
 from asrctl.recipe import Recipe
-from asrctl.weights import find_checkpoint, read_config
 
 
 def preflight(recipe: Recipe, kind: str, *, started: Optional[Path] = None, hardware_needed: bool = True) -> None:
@@ -28,8 +28,8 @@ def preflight(recipe: Recipe, kind: str, *, started: Optional[Path] = None, hard
     section = config.section(recipe)
     folder = started
     if folder is None and recipe.model.checkpoint is not None:
-        folder = find_checkpoint(recipe.model.checkpoint, recipe.model.revision)
-    config.refuse(recipe, config.model_facts(recipe, {} if folder is None else read_config(folder)))
+        folder = weights.find_checkpoint(recipe.model.checkpoint, recipe.model.revision)
+    config.refuse(recipe, config.model_facts(recipe, {} if folder is None else weights.read_config(folder)))
     if section.auto_loss_scaling and kind == "ipu-emulated":
         raise DeviceError(
             "automatic loss scaling follows statistics inside the device, and is not emulated",
@@ -58,12 +58,19 @@ def train(job: TrainingJob, emit: Emit = ignore) -> Outcome:
     try:
         with compat.quiet_transformers():
             return IpuRun(job, emit, staging).run()
-    except _device_errors() as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
+    except hardware.errors() as error:
         raise DeviceError(
-            f"the {job.device.kind} device refused: {lines[0][:300]}",
+            f"the {job.device.kind} device refused: {hardware.first_line(error)}",
             fix="see docs/ipu.md for what fits, or train with --device cpu",
         ) from error
+    except RuntimeError as error:
+        # torch's words for a worker process that was killed; the kernel does that where memory runs out.
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DeviceError(
+            "a process that loads training data was killed, most likely for lack of memory",
+            fix="lower ipu.dataloader_workers (0: no further processes), then go on with --resume",
+        ) from None
     finally:
         files.remove_tree(staging)
 
@@ -86,18 +93,19 @@ def compile_only(job: TrainingJob, emit: Emit = ignore) -> List[Path]:
     except SystemExit as leaving:  # how IPUTrainer ends after compiling
         if leaving.code:
             raise DeviceError("the compilation failed", fix="see the messages above") from None
-    except _device_errors() as error:
+    except hardware.errors() as error:
         raise DeviceError(f"the compilation failed: {error}", fix="see docs/ipu.md for what fits") from error
     finally:
         files.remove_tree(staging)
     return sorted(set(cache.glob("*")) - before)
 
 
-def _device_errors() -> "tuple[type, ...]":
-    """What poptorch raises where the device or its compiler says no."""
-    import poptorch
-
-    return (poptorch.Error,)
+def say_emulated(kind: str, precision: str, emit: Emit) -> None:
+    """Name emulation as such, where it is one."""
+    if kind == "ipu-emulated":
+        emit(Note("the IPU is emulated: optimum-graphcore's program runs over plain torch on this CPU"))
+        if precision == "fp16":
+            emit(Note("fp16 is slow on a CPU; --set ipu.precision=fp32 is about 8 times faster here"))
 
 
 def _cache(job: TrainingJob) -> Path:
@@ -108,7 +116,7 @@ class IpuRun(Loop):
     """One run: what happens between the calls of the device."""
 
     bad_steps_spoil = True
-    bad_steps_fix = "lower optim.learning_rate or ipu.loss_scaling, or set ipu.precision=fp32"
+    bad_steps_advice = "lower optim.learning_rate or ipu.loss_scaling, lengthen the warm-up, or set ipu.precision=fp32"
 
     def __init__(self, job: TrainingJob, emit: Emit, staging: Path, *, compile_only: bool = False) -> None:
         from asrctl.backends import ipu_data, ipu_trainer
@@ -121,14 +129,14 @@ class IpuRun(Loop):
         self.total = whole_calls(job.recipe, job.total_steps)
         self.course = Course(job, emit, self, total=self.total, steps_per_epoch=self.plan.steps_per_epoch)
         self._announce()
-        self._rules = {"pad_to": self.pad_to, "half": self.section.precision == "fp16"}
         order = ipu_data.TrainingOrder(
             job.train,
             job.recogniser.features,
             max_labels=job.recipe.batches.max_labels,
             plan=self.plan,
             total_steps=self.total,
-            **self._rules,
+            pad_to=self.pad_to,
+            half=self.section.precision == "fp16",
         )
         self.trainer = ipu_trainer.CtcTrainer(
             job.recogniser.model,
@@ -146,10 +154,7 @@ class IpuRun(Loop):
 
     def _announce(self) -> None:
         ipu = self.section
-        if self.job.device.kind == "ipu-emulated":
-            self.emit(Note("the IPU is emulated: optimum-graphcore's program runs over plain torch on this CPU"))
-            if ipu.precision == "fp16":
-                self.emit(Note("fp16 is slow on a CPU; --set ipu.precision=fp32 is about 8 times faster here"))
+        say_emulated(self.job.device.kind, ipu.precision, self.emit)
         self.emit(
             Note(
                 f"{ipu.replication} x {ipu.ipus_per_replica} IPUs: a step is {self.recipe.optim.global_batch}"
@@ -206,12 +211,13 @@ class IpuRun(Loop):
     def _after_call(self, calls: int, loss: float) -> bool:
         """False where training is to stop."""
         before, step = self.course.standing.step, calls * self.iterations
-        for number in range(before, step):
-            samples = self.job.train.num_samples[self.order.batch(number)]
-            self.course.audio_s += float(samples.sum(dtype="int64")) / self.job.train.sample_rate
-        return self.course.after(Done(step, loss, learning_rate(self.recipe.optim, before, self.total)))
+        rows, train = np.concatenate([self.order.batch(number) for number in range(before, step)]), self.job.train
+        audio_s = float(train.num_samples[rows].sum(dtype="int64")) / train.sample_rate
+        labels = int(train.num_labels[rows].sum(dtype="int64"))
+        rate = learning_rate(self.recipe.optim, before, self.total)
+        return self.course.after(Done(step, loss, rate, len(rows), labels, audio_s))
 
-    # -- evaluation -------------------------------------------------------------------------------------------------
+    # -- what the course asks for -----------------------------------------------------------------------------------
 
     def _scorer(self) -> Scorer:
         """The host's choice of utterances."""
@@ -219,44 +225,24 @@ class IpuRun(Loop):
         return Scorer(self.job.eval, None, "fp32", 0.0, self.pad_to, run.eval_max_utterances, self.recipe.optim.seed)
 
     def _evaluated(self) -> Any:
-        from asrctl.backends.ipu_data import Evaluated as Data
+        from asrctl.backends import ipu_inference
 
-        ipu = self.section
-        multiple = ipu.micro_batch * ipu.inference_replication * ipu.inference_device_iterations
-        return Data(
-            self.job.eval,
-            self.job.recogniser.features,
-            indices=self._scorer().indices(),
-            multiple=multiple,
-            **self._rules,
-        )
+        return ipu_inference.evaluated(self.recipe, self.job.recogniser, self.job.eval, self._scorer().indices())
 
     def score(self) -> Dict[str, Any]:
-        """As asrctl.backends.scoring, by the inference model: every utterance once, whatever the last batch holds."""
-        split, data = self.job.eval, self._evaluated()
-        tally, place, count = Tally(len(data.indices)), 0, len(data.indices)
-        for mask, logits in self.trainer.logits(data):
-            frames = acoustics.frame_lengths(self.job.recogniser.model, mask.sum(-1))
-            for ids in acoustics.greedy_ids(logits, frames)[: count - place]:
-                index = data.indices[place]
-                hypothesis = self.job.recogniser.vocabulary.decode(ids.tolist())
-                tally.add(place, split.id(index), split.text(index), hypothesis)
-                place += 1
-            self.emit(Progress("evaluate", place, count, "utterances"))
-        summary = tally.summary()
-        empty = summary["empty_hypotheses"] / max(1, summary["utterances"])
-        return {"wer": summary["wer"], "cer": summary["cer"], "empty": empty}
+        from asrctl.backends import ipu_inference
+
+        found = ipu_inference.hypotheses(self.trainer, self.job.recogniser, self._evaluated(), self.emit)
+        return self._scorer().rates(found)
 
     def keep_model(self) -> None:
-        self._to_host()
-        models.save_recogniser_atomically(self.job.recogniser, self.job.folder / "model")
+        recogniser, found = self.job.recogniser, self.trainer.host_weights()
+        names = compat.model_names(recogniser.model)
+        recogniser.model.load_state_dict({names[name]: tensor for name, tensor in found.items()})
+        models.save_recogniser_atomically(recogniser, self.job.folder / "model")
 
-    def _to_host(self) -> Dict[str, Any]:
-        """The device's weights, also put into the job's own plain model."""
-        weights = self.trainer.host_weights()
-        names = compat.model_names(self.job.recogniser.model)
-        self.job.recogniser.model.load_state_dict({names[name]: tensor for name, tensor in weights.items()})
-        return weights
+    def sound(self) -> bool:
+        return weights.all_finite(self.trainer.host_weights().values())
 
     def snapshot(self) -> Snapshot:
         own = self.trainer.save_own()

@@ -34,15 +34,15 @@ class Stopped(Exception):
 class CtcTrainer(IPUTrainer):
     """One run. `after_call(calls, loss)` is called after each call of the device; it returns True to go on.
 
-    recipe: checked by asrctl.ipu.config.refuse. order: the whole run's utterances. output: an empty folder for what the
-    library writes itself.
+    recipe: checked by asrctl.ipu.config.refuse. order: the whole run's utterances; None where nothing is trained.
+    output: an empty folder for what the library writes itself.
     """
 
     def __init__(
         self,
         model: Any,
         recipe: Recipe,
-        order: TrainingOrder,
+        order: Optional[TrainingOrder],
         *,
         output: Path,
         cache: Path,
@@ -54,7 +54,8 @@ class CtcTrainer(IPUTrainer):
         self.after_call: Callable[[int, float], bool] = lambda calls, loss: True
         self.resumed_rng: Optional[List[int]] = None
         self._calls_done = self._handled = 0
-        arguments = training_arguments_kwargs(recipe, output=output, calls=order.total_steps // self.iterations)
+        calls = 1 if order is None else order.total_steps // self.iterations
+        arguments = training_arguments_kwargs(recipe, output=output, calls=calls)
         if compile_only:
             arguments.update(compile_only=True, do_train=True, do_eval=eval_dataset is not None)
         logging.getLogger("optimum").setLevel(logging.ERROR)
@@ -87,8 +88,8 @@ class CtcTrainer(IPUTrainer):
         return FromStep(self._calls_done * per_call, len(self.order))
 
     def _share_of_peak(self) -> Callable[[int], float]:
-        optim, total, iterations = self.recipe.optim, self.order.total_steps, self.iterations
-        return lambda call: learning_rate(optim, call * iterations, total) / optim.learning_rate
+        optim = self.recipe.optim
+        return lambda call: learning_rate(optim, call * self.iterations, self.order.total_steps) / optim.learning_rate
 
     def create_optimizer(self) -> Any:
         optimizer = super().create_optimizer()

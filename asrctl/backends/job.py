@@ -40,14 +40,21 @@ class TrainingJob:
 
 @dataclass
 class Standing:
-    """What a run knows of itself between steps; stored in every checkpoint."""
+    """What a run knows of itself between steps; stored in every checkpoint.
+
+    first_level, level, lowest_level: losses in nats per label: the first, smoothed, and the lowest of the smoothed.
+    silent_since: step of the first of the last evaluations that were all silent (see asrctl.backends.watch).
+    """
 
     step: int = 0
     best_step: Optional[int] = None
     best_wer: Optional[float] = None
     evaluations_without_gain: int = 0
-    bad_steps: int = 0
-    first_loss: Optional[float] = None
+    first_level: Optional[float] = None
+    level: Optional[float] = None
+    lowest_level: Optional[float] = None
+    silent_since: Optional[int] = None
+    silent_evaluations: int = 0
     scaler: Optional[float] = None
 
     def as_dict(self) -> Dict[str, Any]:
@@ -60,7 +67,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Outcome:
-    """reason: finished | early-stopping | max-minutes | interrupted."""
+    """reason: finished | early-stopping | max-minutes | interrupted. kept_step: of the newest checkpoint, if any."""
 
     reason: str
     standing: Standing
@@ -68,3 +75,4 @@ class Outcome:
     audio_s: float
     trained_steps: int
     final: Mapping[str, Any]
+    kept_step: Optional[int] = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Iterable, Optional, Tuple
 
 import numpy as np
 
@@ -37,22 +37,28 @@ class Scorer:
         return np.sort(generator(self.seed, _SAMPLE_STREAM).permutation(count)[: self.most])
 
     def score(self, recogniser: Recogniser, emit: Emit) -> Dict[str, Any]:
-        """{"wer", "cer", "empty": share of hypotheses without any character}. Leaves the model in eval mode."""
-        indices = self.indices()
-        place = {int(index): position for position, index in enumerate(indices)}
-        tally = Tally(len(indices))
-        hypotheses = transcribe(
+        """`rates` of the model on a host device. Leaves it in eval mode."""
+        found = transcribe(
             recogniser,
             self.split,
             device=self.device,
             precision=self.precision,
             batch_s=self.batch_s,
-            indices=indices,
+            indices=self.indices(),
             pad_to=self.pad_to,
             engine=self.engine,
             emit=emit,
             task="evaluate",
         )
+        return self.rates(found)
+
+    def rates(self, hypotheses: Iterable[Tuple[int, str]]) -> Dict[str, Any]:
+        """(index in the split, hypothesis) of each chosen utterance -> {"wer", "cer", "empty": share of hypotheses
+        without any character}.
+        """
+        indices = self.indices()
+        place = {int(index): position for position, index in enumerate(indices)}
+        tally = Tally(len(indices))
         for index, hypothesis in hypotheses:
             tally.add(place[index], self.split.id(index), self.split.text(index), hypothesis)
         summary = tally.summary()

@@ -32,8 +32,10 @@ def command(
     max_wer: Optional[float] = typer.Option(
         None, "--max-wer", metavar="X", help="Exit with 8 above this word error rate; 0.2 means 20 %."
     ),
-    precision: str = typer.Option("fp32", "--precision", help="fp32, or bf16 (faster where the chip has it)."),
-    device: str = typer.Option("auto", "--device", help="auto, cpu, cuda or mps."),
+    precision: Optional[str] = typer.Option(
+        None, "--precision", help="fp32 (default), or bf16 (faster where the chip has it); on an IPU the run's."
+    ),
+    device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, mps, ipu or ipu-emulated."),
     batch_s: Optional[float] = typer.Option(
         None, "--batch-s", min=0.1, help="Seconds of audio in a batch; default: the preset's."
     ),
@@ -72,7 +74,7 @@ def result_lines(result: "EvaluateResult") -> List[str]:
     lines = [
         f"split {found['split']} of {result.data}: {found['utterances']:,} utterances, "
         f"{found['audio_s'] / 60:.1f} min, "
-        f"{found['precision']} on {found['device']}, greedy",
+        f"{found['precision']} on {device_words(found['device'])}, greedy",
         "",
     ]
     header = ("", "error rate", "95 % interval", "in reference", "substituted", "deleted", "inserted")
@@ -83,6 +85,11 @@ def result_lines(result: "EvaluateResult") -> List[str]:
     lines += ["", f"all hypotheses: {result.hypotheses}"]
     target = f"--run {result.run}" if result.run is not None else f"--model {result.model}"
     return [*lines, f"next: asrctl export {target} --format hf"]
+
+
+def device_words(kind: str) -> str:
+    """cpu, cuda ...; an emulation is called one."""
+    return "an emulated IPU" if kind == "ipu-emulated" else kind
 
 
 def rates(found: Mapping[str, Any], units: str, rate: str, prefix: str) -> Sequence[Any]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextIO
 
-from asrctl import errors, events
+from asrctl import errors, events, memory
 from asrctl.cli.progress import Display, make_display, silence, visible
 from asrctl.redact import redact_values
 
@@ -89,7 +89,7 @@ def _as_error(problem: BaseException) -> Optional[errors.AsrctlError]:
         return problem
     if isinstance(problem, KeyboardInterrupt):
         return errors.Interrupted("interrupted", fix="run the same command again to go on where it stopped")
-    if isinstance(problem, MemoryError):
+    if memory.ran_out(problem):
         return errors.DeviceError("out of memory", fix="close other programs, or lower batch sizes and --workers")
     # Calls on the system set errno; the few libraries that raise a bare OSError of their own do not.
     if isinstance(problem, OSError) and problem.errno is not None:

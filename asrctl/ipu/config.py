@@ -66,7 +66,7 @@ def section(recipe: Recipe) -> IpuSection:
     if recipe.ipu is None:
         raise PresetError(
             f"preset {recipe.name} has no `ipu` section",
-            fix="choose one that has (`--preset base-4ipu`), or train with --device cpu",
+            fix="choose one that has (`--preset base-4ipu`), or use --device cpu",
         )
     return recipe.ipu
 

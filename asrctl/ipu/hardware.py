@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import Tuple, Type
 
 from asrctl import compat
 from asrctl.errors import DeviceError, MissingDependency
@@ -55,3 +56,15 @@ def _require_hardware() -> None:
             f"this IPU is of generation Mk{version}, and optimum-graphcore needs a Mk2",
             fix=f"use a machine with a Mk2 IPU, or {_INSTEAD}",
         )
+
+
+def errors() -> Tuple[Type[BaseException], ...]:
+    """What poptorch raises where the device or its compiler says no; after `require`."""
+    import poptorch
+
+    return (poptorch.Error,)
+
+
+def first_line(error: BaseException) -> str:
+    """The beginning of what poptorch says, which may go on for pages."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

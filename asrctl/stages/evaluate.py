@@ -14,20 +14,18 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from asrctl import devices, files, metrics, models
-from asrctl.engine import choice
-from asrctl.errors import BadData, DeviceError, QualityGate, UsageError
+from asrctl import files, metrics, models
+from asrctl.errors import BadData, QualityGate, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
-from asrctl.inference import transcribe
 from asrctl.prepared import PreparedSplit
-from asrctl.recipe import HostSection
 from asrctl.schema import NUMBER, misfit
+from asrctl.stages import transcription
 from asrctl.stages.outlook import Outlook
 from asrctl.stages.subject import ChosenData, Subject, alphabet_gap, find_data, find_subject, sentence
+from asrctl.stages.transcription import How
 from asrctl.workspace import Artifact, Key, Workspace
 
 VERSION = 1
-PRECISIONS = ("fp32", "bf16")
 DECODER = "greedy"
 # A limit of 20 is a percentage that somebody meant; nobody gates at ten times more errors than words.
 _HIGHEST_LIMIT = 10.0
@@ -47,14 +45,15 @@ _METRICS = {
 class EvaluateRequest:
     """run, model: what to evaluate (one of them, or the latest run). data: default is the run's, else the latest.
 
-    batch_s: most seconds of padded audio in a batch; default is the recipe's. It changes speed and memory, no result.
+    precision: default is fp32, or on an IPU the recipe's. batch_s: most seconds of padded audio in a batch; default is
+    the recipe's. It changes speed and memory, no result.
     """
 
     run: Optional[str] = None
     model: Optional[str] = None
     data: Optional[str] = None
     split: str = "eval"
-    precision: str = "fp32"
+    precision: Optional[str] = None
     device: str = "auto"
     batch_s: Optional[float] = None
     force: bool = False
@@ -99,16 +98,16 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
     """Transcribe a split greedily and count the errors; a result that is there already is returned as it is.
 
     Raises MissingArtifact (no model, data or split), BadData (empty split, another alphabet or sample rate),
-    DeviceError, UsageError.
+    DeviceError, UsageError, and on an IPU PresetError where the run's preset can not be carried out there.
     """
     meant = _resolve(workspace, request, emit)
-    subject, chosen, split, how, key = meant.subject, meant.chosen, meant.split, meant.how, meant.key
+    subject, chosen, split, key = meant.subject, meant.chosen, meant.split, meant.key
     with workspace.publish(key, replace=request.force) as draft:
         if draft.published is not None:
             emit(Note(f"nothing has changed: evaluation {key.id} is there already (--force does it again)"))
             return _result(draft.published, subject, chosen, unchanged=True, seconds=None)
         began = time.monotonic()
-        tally = _transcribe(subject, chosen, split, how, draft.path, emit)
+        tally = _transcribe(workspace, meant, draft.path, emit)
         seconds = round(time.monotonic() - began, 3)
         summary = dict(tally.summary(), **_provenance(key, split, subject))
         files.write_json(draft.path / "metrics.json", summary)
@@ -152,7 +151,7 @@ class _Meant:
     subject: Subject
     chosen: ChosenData
     split: PreparedSplit
-    how: _How
+    how: How
     key: Key
 
 
@@ -163,8 +162,7 @@ def _resolve(workspace: Workspace, request: EvaluateRequest, emit: Emit) -> _Mea
     split = chosen.data.split(request.split)
     if not len(split):
         raise BadData(f"split {request.split!r} of {chosen.name} is empty", fix="choose another with --split")
-    device, precision = _device(request, emit)
-    how = _how(subject, request, device, precision)
+    how = transcription.choose(subject, request.device, request.precision, request.batch_s, emit)
     return _Meant(subject, chosen, split, how, _key(subject, chosen, request, how))
 
 
@@ -189,19 +187,7 @@ def shuffled_wer(references: Sequence[str], hypotheses: Sequence[str], seed: int
     return metrics.word_error_rate([references[place] for place in places], hypotheses)
 
 
-def _device(request: EvaluateRequest, emit: Emit) -> Tuple[devices.Device, str]:
-    if request.precision not in PRECISIONS:
-        raise UsageError(f"there is no precision {request.precision!r}", fix=f"use one of {', '.join(PRECISIONS)}")
-    device = devices.choose(request.device)
-    if not device.is_host and request.device == "auto":
-        device = devices.choose("cuda" if devices.cuda_available() else "cpu")
-    if not device.is_host:
-        raise DeviceError(f"evaluation does not run on {device.kind}", fix="use --device auto, cpu or cuda")
-    emit(Note(device.reason))
-    return device, devices.precision(device.kind, request.precision)
-
-
-def _key(subject: Subject, chosen: ChosenData, request: EvaluateRequest, how: _How) -> Key:
+def _key(subject: Subject, chosen: ChosenData, request: EvaluateRequest, how: How) -> Key:
     return Key(
         kind="evals",
         version=VERSION,
@@ -222,7 +208,7 @@ def _provenance(key: Key, split: PreparedSplit, subject: Subject) -> Dict[str, A
         **dict(key.inputs),
         "audio_s": round(split.seconds, 3),
         "trained_on": info.get("device"),
-        "emulated": bool(info.get("emulated", False)),
+        "emulated": bool(info.get("emulated", False)) or key.parameters["device"] == "ipu-emulated",
     }
 
 
@@ -247,50 +233,19 @@ def _result(
     return EvaluateResult(artifact, found, subject.folder, _run_name(subject), chosen.name, unchanged, seconds)
 
 
-@dataclass(frozen=True)
-class _How:
-    """How the transcription is carried out."""
-
-    device: devices.Device
-    precision: str
-    batch_s: float
-    engine: str
-
-
-def _how(subject: Subject, request: EvaluateRequest, device: devices.Device, precision: str) -> _How:
-    section = subject.run.recipe().host(device.kind) if subject.run is not None else HostSection()
-    return _How(device, precision, request.batch_s or section.eval_batch_s, section.engine)
-
-
-def _transcribe(
-    subject: Subject, chosen: ChosenData, split: PreparedSplit, how: _How, folder: Path, emit: Emit
-) -> metrics.Tally:
-    import torch
-
-    recogniser = subject.recogniser()
+def _transcribe(workspace: Workspace, meant: _Meant, folder: Path, emit: Emit) -> metrics.Tally:
+    recogniser, split = meant.subject.recogniser(), meant.split
     models.require_rate(recogniser, split.sample_rate)
-    gap = alphabet_gap(recogniser.vocabulary, chosen.data.vocabulary())
+    gap = alphabet_gap(recogniser.vocabulary, meant.chosen.data.vocabulary())
     if gap:
         shown = " ".join(gap[:20]) + (" ..." if len(gap) > 20 else "")
         emit(Warned(f"the model can not write {len(gap)} characters of this data; words with them are wrong: {shown}"))
-    engine = choice.choose(recogniser.model, how.device.torch_device.type, how.engine, shapes_free=True)
-    emit(Note(f"engine: {engine}, {how.precision}"))
-    hypotheses = transcribe(
-        recogniser,
-        split,
-        device=how.device.torch_device,
-        precision=how.precision,
-        batch_s=how.batch_s,
-        engine=engine,
-        emit=emit,
-        task="evaluate",
-    )
+    scratch, cache = folder / "scratch", workspace.root / "cache" / "ipu"
     try:
-        return _score(split, hypotheses, folder)
-    except torch.cuda.OutOfMemoryError:
-        raise DeviceError(
-            f"the GPU has too little memory for batches of {how.batch_s:g} s", fix=f"use --batch-s {how.batch_s / 2:g}"
-        ) from None
+        found = transcription.hypotheses(meant.how, recogniser, split, cache=cache, scratch=scratch, emit=emit)
+        return _score(split, found, folder)
+    finally:
+        files.remove_tree(scratch)
 
 
 def _score(split: PreparedSplit, hypotheses: Iterable[Tuple[int, str]], folder: Path) -> metrics.Tally:

@@ -56,7 +56,8 @@ def carry_out(run: Run, start: Start, emit: Emit) -> TrainResult:
         except BaseException as error:
             state = "interrupted" if isinstance(error, (KeyboardInterrupt, Interrupted)) else "failed"
             message = error.message if isinstance(error, AsrctlError) else repr(error)
-            values = dict(info, state=state, error=message, seconds=time.monotonic() - began + info["seconds"])
+            seconds = round(time.monotonic() - began + info["seconds"], 3)
+            values = dict(info, **_reached(run, info), state=state, error=message, seconds=seconds)
             _write_if_possible(run, values, emit)
             raise
     return _close(run, start, info, outcome)
@@ -210,9 +211,10 @@ def _close(run: Run, start: Start, info: Dict[str, Any], outcome: Outcome) -> Tr
     )
     run.write(values)
     if interrupted:
-        kept = "a checkpoint is kept" if standing.step else "nothing was learned yet"
+        kept = {None: "nothing was learned yet", standing.step: "a checkpoint is kept"}
+        what = kept.get(outcome.kept_step, f"the checkpoint of step {outcome.kept_step} is kept")
         raise Interrupted(
-            f"training was stopped after step {standing.step} of {start.total_steps}; {kept}",
+            f"training was stopped after step {standing.step} of {start.total_steps}; {what}",
             fix=f"go on with `{resume_command(run, start)}`",
         )
     return TrainResult(
@@ -242,6 +244,14 @@ def resume_command(run: Run, start: Start) -> str:
 
 def _best(standing: Standing) -> Optional[Dict[str, Any]]:
     return None if standing.best_step is None else {"step": standing.best_step, "wer": standing.best_wer}
+
+
+def _reached(run: Run, info: Mapping[str, Any]) -> Dict[str, Any]:
+    """What a run that failed had come to, by its newest checkpoint."""
+    latest = checkpoints.latest_valid(run.checkpoints).checkpoint
+    if latest is None:
+        return {}
+    return {"steps": latest.step, "best": _best(Standing.from_dict(latest.state)) or info["best"]}
 
 
 def _nothing_to_do(run: Run, start: Start, checkpoint: checkpoints.Checkpoint) -> TrainResult:

@@ -1,6 +1,7 @@
 """The host loop's arithmetic, against the plainest torch that says the same."""
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ from asrctl import acoustics, devices, models
 from asrctl.backends.feed import Limits
 from asrctl.backends.host import HostTrainer
 from asrctl.backends.job import TrainingJob
+from asrctl.errors import BadData
 from asrctl.interrupts import StopRequest
 from asrctl.optimisation import AdamW, learning_rate
 from asrctl.prepared import PreparedSplit, PreparedUtterance, write_shard
-from asrctl.recipe import BatchesSection, HostSection, ModelSection, OptimSection, Recipe, SpecAugment
+from asrctl.recipe import Augment, BatchesSection, HostSection, ModelSection, OptimSection, Recipe, SpecAugment
 from asrctl.text import TextRules, build_vocabulary
 
 VOCABULARY = build_vocabulary(dict.fromkeys("abcde ", 1), TextRules())
@@ -183,6 +185,42 @@ def test_every_architecture_trains_with_masks_on_and_off(split, tmp_path, archit
     assert not torch.equal(before["lm_head.weight"], after["lm_head.weight"])
     encoder = [name for name in before if ".feature_extractor." in name]
     assert all(torch.equal(before[name], after[name]) for name in encoder)
+
+
+@pytest.mark.parametrize("join", [1, 3])
+@pytest.mark.parametrize("speed", [0.0, 0.2])
+@pytest.mark.parametrize(("seconds", "items"), [(1.9, None), (3.5, None), (30.0, None), (3.5, 2)])
+@pytest.mark.parametrize("batch_s", [None, 6.0])
+def test_no_micro_batch_is_larger_than_the_one_that_is_tried(split, tmp_path, join, speed, seconds, items, batch_s):
+    wanted = recipe(
+        batches={"augment": Augment(join=join, speed=speed)},
+        optim={"global_batch": 12, "global_batch_s": batch_s},
+        ctc_zero_infinity=True,
+    )
+    wanted = dataclasses.replace(wanted, audio=dataclasses.replace(wanted.audio, max_s=2.0))
+    feed = trainer(split, wanted, tmp_path, limits=Limits(int(seconds * 16000), items, None)).feed
+    tried = feed.costliest()
+    rows, samples = feed.costliest_shape()
+    assert tried.inputs["input_values"].shape == (rows, samples)
+    for batch in feed.steps(0, 12, 0):
+        for micro in batch.micro_batches:
+            made, padded = micro.inputs["input_values"].shape
+            assert made * padded <= rows * samples
+            assert micro.labels.shape[1] <= tried.labels.shape[1]
+
+
+def test_an_error_in_a_feeding_thread_is_the_runs_own_and_no_thread_is_left(split, tmp_path):
+    class Unreadable(PreparedSplit):
+        def __getitem__(self, index):
+            if index == 5:
+                raise BadData("utterance 5 can not be read", fix="prepare again")
+            return super().__getitem__(index)
+
+    made = trainer(Unreadable(split.folder, name="train", sample_rate=16000), recipe(), tmp_path)
+    made.host = dataclasses.replace(made.host, workers=2)
+    with pytest.raises(BadData, match="utterance 5"):
+        made.run()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("asrctl-feed")]
 
 
 def test_frame_lengths_are_those_of_the_logits(split, tmp_path):

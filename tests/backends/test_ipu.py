@@ -302,6 +302,16 @@ def test_numbers_that_are_not_finite_end_the_run_and_spoil_nothing(split, evalua
     assert checkpoints.steps(tmp_path / "run" / "checkpoints")[-1] == 2
 
 
+def test_an_explosion_ends_the_run_and_leaves_the_last_good_checkpoint(split, evaluation, tmp_path):
+    """The second step ruins the weights, which shows only in the loss of the third."""
+    wanted = ipu_tiny.recipe(run={"save_every": 1, "eval_every": 1}, optim={"learning_rate": 30.0, "warmup_steps": 2})
+    with pytest.raises(Diverged, match="exploded") as stopped:
+        ipu.train(ipu_tiny.job(wanted, split, tmp_path / "run", steps=400, evaluation=evaluation), lambda event: None)
+    assert "the checkpoint of step 1 is kept" in stopped.value.fix
+    assert last(tmp_path / "run").step == 1
+    assert_same(load_file(str(tmp_path / "run" / "model" / "model.safetensors")), last(tmp_path / "run").model())
+
+
 def test_early_stopping(split, evaluation, tmp_path):
     wanted = ipu_tiny.recipe(run={"eval_every": 1, "early_stopping": 2}, optim={"learning_rate": 1e-9})
     outcome = ipu.train(

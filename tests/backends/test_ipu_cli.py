@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -108,6 +109,62 @@ def test_train_evaluate_export(ready, asrctl):
     config = json.loads(next(folder.rglob("config.json")).read_text())
     assert config["architectures"] == ["Wav2Vec2ForCTC"]
     assert "emulated" in next(folder.rglob("README.md")).read_text()
+
+
+def test_evaluation_on_the_device_gives_the_figures_of_training(ready, asrctl):
+    trained = asrctl(*TRAIN, "--json").succeeded().result
+    run = ready / "runs" / "tiny"
+    best = json.loads((run / "run.json").read_text())["best"]
+    done = asrctl("eval", "--run", "tiny", "--device", "ipu-emulated").succeeded()
+    assert "the IPU is emulated" in done.stderr
+    assert "fp32 on an emulated IPU, greedy" in done.stdout
+    found = asrctl("eval", "--run", "tiny", "--device", "ipu-emulated", "--json").succeeded().result
+    assert found["unchanged"]
+    assert (found["device"], found["emulated"], found["precision"]) == ("ipu-emulated", True, "fp32")
+    assert found["wer"] == pytest.approx(best["wer"]) == pytest.approx(trained["best_wer"])
+    with open(found["hypotheses"], encoding="utf-8") as stream:
+        ids = [json.loads(line)["id"] for line in stream]
+    # An odd number, by calls of two.
+    assert len(ids) == len(set(ids)) == found["utterances"]
+    assert found["utterances"] % 2
+    assert not list(ready.glob("evals/*/scratch"))
+
+
+def test_what_can_not_be_evaluated_on_the_device_is_refused(ready, asrctl):
+    asrctl(*TRAIN, "--max-steps", 1).succeeded()
+    evaluate = ("eval", "--device", "ipu-emulated", "--json")
+    folder = asrctl(*evaluate, "--model", ready / "runs" / "tiny" / "model")
+    assert folder.exit_code == 2
+    assert "`ipu` section" in folder.error["fix"]
+    assert asrctl(*evaluate, "--run", "tiny", "--batch-s", 5).exit_code == 2
+    assert asrctl(*evaluate, "--run", "tiny", "--precision", "bf16").exit_code == 2
+    recipe = ready / "runs" / "tiny" / "recipe.yaml"
+    values = yaml.safe_load(recipe.read_text())
+    recipe.write_text(yaml.safe_dump(dict(values, ipu=None)))
+    without = asrctl(*evaluate, "--run", "tiny")
+    assert without.exit_code == 3
+    assert "no `ipu` section" in without.error["message"]
+    recipe.write_text(yaml.safe_dump(dict(values, ipu=dict(values["ipu"], layers_per_ipu=[8, 4]))))
+    assert asrctl(*evaluate, "--run", "tiny").exit_code == 3
+    recipe.write_text(yaml.safe_dump(dict(values, audio=dict(values["audio"], max_s=2))))
+    long = asrctl(*evaluate, "--run", "tiny")
+    assert long.exit_code == 5
+    assert "longer than the 2 s" in long.error["message"]
+
+
+def test_a_killed_loader_process_is_one_sentence(ready):
+    running = process(ready, "--set", "ipu.dataloader_workers=2", "--set", "optim.max_steps=5000", "--json")
+    wait_for_lines(running, ready / "runs" / "tiny" / "metrics.jsonl", 1)
+    tasks = Path(f"/proc/{running.pid}/task")
+    children = [int(number) for path in tasks.glob("*/children") for number in path.read_text().split()]
+    assert children
+    os.kill(children[0], signal.SIGKILL)
+    stdout, stderr = running.communicate(timeout=120)
+    assert running.returncode == 6, stderr
+    error = json.loads(stdout)["error"]
+    assert "was killed" in error["message"]
+    assert "ipu.dataloader_workers" in error["fix"]
+    assert "Traceback" not in stderr
 
 
 def test_json_alone_is_on_stdout(ready, asrctl):

@@ -1,0 +1,71 @@
+"""Memory that runs out, for real: the process is held to an address space. One sentence and the setting to lower."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from asrctl import checkpoints
+
+GB = 1 << 30
+# A convolution that makes 16 MB of each second of audio, and another that makes little of that again.
+WIDE = (
+    *("--set", "model.config.conv_dim=[4096,16]"),
+    *("--set", "model.config.conv_kernel=[16,20]"),
+    *("--set", "model.config.conv_stride=[16,20]"),
+)
+TRAIN = ("train", "--device", "cpu", "--json", "--run", "big", "--preset")
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to its address space")
+
+
+def limited(gigabytes):
+    return {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (int(gigabytes * GB),) * 2)}
+
+
+@pytest.fixture
+def preset(learned_tones):
+    return learned_tones.parent / "tones.yaml"
+
+
+def test_a_micro_batch_that_does_not_fit_is_refused_before_the_first_step(tones, asrctl_process, preset):
+    words = (*WIDE, "--set", "optim.global_batch=96", "--set", "cpu.micro_batch_s=1000", "--max-steps", 1)
+    refused = asrctl_process(*TRAIN, preset, *words, **limited(2))
+    assert refused.exit_code == 6, refused.stderr
+    assert "does not fit into the memory of the cpu device" in refused.error["message"]
+    assert "--set cpu.micro_batch_s=" in refused.error["fix"]
+    assert "Traceback" not in refused.stderr
+    assert not (tones / "runs" / "big" / "metrics.jsonl").read_text()
+
+
+def test_memory_that_goes_away_while_training(tones, asrctl, preset):
+    """The limit comes down on the running process; what it saved before is still good."""
+    words = (
+        *TRAIN,
+        str(preset),
+        *WIDE,
+        "--set",
+        "run.save_every=1",
+        "--set",
+        "optim.epochs=5000",
+        "--workspace",
+        str(tones),
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-m", "asrctl", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    run = tones / "runs" / "big"
+    while running.poll() is None and not checkpoints.steps(run / "checkpoints"):
+        os.sched_yield()
+    resource.prlimit(running.pid, resource.RLIMIT_AS, (1 << 20, resource.RLIM_INFINITY))
+    stdout, stderr = running.communicate(timeout=120)
+    assert running.returncode == 6, stderr
+    error = json.loads(stdout)["error"]
+    assert error["kind"] == "device"
+    assert "memory" in error["message"]
+    assert "Traceback" not in stderr
+    kept = checkpoints.latest_valid(run / "checkpoints").checkpoint.step
+    asrctl("train", "--resume", "--run", "big", "--device", "cpu", "--max-steps", kept + 1).succeeded()
