@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import struct
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
@@ -21,6 +23,8 @@ from asrctl.schema import NUMBER, OPTIONAL_TEXT, misfit
 from asrctl.text import Vocabulary
 from asrctl.workspace import Artifact
 
+# Each costs some 100 kB of memory before a sample of it is read, and up to its 16 MB after.
+_MAPPED = 512
 _FIX = "delete that folder and run `asrctl prepare` again"
 
 _SUMMARY = {
@@ -100,14 +104,17 @@ class PreparedSplit:
         self.name = name
         self.folder = folder
         self.sample_rate = sample_rate
-        self._shards: List[pa.RecordBatch] = [_open_shard(path) for path in sorted(folder.glob("shard-*.arrow"))]
-        counts = [len(shard) for shard in self._shards]
+        self._shards = _Shards(sorted(folder.glob("shard-*.arrow")))
+        lengths = {name: [np.zeros(0, dtype=np.int32)] for name in ("num_samples", "num_labels", "num_repeats")}
+        counts, self.largest_label = [], -1
+        for shard in self._shards:
+            counts.append(len(shard))
+            self.largest_label = max(self.largest_label, _largest_label(shard))
+            for name, found in lengths.items():
+                found.append(np.array(shard.column(name), dtype=np.int32))  # a copy: the map may go
         self._ends = np.cumsum(counts, dtype=np.int64) if counts else np.zeros(0, dtype=np.int64)
         self._rows: Optional[np.ndarray] = None
-        self.num_samples = self._integers("num_samples")
-        self.num_labels = self._integers("num_labels")
-        self.num_repeats = self._integers("num_repeats")
-        self.largest_label = max((_largest_label(shard) for shard in self._shards), default=-1)
+        self.num_samples, self.num_labels, self.num_repeats = (np.concatenate(found) for found in lengths.values())
 
     def __len__(self) -> int:
         return len(self.num_samples)
@@ -170,9 +177,26 @@ class PreparedSplit:
         start = int(self._ends[shard - 1]) if shard else 0
         return self._shards[shard], index - start
 
-    def _integers(self, column: str) -> np.ndarray:
-        rows = [np.asarray(shard.column(column), dtype=np.int32) for shard in self._shards]
-        return np.concatenate(rows) if rows else np.zeros(0, dtype=np.int32)
+
+class _Shards:
+    """The shards of a split, mapped when asked for; no more than _MAPPED stay so, to bound memory. For any thread."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._mapped: "OrderedDict[int, pa.RecordBatch]" = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> pa.RecordBatch:
+        """Raises BadData where it is damaged, IndexError."""
+        with self._lock:
+            shard = self._mapped.pop(index, None)
+            shard = self._mapped[index] = _open_shard(self._paths[index]) if shard is None else shard
+            if len(self._mapped) > _MAPPED:
+                self._mapped.popitem(last=False)
+        return shard
 
 
 def totals(folder: Path) -> Tuple[int, int]:

@@ -65,7 +65,7 @@ def compile_executables(workspace: Workspace, request: CompileRequest, emit: Emi
         recipe=recipe,
         folder=folder,
         recogniser=built.recogniser,
-        train=planned.data.split("train"),
+        train=planned.train,
         eval=planned.data.split("eval") if "eval" in planned.data.splits else None,
         device=planned.device,
         precision=planned.precision,

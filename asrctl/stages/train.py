@@ -53,6 +53,7 @@ class TrainPlan:
     total_steps: int
     steps_per_epoch: int
     resume: bool
+    train: PreparedSplit
 
     def as_dict(self) -> Dict[str, Any]:
         return {
@@ -123,7 +124,7 @@ def plan(
         total = whole_calls(recipe, total)
     name = stored.name if stored is not None else _run_name(workspace, request, recipe)
     sources = dict(resolved.sources)
-    return TrainPlan(recipe, sources, data, data_name, name, device, precision, total, per_epoch, request.resume)
+    return TrainPlan(recipe, sources, data, data_name, name, device, precision, total, per_epoch, request.resume, train)
 
 
 def _precision(recipe: Recipe, device: Any, stored: Optional[Run], hardware_needed: bool) -> str:
@@ -171,7 +172,7 @@ def _settle(workspace: Workspace) -> None:
 def _run(workspace: Workspace, request: TrainRequest, planned: TrainPlan, run: Run, emit: Emit) -> TrainResult:
     from asrctl.stages.training import Start, carry_out
 
-    splits = _splits(planned.data)
+    splits = _splits(planned)
     _refuse_conflicts(planned, splits)
     splits["train"] = _alignable(planned.recipe, splits["train"], emit)
     start = Start(
@@ -201,8 +202,9 @@ def _alignable(recipe: Recipe, train: PreparedSplit, emit: Emit) -> PreparedSpli
     return train.only(kept)
 
 
-def _splits(data: PreparedData) -> Dict[str, PreparedSplit]:
-    return {name: data.split(name) for name in ("train", "eval") if name in data.splits}
+def _splits(planned: TrainPlan) -> Dict[str, PreparedSplit]:
+    splits = {"train": planned.train}
+    return dict(splits, eval=planned.data.split("eval")) if "eval" in planned.data.splits else splits
 
 
 # -- what is meant ----------------------------------------------------------------------------------------------------

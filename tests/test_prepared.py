@@ -1,0 +1,68 @@
+"""Prepared speech on disk: many shards, few of them mapped at a time."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asrctl import prepared
+from asrctl.errors import BadData
+from asrctl.prepared import PreparedSplit, PreparedUtterance, totals, write_shard
+
+
+def utterance(number: int) -> PreparedUtterance:
+    labels = np.arange(1 + number % 5, dtype=np.int32)
+    return PreparedUtterance(
+        f"u{number}", None, "x" * len(labels), labels, np.full(20 + number, number, dtype=np.int16)
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Ten shards of three utterances, of which two may be mapped at a time."""
+    monkeypatch.setattr(prepared, "_MAPPED", 2)
+    for shard in range(10):
+        rows = [utterance(3 * shard + row) for row in range(3)]
+        write_shard(tmp_path / f"shard-{shard:05d}.arrow", rows)
+    return tmp_path
+
+
+def test_what_is_not_mapped_is_mapped_again(folder: Path) -> None:
+    split = PreparedSplit(folder, name="train", sample_rate=16000)
+    assert (len(split), split.largest_label) == (30, 4)
+    assert split.num_samples.tolist() == [20 + number for number in range(30)]
+    assert totals(folder) == (30, int(split.num_samples.sum()))
+    kept = [split[number] for number in (29, 0, 14, 29, 3)]
+    assert [item.id for item in kept] == ["u29", "u0", "u14", "u29", "u3"]
+    assert all((item.pcm == int(item.id[1:])).all() for item in kept), "samples outlive their shard's turn"
+    assert len(split._shards._mapped) == 2
+
+
+def test_threads_read_side_by_side(folder: Path) -> None:
+    split = PreparedSplit(folder, name="train", sample_rate=16000).only(np.arange(29, -1, -1))
+    wrong = []
+
+    def read(seed: int) -> None:
+        for index in np.random.default_rng(seed).integers(0, 30, 300):
+            item = split[int(index)]
+            if item.id != f"u{29 - index}" or not (item.pcm == 29 - index).all():
+                wrong.append(index)
+
+    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_shard_that_is_damaged_later_is_told(folder: Path) -> None:
+    split = PreparedSplit(folder, name="train", sample_rate=16000)
+    damaged = folder / "shard-00003.arrow"
+    damaged.with_suffix(".new").write_bytes(damaged.read_bytes()[:-100])
+    damaged.with_suffix(".new").replace(damaged)
+    with pytest.raises(BadData, match="shard-00003.arrow is damaged"):
+        split.text(10)
