@@ -74,8 +74,12 @@ class Arm:
         if not answer:
             end = "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-30:])
             raise RuntimeError(f"{self.name} died:\n{end}")
+        took_s = time.perf_counter() - began
         others_s = machine_busy_s() - busy_s - (own_busy_s(self._process.pid) - own_s)
-        others = max(0.0, others_s / (time.perf_counter() - began))
+        others = max(0.0, others_s / took_s)
+        print(
+            f"  {self.name}: {units} in {took_s:.1f} s, {others:.2f} cores busy elsewhere", file=sys.stderr, flush=True
+        )
         time.sleep(0.3)  # until its waiting threads have gone to sleep
         return [dict(unit, others=others) for unit in json.loads(answer)]
 
