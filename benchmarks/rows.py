@@ -220,7 +220,7 @@ def _told(turns: Any) -> Dict[str, Any]:
 
 
 def evaluation(setting: Setting) -> List[Dict[str, Any]]:
-    """Whole passes over the split, each side in bf16. Agreement is with asrctl's own fp32 transcripts."""
+    """Whole passes over the split in bf16, stock in batches of like lengths. Agreement is with asrctl in fp32."""
     model = setting.eval_model or setting.model()
     here = setting.material
     ours = ["benchmarks.ours", "eval", "--workspace", here.workspace, "--model", model, "--device", setting.device]
@@ -230,10 +230,7 @@ def evaluation(setting: Setting) -> List[Dict[str, Any]]:
         passes["exact"] = exact.run(1)
     with ExitStack() as stack:
         arms = {
-            "stock": stack.enter_context(stock_arm(setting, "eval-stock", "eval", "--bf16", model=model)),
-            "grouped": stack.enter_context(
-                stock_arm(setting, "eval-grouped", "eval", "--bf16", "--grouped", model=model)
-            ),
+            "stock": stack.enter_context(stock_arm(setting, "eval-stock", "eval", "--bf16", "--grouped", model=model)),
             "asrctl": stack.enter_context(Arm("eval-asrctl", ours, here.work / "eval-asrctl.log")),
         }
         for name, arm in arms.items():
@@ -250,24 +247,14 @@ def _evaluation_rows(
     setting: Setting, passes: Dict[str, List[Dict[str, Any]]], memory: Dict[str, float]
 ) -> List[Dict[str, Any]]:
     speeds = {name: [speed([one]) for one in values] for name, values in passes.items()}
-    best = max(("stock", "grouped"), key=lambda name: statistics.median(speeds[name]))
     told = {
         "wer": {name: values[0]["wer"] for name, values in passes.items()},
         "against_fp32": {name: disagreement(passes["exact"][0], values[0]) for name, values in passes.items()},
     }
     name = "evaluation" if setting.eval_model is None else f"evaluation of {setting.eval_model.resolve().parent.name}"
-    found = row(name, "audio-s/s", speeds[best], speeds["asrctl"], 2.5, best_stock=best, peak_mb=memory, **told)
+    found = row(name, "audio-s/s", speeds["stock"], speeds["asrctl"], 2.5, peak_mb=memory, **told)
     found["others"] = max(one["others"] for values in passes.values() for one in values)
-    return [
-        found if setting.eval_model else with_share(found, setting.geometry, "eval"),
-        row(
-            "stock evaluation grouped by length (for comparison: in order)",
-            "audio-s/s",
-            speeds["stock"],
-            speeds["grouped"],
-            0.0,
-        ),
-    ]
+    return [found if setting.eval_model else with_share(found, setting.geometry, "eval")]
 
 
 def disagreement(exact: Dict[str, Any], other: Dict[str, Any]) -> Dict[str, float]:
