@@ -135,7 +135,8 @@ def waiting(before="", wait="signal.pause()", then="raise"):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_is_an_interruption(number):
-    process = waiting()
+    # Under nohup the tests themselves ignore SIGHUP, and what is ignored is inherited.
+    process = waiting(before=f"signal.signal({int(number)}, signal.SIG_DFL)")
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
