@@ -22,6 +22,8 @@ import traceback
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+from . import runner
+
 # Of the processor; a busy machine is no hang. Whoever waits for something else is ended after _WAIT_S.
 CASE_S = 5.0
 _WAIT_S = 60.0
@@ -227,9 +229,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     if chosen.coverage is not None:
         import coverage
 
-        from .runner import PARSER_MODULES
-
-        measured = coverage.Coverage(data_file=str(chosen.coverage), branch=True, include=PARSER_MODULES)
+        measured = coverage.Coverage(data_file=str(chosen.coverage), branch=True, include=runner.PARSER_MODULES)
         measured.start()
     if chosen.guided:
         import atheris
@@ -237,8 +237,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
         with atheris.instrument_imports(include=["asrctl", "yaml", "tests.fuzz.planted"]):
             from . import planted  # noqa: F401 - and with it all parsers
     began = time.monotonic()
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=memory) as scratch:
+    with tempfile.TemporaryDirectory(dir=runner.memory_folder()) as scratch:
         how = {"case_s": chosen.case_s, "until_found": chosen.until_found}
         session = Session(_find(chosen.parser), Path(scratch), chosen.folder / "current", **how)
         report = chosen.folder / "report.json"
