@@ -6,6 +6,7 @@ there, damaged.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import io
@@ -24,6 +25,7 @@ from asrctl.backends.job import Standing
 from asrctl.corpora import CorpusRequest, archives, folder, librispeech, manifest
 from asrctl.errors import AsrctlError
 from asrctl.text import TextRules, Vocabulary, build_vocabulary
+from asrctl.utterances import split_path
 from asrctl.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -184,7 +186,7 @@ def _archive(place: Path) -> None:
             member.read(1 << 10)
         reader = archives.MemberReader(path)
         reader.read("LibriSpeech/dev-clean/84/1/84-1-0001.flac")
-        archives.split_path(f"{path}::x")
+        split_path(f"{path}::x")
         request = CorpusRequest(source=path, splits=("dev-clean",))
         for utterance in librispeech.utterances(request):
             _text_of(utterance.text)
@@ -309,6 +311,11 @@ def _vocabulary_files() -> Tuple[Dict[str, bytes], Seeds]:
 
 
 def _weights(place: Path) -> None:
+    weights.find_checkpoint(str(place))
+    with contextlib.suppress(AsrctlError):
+        weights.find_checkpoint(str(place / "nowhere"))
+    with contextlib.suppress(AsrctlError):
+        weights.read_config(place)
     found = weights.read_weights(place)
     for name, tensor in found.items():
         name.encode("utf-8")
