@@ -51,7 +51,10 @@ class Session:
         self.cases = self.refused = 0
         self._watched_since = 0.0
         self.findings: Dict[str, Dict[str, Any]] = {}
+        # What loops before this one, in the same process, have come to.
+        self.earlier: Dict[str, Any] = {"cases": 0, "refused": 0, "findings": []}
         self._current = os.open(str(current), os.O_RDWR | os.O_CREAT, 0o600)
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         for name, data in parser.files.items():
             self._put(name, data)
         for name, data in parser.seeds:
@@ -136,11 +139,16 @@ class Session:
         resource.setrlimit(resource.RLIMIT_AS, (mapped + MEMORY_BYTES, resource.RLIM_INFINITY))
 
     def report(self, path: Path, seconds: float) -> None:
-        found = list(self.findings.values())
-        result = {"cases": self.cases, "refused": self.refused, "seconds": seconds, "findings": found}
         temporary = path.with_suffix(".part")
-        temporary.write_text(json.dumps(result), encoding="utf-8")
+        temporary.write_text(json.dumps(dict(self.told(), seconds=seconds)), encoding="utf-8")
         os.replace(temporary, path)
+
+    def told(self) -> Dict[str, Any]:
+        return {
+            "cases": self.earlier["cases"] + self.cases,
+            "refused": self.earlier["refused"] + self.refused,
+            "findings": self.earlier["findings"] + list(self.findings.values()),
+        }
 
 
 def by_hypothesis(session: Session, cases: int, seed: int, report: Path) -> None:
@@ -216,7 +224,7 @@ def by_coverage(session: Session, cases: int, seed: int, report: Path, folder: P
 
 def main(arguments: Optional[List[str]] = None) -> None:
     options = argparse.ArgumentParser()
-    options.add_argument("parser")
+    options.add_argument("parser", help="one, or several with commas between them, each for so many cases")
     options.add_argument("--cases", type=int, required=True)
     options.add_argument("--seed", type=int, required=True)
     options.add_argument("--folder", type=Path, required=True)
@@ -236,10 +244,20 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
         with atheris.instrument_imports(include=["asrctl", "yaml", "tests.fuzz.planted"]):
             from . import planted  # noqa: F401 - and with it all parsers
+    earlier = None
+    for name in chosen.parser.split(","):
+        earlier = _carry_out(name, chosen, earlier)
+    if measured is not None:
+        measured.stop()
+        measured.save()
+
+
+def _carry_out(name: str, chosen: Any, earlier: Optional[Dict[str, Any]]) -> Dict[str, Any]:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(dir=runner.memory_folder()) as scratch:
         how = {"case_s": chosen.case_s, "until_found": chosen.until_found}
-        session = Session(_find(chosen.parser), Path(scratch), chosen.folder / "current", **how)
+        session = Session(_find(name), Path(scratch), chosen.folder / "current", **how)
+        session.earlier = earlier or session.earlier
         report = chosen.folder / "report.json"
         if chosen.guided:
             by_coverage(session, chosen.cases, chosen.seed, report, chosen.folder)
@@ -247,9 +265,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
             by_hypothesis(session, chosen.cases, chosen.seed, report)
         session.report(report, time.monotonic() - began)
         faulthandler.cancel_dump_traceback_later()
-    if measured is not None:
-        measured.stop()
-        measured.save()
+        return session.told()
 
 
 def _find(name: str) -> Any:
