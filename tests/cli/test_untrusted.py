@@ -12,7 +12,7 @@ from typing import Any, Iterator, Tuple
 
 import pytest
 
-from asrctl.fingerprint import file_sha256
+from asrctl.fingerprint import digest, file_sha256
 
 from ..conftest import ROOT, copy_workspace, run_here
 from ..tones import prepare, train
@@ -89,6 +89,9 @@ def poison(folder: Path, trap: Path, *, weights: bool = False) -> Path:
     if weights:
         (folder / "model.safetensors").unlink()
         (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Malicious(trap)))
+    # Digests keep accidents out, no attacker: a stranger leaves them out, or makes them fit.
+    if (folder / "SHA256SUMS").exists():
+        (folder / "SHA256SUMS").unlink()
     return folder
 
 
@@ -155,15 +158,21 @@ def test_a_strangers_run_is_only_data(honest: Path, workspace: Path, trap: Path)
         run_here(*words).succeeded()
 
 
+def vouch(checkpoint: Path, state: "dict[str, Any]") -> None:
+    """Write state.json with the digest of itself that fits."""
+    own = digest({key: value for key, value in state.items() if key != "digest"})
+    (checkpoint / "state.json").write_text(json.dumps(dict(state, digest=own)), encoding="utf-8")
+
+
 def test_a_strangers_checkpoint_with_fitting_digests_is_only_data(workspace: Path, trap: Path) -> None:
-    """Digests keep accidents out, no attacker: the files themselves must be harmless."""
+    """The files themselves must be harmless."""
     checkpoint = workspace / "runs" / "r" / "checkpoints" / "step-00000002"
     for name in ("model.safetensors", "optimizer.safetensors"):
         (checkpoint / name).unlink()  # other tests have links to it
         (checkpoint / name).write_bytes(pickle.dumps(Malicious(trap)))
     state = json.loads((checkpoint / "state.json").read_bytes())
     state["files"] = {path.name: file_sha256(path) for path in checkpoint.iterdir() if path.name != "state.json"}
-    (checkpoint / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    vouch(checkpoint, state)
     done = run_here("train", "--resume", "--run", "r", "--max-steps", 4, "--device", "cpu", "--json")
     assert done.exit_code == 5 and done.error["fix"], done.stderr
 
@@ -184,7 +193,7 @@ def test_a_checkpoint_of_another_model_is_refused(workspace: Path, change: str) 
         save_file(tensors, str(checkpoint / name))
         state = json.loads((checkpoint / "state.json").read_bytes())
         state["files"][name] = file_sha256(checkpoint / name)
-        (checkpoint / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        vouch(checkpoint, state)
     done = run_here("train", "--resume", "--run", "r", "--max-steps", 4, "--device", "cpu", "--json")
     assert done.exit_code == 5 and done.error["fix"], done.stderr
 
