@@ -41,6 +41,7 @@ def test_a_micro_batch_that_does_not_fit_is_refused_before_the_first_step(tones,
     assert not (tones / "runs" / "big" / "metrics.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_memory_that_goes_away_while_training(tones, asrctl, preset):
     """The limit comes down on the running process; what it saved before is still good."""
     words = (
