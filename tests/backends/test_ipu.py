@@ -14,6 +14,7 @@ from asrctl import checkpoints, models
 from asrctl.backends import host, ipu, journal
 from asrctl.errors import BadData, Diverged, PresetError
 from asrctl.files import file_digests, write_json
+from asrctl.fingerprint import digest
 from asrctl.interrupts import StopRequest
 
 from ..conftest import emulated_ipu
@@ -249,8 +250,9 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_not_run(split, tmp
     folder, trap = last(tmp_path / "run").path, tmp_path / "trap"
     torch.save({"state": Malicious(trap)}, folder / "backend" / name)
     state = json.loads((folder / "state.json").read_text())
-    digests = {path: digest for path, digest in file_digests(folder).items() if path != "state.json"}
-    write_json(folder / "state.json", dict(state, files=digests))
+    state["files"] = {path: value for path, value in file_digests(folder).items() if path != "state.json"}
+    own = digest({key: value for key, value in state.items() if key != "digest"})
+    write_json(folder / "state.json", dict(state, digest=own))
     poisoned = last(tmp_path / "run")
     with pytest.raises(BadData, match="not loaded"):
         ipu.train(ipu_tiny.job(wanted, split, tmp_path / "run", steps=4, resume=poisoned), lambda event: None)
