@@ -15,25 +15,14 @@ from asrctl.redact import redact, redact_values
 from asrctl.workspace import Workspace, valid_name
 
 from ..conftest import copy_workspace, run_here
-from ..tones import prepare, train, write_corpus
+from ..tones import write_corpus
 
 pytestmark = pytest.mark.fault("a name, link or secret that leads elsewhere")
 
 
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a workspace in which the run `r` has taken two steps. Read only."""
-    folder = tmp_path_factory.mktemp("honest")
-    prepare(folder)
-    train(folder, "--run", "r", "--max-steps", 2)
-    return folder
-
-
 @pytest.fixture
-def workspace(honest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = copy_workspace(honest / "workspace", tmp_path / "workspace")
-    monkeypatch.setenv("ASRCTL_WORKSPACE", str(path))
-    return path
+def workspace(honest_workspace: Path) -> Path:
+    return honest_workspace
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ import pytest
 
 from asrctl.fingerprint import digest, file_sha256
 
-from ..conftest import ROOT, copy_workspace, run_here
-from ..tones import prepare, train
+from ..conftest import ROOT, run_here
 
 pytestmark = pytest.mark.fault("a stranger's model or run")
 
@@ -35,15 +34,6 @@ class Malicious:
         return os.mkdir, (str(self._trap),)
 
 
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a workspace in which the run `r` has a checkpoint in the middle. Read only."""
-    folder = tmp_path_factory.mktemp("honest")
-    prepare(folder)
-    train(folder, "--run", "r", "--max-steps", 2)
-    return folder
-
-
 @pytest.fixture
 def trap(tmp_path: Path) -> Iterator[Path]:
     """A folder that exists once a stranger's code has run."""
@@ -53,10 +43,8 @@ def trap(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def workspace(honest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = copy_workspace(honest / "workspace", tmp_path / "workspace")
-    monkeypatch.setenv("ASRCTL_WORKSPACE", str(path))
-    return path
+def workspace(honest_workspace: Path) -> Path:
+    return honest_workspace
 
 
 def poison(folder: Path, trap: Path, *, weights: bool = False) -> Path:
