@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
 from benchmarks import material as materials
+from benchmarks import measured
 from benchmarks.rows import Setting, inverse
 
 
@@ -90,15 +89,11 @@ def _format_sizes(setting: Setting, megabytes: Dict[str, float]) -> Dict[str, fl
 def run(command: Sequence[str], log: Path) -> "tuple[float, float]":
     """(seconds, peak MB of the largest process) of a whole command. Raises CalledProcessError."""
     with log.open("wb") as stream:
-        began = time.perf_counter()
-        process = subprocess.Popen(command, stdout=stream, stderr=stream)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-    process.returncode = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
-    if process.returncode:
+        used = measured.run(command, stdout=stream, stderr=stream)
+    if used.exit_code:
         sys.stderr.write(log.read_text(errors="replace")[-2000:])
-        raise subprocess.CalledProcessError(process.returncode, list(command))
-    return seconds, usage.ru_maxrss / (1024 if sys.platform == "linux" else 2**20)
+        raise subprocess.CalledProcessError(used.exit_code, list(command))
+    return used.seconds, used.peak_bytes / 2**20
 
 
 def _remove(target: Path) -> None:

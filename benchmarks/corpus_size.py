@@ -1,7 +1,7 @@
 """How memory and time of `asrctl prepare`, and of the way to the first step of training, grow with the corpus.
 
-    python benchmarks/corpus_size.py librispeech LibriSpeech/ --hours 1 --hours 100
-    python benchmarks/corpus_size.py manifest digits.csv --utterances 100 --utterances 300000 --train tiny-cpu
+    python -m benchmarks.corpus_size librispeech LibriSpeech/ --hours 1 --hours 100
+    python -m benchmarks.corpus_size manifest digits.csv --utterances 100 --utterances 300000 --train tiny-cpu
 
 The recordings of a real corpus are linked again and again, each time under a name of its own, until there are as many
 hours or utterances as wanted; asrctl is called as a user would, in a process whose peak memory the system counts. Each
@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from itertools import count
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from asrctl import audio
 from asrctl.corpora import CorpusRequest, find
 from asrctl.utterances import Utterance
+from benchmarks import measured
 
 _KB = 1024
 # Of LibriSpeech, whatever of these is there; other corpora are read as a whole.
@@ -67,14 +69,13 @@ def prepared(manifest: Path, workspace: Path) -> Dict[str, Any]:
         str(workspace),
         "--json",
     ]
-    began = time.monotonic()
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, encoding="utf-8")
-    document = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise subprocess.CalledProcessError(status, words, document)
-    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else _KB)
-    values = {"prepare_s": time.monotonic() - began, "cpu_s": usage.ru_utime + usage.ru_stime, "peak_mb": peak / 1e6}
+    with tempfile.TemporaryFile() as stdout:
+        used = measured.run(words, stdout=stdout)
+        stdout.seek(0)
+        document = stdout.read().decode("utf-8")
+    if used.exit_code:
+        raise subprocess.CalledProcessError(used.exit_code, words, document)
+    values = {"prepare_s": used.seconds, "cpu_s": used.cpu_s, "peak_mb": used.peak_bytes / 1e6}
     return dict(values, bytes=json.loads(document)["result"]["bytes"])
 
 
