@@ -42,6 +42,26 @@ def test_a_micro_batch_that_does_not_fit_is_refused_before_the_first_step(tones,
 
 
 @pytest.mark.slow
+def test_a_length_left_open_is_halved_until_it_fits(tones, asrctl_process, preset):
+    words = (*WIDE, "--set", "optim.global_batch=96", "--max-steps", 1)
+    done = asrctl_process(*TRAIN, preset, *words, **limited(2.5)).succeeded()
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("micro-batches of up to ")]
+    assert 0 < float(said.split()[4]) < 45
+
+
+@pytest.mark.slow
+def test_evaluation_in_batches_that_do_not_fit(tones, asrctl_process, preset):
+    few = ("--set", "optim.global_batch=2", "--max-steps", 1)
+    asrctl_process(*TRAIN, preset, *WIDE, "--set", "cpu.engine=plain", *few).succeeded()
+    words = ("eval", "--run", "big", "--device", "cpu", "--split", "train", "--json", "--batch-s")
+    refused = asrctl_process(*words, 100, **limited(2))
+    assert refused.exit_code == 6, refused.stderr
+    assert refused.error["fix"] == "use --batch-s 50"
+    assert not list(tones.glob("evals/*"))
+    asrctl_process(*words, 2, **limited(2)).succeeded()
+
+
+@pytest.mark.slow
 def test_memory_that_goes_away_while_training(tones, asrctl, preset):
     """The limit comes down on the running process; what it saved before is still good."""
     words = (
