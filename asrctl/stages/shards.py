@@ -18,7 +18,7 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tu
 
 import numpy as np
 
-from asrctl import audio, files
+from asrctl import audio, files, memory
 from asrctl.audio import Rejected, num_frames
 from asrctl.corpora.archives import MemberReader
 from asrctl.errors import BadData, StorageError
@@ -196,6 +196,7 @@ def _write_parts(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLi
         if shard.is_full:
             finish()
             index, shard = index + 1, _Shard()
+            memory.give_back()
     if shard.count:
         finish()
     progress.tell()
