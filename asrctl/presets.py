@@ -110,7 +110,7 @@ def find(name: str, workspace: Optional[Path] = None, beside: Optional[Path] = N
         path = folder / f"{name}.yaml"
         if files.is_file(path):
             return path
-    known = [preset.name for preset in available(workspace)]
+    known = sorted({path.stem for _, folder in search_folders(workspace) for path in folder.glob("*.yaml")})
     raise PresetError(f"there is no preset called {name!r}{did_you_mean(name, known)}", fix=_FIX_LIST)
 
 

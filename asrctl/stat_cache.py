@@ -16,6 +16,8 @@ _FRESH_NS = 2 * 10**9
 _WAIT_S = 60.0
 _SHA256 = re.compile("[0-9a-f]{64}")
 _IN_MEMORY = ":memory:"
+# The message of an error can be built from what is damaged.
+_DAMAGED = (sqlite3.DatabaseError, UnicodeDecodeError)
 
 
 class StatCache:
@@ -31,7 +33,7 @@ class StatCache:
         query = "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?"
         try:
             found = self._database.execute(query, (os.fsencode(path), status.st_size, status.st_mtime_ns)).fetchone()
-        except sqlite3.DatabaseError:  # damaged somewhere inside: as good as not there
+        except _DAMAGED:  # somewhere inside: as good as not there
             return None
         return found[0] if found and isinstance(found[0], str) and _SHA256.fullmatch(found[0]) else None
 
@@ -45,7 +47,7 @@ class StatCache:
         try:
             with self._database:
                 self._database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", self._new)
-        except sqlite3.DatabaseError as error:  # it is only a cache; a full disk will show elsewhere
+        except _DAMAGED as error:  # it is only a cache; a full disk will show elsewhere
             self.damaged = self.damaged or not isinstance(error, sqlite3.OperationalError)
         self._new.clear()
 
@@ -69,7 +71,7 @@ def _database(path: Path) -> sqlite3.Connection:
         return _connect(str(path))
     except sqlite3.OperationalError:
         return _connect(_IN_MEMORY)
-    except sqlite3.DatabaseError:
+    except _DAMAGED:
         path.unlink()
         return _database(path)
 
@@ -82,7 +84,7 @@ def _connect(path: str) -> sqlite3.Connection:
             "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT)"
         )
         database.execute("SELECT * FROM files LIMIT 1").fetchall()
-    except sqlite3.DatabaseError:
+    except _DAMAGED:
         database.close()
         raise
     return database

@@ -10,11 +10,12 @@ import contextlib
 import fcntl
 import os
 import platform
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional, TextIO
 
 from asrctl import __version__, files
 from asrctl.errors import BadData, Locked, MissingArtifact, UsageError
@@ -313,18 +314,31 @@ class Workspace:
                 try:
                     fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
                 except BlockingIOError:
-                    stream.seek(0)
-                    holder = stream.read(100).strip() or "another process"
                     raise Locked(
-                        f"{name} is in use by {holder}", fix="wait for it to end, or stop it, then run again"
+                        f"{name} is in use by {_holder(stream)}", fix="wait for it to end, or stop it, then run again"
                     ) from None
                 if not path.exists() or not os.path.samestat(os.fstat(stream.fileno()), path.stat()):
                     continue  # a command that made nothing took its empty workspace away while we waited
                 with contextlib.suppress(OSError):  # a courtesy: on a full disk the lock holds without it
                     os.ftruncate(stream.fileno(), 0)
                     os.write(stream.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
-                yield
+                try:
+                    yield
+                finally:
+                    with contextlib.suppress(OSError):  # or the next holder would be called by our name for a moment
+                        os.ftruncate(stream.fileno(), 0)
                 return
+
+
+def _holder(stream: TextIO) -> str:
+    """Who holds a lock. Its holder writes that down just after it got hold: hence the patience."""
+    for _ in range(100):
+        stream.seek(0)
+        told = stream.read(100).strip()
+        if told:
+            return told
+        time.sleep(0.01)
+    return "another process"
 
 
 @dataclass

@@ -43,3 +43,18 @@ def test_a_damaged_memory_is_begun_anew(tmp_path: Path) -> None:
         cache.put(str(path), path.stat(), DIGEST)
     with stat_cache.opened(tmp_path / "stat.sqlite") as cache:
         assert cache.get(str(path), path.stat()) == DIGEST
+
+
+def test_a_memory_whose_names_are_no_text_is_begun_anew(tmp_path: Path) -> None:
+    """sqlite tells what is wrong in words that hold the damage."""
+    place = tmp_path / "stat.sqlite"
+    with stat_cache.opened(place):
+        pass
+    whole = place.read_bytes()
+    place.write_bytes(whole.replace(b"CREATE TABLE files", b"CREATE TA\x81LE files"))
+    assert place.read_bytes() != whole
+    path = aged(tmp_path / "a", "x")
+    with stat_cache.opened(place) as cache:
+        cache.put(str(path), path.stat(), DIGEST)
+    with stat_cache.opened(place) as cache:
+        assert cache.get(str(path), path.stat()) == DIGEST

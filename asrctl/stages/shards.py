@@ -25,7 +25,7 @@ from asrctl.errors import BadData, StorageError
 from asrctl.events import Emit, Progress, Warned
 from asrctl.parallel import in_order
 from asrctl.prepared import PreparedUtterance, count_repeats, write_shard
-from asrctl.schema import misfit
+from asrctl.schema import is_text, misfit
 from asrctl.stages.rules import Rules
 from asrctl.text import Vocabulary
 from asrctl.utterances import Utterance, split_path
@@ -169,6 +169,8 @@ def _read_rejects(path: Path) -> Iterator[Reject]:
 
 def _reject(values: Any, where: str) -> Reject:
     problem = misfit(values, dict.fromkeys(Reject._fields, str))
+    if not problem and not all(map(is_text, values.values())):
+        problem = "it holds half a character"
     if problem or len(values) != len(Reject._fields) or values["reason"] not in audio.REASONS:
         raise BadData(f"{where} is not a reject ({problem or values.get('reason')})", fix=_FIX_PART)
     return Reject(**values)

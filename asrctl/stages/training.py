@@ -201,15 +201,9 @@ def _write_start(run: Run, start: Start, recogniser: models.Recogniser, info: Di
 def _close(run: Run, start: Start, info: Dict[str, Any], outcome: Outcome) -> TrainResult:
     standing = outcome.standing
     interrupted = outcome.reason == "interrupted"
-    values = dict(
-        info,
-        state="interrupted" if interrupted else "complete",
-        reason=outcome.reason,
-        steps=standing.step,
-        best=_best(standing),
-        seconds=round(info["seconds"] + outcome.seconds, 3),
-    )
-    run.write(values)
+    state = "interrupted" if interrupted else "complete"
+    seconds = round(info["seconds"] + outcome.seconds, 3)
+    run.write(dict(info, **_reached_by(standing), state=state, reason=outcome.reason, seconds=seconds))
     if interrupted:
         kept = {None: "nothing was learned yet", standing.step: "a checkpoint is kept"}
         what = kept.get(outcome.kept_step, f"the checkpoint of step {outcome.kept_step} is kept")
@@ -242,8 +236,9 @@ def resume_command(run: Run, start: Start) -> str:
     return " ".join(words)
 
 
-def _best(standing: Standing) -> Optional[Dict[str, Any]]:
-    return None if standing.best_step is None else {"step": standing.best_step, "wer": standing.best_wer}
+def _reached_by(standing: Standing) -> Dict[str, Any]:
+    best = None if standing.best_step is None else {"step": standing.best_step, "wer": standing.best_wer}
+    return {"steps": standing.step, "best": best}
 
 
 def _reached(run: Run, info: Mapping[str, Any]) -> Dict[str, Any]:
@@ -251,11 +246,14 @@ def _reached(run: Run, info: Mapping[str, Any]) -> Dict[str, Any]:
     latest = checkpoints.latest_valid(run.checkpoints).checkpoint
     if latest is None:
         return {}
-    return {"steps": latest.step, "best": _best(Standing.from_dict(latest.state)) or info["best"]}
+    reached = _reached_by(Standing.from_dict(latest.state))
+    return dict(reached, best=reached["best"] or info["best"])
 
 
 def _nothing_to_do(run: Run, start: Start, checkpoint: checkpoints.Checkpoint) -> TrainResult:
     info, standing = run.info(), Standing.from_dict(checkpoint.state)
+    if info["state"] != "complete" and checkpoint.step >= info.get("total_steps", 0):
+        info = _complete(run, start, info, standing)
     return TrainResult(
         run=run.name,
         state=info["state"],
@@ -271,3 +269,12 @@ def _nothing_to_do(run: Run, start: Start, checkpoint: checkpoints.Checkpoint) -
         emulated=bool(info.get("emulated")),
         nothing_to_do=True,
     )
+
+
+def _complete(run: Run, start: Start, info: Dict[str, Any], standing: Standing) -> Dict[str, Any]:
+    """What a process still had to do that was killed behind its last evaluation and checkpoint: new run.json."""
+    checkpoints.prune(run.checkpoints, keep=start.recipe.run.keep, best_step=standing.best_step)
+    values = dict(info, **_reached_by(standing), state="complete", reason="finished")
+    values.pop("error", None)
+    run.write(values)
+    return values

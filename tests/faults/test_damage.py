@@ -94,7 +94,9 @@ def test_any_file_of_a_workspace(
     """No command breaks on it: it works, or says in a sentence what is wrong."""
     source = job.after["export"]
     names = sorted(
-        path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file() and is_ours(path, source)
+        path.relative_to(source).as_posix()
+        for path in source.rglob("*")
+        if path.is_file() and is_ours(path, source) and (damage == "vanished" or path.stat().st_size)
     )
     commands = (RESUME, (*job.words("eval"), "--force"), (*job.words("export"), "--force"), ("status",))
     for number in range(random.Random(damage).randrange(stride), len(names), stride):

@@ -149,6 +149,14 @@ def test_killed_before_a_change(
     try_changes(job, stage, which, tmp_path, nursery, faults)
 
 
+def test_killed_before_the_last_word_of_a_run(job: Job, nursery: Nursery, tmp_path: Path, faults: Faults) -> None:
+    """All steps are done and kept, and run.json still says that the run goes on."""
+    done = count_changes(job, "train", tmp_path, nursery)
+    last = max(number for number, change in enumerate(done, 1) if change.startswith("os.rename"))
+    with faults.survives("SIGKILL before a change of a file in train"):
+        kill_before(job, "train", tmp_path / "workspace", last, nursery)
+
+
 # -- where something takes another's place ----------------------------------------------------------------------------
 
 
