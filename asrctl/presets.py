@@ -18,6 +18,7 @@ from asrctl.schema import Problem, build, did_you_mean
 
 MAX_BYTES = 100_000
 MAX_DEPTH = 20
+_TOO_DEEP = "it is nested too deeply"
 # What PyYAML raises; the last are those of dates and numbers that are none.
 _YAML_ERRORS = (
     yaml.YAMLError,
@@ -139,12 +140,18 @@ class _Loader(yaml.SafeLoader):
 
     _depth = 0
 
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        # The scanner looks ahead, in time that grows with the square of the brackets.
+        if self.flow_level >= MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=self.get_mark())
+        super().fetch_flow_collection_start(token)
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
             event = self.peek_event()
             raise yaml.MarkedYAMLError(problem="presets take no YAML aliases (*name)", problem_mark=event.start_mark)
         if self._depth >= MAX_DEPTH:
-            raise yaml.MarkedYAMLError(problem="it is nested too deeply", problem_mark=self.peek_event().start_mark)
+            raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=self.peek_event().start_mark)
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1

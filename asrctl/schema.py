@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 import typing
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ class Problem:
 def build(cls: Type[T], values: Mapping[str, Any], prefix: str = "") -> Tuple[T, List[Problem]]:
     """An instance of `cls` from `values`; what could not be used keeps its default and is among the problems."""
     problems: List[Problem] = []
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     fields = {item.name: item for item in dataclasses.fields(cls)}
     arguments: Dict[str, Any] = {}
     for name, value in values.items():
@@ -38,6 +39,11 @@ def build(cls: Type[T], values: Mapping[str, Any], prefix: str = "") -> Tuple[T,
             arguments.pop(name, None)
             problems.append(Problem(path, str(error)))
     return cls(**arguments), problems
+
+
+@functools.lru_cache(maxsize=None)
+def _hints(cls: Type[Any]) -> Mapping[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def is_text(value: str) -> bool:

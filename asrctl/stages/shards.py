@@ -169,7 +169,7 @@ def _read_rejects(path: Path) -> Iterator[Reject]:
 
 def _reject(values: Any, where: str) -> Reject:
     problem = misfit(values, dict.fromkeys(Reject._fields, str))
-    if not problem and not all(map(is_text, values.values())):
+    if not problem and not all(is_text(values[name]) for name in Reject._fields):
         problem = "it holds half a character"
     if problem or len(values) != len(Reject._fields) or values["reason"] not in audio.REASONS:
         raise BadData(f"{where} is not a reject ({problem or values.get('reason')})", fix=_FIX_PART)
