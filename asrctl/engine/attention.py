@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from asrctl.engine.dropout import Dice, kept
 
-# Scores of a few heads at a time stay in the second-level caches between one operation and the next.
-_CHUNK_SCORES = 1_000_000
+# Scores of a few heads at a time stay in the caches between one operation and the next; each call has its own cost.
+_CHUNK_SCORES = 2_000_000
 
 
 def attention(

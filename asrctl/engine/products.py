@@ -11,8 +11,11 @@ from torch.nn import functional
 
 from asrctl.engine.copies import Copies
 
-# The identity's share in turning a matrix grows with its width.
-_TURNED_COLUMNS = 384
+# Columns that are turned at a time: fewer take more calls, more take more of the identity.
+_TURNED_COLUMNS = 256
+# On two threads oneDNN leaves one idle where a product has about as many rows as columns, up to twice as many, and no
+# more columns than this (seen by the processor time of each thread; not with 1, 4 or 8 threads).
+_LOPSIDED_COLUMNS = 1024
 
 
 def linear(inputs: torch.Tensor, copies: Copies, *layers: nn.Linear) -> torch.Tensor:
@@ -47,7 +50,7 @@ class _Linear(torch.autograd.Function):
             _accumulate_all(weights, weight_gradient(gradient, inputs).split(sizes))
         if any(bias.requires_grad for bias in biases):
             _accumulate_all(biases, _column_sums(gradient).split(sizes))
-        onward = torch.mm(gradient, ctx.weight) if ctx.needs_input_grad[0] else None
+        onward = _product(gradient, ctx.weight) if ctx.needs_input_grad[0] else None
         return (onward,) + (None,) * (2 + len(ctx.parameters))
 
 
@@ -62,29 +65,52 @@ def _has_onednn_bf16() -> bool:
 
 def _affine(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """inputs @ weight.t() + bias. On a CPU in bf16, torch's linear spends up to 40 % on the bias; oneDNN's does not."""
-    if _on_cpu_in_bf16(inputs) and _has_onednn_bf16():
-        return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
-    return functional.linear(inputs, weight, bias)
+    if not (_on_cpu_in_bf16(inputs) and _has_onednn_bf16()):
+        return functional.linear(inputs, weight, bias)
+    parts = inputs.split(rows_at_a_time(len(inputs), len(weight)))
+    made = [torch.ops.mkldnn._linear_pointwise(part, weight, bias, "none", [], "") for part in parts]
+    return torch.cat(made) if len(made) > 1 else made[0]
+
+
+def _product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """left (rows, inner) @ right (inner, columns)."""
+    step = rows_at_a_time(len(left), right.shape[1]) if _on_cpu_in_bf16(left) else max(1, len(left))
+    if step >= len(left):
+        return torch.mm(left, right)
+    made = left.new_empty(len(left), right.shape[1])
+    for part, target in zip(left.split(step), made.split(step)):
+        torch.mm(part, right, out=target)
+    return made
+
+
+def rows_at_a_time(rows: int, columns: int) -> int:
+    """Rows to give to a product of low precision at a time, so that both of two threads work: all, or less."""
+    lopsided = columns <= _LOPSIDED_COLUMNS and 3 * columns <= 4 * rows < 8 * columns
+    if not lopsided or torch.get_num_threads() != 2:
+        return max(1, rows)
+    parts = 1 + 4 * rows // (3 * columns)
+    return -(-rows // parts)
 
 
 def weight_gradient(gradient: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
     """gradient (rows, out), inputs (rows, in) -> (out, in) in their precision.
 
-    A CPU's bf16 product takes twice as long with its first operand transposed. So the narrower one is turned before,
-    unless both are about as wide.
+    A CPU's bf16 product takes twice as long with its first operand transposed. So that one is turned before, unless
+    both are about as wide: then turning costs as much as it saves.
     """
     out, width = gradient.shape[1], inputs.shape[1]
-    if _on_cpu_in_bf16(gradient) and width >= 2 * out:
-        return torch.mm(_turned(gradient), inputs)
-    if _on_cpu_in_bf16(gradient) and out >= 2 * width:
-        across = torch.mm(_turned(inputs), gradient)
-        return torch.cat([_turned(part) for part in across.split(_TURNED_COLUMNS, dim=1)])
+    if _on_cpu_in_bf16(gradient) and (width >= 2 * out or out >= 2 * width):
+        return _product(_turned(gradient), inputs)
     return torch.mm(gradient.t(), inputs)
 
 
 def _turned(matrix: torch.Tensor) -> torch.Tensor:
-    """The transpose, laid out anew, as a product with the identity: exact, and torch's own copy uses one thread."""
-    return functional.linear(torch.eye(matrix.shape[1], dtype=matrix.dtype), matrix)
+    """The transpose, laid out anew, by products with the identity: exact, and torch's own copy uses one thread."""
+    turned = matrix.new_empty(matrix.shape[::-1])
+    identity = torch.eye(min(_TURNED_COLUMNS, len(turned)), dtype=matrix.dtype)
+    for part, target in zip(matrix.split(_TURNED_COLUMNS, dim=1), turned.split(_TURNED_COLUMNS)):
+        torch.mm(identity[: len(target), : len(target)], part.t(), out=target)
+    return turned
 
 
 def _column_sums(gradient: torch.Tensor) -> torch.Tensor:

@@ -5,11 +5,13 @@ import copy
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 from transformers import Wav2Vec2Config
 
 from asrctl import acoustics, compat, models
 from asrctl.engine import packed, products
+from asrctl.engine.copies import Copies
 from asrctl.features import collate
 from asrctl.recipe import ModelSection, SpecAugment
 from asrctl.text import TextRules, build_vocabulary
@@ -107,7 +109,44 @@ def test_loss_and_gradients_are_those_of_the_padded_batch(architecture, config):
         torch.testing.assert_close(found[name], gradient, atol=2e-6, rtol=1e-3, msg=name)
 
 
-@pytest.mark.parametrize(("out", "width"), [(768, 200), (200, 768), (64, 64)])
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(767, 768), (768, 768), (1535, 768), (700, 768), (300, 256), (1000, 1024)]
+)
+def test_rows_are_cut_where_one_of_two_threads_would_idle(two_threads, rows, columns):
+    step = products.rows_at_a_time(rows, columns)
+    assert 4 * step < 3 * columns, "below what the library gives to one thread"
+    torch.set_num_threads(1)
+    assert products.rows_at_a_time(rows, columns) == rows
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 768), (500, 768), (1536, 768), (800, 2304)])
+def test_other_products_are_made_whole(two_threads, rows, columns):
+    assert products.rows_at_a_time(rows, columns) == max(1, rows)
+
+
+@pytest.mark.parametrize("rows", [500, 900, 1300])
+def test_a_linear_layer_in_bf16_is_the_same_in_pieces(two_threads, rows):
+    torch.manual_seed(0)
+    layer = nn.Linear(768, 768)
+    inputs, gradient = torch.randn(rows, 768).bfloat16().requires_grad_(), torch.randn(rows, 768).bfloat16()
+    found = products.linear(inputs, Copies(torch.bfloat16), layer)
+    found.backward(gradient)
+    weight, bias = (tensor.detach().bfloat16().float() for tensor in (layer.weight, layer.bias))
+    close = {"atol": 2e-2, "rtol": 1e-2}
+    torch.testing.assert_close(found.float(), functional.linear(inputs.float(), weight, bias), **close)
+    torch.testing.assert_close(inputs.grad.float(), gradient.float() @ weight, **close)
+    torch.testing.assert_close(layer.weight.grad, gradient.float().t() @ inputs.float(), atol=0.5, rtol=1e-2)
+
+
+@pytest.mark.parametrize(("out", "width"), [(768, 200), (200, 768), (64, 64), (600, 100)])
 def test_weight_gradients_in_bf16_are_products_whatever_their_shape(out, width):
     torch.manual_seed(0)
     gradient, inputs = torch.randn(50, out).bfloat16(), torch.randn(50, width).bfloat16()
