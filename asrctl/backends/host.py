@@ -50,6 +50,7 @@ class HostTrainer(Loop):
         self.model = job.recogniser.model.to(self.device)
         if self.device.type == "cpu":
             compat.use_plain_attention(self.model)
+            memory.keep_for_reuse()
         self.adam = AdamW(self.model, self.optim)
         self.scaler = compat.grad_scaler(self.device.type, enabled=job.precision == "fp16")
         self.plan = plan_of(job.recipe, job.train)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from torch.nn import functional
 
+from asrctl.engine import shapes
 from asrctl.engine.dropout import Dice, kept
 
 # Scores of a few heads at a time stay in the caches between one operation and the next; each call has its own cost.
@@ -18,7 +20,8 @@ def attention(
 ) -> torch.Tensor:
     """joined (frames, 3 * hidden): queries, keys and values side by side -> (frames, hidden).
 
-    counts: frames of each utterance. dropout: of the attention weights, drawn from dice (None: no dropout).
+    counts: frames of each utterance; rows behind them become zeros. dropout: of the attention weights, drawn from dice
+    (None: no dropout).
     """
     if dice is None and not (torch.is_grad_enabled() and joined.requires_grad):
         return _without_gradient(joined, counts, heads)
@@ -29,11 +32,16 @@ def _without_gradient(joined: torch.Tensor, counts: Sequence[int], heads: int) -
     """The library's fused kernel: the fastest forward pass; its backward pass is not."""
     hidden = joined.shape[1] // 3
     output = joined.new_empty(joined.shape[0], hidden)
-    for part, target in zip(joined.split(list(counts)), output.split(list(counts))):
+    for part, target in zip(_utterances(joined, counts), _utterances(output, counts)):
         query, key, value = part.view(1, len(part), 3, heads, hidden // heads).permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(query, key, value)
         target.view(len(part), heads, -1).copy_(mixed[0].transpose(0, 1))
+    output[sum(counts) :] = 0
     return output
+
+
+def _utterances(rows: torch.Tensor, counts: Sequence[int]) -> Sequence[torch.Tensor]:
+    return rows[: sum(counts)].split(list(counts))
 
 
 def _chunks(heads: int, count: int) -> Iterator[slice]:
@@ -43,10 +51,12 @@ def _chunks(heads: int, count: int) -> Iterator[slice]:
 
 
 def _blocks(joined: torch.Tensor, heads: int) -> torch.Tensor:
-    """(count, 3 * hidden) -> (3, heads, count, size): queries (scaled), keys and values."""
+    """(count, 3 * hidden) -> (3, heads, length, size): queries (scaled), keys and values; zeros from count on."""
     count, width = joined.shape
     size = width // (3 * heads)
-    blocks = joined.view(count, 3, heads, size).permute(1, 2, 0, 3).contiguous()
+    blocks = joined.new_empty(3, heads, count + shapes.spare(count, shapes.ATTENDED, joined.dtype, joined.device), size)
+    blocks[:, :, :count] = joined.view(count, 3, heads, size).permute(1, 2, 0, 3)
+    blocks[:, :, count:] = 0
     blocks[0].mul_(size**-0.5)
     return blocks
 
@@ -59,19 +69,20 @@ class _Attention(torch.autograd.Function):
         frames, hidden = joined.shape[0], joined.shape[1] // 3
         output = joined.new_empty(frames, heads, hidden // heads)
         saved: List[Optional[torch.Tensor]] = []
-        for part, target in zip(joined.split(list(counts)), output.split(list(counts))):
-            blocks = _blocks(part, heads)
-            query, key, value = blocks
-            weights = joined.new_empty(heads, len(part), len(part))
+        for part, target in zip(_utterances(joined, counts), _utterances(output, counts)):
+            query, key, value = blocks = _blocks(part, heads)
+            weights = joined.new_empty(heads, query.shape[1], query.shape[1])
             mask = None if dice is None else dice.keep(weights, dropout)
             mixed = torch.empty_like(query)
-            for some in _chunks(heads, len(part)):
+            for some in _chunks(heads, query.shape[1]):
                 torch.bmm(query[some], key[some].transpose(1, 2), out=weights[some])
+                weights[some, :, len(part) :] = -math.inf
                 torch.softmax(weights[some], dim=-1, out=weights[some])
                 used = weights[some] if mask is None else kept(weights[some], mask[some])
                 torch.bmm(used, value[some], out=mixed[some])
-            target.copy_(mixed.transpose(0, 1))
+            target.copy_(mixed[:, : len(part)].transpose(0, 1))
             saved += [blocks, weights, mask]
+        output[sum(counts) :] = 0
         ctx.scale = 1.0 if dice is None else 1.0 / (1.0 - dropout)
         ctx.counts, ctx.heads = counts, heads
         ctx.save_for_backward(*saved)
@@ -82,18 +93,20 @@ class _Attention(torch.autograd.Function):
         frames, hidden = gradient.shape
         size = hidden // ctx.heads
         onward = gradient.new_empty(frames, 3, ctx.heads, size)
-        rows, targets = (whole.split(list(ctx.counts)) for whole in (gradient.view(frames, ctx.heads, size), onward))
+        onward[sum(ctx.counts) :] = 0
+        rows, targets = (_utterances(whole, ctx.counts) for whole in (gradient.view(frames, ctx.heads, size), onward))
         for index, (row, target) in enumerate(zip(rows, targets)):
             blocks, weights, mask = ctx.saved_tensors[3 * index : 3 * index + 3]
-            inner = row.transpose(0, 1).contiguous()
+            inner = torch.zeros_like(blocks[0])
+            inner[:, : len(row)] = row.transpose(0, 1)
             if ctx.scale != 1.0:
                 inner.mul_(ctx.scale)
             moved = torch.empty_like(blocks)
-            for some in _chunks(ctx.heads, len(row)):
+            for some in _chunks(ctx.heads, blocks.shape[2]):
                 dropped = None if mask is None else mask[some]
                 _backward(blocks[:, some], weights[some], dropped, inner[some], moved[:, some])
             moved[0].mul_(size**-0.5)
-            target.copy_(moved.permute(2, 0, 1, 3))
+            target.copy_(moved[:, :, : len(row)].permute(2, 0, 1, 3))
         return onward.view(frames, 3 * hidden), None, None, None, None
 
 

@@ -7,20 +7,22 @@ from typing import Any, Sequence
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 
 def spec_augment(hidden: torch.Tensor, counts: Sequence[int], model: nn.Module, encoder: nn.Module) -> torch.Tensor:
     """(frames, hidden) with masks over time and features, as transformers' `_mask_hidden_states` in training.
 
-    The masks are those of a padded batch of the same utterances whose padding is masked, from numpy's global
-    generator.
+    counts: frames of each utterance; what lies behind them stays as it is. The masks are those of a padded batch of the
+    same utterances whose padding is masked, from numpy's global generator.
     """
     config = model.config
     if not (model.training and getattr(config, "apply_spec_augment", True)):
         return hidden
     draw = sys.modules[type(model).__module__]._compute_mask_indices
+    spare = len(hidden) - sum(counts)
     if config.mask_time_prob > 0:
-        chosen = _time_mask(draw, config, counts).to(hidden.device)
+        chosen = functional.pad(_time_mask(draw, config, counts), (0, spare)).to(hidden.device)
         hidden = torch.where(chosen[:, None], encoder.masked_spec_embed.to(hidden.dtype), hidden)
     if config.mask_feature_prob > 0:
         drawn = draw(
@@ -30,7 +32,7 @@ def spec_augment(hidden: torch.Tensor, counts: Sequence[int], model: nn.Module, 
             min_masks=config.mask_feature_min_masks,
         )
         rows = torch.from_numpy(drawn).repeat_interleave(torch.tensor(counts), dim=0)
-        hidden = hidden.masked_fill(rows.to(hidden.device), 0)
+        hidden = hidden.masked_fill(functional.pad(rows, (0, 0, 0, spare)).to(hidden.device), 0)
     return hidden
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from asrctl import compat
 from asrctl.acoustics import encoder_of
-from asrctl.engine import copies, masks, positions
+from asrctl.engine import copies, masks, positions, shapes
 from asrctl.engine.attention import attention
 from asrctl.engine.copies import Copies
 from asrctl.engine.dropout import Dice, drop
@@ -57,12 +57,14 @@ def logits(model: nn.Module, features: Sequence[torch.Tensor], *, precision: str
     low = copies.of(model, _DTYPES[precision])
     run = _Run(counts, low, config.num_attention_heads, Dice() if model.training else None)
     hidden = torch.cat(list(features)) if len(features) > 1 else features[0]
+    frames = len(hidden)
+    hidden = functional.pad(hidden, (0, 0, 0, shapes.spare(frames, shapes.FRAMES, low.dtype, hidden.device)))
     with torch.autocast(hidden.device.type, enabled=False):
         hidden = _projected(hidden.float(), speech.feature_projection, run, config)
         hidden = masks.spec_augment(hidden, counts, model, speech)
         hidden = _encoded(hidden, speech.encoder, run, config)
         hidden = drop(hidden.float(), config.final_dropout, run.dice)
-        packed = functional.linear(hidden, model.lm_head.weight, model.lm_head.bias)
+        packed = functional.linear(hidden, model.lm_head.weight, model.lm_head.bias)[:frames]
     return packed, torch.tensor(counts, device=packed.device)
 
 

@@ -14,9 +14,11 @@ from asrctl import compat
 def embed(hidden: torch.Tensor, counts: Sequence[int], conv: nn.Conv1d) -> torch.Tensor:
     """(frames, hidden) -> what transformers' position embedding gives each utterance alone, in hidden's precision.
 
+    counts: frames of each utterance; rows behind them are one more that nobody asks for.
     The utterances lie in one long row with as many zeros between them as the kernel reaches, so none sees another.
     """
-    reach = conv.kernel_size[0] // 2
+    reach, spare = conv.kernel_size[0] // 2, hidden.shape[0] - sum(counts)
+    counts = [*counts, spare] if spare else counts
     places = torch.arange(hidden.shape[0], device=hidden.device)
     places += reach * torch.repeat_interleave(
         torch.arange(len(counts), device=hidden.device), torch.tensor(counts, device=hidden.device)

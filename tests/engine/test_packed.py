@@ -10,7 +10,7 @@ from torch.nn import functional
 from transformers import Wav2Vec2Config
 
 from asrctl import acoustics, compat, models
-from asrctl.engine import packed, products
+from asrctl.engine import packed, products, shapes
 from asrctl.engine.copies import Copies
 from asrctl.features import collate
 from asrctl.recipe import ModelSection, SpecAugment
@@ -107,6 +107,20 @@ def test_loss_and_gradients_are_those_of_the_padded_batch(architecture, config):
     assert found.keys() == expected.keys()
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, atol=2e-6, rtol=1e-3, msg=name)
+
+
+@pytest.mark.parametrize(("architecture", "config"), CASES)
+def test_rows_that_fill_up_a_shape_change_nothing(architecture, config, monkeypatch):
+    """In fp32, which does not need them, so that the smallest difference shows; dropout aside, which draws for them."""
+    recogniser = make(architecture, config, spec_augment=SpecAugment(time_prob=0.3, feature_prob=0.2, feature_length=4))
+    recogniser.model.train()
+    rows, found = speech(*LENGTHS), []
+    for precisions in (set(), {torch.float32}):
+        monkeypatch.setattr(shapes, "MADE_TO_MEASURE", precisions)
+        np.random.seed(3)
+        loss = packed_loss(recogniser, rows)
+        found.append((loss, gradients(recogniser, loss)))
+    torch.testing.assert_close(found[0], found[1], atol=1e-6, rtol=1e-4)
 
 
 @pytest.fixture
