@@ -141,7 +141,7 @@ def main() -> None:
     found = [(item, duration_s) for item, duration_s in readable if duration_s is not None]
     sizes = [{"hours": hours} for hours in options.hours] + [{"utterances": number} for number in options.utterances]
     for size in sizes:
-        print(json.dumps(measure(found, options.work, options.train, **size)), flush=True)
+        print(json.dumps(measure(found, options.work.resolve(), options.train, **size)), flush=True)
 
 
 if __name__ == "__main__":

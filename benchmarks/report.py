@@ -83,6 +83,6 @@ def plot(path: Path, machine: Dict[str, Any], rows: List[Dict[str, Any]]) -> boo
     axes.set_xlabel("times as good as the stock recipe (red: what was to be reached; black: range over rounds)")
     axes.set_title(f"{machine['cores']} cores, {machine['processor']}", fontsize=9)
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, bbox_inches="tight")
     pyplot.close(figure)
     return True
