@@ -97,7 +97,7 @@ def first_step(preset: str, workspace: Path) -> Dict[str, Any]:
         "cpu",
     ]
     began, said = time.monotonic(), []
-    process = subprocess.Popen([*words, "--run", "first"], stderr=subprocess.PIPE, encoding="utf-8")
+    process = subprocess.Popen([*words, "--run", "first", "--overwrite"], stderr=subprocess.PIPE, encoding="utf-8")
     for line in process.stderr:
         said.append(line)
         if line.startswith("train: 1 of "):
