@@ -65,7 +65,7 @@ def keep_for_reuse() -> None:
     """Let the C library, where it is glibc, keep what is freed from now on.
 
     A training step takes and frees a gigabyte in blocks of megabytes. Handed back to the system and taken again, each
-    page of it is faulted in and cleared anew: 4 % of a step.
+    page of it is faulted in and cleared anew: 4 % of a step. Now and then `give_back`, or holes add up.
     """
     mallopt = _of_glibc("mallopt")
     if mallopt is not None:

@@ -256,6 +256,7 @@ class HostTrainer(Loop):
         return weights.all_finite(self.model.parameters())
 
     def snapshot(self) -> Snapshot:
+        memory.give_back()  # between checkpoints the heap is kept, and may have got holes
         self.course.standing.scaler = float(self.scaler.get_scale()) if self.scaler.is_enabled() else None
         return Snapshot(compat.canonical_state(self.model), self.adam.state())
 
