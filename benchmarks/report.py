@@ -31,7 +31,7 @@ def notes(rows: List[Dict[str, Any]]) -> List[str]:
     """What the table has no column for."""
     lines = []
     for row in rows:
-        for key in ("wer", "against_fp32", "formats", "peak_mb", "device_mb", "start_s", "tflops"):
+        for key in ("wer", "against_fp32", "padding", "formats", "peak_mb", "device_mb", "start_s", "tflops"):
             if row.get(key):
                 told = ", ".join(f"{name} {_number(value)}" for name, value in row[key].items())
                 lines.append(f"{row['name']}: {key}: {told}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,11 +210,17 @@ def stock_modes(setting: Setting) -> List[Dict[str, Any]]:
 
 
 def _told(turns: Any) -> Dict[str, Any]:
-    """What else was at work on the machine; and what a GPU had to hold, for arms that ran on one."""
+    """What else was at work on the machine, how far batches were padded, and what a GPU had to hold."""
     steps = {name: [step for turn in values for step in turn] for name, values in turns.items()}
     found: Dict[str, Any] = {"others": max(step["others"] for values in steps.values() for step in values)}
+    found["padding"] = {name: padding(values) for name, values in steps.items() if "padded_s" in values[0]}
     on_device = {name: max(step.get("device_mb", 0.0) for step in values) for name, values in steps.items()}
     return dict(found, device_mb=on_device) if any(on_device.values()) else found
+
+
+def padding(steps: Sequence[Dict[str, Any]]) -> float:
+    """Seconds that were computed by seconds of speech."""
+    return sum(step["padded_s"] for step in steps) / sum(step["audio_s"] for step in steps)
 
 
 # -- evaluation -------------------------------------------------------------------------------------------------------
@@ -247,9 +254,12 @@ def _evaluation_rows(
     setting: Setting, passes: Dict[str, List[Dict[str, Any]]], memory: Dict[str, float]
 ) -> List[Dict[str, Any]]:
     speeds = {name: [speed([one]) for one in values] for name, values in passes.items()}
+    exact = passes["exact"][0]
+    differs = {name: disagreement(exact, values[0]) for name, values in passes.items()}
     told = {
         "wer": {name: values[0]["wer"] for name, values in passes.items()},
-        "against_fp32": {name: disagreement(passes["exact"][0], values[0]) for name, values in passes.items()},
+        "against_fp32": {name: found for name, found in differs.items() if found},
+        "padding": {"stock": padding(passes["stock"])},
     }
     name = "evaluation" if setting.eval_model is None else f"evaluation of {setting.eval_model.resolve().parent.name}"
     found = row(name, "audio-s/s", speeds["stock"], speeds["asrctl"], 2.5, peak_mb=memory, **told)
@@ -258,12 +268,21 @@ def _evaluation_rows(
 
 
 def disagreement(exact: Dict[str, Any], other: Dict[str, Any]) -> Dict[str, float]:
-    """Character and word error rate of the hypotheses against those in fp32."""
+    """Character and word error rate of the hypotheses against those in fp32.
+
+    Both sides have orders of their own, and what they share is the reference: texts that occur once are compared.
+    """
     import jiwer
 
-    mine, theirs = dict(exact["pairs"]), dict(other["pairs"])
+    mine, theirs = _by_text(exact["pairs"]), _by_text(other["pairs"])
     texts = [text for text in mine if text in theirs and mine[text].strip()]
     if not texts:
         return {}
     references, hypotheses = [mine[text] for text in texts], [theirs[text] for text in texts]
     return {"cer": jiwer.cer(references, hypotheses), "wer": jiwer.wer(references, hypotheses)}
+
+
+def _by_text(pairs: Sequence[Sequence[str]]) -> Dict[str, str]:
+    """[reference, hypothesis] of references that occur once -> {reference: hypothesis}."""
+    times = Counter(reference for reference, _ in pairs)
+    return {reference: hypothesis for reference, hypothesis in pairs if times[reference] == 1}

@@ -10,6 +10,11 @@ that pads each batch to its longest, with an attention mask only where the check
 eval: Trainer.evaluate with batch 8, logits reduced to their argmax on the way. Values are the recipe's defaults and
 those of its documented commands. train and eval take their orders from benchmarks/gate.py.
 
+The Trainer groups by length among 50 batches, or a quarter of the corpus where that is less: a small corpus pads more
+than the recipe would on one of the usual size (training 15 % instead of 4, evaluation 38 instead of 7 with 98
+utterances of LibriSpeech). So training draws from the corpus repeated until it lasts --pool-hours, and a grouped
+evaluation reads the utterances sorted by length, which pads least.
+
 One thing differs: today's `datasets` decodes audio by torchcodec, which needs an FFmpeg; files are read by libsndfile
 here, as older `datasets` did.
 """
@@ -19,6 +24,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import math
 from collections import deque
 from pathlib import Path
 from typing import Any, Deque, Dict, List
@@ -94,13 +100,15 @@ def _read(path: str) -> Any:
     return samples
 
 
-def load_data(folder: Path) -> Any:
-    """What `prepare` wrote, as a datasets.Dataset."""
+def load_data(folder: Path, hours: float = 0.0) -> Any:
+    """What `prepare` wrote, as a datasets.Dataset; again and again until it lasts `hours`."""
     import datasets
 
     parts = [datasets.Dataset.from_file(str(path)) for path in sorted(folder.glob("speech*.arrow"))]
     whole = datasets.concatenate_datasets(parts)
-    return whole.filter(_short_enough, input_columns=["input_length"], keep_in_memory=True)
+    kept = whole.filter(_short_enough, input_columns=["input_length"], keep_in_memory=True)
+    times = math.ceil(hours * 3600 * SAMPLE_RATE / sum(kept["input_length"]))
+    return datasets.concatenate_datasets([kept] * max(1, times))
 
 
 # -- training and evaluation ------------------------------------------------------------------------------------------
@@ -159,14 +167,14 @@ def load_model(folder: Path, processor: Any, dropout: float, freeze: bool) -> An
     return model
 
 
-def make_trainer(options: argparse.Namespace, data: Any, callbacks: List[Any]) -> Any:
-    """A Trainer over `data` as the recipe makes it. options: the command line's."""
+def make_trainer(options: argparse.Namespace, data: Any, callbacks: List[Any], *, grouped: bool) -> Any:
+    """A Trainer over `data` as the recipe makes it. options: the command line's. grouped: by length."""
     from transformers import Trainer, TrainingArguments
 
     processor = load_processor(options.model)
     known = inspect.signature(TrainingArguments.__init__).parameters
     grouping: Dict[str, Any] = {}
-    if options.grouped:
+    if grouped:
         name = "train_sampling_strategy" if "train_sampling_strategy" in known else "group_by_length"
         grouping[name] = "group_by_length" if name == "train_sampling_strategy" else True
     arguments = TrainingArguments(
@@ -235,7 +243,8 @@ def train(options: argparse.Namespace, gate: Gate) -> None:
             real, padded = trainer.data_collator.seconds.popleft()
             gate.tick(audio_s=real, padded_s=padded, **device_memory(options.device))
 
-    trainer = make_trainer(options, load_data(options.data), [Steps()])
+    data = load_data(options.data, options.pool_hours)
+    trainer = make_trainer(options, data, [Steps()], grouped=options.grouped)
     trainer.train()
 
 
@@ -243,15 +252,20 @@ def evaluate(options: argparse.Namespace, gate: Gate) -> None:
     """A short pass to get warm, then a whole one for each that the gate lets through."""
     gate.wait()
     data = load_data(options.data)
-    trainer = make_trainer(options, data, [])
-    audio_s = sum(data["input_length"]) / SAMPLE_RATE
+    if options.grouped:
+        data = data.sort("input_length", reverse=True)
+    trainer = make_trainer(options, data, [], grouped=False)
+    batches = trainer.data_collator.seconds
     trainer.evaluate(data.select(range(min(len(data), options.eval_batch))))
     gate.tick()
     while True:
+        batches.clear()
         metrics = trainer.evaluate()
+        real, padded = (sum(seconds) for seconds in zip(*batches))
         errors = trainer.compute_metrics
         pairs = sorted(zip(errors.references, errors.hypotheses))
-        gate.tick(audio_s=audio_s, wer=metrics["eval_wer"], pairs=pairs, **device_memory(options.device))
+        told = dict(wer=metrics["eval_wer"], pairs=pairs, **device_memory(options.device))
+        gate.tick(audio_s=real, padded_s=padded, **told)
 
 
 def device_memory(device: str) -> Dict[str, float]:
@@ -284,6 +298,7 @@ def parse(arguments: "List[str] | None" = None) -> argparse.Namespace:
         using.add_argument("--batch", type=int, default=4)
         using.add_argument("--eval-batch", type=int, default=8)
         using.add_argument("--dropout", type=float, default=0.0)
+        using.add_argument("--pool-hours", type=float, default=1.1, help="repeat the corpus until it lasts as long")
     return parser.parse_args(arguments)
 
 

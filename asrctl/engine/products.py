@@ -14,7 +14,7 @@ from asrctl.engine.copies import Copies
 # Columns that are turned at a time: fewer take more calls, more take more of the identity.
 _TURNED_COLUMNS = 256
 # On two threads oneDNN leaves one idle where a product has about as many rows as columns, up to twice as many, and no
-# more columns than this (seen by the processor time of each thread; not with 1, 4 or 8 threads).
+# more columns than this (seen by the processor time of each thread; with 4 and 8 threads it was not seen).
 _LOPSIDED_COLUMNS = 1024
 
 
@@ -100,7 +100,7 @@ def weight_gradient(gradient: torch.Tensor, inputs: torch.Tensor) -> torch.Tenso
     """
     out, width = gradient.shape[1], inputs.shape[1]
     if _on_cpu_in_bf16(gradient) and (width >= 2 * out or out >= 2 * width):
-        return _product(_turned(gradient), inputs)
+        return torch.mm(_turned(gradient), inputs)
     return torch.mm(gradient.t(), inputs)
 
 

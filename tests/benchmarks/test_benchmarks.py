@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import machine, material, profile_step, report, rows, run
+from benchmarks import machine, material, profile_step, report, rows, run, stock
 from benchmarks.stock import parse
 
 from ..tones import write_corpus
@@ -33,7 +33,22 @@ def test_training_in_turns_gives_a_row_with_every_round(tones, capsys):
     assert len(found["stock_rounds"]) == len(found["asrctl_rounds"]) == 2
     assert found["low"] <= found["high"]
     assert found["ratio"] == pytest.approx(found["asrctl"] / found["stock"])
+    assert found["padding"]["stock"] >= 1.0
     assert "| training without the cache | audio-s/s |" in capsys.readouterr().out
+
+
+def test_the_stock_recipe_draws_from_a_corpus_of_the_usual_length(tones):
+    call(tones, "--only", "help")
+    data = stock.load_data(tones[0] / "stock-arrow")
+    pool = stock.load_data(tones[0] / "stock-arrow", 1.1)
+    assert sum(pool["input_length"]) >= 1.1 * 3600 * stock.SAMPLE_RATE > sum(data["input_length"])
+    assert pool["id"][: len(data)] == pool["id"][len(data) : 2 * len(data)]
+
+
+def test_hypotheses_of_a_text_that_was_said_twice_are_not_compared():
+    exact = {"pairs": [["one", "one"], ["two", "two"], ["two", "too"]]}
+    other = {"pairs": [["one", "on"], ["two", "too"], ["two", "two"]]}
+    assert rows.disagreement(exact, other) == {"cer": pytest.approx(1 / 3), "wer": 1.0}
 
 
 @pytest.mark.slow

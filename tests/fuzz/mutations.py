@@ -114,7 +114,8 @@ def _number(data: bytes, place: int, amount: int, others: Sequence[bytes]) -> by
     if not found:
         return data
     here = found[place % len(found)]
-    widest = b"7" * len(here.group())  # in octal too, and what stands behind it stays in its place
+    # As large as its width allows, in octal too, so that what stands behind it keeps its place; twice as likely.
+    widest = b"7" * len(here.group())
     news = (b"-1", b"0", b"1e999", b"9" * 30, b"NaN", b"0.5", b"4294967296", b"1e-9", b"007", b"true", widest, widest)
     new = news[amount % len(news)]
     return data[: here.start()] + new + data[here.end() :]
