@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from asrctl.acoustics import encoder_of
+from asrctl.engine import shapes
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Largest intermediate of a pass, in numbers: below what the allocator takes from, and gives back to, the system.
@@ -109,13 +110,19 @@ def _encode(samples: torch.Tensor, layers: List[_Layer], config: Any) -> torch.T
     matrix, bias = _folded(samples, first) if isinstance(first.norm, nn.GroupNorm) else (first.matrix, first.bias)
     step = math.prod(config.conv_stride)
     pieces = math.ceil(frames * _numbers_per_frame(config) / _MOST_NUMBERS)
-    each = math.ceil(frames / pieces)
+    each = _filled(math.ceil(frames / pieces), dtype, samples.device)
     made = []
     for start in range(0, frames, each):
         count = min(each, frames - start)
-        needed = samples[start * step : start * step + _reach(config, count)]
-        made.append(_piece(_first(needed, matrix, bias, first, dtype), layers))
+        reach = _reach(config, _filled(count, dtype, samples.device))
+        needed = samples[start * step : start * step + reach]
+        needed = functional.pad(needed, (0, reach - len(needed)))  # the frames beyond are dropped
+        made.append(_piece(_first(needed, matrix, bias, first, dtype), layers)[:count])
     return torch.cat(made) if len(made) > 1 else made[0]
+
+
+def _filled(frames: int, dtype: torch.dtype, device: torch.device) -> int:
+    return frames + shapes.spare(frames, shapes.ENCODED, dtype, device)
 
 
 def _numbers_per_frame(config: Any) -> int:

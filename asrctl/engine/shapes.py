@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 
-# A batch's frames, and those of an utterance in attention, are filled up to a multiple of these.
+# Filled up to a multiple of these are a batch's frames, those of an utterance in attention, and those of a piece in the
+# convolutional encoder.
 FRAMES = 64
 ATTENDED = 32
+ENCODED = 16
 # Of these precisions.
 MADE_TO_MEASURE = {torch.bfloat16}
 
