@@ -113,7 +113,7 @@ def main() -> None:
     from asrctl import parallel
 
     options = parse()
-    parallel.share_cores()  # as the command does
+    parallel.set_environment()  # as the command does
     (train if options.command == "train" else evaluate)(options, Gate())
 
 

@@ -175,7 +175,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args(arguments)
-    parallel.share_cores()
+    parallel.set_environment()
     material = ensure(default_corpus(), options.work)
     model = material.model(options.geometry)
     found = record(material.workspace, model, tuple(options.overrides), options.warm, options.steps)

@@ -9,7 +9,7 @@ from typing import List
 import pytest
 
 from asrctl.errors import StorageError
-from asrctl.parallel import AHEAD_PER_WORKER, default_workers, in_order, share_cores
+from asrctl.parallel import AHEAD_PER_WORKER, default_workers, in_order, set_environment
 
 
 def never(item: object, waited_s: float) -> None:
@@ -80,9 +80,11 @@ def test_this_machine_has_a_core() -> None:
     "theirs, ours", [({}, True), ({"GOMP_SPINCOUNT": "5"}, False), ({"OMP_WAIT_POLICY": "active"}, False)]
 )
 def test_torch_shares_the_cores_unless_the_user_decided(monkeypatch, theirs, ours) -> None:
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
     for name, value in theirs.items():
         monkeypatch.setenv(name, value)
-    share_cores()
+    set_environment()
     assert (os.environ.get("GOMP_SPINCOUNT") == "10000") == ours
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "64"

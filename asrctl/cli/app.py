@@ -91,7 +91,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     output = Output("--json" in words, "--verbose" in words)
     command = next((word for word in words if word in COMMANDS), None)
-    parallel.share_cores()
+    parallel.set_environment()
     with interruptible(), guard(Report(command, output, sys.stdout, Display(output.verbose))):
         raise SystemExit(_run(words or ["--help"]))
 
