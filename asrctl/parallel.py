@@ -23,8 +23,8 @@ _JOIN_S = 1.0
 # How often an idle OpenMP thread looks for work before it sleeps: some tens of microseconds. libgomp's own choice is
 # a thousand times that, which is as fast on idle cores and 3 to 12 times slower on cores that somebody else uses too.
 _OPENMP_SPINS = "10000"
-# oneDNN makes code for each shape and keeps that of 1024, so it says. 42 steps of the base model made it 2395 times, and
-# 852 times with room for more: a tenth of a step.
+# oneDNN makes code for each shape and keeps that of 1024, so it says. 42 steps of the base model made code 2395 times,
+# and 941 times with room for more.
 _ONEDNN_PRIMITIVES = "8192"
 
 
