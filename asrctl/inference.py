@@ -7,7 +7,7 @@ from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from asrctl import acoustics
+from asrctl import acoustics, memory
 from asrctl.batches import micro_batches
 from asrctl.devices import autocast
 from asrctl.engine import choice, conv, packed
@@ -38,6 +38,8 @@ def transcribe(
     gets the logits that it gets alone. precision: fp32, bf16 or fp16. engine: auto, packed or plain, see
     asrctl.engine.choice.
     """
+    if device.type == "cpu":
+        memory.keep_for_reuse()
     chosen = np.arange(len(split)) if indices is None else np.asarray(indices)
     lengths = split.num_samples[chosen]
     batches = micro_batches(lengths, max_samples=int(batch_s * split.sample_rate), pad_to=pad_to)

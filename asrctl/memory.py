@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import re
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Iterator
 
 from asrctl.errors import DeviceError
@@ -56,23 +58,62 @@ def give_back() -> None:
         trim(0)
 
 
-# From malloc.h. glibc takes no larger block than this from the heap.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
-_LARGEST_HEAP_BLOCK = 32 << 20
+# From malloc.h and sys/mman.h.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_MADV_HUGEPAGE = 14
+_HUGE_PAGE = 2 << 20
+_HEAP_GROWS_BY = 64 << 20
+# Of the memory that is free, the share of addresses that are set aside for the heap. Addresses cost nothing.
+_RESERVED_SHARE = 0.5
 
 
 def keep_for_reuse() -> None:
-    """Let the C library, where it is glibc, keep what is freed from now on.
+    """Let the C library, where it is glibc, keep what is freed from now on, on huge pages where the kernel has them.
 
-    A training step takes and frees a gigabyte in blocks of megabytes. Handed back to the system and taken again, each
-    page of it is faulted in and cleared anew: 4 % of a step. Now and then `give_back`, or holes add up.
+    A step of training or evaluation takes and frees a gigabyte in blocks of megabytes. Handed back to the system and
+    taken again, each page of it is faulted in and cleared anew; on small pages the processor spends time on finding
+    them. Now and then `give_back`, or holes add up; what was set aside on huge pages has to be set aside again then.
     """
     mallopt = _of_glibc("mallopt")
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST_HEAP_BLOCK)
-        mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
-        mallopt(_M_TOP_PAD, _LARGEST_HEAP_BLOCK)
+        mallopt(_M_TRIM_THRESHOLD, -1)  # never
+        mallopt(_M_TOP_PAD, _HEAP_GROWS_BY)
+        mallopt(_M_MMAP_MAX, 0)
+        _reserve(int(_reservable_bytes() * _RESERVED_SHARE))
+
+
+def _reserve(size: int) -> None:
+    """Let the heap have `size` more bytes of addresses, and ask for huge pages there."""
+    malloc, free, madvise = (_of_glibc(name) for name in ("malloc", "free", "madvise"))
+    malloc.restype, malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    free.restype, free.argtypes = None, [ctypes.c_void_p]
+    madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    start = malloc(size) if size else None
+    if start:
+        first = -(-start // _HUGE_PAGE) * _HUGE_PAGE
+        madvise(first, max(0, start + size - first), _MADV_HUGEPAGE)
+        free(start)
+
+
+def _reservable_bytes() -> int:
+    """Memory that is free; 0 where addresses are counted or limited, so that they do cost something."""
+    import resource
+
+    limits = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+    if any(resource.getrlimit(limit)[0] != resource.RLIM_INFINITY for limit in limits):
+        return 0
+    try:
+        if Path("/proc/sys/vm/overcommit_memory").read_text().strip() == "2":
+            return 0
+        free = re.search(r"^MemAvailable: *([0-9]+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(free.group(1)) * 1024 if free else 0
 
 
 def _of_glibc(name: str) -> Any:
-    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None
+    """A function of glibc; None where the C library is another."""
+    if not sys.platform.startswith("linux"):
+        return None
+    library = ctypes.CDLL(None)
+    return getattr(library, name, None) if hasattr(library, "mallopt") else None

@@ -257,6 +257,8 @@ class HostTrainer(Loop):
 
     def snapshot(self) -> Snapshot:
         memory.give_back()  # between checkpoints the heap is kept, and may have got holes
+        if self.device.type == "cpu":
+            memory.keep_for_reuse()
         self.course.standing.scaler = float(self.scaler.get_scale()) if self.scaler.is_enabled() else None
         return Snapshot(compat.canonical_state(self.model), self.adam.state())
 
