@@ -46,6 +46,17 @@ def _number(value: Any) -> str:
     return f"{value:.4g}"
 
 
+def refuse_another_machine(path: Path, machine: Dict[str, Any]) -> None:
+    """Rows of two machines do not belong into one table. Raises SystemExit where the file holds another one's."""
+    if not path.exists():
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))["machine"]
+    differs = [name for name in ("processor", "cores", "gpu") if before.get(name) != machine.get(name)]
+    if differs:
+        told = ", ".join(f"{name} {before.get(name)}, here {machine.get(name)}" for name in differs)
+        raise SystemExit(f"{path} holds the results of another machine ({told}). Give a new file by --results.")
+
+
 def store(path: Path, machine: Dict[str, Any], how: Dict[str, Any], rows: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
     """Put the rows into the JSON file, in place of older ones of the same names; all rows that it then holds."""
     before = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []

@@ -16,11 +16,16 @@ from benchmarks.material import Material
 
 @dataclass(frozen=True)
 class Setting:
-    """How much is measured. rounds: turns of each arm. steps: optimiser steps in a turn. device: cpu or cuda."""
+    """How much is measured.
+
+    device: cpu or cuda. precision: bf16 or fp32, what both sides are fastest in there. rounds: turns of each arm.
+    steps: optimiser steps in a turn.
+    """
 
     material: Material
     geometry: str
     device: str
+    precision: str
     rounds: int
     steps: int
     epochs: int
@@ -30,6 +35,10 @@ class Setting:
 
     def model(self) -> Path:
         return self.material.model(self.geometry)
+
+    def stock_at_best(self) -> List[str]:
+        """Options of the stock recipe: batches of like lengths, in the precision that is fastest."""
+        return [*(["--bf16"] if self.precision == "bf16" else []), "--grouped"]
 
 
 def row(name: str, unit: str, stock: Sequence[float], ours: Sequence[float], target: float, **more: Any) -> Dict:
@@ -88,7 +97,7 @@ def asrctl_train(setting: Setting, name: str, *overrides: str) -> Arm:
     here = setting.material
     arguments = ["benchmarks.ours", "train", "--workspace", here.workspace, "--model", setting.model(), "--run", name]
     dropouts = [f"model.{kind}_dropout={setting.dropout}" for kind in ("hidden", "attention", "activation")]
-    for override in (*dropouts, *overrides):
+    for override in (f"{setting.device}.precision={setting.precision}", *dropouts, *overrides):
         arguments += ["--set", override]
     return Arm(name, [*arguments, "--device", setting.device], here.work / f"{name}.log")
 
@@ -111,7 +120,7 @@ def _steady(setting: Setting, name: str, options: Sequence[str], overrides: Sequ
     turns: Dict[str, List[List[Dict[str, Any]]]] = {"stock": [], "asrctl": []}
     with ExitStack() as stack:
         arms = {
-            "stock": stack.enter_context(stock_arm(setting, "stock-best", "train", "--bf16", "--grouped", *options)),
+            "stock": stack.enter_context(stock_arm(setting, "stock-best", "train", *setting.stock_at_best(), *options)),
             "asrctl": stack.enter_context(asrctl_train(setting, "asrctl-uncached", *overrides)),
         }
         for arm in arms.values():
@@ -137,7 +146,7 @@ def epochs(setting: Setting) -> List[Dict[str, Any]]:
     _forget_cache(setting)
     with ExitStack() as stack:
         arms = {
-            "stock": stack.enter_context(stock_arm(setting, "stock-best", "train", "--bf16", "--grouped")),
+            "stock": stack.enter_context(stock_arm(setting, "stock-best", "train", *setting.stock_at_best())),
             "asrctl": stack.enter_context(asrctl_train(setting, "asrctl")),
             "fp32": stack.enter_context(stock_arm(setting, "stock-fp32", "train")),
         }
@@ -191,8 +200,13 @@ def _forget_cache(setting: Setting) -> None:
 
 
 def stock_modes(setting: Setting) -> List[Dict[str, Any]]:
-    """The stock recipe against itself: fp32 and bf16 in random order, bf16 grouped by length."""
-    options = {"fp32": (), "bf16": ("--bf16",), "grouped": ("--bf16", "--grouped")}
+    """The stock recipe against itself: fp32 and bf16, in random order and grouped by length."""
+    options = {
+        "fp32": (),
+        "fp32 grouped": ("--grouped",),
+        "bf16": ("--bf16",),
+        "bf16 grouped": ("--bf16", "--grouped"),
+    }
     turns: Dict[str, List[List[Dict[str, Any]]]] = {name: [] for name in options}
     with ExitStack() as stack:
         arms = {name: stack.enter_context(stock_arm(setting, name, "train", *more)) for name, more in options.items()}
@@ -205,7 +219,8 @@ def stock_modes(setting: Setting) -> List[Dict[str, Any]]:
     told = _told(turns)
     return [
         row(f"stock {name} (for comparison: stock fp32)", "audio-s/s", speeds["fp32"], speeds[name], 0.0, **told)
-        for name in ("bf16", "grouped")
+        for name in options
+        if name != "fp32"
     ]
 
 
@@ -227,18 +242,21 @@ def padding(steps: Sequence[Dict[str, Any]]) -> float:
 
 
 def evaluation(setting: Setting) -> List[Dict[str, Any]]:
-    """Whole passes over the split in bf16, stock in batches of like lengths. Agreement is with asrctl in fp32."""
+    """Whole passes over the split, each side at its best. Agreement is with asrctl in fp32."""
     model = setting.eval_model or setting.model()
     here = setting.material
     ours = ["benchmarks.ours", "eval", "--workspace", here.workspace, "--model", model, "--device", setting.device]
+    best = [*ours, "--precision", setting.precision]
     passes: Dict[str, List[Dict[str, Any]]] = {}
     with Arm("eval-fp32", [*ours, "--precision", "fp32"], here.work / "eval-fp32.log") as exact:
         exact.run(1)
         passes["exact"] = exact.run(1)
     with ExitStack() as stack:
         arms = {
-            "stock": stack.enter_context(stock_arm(setting, "eval-stock", "eval", "--bf16", "--grouped", model=model)),
-            "asrctl": stack.enter_context(Arm("eval-asrctl", ours, here.work / "eval-asrctl.log")),
+            "stock": stack.enter_context(
+                stock_arm(setting, "eval-stock", "eval", *setting.stock_at_best(), model=model)
+            ),
+            "asrctl": stack.enter_context(Arm("eval-asrctl", best, here.work / "eval-asrctl.log")),
         }
         for name, arm in arms.items():
             arm.run(1)

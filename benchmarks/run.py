@@ -41,6 +41,7 @@ def parse(arguments: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument("--only", default="epochs,train,eval,prepare,help", help=f"of {', '.join(MEASUREMENTS)}")
     parser.add_argument("--geometry", choices=sorted(GEOMETRIES), default="base")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of both sides")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side")
     parser.add_argument("--steps", type=int, default=8, help="optimiser steps in a turn")
     parser.add_argument("--epochs", type=int, default=3)
@@ -59,15 +60,18 @@ def main(arguments: Optional[List[str]] = None) -> None:
     if unknown:
         raise SystemExit(f"there is no measurement {', '.join(unknown)}; there are {', '.join(MEASUREMENTS)}")
     device = options.device if options.device != "auto" else _device()
-    material = ensure(_corpus(options), options.work)
     results = options.results or HERE / "results" / f"{options.geometry}-{device}.json"
     about = machine.describe()
+    report.refuse_another_machine(results, about)
+    material = ensure(_corpus(options), options.work)
     how = {name: getattr(options, name) for name in ("rounds", "steps", "dropout")}
+    how["precision"] = options.precision if options.precision != "auto" else _best_precision(device)
     how.update(utterances=len(material.utterances), audio_s=material.audio_s)
     setting = Setting(
         material=material,
         geometry=options.geometry,
         device=device,
+        precision=how["precision"],
         rounds=options.rounds,
         steps=options.steps,
         epochs=options.epochs,
@@ -106,6 +110,13 @@ def _device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _best_precision(device: str) -> str:
+    """bf16 where the chip multiplies in it; without that it is slower than fp32, for the stock recipe too."""
+    from asrctl import devices
+
+    return "bf16" if devices.precision(device, "auto") == "bf16" else "fp32"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from asrctl import devices
 from benchmarks import machine, material, profile_step, report, rows, run, stock
 from benchmarks.stock import parse
 
@@ -34,6 +35,7 @@ def test_training_in_turns_gives_a_row_with_every_round(tones, capsys):
     assert found["low"] <= found["high"]
     assert found["ratio"] == pytest.approx(found["asrctl"] / found["stock"])
     assert found["padding"]["stock"] >= 1.0
+    assert found["how"]["precision"] == ("bf16" if devices.cpu_has_bf16() else "fp32")
     assert "| training without the cache | audio-s/s |" in capsys.readouterr().out
 
 
@@ -86,6 +88,16 @@ def test_rows_of_an_earlier_call_stay_in_the_table(tmp_path):
         "| training | audio-s/s | 11 | 22 | 2.50 | 2.00 - 3.00 (3) | 2 |",
         "| prepare | s | 9 | 3 | 3.00 | one run | 3 |",
     ]
+
+
+def test_a_table_holds_one_machine(tmp_path):
+    path = tmp_path / "base.json"
+    mine, other = {"processor": "A", "cores": 2}, {"processor": "B", "cores": 2}
+    report.refuse_another_machine(path, mine)
+    report.store(path, mine, {}, [rows.row("training", "audio-s/s", [10.0], [20.0], 2.0)])
+    report.refuse_another_machine(path, mine)
+    with pytest.raises(SystemExit, match=r"another machine \(processor A, here B\).*--results"):
+        report.refuse_another_machine(path, other)
 
 
 def test_turns_cover_an_epoch():
