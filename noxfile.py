@@ -12,6 +12,11 @@ FLOOR = "3.8"
 PYTHON_FILES = ("asrctl", "tests", "benchmarks", "noxfile.py")
 
 
+# Tests use one thread each, so that as many of them run side by side as there are cores; a file stays with one worker,
+# because its tests share what was made for them.
+SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile")
+
+
 def install(session: nox.Session, extras: str, constraints: str = "constraints.txt") -> None:
     """asrctl itself and what the tests need, in the versions that were tested."""
     session.install("-c", constraints, "-e", f".[{extras}]")
@@ -36,14 +41,14 @@ def lint(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The test suite on current libraries."""
     install(session, "demo,onnx,plot,bench,dev")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session
 def old(session: nox.Session) -> None:
     """The same test suite on the library generation of optimum-graphcore, where its own tests run too."""
     install(session, "ipu,demo,onnx,plot,dev", "constraints-ipu.txt")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session
@@ -70,7 +75,6 @@ def long(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Kills, full disks, lost files, two at once, long runs: half an hour on two cores, and a table at its end."""
     install(session, "dev")
-    session.install("-c", "constraints.txt", "pytest-xdist")
     where = ("tests/faults", "tests/corpora/test_download.py", "tests/stages/test_prepare_faults.py")
     if not session.posargs:
         session.notify("fuzz")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import re
 import sys
@@ -84,6 +83,8 @@ def keep_for_reuse() -> None:
 
 def _reserve(size: int) -> None:
     """Let the heap have `size` more bytes of addresses, and ask for huge pages there."""
+    import ctypes
+
     malloc, free, madvise = (_of_glibc(name) for name in ("malloc", "free", "madvise"))
     malloc.restype, malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     free.restype, free.argtypes = None, [ctypes.c_void_p]
@@ -115,5 +116,7 @@ def _of_glibc(name: str) -> Any:
     """A function of glibc; None where the C library is another."""
     if not sys.platform.startswith("linux"):
         return None
+    import ctypes  # here, because `asrctl --help` has no need of it
+
     library = ctypes.CDLL(None)
     return getattr(library, name, None) if hasattr(library, "mallopt") else None

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from queue import SimpleQueue
-from typing import Any, Callable, Deque, Iterable, Iterator, Optional, Tuple, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Deque, Iterable, Iterator, Optional, Tuple, TypeVar
+
+if TYPE_CHECKING:  # `asrctl --help` has no need of it
+    from concurrent.futures import Future
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -58,6 +59,8 @@ def in_order(
     After each `stall_s` without a result, `on_stall(item, seconds waited)` is called; it may raise to give up.
     What `function` raises is raised here, when its turn comes.
     """
+    from concurrent.futures import Future
+
     tasks: "SimpleQueue[Optional[Tuple[Future, Any]]]" = SimpleQueue()
     pending: Deque[Tuple[Any, Future]] = deque()
     threads = [threading.Thread(target=_work, args=(function, tasks), daemon=True) for _ in range(workers)]
@@ -97,6 +100,8 @@ def _work(function: Callable[[Any], Any], tasks: "SimpleQueue[Optional[Tuple[Fut
 
 
 def _wait(item: Any, future: Future, on_stall: Callable[[Any, float], None], stall_s: float) -> Any:
+    from concurrent.futures import TimeoutError as FutureTimeoutError
+
     waited_s = 0.0
     while True:
         try:
