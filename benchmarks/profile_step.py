@@ -154,11 +154,16 @@ def kind_of(name: str) -> str:
 
 
 def floor(geometry: str, rates: Dict[str, float]) -> Dict[str, float]:
-    """Audio seconds per second if nothing but matrix products took time, at the library's measured bf16 rates."""
+    """Audio seconds per second if nothing but matrix products took time, at the library's measured rates.
+
+    Of the precision that is faster here: fp32 where the chip has no bf16.
+    """
     conv, forward = machine.CONV_GFLOP[geometry], machine.FORWARD_GFLOP[geometry]
-    forward_s = forward / 1000 / rates["bf16_forward"]
-    backward_s = forward / 1000 / rates["bf16_input_gradient"] + forward / 1000 / rates["bf16_weight_gradient"]
-    conv_s = conv / 1000 / rates["bf16_forward"]
+    fast = max(("bf16", "fp32"), key=lambda precision: rates[f"{precision}_forward"])
+    per_tflop = {name: 1 / rates[f"{fast}_{name}"] for name in ("forward", "input_gradient", "weight_gradient")}
+    forward_s = forward / 1000 * per_tflop["forward"]
+    backward_s = forward / 1000 * (per_tflop["input_gradient"] + per_tflop["weight_gradient"])
+    conv_s = conv / 1000 * per_tflop["forward"]
     return {
         "training, features cached": 1 / (forward_s + backward_s),
         "training without the cache": 1 / (conv_s + forward_s + backward_s),

@@ -120,6 +120,16 @@ def test_operators_are_told_apart_by_what_called_them():
     assert profile_step.kind_of("aten::convolution_backward") == "convolution"
 
 
+def test_the_floor_is_that_of_the_faster_precision():
+    def rates(precision, tflops):
+        return {f"{precision}_{kind}": tflops for kind in ("forward", "input_gradient", "weight_gradient")}
+
+    fp32, slow, fast = rates("fp32", 0.2), rates("bf16", 0.1), rates("bf16", 2.0)
+    without, with_bf16 = (profile_step.floor("base", {**fp32, **bf16}) for bf16 in (slow, fast))
+    assert without["training, features cached"] == pytest.approx(200 / (3 * machine.FORWARD_GFLOP["base"]))
+    assert with_bf16["evaluation"] == pytest.approx(10 * without["evaluation"])
+
+
 def test_the_stock_recipe_is_as_documented_unless_asked():
     options = parse(["train", "--data", "arrow", "--model", "model"])
     assert (options.batch, options.eval_batch, options.dropout) == (4, 8, 0.0)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from transformers import Wav2Vec2Config
 
 from asrctl import acoustics, compat, models
-from asrctl.engine import packed, products, shapes
+from asrctl.engine import long_kernels, packed, positions, products, shapes
 from asrctl.engine.copies import Copies
 from asrctl.features import collate
 from asrctl.recipe import ModelSection, SpecAugment
@@ -28,7 +28,9 @@ SMALL = {
 }
 GROUP = {"feat_extract_norm": "group"}
 LAYER = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
-CASES = [("wav2vec2", GROUP), ("wav2vec2", LAYER), ("hubert", GROUP), ("hubert", LAYER)]
+# A position embedding that reaches as far as that of the published models: a product of spectra in fp32.
+LONG = {**GROUP, "num_conv_pos_embeddings": 128}
+CASES = [("wav2vec2", GROUP), ("wav2vec2", LAYER), ("hubert", GROUP), ("hubert", LAYER), ("wav2vec2", LONG)]
 NO_DROPOUT = {"hidden_dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0}
 NO_MASKS = SpecAugment(time_prob=0.0, feature_prob=0.0)
 LENGTHS = (16000, 9000, 5123, 9000)
@@ -94,6 +96,17 @@ def test_each_utterance_has_the_logits_it_has_alone(architecture, config):
         for row, part in zip(rows, logits.split(frames.tolist())):
             alone = model(input_values=collate([row], recogniser.features)["input_values"]).logits[0]
             torch.testing.assert_close(part, alone, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("counts", [[200], [1, 130, 127], [90, 3, 300, 128]])
+@pytest.mark.parametrize("spare", [0, 7])
+def test_a_position_embedding_that_reaches_far_is_that_of_each_utterance_alone(counts, spare):
+    embedding = make(config=LONG).model.wav2vec2.encoder.pos_conv_embed.eval()
+    hidden = torch.randn(sum(counts) + spare, SMALL["hidden_size"], generator=torch.Generator().manual_seed(0))
+    assert long_kernels.supports(hidden, positions.kernel(embedding.conv))
+    found = positions.embed(hidden, counts, embedding.conv)
+    for mine, alone in zip(found[: sum(counts)].split(counts), hidden[: sum(counts)].split(counts)):
+        torch.testing.assert_close(mine, embedding(alone[None])[0], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("architecture", "config"), CASES)
@@ -223,7 +236,7 @@ def trajectory(loss_of_rows, steps=24, **options):
     return np.array(losses)
 
 
-@pytest.mark.parametrize("config", [GROUP, LAYER])
+@pytest.mark.parametrize("config", [GROUP, LAYER, LONG])
 def test_bf16_learns_as_fp32_does(config):
     exact = trajectory(plain_loss, config=config)
     assert exact[-1] < 0.7 * exact[0]

@@ -1,0 +1,74 @@
+"""A convolution with a long kernel as a product of spectra, the Fourier transforms being matrix products themselves.
+
+The position embedding of wav2vec 2.0 (128 places, 16 groups of 48 channels) takes a quarter of the multiplications so,
+and they are of the kind that libraries do well: in fp32, both ways, 0.22 s instead of 1.35 s for 44 s of audio on two
+cores with AVX-512, of a step of 9.2 s.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Tuple
+
+import torch
+
+# From this length on. Shorter kernels were not measured.
+SHORTEST = 64
+
+
+def supports(row: torch.Tensor, kernel: torch.Tensor) -> bool:
+    """Whether `correlate` is the fast way: fp32 on a CPU. bf16 in hardware does the plain convolution as fast."""
+    return row.dtype == torch.float32 and row.device.type == "cpu" and kernel.shape[2] >= SHORTEST
+
+
+def blocks_of(length: int, places: int) -> int:
+    """Blocks of `places` rows that `length` rows of output need; `correlate` takes one more."""
+    return -(-length // places)
+
+
+def correlate(row: torch.Tensor, kernel: torch.Tensor, groups: int) -> torch.Tensor:
+    """y[t] = sum over k of kernel[:, :, k] x[t + k], group by group; differentiable in both.
+
+    row: ((n + 1) * places, channels) for n blocks of output. kernel: (channels, channels / groups, places).
+    Returns (n * places, channels). Overlap-save (Oppenheim and Schafer, Discrete-Time Signal Processing, 8.7.3):
+    two blocks at a time have 2 * places samples, and the first half of their circular correlation is the plain one.
+    """
+    channels, width, places = kernel.shape
+    forth, back, signs = _transforms(places)
+    blocks = torch.matmul(forth, row.view(-1, places, channels))  # (n + 1, 2 * lines, channels)
+    spectra = torch.addcmul(blocks[:-1], blocks[1:], signs)
+    filters = forth @ kernel.reshape(channels * width, places).t()
+    lines = places + 1
+
+    def halves(values: torch.Tensor, axis: int) -> Tuple[torch.Tensor, ...]:
+        return values.narrow(axis, 0, lines), values.narrow(axis, lines, lines)
+
+    # Of each line and group: (n, width) times (width, width). Nothing is copied for it.
+    real, imaginary = (half.reshape(-1, lines * groups, width).transpose(0, 1) for half in halves(spectra, 1))
+    of_real, of_imaginary = (half.reshape(lines * groups, width, width).transpose(1, 2) for half in halves(filters, 0))
+    found = torch.cat(
+        [
+            torch.baddbmm(torch.bmm(real, of_real), imaginary, of_imaginary),
+            torch.baddbmm(torch.bmm(imaginary, of_real), real, of_imaginary, alpha=-1),
+        ]
+    )
+    made = back @ found.view(2 * lines, -1)  # (places, groups * n * width)
+    return made.view(places, groups, -1, width).permute(2, 0, 1, 3).reshape(-1, channels)
+
+
+@lru_cache(maxsize=4)
+def _transforms(places: int) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Real Fourier transforms of 2 * places samples, float32, lines being the places + 1 frequencies.
+
+    forth: (2 * lines, places), real parts before imaginary ones, of the first half of the samples. signs (2 * lines, 1)
+    turn it into that of the second half. back: (places, 2 * lines), to the first half of the samples.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        lines = torch.arange(places + 1, dtype=torch.float64)
+        angles = torch.outer(lines, torch.arange(places, dtype=torch.float64)) * (torch.pi / places)
+        forth = torch.cat([angles.cos(), -angles.sin()])
+        signs = torch.cat([1 - 2 * (lines % 2)] * 2)[:, None]
+        twice = torch.full((places + 1,), 2.0, dtype=torch.float64)
+        twice[0] = twice[-1] = 1.0
+        back = (forth * torch.cat([twice, twice])[:, None] / (2 * places)).t()
+        return forth.float(), back.float().contiguous(), signs.float()
