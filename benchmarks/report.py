@@ -88,7 +88,7 @@ def plot(path: Path, machine: Dict[str, Any], rows: List[Dict[str, Any]]) -> boo
         axes.plot([row["low"], row["high"]], [place, place], color="black", linewidth=1.5)
         axes.plot([row["target"]] * 2, [place - 0.4, place + 0.4], color="#c44e52", linewidth=2)
         axes.text(row["high"] + 0.05, place, f"{row['ratio']:.2f}", va="center")
-    axes.set_xlim(right=1.1 * max(row["high"] for row in shown))  # room for the last figure
+    axes.set_xlim(right=1.1 * max(max(row["high"], row["target"]) for row in shown))  # room for figures and for misses
     axes.axvline(1.0, color="grey", linewidth=0.8)
     axes.set_yticks(list(places))
     axes.set_yticklabels([row["name"] for row in shown])
