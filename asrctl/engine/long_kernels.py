@@ -2,7 +2,7 @@
 
 The position embedding of wav2vec 2.0 (128 places, 16 groups of 48 channels) takes a quarter of the multiplications so,
 and they are of the kind that libraries do well: in fp32, both ways, 0.22 s instead of 1.35 s for 44 s of audio on two
-cores with AVX-512, of a step of 9.2 s.
+cores with AVX-512, of 9.2 s for the whole transformer. Neighbours in the packed row differ by rounding only.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ SHORTEST = 64
 
 
 def supports(row: torch.Tensor, kernel: torch.Tensor) -> bool:
-    """Whether `correlate` is the fast way: fp32 on a CPU. bf16 in hardware does the plain convolution as fast."""
+    """Whether `correlate` is the fast way: fp32 on a CPU. Lower precision was not measured."""
     return row.dtype == torch.float32 and row.device.type == "cpu" and kernel.shape[2] >= SHORTEST
 
 
-def blocks_of(length: int, places: int) -> int:
-    """Blocks of `places` rows that `length` rows of output need; `correlate` takes one more."""
-    return -(-length // places)
+def rows_for(length: int, places: int) -> int:
+    """Rows that `correlate` takes for at least `length` rows of output: blocks of `places`, and one block more."""
+    return (-(-length // places) + 1) * places
 
 
 def correlate(row: torch.Tensor, kernel: torch.Tensor, groups: int) -> torch.Tensor:

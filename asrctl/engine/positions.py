@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Sequence
 
 import torch
 from torch import nn
@@ -27,38 +27,19 @@ def embed(hidden: torch.Tensor, counts: Sequence[int], conv: nn.Conv1d) -> torch
     length = hidden.shape[0] + reach * (len(counts) - 1)
     weight = kernel(conv).to(hidden.dtype)
     bias = None if conv.bias is None else conv.bias.to(hidden.dtype)
-    convolve = _by_spectra if long_kernels.supports(hidden, weight) else _directly
-    return functional.gelu(convolve(hidden, places, length, weight, bias, conv.groups))
 
+    def laid(rows: int, where: torch.Tensor) -> torch.Tensor:
+        return hidden.new_zeros(rows, hidden.shape[1]).index_copy(0, where, hidden)
 
-def _directly(
-    hidden: torch.Tensor,
-    places: torch.Tensor,
-    length: int,
-    weight: torch.Tensor,
-    bias: Optional[torch.Tensor],
-    groups: int,
-) -> torch.Tensor:
-    row = hidden.new_zeros(length, hidden.shape[1]).index_copy(0, places, hidden)
-    # As an image of one line with its channels last: rows are taken and given as they lie.
-    line = row.t()[None, :, None]
-    spread = functional.conv2d(line, weight[:, :, None], bias, padding=(0, weight.shape[2] // 2), groups=groups)
-    return spread[0, :, 0].t().index_select(0, places)
-
-
-def _by_spectra(
-    hidden: torch.Tensor,
-    places: torch.Tensor,
-    length: int,
-    weight: torch.Tensor,
-    bias: Optional[torch.Tensor],
-    groups: int,
-) -> torch.Tensor:
-    size = weight.shape[2]
-    rows = (long_kernels.blocks_of(length, size) + 1) * size
-    row = hidden.new_zeros(rows, hidden.shape[1]).index_copy(0, places + size // 2, hidden)
-    spread = long_kernels.correlate(row, weight, groups).index_select(0, places)
-    return spread if bias is None else spread + bias
+    if long_kernels.supports(hidden, weight):
+        row = laid(long_kernels.rows_for(length, weight.shape[2]), places + reach)
+        spread = long_kernels.correlate(row, weight, conv.groups)
+        spread = spread if bias is None else spread + bias
+    else:
+        # As an image of one line with its channels last: rows are taken and given as they lie.
+        line = laid(length, places).t()[None, :, None]
+        spread = functional.conv2d(line, weight[:, :, None], bias, padding=(0, reach), groups=conv.groups)[0, :, 0].t()
+    return functional.gelu(spread.index_select(0, places))
 
 
 def kernel(conv: nn.Conv1d) -> torch.Tensor:
