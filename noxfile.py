@@ -10,8 +10,6 @@ nox.options.error_on_missing_interpreters = True
 
 FLOOR = "3.8"
 PYTHON_FILES = ("asrctl", "tests", "benchmarks", "noxfile.py")
-
-
 # Tests use one thread each, so that as many of them run side by side as there are cores; a file stays with one worker,
 # because its tests share what was made for them.
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile")
