@@ -13,11 +13,22 @@ PYTHON_FILES = ("asrctl", "tests", "benchmarks", "noxfile.py")
 # Tests use one thread each, so that as many of them run side by side as there are cores; a file stays with one worker,
 # because its tests share what was made for them.
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile")
+# It measures processor time, of which a command takes a third more where the other cores are busy.
+ALONE = "tests/cli/test_help.py::test_help_is_quick"
 
 
 def install(session: nox.Session, extras: str, constraints: str = "constraints.txt") -> None:
     """asrctl itself and what the tests need, in the versions that were tested."""
     session.install("-c", constraints, "-e", f".[{extras}]")
+
+
+def suite(session: nox.Session) -> None:
+    """The tests that are asked for, or all: side by side, and alone the one that a neighbour would disturb."""
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    session.run("pytest", *SIDE_BY_SIDE, "--deselect", ALONE)
+    session.run("pytest", ALONE)
 
 
 @nox.session
@@ -39,14 +50,14 @@ def lint(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The test suite on current libraries."""
     install(session, "demo,onnx,plot,bench,dev")
-    session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
+    suite(session)
 
 
 @nox.session
 def old(session: nox.Session) -> None:
     """The same test suite on the library generation of optimum-graphcore, where its own tests run too."""
     install(session, "ipu,demo,onnx,plot,dev", "constraints-ipu.txt")
-    session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
+    suite(session)
 
 
 @nox.session
