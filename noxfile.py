@@ -13,7 +13,7 @@ PYTHON_FILES = ("asrctl", "tests", "benchmarks", "noxfile.py")
 # Tests use one thread each, so that as many of them run side by side as there are cores; a file stays with one worker,
 # because its tests share what was made for them.
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile")
-# It measures processor time, of which a command takes a third more where the other cores are busy.
+# It measures processor time, of which a command takes up to half as much again where the other cores are busy.
 ALONE = "tests/cli/test_help.py::test_help_is_quick"
 
 
