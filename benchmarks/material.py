@@ -139,6 +139,12 @@ def ensure_model(workspace: Path, work: Path, geometry: str) -> Path:
     return folder
 
 
+def longer(material: Material, hours: float) -> Material:
+    """The same utterances again and again, prepared as a corpus of `hours`."""
+    manifest, _ = copies(material, hours)
+    return ensure(Corpus("manifest", manifest, ()), material.work / f"{hours:g}h")
+
+
 def copies(material: Material, hours: float) -> "tuple[Path, Path]":
     """The utterances again and again as files of their own, until there are `hours`: (CSV manifest, JSON listing)."""
     folder = material.work / f"copies-{hours:g}h"

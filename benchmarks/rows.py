@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Set
 
 from benchmarks import machine
 from benchmarks.gate import Arm
@@ -19,7 +18,8 @@ class Setting:
     """How much is measured.
 
     device: cpu or cuda. precision: bf16 or fp32, what both sides are fastest in there. rounds: turns of each arm.
-    steps: optimiser steps in a turn.
+    steps: optimiser steps in a turn. batch: utterances of an update; stock evaluates twice as many at a time. loaders:
+    processes that load the stock recipe's data, where its best is more than none.
     """
 
     material: Material
@@ -32,6 +32,8 @@ class Setting:
     prepare_hours: float
     dropout: float
     eval_model: Optional[Path]
+    batch: int = 4
+    loaders: int = 0
 
     def model(self) -> Path:
         return self.material.model(self.geometry)
@@ -89,7 +91,8 @@ def stock_arm(setting: Setting, name: str, command: str, *options: str, model: O
     here = setting.material
     arguments = ["benchmarks.stock", command, "--data", here.arrow, "--model", model or setting.model()]
     arguments += ["--output", here.work / "stock-output", "--device", setting.device]
-    arguments += ["--dropout", str(setting.dropout), *options]
+    arguments += ["--dropout", str(setting.dropout), "--loaders", setting.loaders]
+    arguments += ["--batch", setting.batch, "--eval-batch", 2 * setting.batch, *options]
     return Arm(name, arguments, here.work / f"{name}.log")
 
 
@@ -97,7 +100,8 @@ def asrctl_train(setting: Setting, name: str, *overrides: str) -> Arm:
     here = setting.material
     arguments = ["benchmarks.ours", "train", "--workspace", here.workspace, "--model", setting.model(), "--run", name]
     dropouts = [f"model.{kind}_dropout={setting.dropout}" for kind in ("hidden", "attention", "activation")]
-    for override in (f"{setting.device}.precision={setting.precision}", *dropouts, *overrides):
+    always = (f"{setting.device}.precision={setting.precision}", f"optim.global_batch={setting.batch}", *dropouts)
+    for override in (*always, *overrides):
         arguments += ["--set", override]
     return Arm(name, [*arguments, "--device", setting.device], here.work / f"{name}.log")
 
@@ -141,7 +145,7 @@ def epochs(setting: Setting) -> List[Dict[str, Any]]:
     """
     from benchmarks.ours import StepSeconds
 
-    per_epoch = StepSeconds(setting.material.workspace, ()).steps_per_epoch
+    per_epoch = StepSeconds(setting.material.workspace, (f"optim.global_batch={setting.batch}",)).steps_per_epoch
     turns: Dict[str, List[List[Dict[str, Any]]]] = {"stock": [], "asrctl": [], "fp32": []}
     _forget_cache(setting)
     with ExitStack() as stack:
@@ -288,19 +292,17 @@ def _evaluation_rows(
 def disagreement(exact: Dict[str, Any], other: Dict[str, Any]) -> Dict[str, float]:
     """Character and word error rate of the hypotheses against those in fp32.
 
-    Both sides have orders of their own, and what they share is the reference: texts that occur once are compared.
+    Both sides have orders of their own, and what they share is the reference: a text that gave different hypotheses
+    was said differently, and is left out.
     """
     import jiwer
 
-    mine, theirs = _by_text(exact["pairs"]), _by_text(other["pairs"])
-    texts = [text for text in mine if text in theirs and mine[text].strip()]
-    if not texts:
+    found: Dict[str, Set[str]] = {}
+    for reference, hypothesis in exact["pairs"]:
+        found.setdefault(reference, set()).add(hypothesis)
+    known = {reference: hypotheses.pop() for reference, hypotheses in found.items() if len(hypotheses) == 1}
+    compared = [(known[text], hypothesis) for text, hypothesis in other["pairs"] if known.get(text, "").strip()]
+    if not compared:
         return {}
-    references, hypotheses = [mine[text] for text in texts], [theirs[text] for text in texts]
+    references, hypotheses = map(list, zip(*compared))
     return {"cer": jiwer.cer(references, hypotheses), "wer": jiwer.wer(references, hypotheses)}
-
-
-def _by_text(pairs: Sequence[Sequence[str]]) -> Dict[str, str]:
-    """[reference, hypothesis] of references that occur once -> {reference: hypothesis}."""
-    times = Counter(reference for reference, _ in pairs)
-    return {reference: hypothesis for reference, hypothesis in pairs if times[reference] == 1}

@@ -10,12 +10,13 @@ Rows of another call stay in the JSON file, so that the table can be made in pie
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from benchmarks import commands, machine, report, rows
-from benchmarks.material import GEOMETRIES, Corpus, ensure
+from benchmarks.material import GEOMETRIES, Corpus, ensure, longer
 from benchmarks.rows import Setting
 
 HERE = Path(__file__).resolve().parent
@@ -46,6 +47,8 @@ def parse(arguments: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=8, help="optimiser steps in a turn")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--prepare-hours", type=float, default=1.1)
+    parser.add_argument("--batch", type=int, default=4, help="utterances of an update; the stock recipe's is 4")
+    parser.add_argument("--hours", type=float, help="repeat the corpus until it lasts as long")
     parser.add_argument("--dropout", type=float, default=0.0, help="of both sides; the stock recipe's default is 0")
     parser.add_argument("--eval-model", type=Path, help="a fine-tuned model to evaluate instead of random weights")
     parser.add_argument("--work", type=Path, default=Path("benchmark-work"))
@@ -64,7 +67,9 @@ def main(arguments: Optional[List[str]] = None) -> None:
     about = machine.describe()
     report.refuse_another_machine(results, about)
     material = ensure(_corpus(options), options.work)
-    how = {name: getattr(options, name) for name in ("rounds", "steps", "dropout")}
+    if options.hours is not None:
+        material = longer(material, options.hours)
+    how = {name: getattr(options, name) for name in ("rounds", "steps", "batch", "dropout")}
     how["precision"] = options.precision if options.precision != "auto" else _best_precision(device)
     how.update(utterances=len(material.utterances), audio_s=material.audio_s)
     setting = Setting(
@@ -78,6 +83,9 @@ def main(arguments: Optional[List[str]] = None) -> None:
         prepare_hours=options.prepare_hours,
         dropout=options.dropout,
         eval_model=options.eval_model,
+        batch=options.batch,
+        # With no process that loads data a GPU waits for it most of the time.
+        loaders=min(8, (os.cpu_count() or 1) // 2) if device == "cuda" else 0,
     )
     table: List[Dict[str, Any]] = []
     for name in chosen:

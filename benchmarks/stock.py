@@ -123,12 +123,11 @@ def load_processor(model: Path) -> Any:
 class PaddingCollator:
     """Pads audio and labels of a batch to their longest; label padding counts for nothing (-100).
 
-    `seconds` gets (real, padded) seconds of each batch, oldest first.
+    A batch also holds its (real, padded) `seconds`, for `CountingTrainer`.
     """
 
     def __init__(self, processor: Any) -> None:
         self.processor = processor
-        self.seconds: Deque[Any] = deque()
 
     def __call__(self, features: List[Dict[str, Any]]) -> Dict[str, Any]:
         audio = [{"input_values": feature["input_values"]} for feature in features]
@@ -139,7 +138,7 @@ class PaddingCollator:
         if "attention_mask" in batch:
             batch["attention_mask"] = batch["attention_mask"].long()
         real = sum(len(feature["input_values"]) for feature in features)
-        self.seconds.append((real / SAMPLE_RATE, batch["input_values"].numel() / SAMPLE_RATE))
+        batch["seconds"] = (real / SAMPLE_RATE, batch["input_values"].numel() / SAMPLE_RATE)
         return batch
 
 
@@ -171,6 +170,15 @@ def make_trainer(options: argparse.Namespace, data: Any, callbacks: List[Any], *
     """A Trainer over `data` as the recipe makes it. options: the command line's. grouped: by length."""
     from transformers import Trainer, TrainingArguments
 
+    class CountingTrainer(Trainer):
+        """`seconds` gets (real, padded) seconds of each batch, oldest first; workers have no other way to tell."""
+
+        seconds: Deque[Any] = deque()
+
+        def _prepare_inputs(self, inputs: Any) -> Any:
+            self.seconds.append(inputs.pop("seconds"))
+            return super()._prepare_inputs(inputs)
+
     processor = load_processor(options.model)
     known = inspect.signature(TrainingArguments.__init__).parameters
     grouping: Dict[str, Any] = {}
@@ -189,10 +197,11 @@ def make_trainer(options: argparse.Namespace, data: Any, callbacks: List[Any], *
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,
+        dataloader_num_workers=options.loaders,
         **{"use_cpu" if "use_cpu" in known else "no_cuda": options.device == "cpu"},
         **grouping,
     )
-    return Trainer(
+    return CountingTrainer(
         model=load_model(options.model, processor, options.dropout, not options.unfrozen),
         args=arguments,
         data_collator=PaddingCollator(processor),
@@ -240,7 +249,7 @@ def train(options: argparse.Namespace, gate: Gate) -> None:
 
     class Steps(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            real, padded = trainer.data_collator.seconds.popleft()
+            real, padded = trainer.seconds.popleft()
             gate.tick(audio_s=real, padded_s=padded, **device_memory(options.device))
 
     data = load_data(options.data, options.pool_hours)
@@ -255,7 +264,7 @@ def evaluate(options: argparse.Namespace, gate: Gate) -> None:
     if options.grouped:
         data = data.sort("input_length", reverse=True)
     trainer = make_trainer(options, data, [], grouped=False)
-    batches = trainer.data_collator.seconds
+    batches = trainer.seconds
     trainer.evaluate(data.select(range(min(len(data), options.eval_batch))))
     gate.tick()
     while True:
@@ -297,6 +306,7 @@ def parse(arguments: "List[str] | None" = None) -> argparse.Namespace:
         using.add_argument("--unfrozen", action="store_true", help="train the convolutional encoder too")
         using.add_argument("--batch", type=int, default=4)
         using.add_argument("--eval-batch", type=int, default=8)
+        using.add_argument("--loaders", type=int, default=0, help="processes that load data; 0: none, as by default")
         using.add_argument("--dropout", type=float, default=0.0)
         using.add_argument("--pool-hours", type=float, default=1.1, help="repeat the corpus until it lasts as long")
     return parser.parse_args(arguments)

@@ -8,7 +8,7 @@ from typing import Any, Iterator, List, Optional, Sequence, Tuple
 import torch
 from torch.nn import functional
 
-from asrctl.engine import shapes
+from asrctl.engine import fused_attention, shapes
 from asrctl.engine.dropout import Dice, kept
 
 # Scores of a few heads at a time stay in the caches between one operation and the next; each call has its own cost.
@@ -23,6 +23,8 @@ def attention(
     counts: frames of each utterance; rows behind them become zeros. dropout: of the attention weights, drawn from dice
     (None: no dropout).
     """
+    if joined.device.type == "cuda":
+        return fused_attention.attention(joined, counts, heads, 0.0 if dice is None else dropout)
     if dice is None and not (torch.is_grad_enabled() and joined.requires_grad):
         return _without_gradient(joined, counts, heads)
     return _Attention.apply(joined, counts, heads, dropout, dice)

@@ -16,6 +16,6 @@ def choose(model: Any, device_type: str, wanted: str, *, shapes_free: bool) -> s
     Packed frames need free shapes and a model that both halves of the engine know; `auto` takes them on a CPU only,
     where they were measured.
     """
-    if wanted == PLAIN or not shapes_free or (wanted == "auto" and device_type != "cpu"):
+    if wanted == PLAIN or not shapes_free or (wanted == "auto" and device_type not in ("cpu", "cuda")):
         return PLAIN
     return PACKED if conv.supports(model) and packed.supports(model) else PLAIN

@@ -19,6 +19,7 @@ from asrctl.engine import copies, masks, positions, shapes
 from asrctl.engine.attention import attention
 from asrctl.engine.copies import Copies
 from asrctl.engine.dropout import Dice, drop
+from asrctl.engine.norms import layer_norm
 from asrctl.engine.products import linear
 
 _CLASSES = {"Wav2Vec2ForCTC", "HubertForCTC"}
@@ -85,7 +86,7 @@ class _Run:
 
 def _projected(hidden: torch.Tensor, projection: nn.Module, run: _Run, config: Any) -> torch.Tensor:
     if hasattr(projection, "layer_norm"):
-        hidden = _norm(hidden, projection.layer_norm)
+        hidden = layer_norm(hidden, projection.layer_norm)
     return drop(linear(hidden, run.copies, projection.projection), config.feat_proj_dropout, run.dice)
 
 
@@ -93,7 +94,7 @@ def _encoded(hidden: torch.Tensor, encoder: nn.Module, run: _Run, config: Any) -
     hidden = hidden + positions.embed(hidden, run.counts, encoder.pos_conv_embed.conv)
     first = config.do_stable_layer_norm
     if not first:
-        hidden = _norm(hidden, encoder.layer_norm)
+        hidden = layer_norm(hidden, encoder.layer_norm)
     hidden = drop(hidden, config.hidden_dropout, run.dice)
     layer_of = _norm_first_layer if first else _norm_last_layer
     for layer in encoder.layers:
@@ -101,17 +102,17 @@ def _encoded(hidden: torch.Tensor, encoder: nn.Module, run: _Run, config: Any) -
         if run.dice is not None and config.layerdrop > 0 and torch.rand(()) < config.layerdrop:
             continue
         hidden = layer_of(hidden, layer, run, config)
-    return _norm(hidden, encoder.layer_norm) if first else hidden
+    return layer_norm(hidden, encoder.layer_norm) if first else hidden
 
 
 def _norm_last_layer(hidden: torch.Tensor, layer: nn.Module, run: _Run, config: Any) -> torch.Tensor:
-    hidden = _norm(hidden + _attended(hidden, layer.attention, run, config), layer.layer_norm)
-    return _norm(hidden + _fed_forward(hidden, layer.feed_forward, run, config), layer.final_layer_norm)
+    hidden = layer_norm(hidden + _attended(hidden, layer.attention, run, config), layer.layer_norm)
+    return layer_norm(hidden + _fed_forward(hidden, layer.feed_forward, run, config), layer.final_layer_norm)
 
 
 def _norm_first_layer(hidden: torch.Tensor, layer: nn.Module, run: _Run, config: Any) -> torch.Tensor:
-    hidden = hidden + _attended(_norm(hidden, layer.layer_norm), layer.attention, run, config)
-    return hidden + _fed_forward(_norm(hidden, layer.final_layer_norm), layer.feed_forward, run, config)
+    hidden = hidden + _attended(layer_norm(hidden, layer.layer_norm), layer.attention, run, config)
+    return hidden + _fed_forward(layer_norm(hidden, layer.final_layer_norm), layer.feed_forward, run, config)
 
 
 def _attended(hidden: torch.Tensor, module: nn.Module, run: _Run, config: Any) -> torch.Tensor:
@@ -125,7 +126,3 @@ def _fed_forward(hidden: torch.Tensor, module: nn.Module, run: _Run, config: Any
     wide = functional.gelu(linear(hidden, run.copies, module.intermediate_dense))
     wide = drop(wide, config.activation_dropout, run.dice)
     return drop(linear(wide, run.copies, module.output_dense), config.hidden_dropout, run.dice)
-
-
-def _norm(values: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
-    return functional.layer_norm(values, norm.normalized_shape, norm.weight, norm.bias, norm.eps)

@@ -20,12 +20,10 @@ def embed(hidden: torch.Tensor, counts: Sequence[int], conv: nn.Conv1d) -> torch
     """
     reach, spare = conv.kernel_size[0] // 2, hidden.shape[0] - sum(counts)
     counts = [*counts, spare] if spare else counts
-    places = torch.arange(hidden.shape[0], device=hidden.device)
-    places += reach * torch.repeat_interleave(
-        torch.arange(len(counts), device=hidden.device), torch.tensor(counts, device=hidden.device)
-    )
+    gaps = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    places = (torch.arange(hidden.shape[0]) + reach * gaps).to(hidden.device)
     length = hidden.shape[0] + reach * (len(counts) - 1)
-    weight = kernel(conv).to(hidden.dtype)
+    weight = kernel(conv)
     bias = None if conv.bias is None else conv.bias.to(hidden.dtype)
 
     def laid(rows: int, where: torch.Tensor) -> torch.Tensor:
@@ -33,12 +31,15 @@ def embed(hidden: torch.Tensor, counts: Sequence[int], conv: nn.Conv1d) -> torch
 
     if long_kernels.supports(hidden, weight):
         row = laid(long_kernels.rows_for(length, weight.shape[2]), places + reach)
-        spread = long_kernels.correlate(row, weight, conv.groups)
+        # In fp32: neighbours see no more of each other than rounding.
+        spread = long_kernels.correlate(row.float(), weight, conv.groups).to(hidden.dtype)
         spread = spread if bias is None else spread + bias
     else:
         # As an image of one line with its channels last: rows are taken and given as they lie.
         line = laid(length, places).t()[None, :, None]
-        spread = functional.conv2d(line, weight[:, :, None], bias, padding=(0, reach), groups=conv.groups)[0, :, 0].t()
+        spread = functional.conv2d(
+            line, weight.to(hidden.dtype)[:, :, None], bias, padding=(0, reach), groups=conv.groups
+        )[0, :, 0].t()
     return functional.gelu(spread.index_select(0, places))
 
 

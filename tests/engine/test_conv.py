@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from asrctl import acoustics, models
-from asrctl.engine import conv
+from asrctl.engine import conv, conv_layers, conv_together
 from asrctl.features import collate
 from asrctl.recipe import ModelSection
 from asrctl.text import TextRules, build_vocabulary
@@ -61,6 +61,23 @@ def test_each_utterance_gets_what_it_gets_alone(architecture, config):
     for ours, theirs, length in zip(found, plain(recogniser, samples), LENGTHS):
         assert len(ours) == conv.frame_count(recogniser.model.config, length)
         torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("most", [10**9, 400_000, 1])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(("architecture", "config"), CASES)
+def test_in_one_row_each_gets_it_too(architecture, config, precision, most, monkeypatch):
+    recogniser = make(architecture, config)
+    config = recogniser.model.config
+    samples = samples_of(recogniser, *LENGTHS)
+    samples[1:1] = [torch.zeros(39)]  # too short for a frame
+    monkeypatch.setattr(conv_together, "_MOST_NUMBERS", most)
+    with torch.no_grad():
+        found = conv_together.encode(samples, conv_layers.layers_of(recogniser.model, conv.DTYPES[precision]), config)
+    alone = conv.features(recogniser.model, samples, precision=precision)
+    tolerance = {"atol": 2e-5, "rtol": 1e-4} if precision == "fp32" else {"atol": 0.02, "rtol": 0.02}
+    for ours, theirs in zip(found, alone):
+        torch.testing.assert_close(ours, theirs, **tolerance)
 
 
 @pytest.mark.parametrize(("architecture", "config"), CASES)

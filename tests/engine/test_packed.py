@@ -10,7 +10,8 @@ from torch.nn import functional
 from transformers import Wav2Vec2Config
 
 from asrctl import acoustics, compat, models
-from asrctl.engine import long_kernels, packed, positions, products, shapes
+from asrctl.engine import fused_attention, long_kernels, packed, positions, products, shapes
+from asrctl.engine.attention import attention
 from asrctl.engine.copies import Copies
 from asrctl.features import collate
 from asrctl.recipe import ModelSection, SpecAugment
@@ -300,3 +301,16 @@ def test_what_is_not_plain_is_left_to_the_library():
     assert not packed.supports(make(config={"add_adapter": True}).model)
     if hasattr(Wav2Vec2Config(), "adapter_attn_dim"):
         assert not packed.supports(make(config={"adapter_attn_dim": 4, **LAYER}).model)
+
+
+@pytest.mark.parametrize("counts", [(40, 7, 23), (12, 12), (9,)])
+def test_the_fused_attention_of_a_gpu_gives_the_same(counts):
+    torch.manual_seed(0)
+    joined = torch.randn(sum(counts), 3 * 16, requires_grad=True)
+    gradient = torch.randn(sum(counts), 16)
+    found, expected = fused_attention.attention(joined, counts, 2, 0.0), attention(joined, counts, 2, 0.0, None)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    ours, theirs = (torch.autograd.grad(rows, joined, gradient)[0] for rows in (found, expected))
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    with torch.inference_mode():
+        torch.testing.assert_close(fused_attention.attention(joined, counts, 2, 0.0), found)
