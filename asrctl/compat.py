@@ -7,7 +7,7 @@ import inspect
 import logging
 import os
 import warnings
-from typing import Any, Dict, Iterator, Mapping
+from typing import Any, Dict, Iterator, Mapping, Sequence
 
 # Current torch names the two halves of a weight-normed kernel by their parametrization; older torch, transformers 4.29
 # and the checkpoints on the hub say weight_g and weight_v. We write those names: every generation reads them.
@@ -54,6 +54,27 @@ def fused_adamw_works(device_type: str) -> bool:
 
     major, minor = (int(part) for part in torch.__version__.split(".")[:2])
     return device_type == "cuda" or (device_type == "cpu" and (major, minor) >= (2, 4))
+
+
+def flash_takes_packed(device: Any) -> bool:
+    """Whether torch's flash attention takes rows of different lengths there, called as asrctl.engine calls it."""
+    import torch
+
+    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
+    if device.type != "cuda" or (major, minor) < (2, 5) or not torch.backends.cuda.is_flash_attention_available():
+        return False
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def copy_all(targets: Sequence[Any], sources: Sequence[Any]) -> None:
+    """Each source's values into its target, outside of autograd; in as few calls as this torch can (since 2.1)."""
+    import torch
+
+    if hasattr(torch, "_foreach_copy_"):
+        torch._foreach_copy_(targets, sources)
+        return
+    for target, source in zip(targets, sources):
+        target.copy_(source)
 
 
 def grad_scaler(device_type: str, enabled: bool) -> Any:

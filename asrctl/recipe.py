@@ -163,7 +163,7 @@ class HostSection:
     engine: str = key(
         "auto",
         "packed: frames of all utterances end to end, where shapes are free and the model is known; plain: "
-        "transformers' own passes over padded batches; auto: packed on cpu, plain elsewhere",
+        "transformers' own passes over padded batches; auto: packed on cpu and cuda, plain elsewhere",
         choices=("auto", "packed", "plain"),
     )
     cache_features: bool = key(

@@ -13,8 +13,8 @@ NAMES = ("auto", PACKED, PLAIN)
 def choose(model: Any, device_type: str, wanted: str, *, shapes_free: bool) -> str:
     """packed or plain, for a wish of auto, packed or plain.
 
-    Packed frames need free shapes and a model that both halves of the engine know; `auto` takes them on a CPU only,
-    where they were measured.
+    Packed frames need free shapes and a model that both halves of the engine know; `auto` takes them on a CPU
+    and on CUDA, where they were measured.
     """
     if wanted == PLAIN or not shapes_free or (wanted == "auto" and device_type not in ("cpu", "cuda")):
         return PLAIN

@@ -86,7 +86,7 @@ class _Run:
 
 def _projected(hidden: torch.Tensor, projection: nn.Module, run: _Run, config: Any) -> torch.Tensor:
     if hasattr(projection, "layer_norm"):
-        hidden = layer_norm(hidden, projection.layer_norm)
+        hidden = layer_norm(hidden, projection.layer_norm, run.copies)
     return drop(linear(hidden, run.copies, projection.projection), config.feat_proj_dropout, run.dice)
 
 
@@ -94,7 +94,7 @@ def _encoded(hidden: torch.Tensor, encoder: nn.Module, run: _Run, config: Any) -
     hidden = hidden + positions.embed(hidden, run.counts, encoder.pos_conv_embed.conv)
     first = config.do_stable_layer_norm
     if not first:
-        hidden = layer_norm(hidden, encoder.layer_norm)
+        hidden = layer_norm(hidden, encoder.layer_norm, run.copies)
     hidden = drop(hidden, config.hidden_dropout, run.dice)
     layer_of = _norm_first_layer if first else _norm_last_layer
     for layer in encoder.layers:
@@ -102,17 +102,21 @@ def _encoded(hidden: torch.Tensor, encoder: nn.Module, run: _Run, config: Any) -
         if run.dice is not None and config.layerdrop > 0 and torch.rand(()) < config.layerdrop:
             continue
         hidden = layer_of(hidden, layer, run, config)
-    return layer_norm(hidden, encoder.layer_norm) if first else hidden
+    return layer_norm(hidden, encoder.layer_norm, run.copies) if first else hidden
 
 
 def _norm_last_layer(hidden: torch.Tensor, layer: nn.Module, run: _Run, config: Any) -> torch.Tensor:
-    hidden = layer_norm(hidden + _attended(hidden, layer.attention, run, config), layer.layer_norm)
-    return layer_norm(hidden + _fed_forward(hidden, layer.feed_forward, run, config), layer.final_layer_norm)
+    hidden = layer_norm(hidden + _attended(hidden, layer.attention, run, config), layer.layer_norm, run.copies)
+    return layer_norm(
+        hidden + _fed_forward(hidden, layer.feed_forward, run, config), layer.final_layer_norm, run.copies
+    )
 
 
 def _norm_first_layer(hidden: torch.Tensor, layer: nn.Module, run: _Run, config: Any) -> torch.Tensor:
-    hidden = hidden + _attended(layer_norm(hidden, layer.layer_norm), layer.attention, run, config)
-    return hidden + _fed_forward(layer_norm(hidden, layer.final_layer_norm), layer.feed_forward, run, config)
+    hidden = hidden + _attended(layer_norm(hidden, layer.layer_norm, run.copies), layer.attention, run, config)
+    return hidden + _fed_forward(
+        layer_norm(hidden, layer.final_layer_norm, run.copies), layer.feed_forward, run, config
+    )
 
 
 def _attended(hidden: torch.Tensor, module: nn.Module, run: _Run, config: Any) -> torch.Tensor:

@@ -10,7 +10,7 @@ from torch.nn import functional
 from transformers import Wav2Vec2Config
 
 from asrctl import acoustics, compat, models
-from asrctl.engine import fused_attention, long_kernels, packed, positions, products, shapes
+from asrctl.engine import fused_attention, long_kernels, norms, packed, positions, products, shapes
 from asrctl.engine.attention import attention
 from asrctl.engine.copies import Copies
 from asrctl.features import collate
@@ -308,9 +308,39 @@ def test_the_fused_attention_of_a_gpu_gives_the_same(counts):
     torch.manual_seed(0)
     joined = torch.randn(sum(counts), 3 * 16, requires_grad=True)
     gradient = torch.randn(sum(counts), 16)
-    found, expected = fused_attention.attention(joined, counts, 2, 0.0), attention(joined, counts, 2, 0.0, None)
+    found, expected = fused_attention.padded(joined, counts, 2, 0.0), attention(joined, counts, 2, 0.0, None)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     ours, theirs = (torch.autograd.grad(rows, joined, gradient)[0] for rows in (found, expected))
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
     with torch.inference_mode():
-        torch.testing.assert_close(fused_attention.attention(joined, counts, 2, 0.0), found)
+        torch.testing.assert_close(fused_attention.padded(joined, counts, 2, 0.0), found)
+
+
+def test_the_layer_norm_of_a_gpu_is_that_of_the_library():
+    torch.manual_seed(0)
+    norm = nn.LayerNorm(16)
+    with torch.no_grad():
+        norm.weight.add_(0.3 * torch.randn(16))
+        norm.bias.add_(0.3 * torch.randn(16))
+    values, gradient = torch.randn(9, 16, requires_grad=True), torch.randn(9, 16)
+    plain = norm(values)
+    expected = torch.autograd.grad(plain, (values, norm.weight, norm.bias), gradient)
+    found = norms._LayerNorm.apply(values, norm.weight.detach(), norm.bias.detach(), norm.eps, norm.weight, norm.bias)
+    found.backward(gradient)
+    torch.testing.assert_close(found, plain)
+    for ours, theirs in zip((values.grad, norm.weight.grad, norm.bias.grad), expected):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_all_copies_are_made_anew_at_once():
+    layers = [nn.Linear(4, 3), nn.Linear(4, 3)]
+    kept = Copies(torch.bfloat16)
+    joined, alone = kept.get(layers[0].weight, layers[1].weight), kept.get(layers[0].bias)
+    with torch.no_grad():
+        for layer in layers:
+            layer.weight.add_(1.0)
+            layer.bias.sub_(1.0)
+    kept._refresh_all()
+    assert torch.equal(joined, torch.cat([layers[0].weight, layers[1].weight]).bfloat16())
+    assert torch.equal(alone, layers[0].bias.bfloat16())
+    assert kept.get(layers[0].bias) is alone
