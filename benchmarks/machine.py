@@ -37,7 +37,7 @@ def describe() -> Dict[str, Any]:
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         found["gpu"] = torch.cuda.get_device_name(0)
-    found["tflops"] = matrix_rates("cuda", rows=16384) if on_gpu else matrix_rates(seconds=0.2)
+    found["tflops"] = matrix_rates("cuda", rows=16384, seconds=0.2) if on_gpu else matrix_rates(seconds=0.2)
     return found
 
 

@@ -85,7 +85,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
         eval_model=options.eval_model,
         batch=options.batch,
         # With no process that loads data a GPU waits for it most of the time.
-        loaders=min(8, (os.cpu_count() or 1) // 2) if device == "cuda" else 0,
+        loaders=3 * (os.cpu_count() or 1) // 4 if device == "cuda" else 0,
     )
     table: List[Dict[str, Any]] = []
     for name in chosen:

@@ -243,9 +243,8 @@ class _Errors:
 
 def train(options: argparse.Namespace, gate: Gate) -> None:
     """Train for ever, one step for each that the gate lets through."""
-    from transformers import TrainerCallback
-
     gate.wait()
+    from transformers import TrainerCallback
 
     class Steps(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
