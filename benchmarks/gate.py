@@ -113,7 +113,13 @@ def machine_busy_s() -> float:
 
 
 def own_busy_s(process: int) -> float:
-    """Seconds that a process' threads have been at work."""
-    path = Path(f"/proc/{process}/stat")
-    fields = path.read_text().rsplit(")", 1)[1].split() if path.exists() else ["0"] * 13
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Seconds that a process' threads and those of its children have been at work."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rsplit(")", 1)[1].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        if process in (int(path.parent.name), int(fields[1])):
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")

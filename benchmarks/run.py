@@ -48,6 +48,9 @@ def parse(arguments: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--prepare-hours", type=float, default=1.1)
     parser.add_argument("--batch", type=int, default=4, help="utterances of an update; the stock recipe's is 4")
+    parser.add_argument(
+        "--loaders", type=int, help="processes that load stock's data; 0 on a CPU, 3/4 of the cores else"
+    )
     parser.add_argument("--hours", type=float, help="repeat the corpus until it lasts as long")
     parser.add_argument("--dropout", type=float, default=0.0, help="of both sides; the stock recipe's default is 0")
     parser.add_argument("--eval-model", type=Path, help="a fine-tuned model to evaluate instead of random weights")
@@ -70,6 +73,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     if options.hours is not None:
         material = longer(material, options.hours)
     how = {name: getattr(options, name) for name in ("rounds", "steps", "batch", "dropout")}
+    how["loaders"] = options.loaders if options.loaders is not None else _best_loaders(device)
     how["precision"] = options.precision if options.precision != "auto" else _best_precision(device)
     how.update(utterances=len(material.utterances), audio_s=material.audio_s)
     setting = Setting(
@@ -84,8 +88,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
         dropout=options.dropout,
         eval_model=options.eval_model,
         batch=options.batch,
-        # With no process that loads data a GPU waits for it most of the time.
-        loaders=3 * (os.cpu_count() or 1) // 4 if device == "cuda" else 0,
+        loaders=how["loaders"],
     )
     table: List[Dict[str, Any]] = []
     for name in chosen:
@@ -118,6 +121,11 @@ def _device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _best_loaders(device: str) -> int:
+    """On a CPU they would take cores from the training; a GPU would wait for the data without them."""
+    return 3 * (os.cpu_count() or 1) // 4 if device == "cuda" else 0
 
 
 def _best_precision(device: str) -> str:

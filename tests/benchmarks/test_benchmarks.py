@@ -30,11 +30,12 @@ def call(tones, *options):
 
 
 def test_training_in_turns_gives_a_row_with_every_round(tones, capsys):
-    found = call(tones, "--only", "train")["training without the cache"]
+    found = call(tones, "--only", "train", "--batch", "2", "--loaders", "1")["training without the cache"]
     assert len(found["stock_rounds"]) == len(found["asrctl_rounds"]) == 2
     assert found["low"] <= found["high"]
     assert found["ratio"] == pytest.approx(found["asrctl"] / found["stock"])
     assert found["padding"]["stock"] >= 1.0
+    assert (found["how"]["batch"], found["how"]["loaders"]) == (2, 1)
     assert found["how"]["precision"] == ("bf16" if devices.cpu_has_bf16() else "fp32")
     assert "| training without the cache | audio-s/s |" in capsys.readouterr().out
 
@@ -47,15 +48,15 @@ def test_the_stock_recipe_draws_from_a_corpus_of_the_usual_length(tones):
     assert pool["id"][: len(data)] == pool["id"][len(data) : 2 * len(data)]
 
 
-def test_hypotheses_of_a_text_that_was_said_twice_are_not_compared():
-    exact = {"pairs": [["one", "one"], ["two", "two"], ["two", "too"]]}
-    other = {"pairs": [["one", "on"], ["two", "too"], ["two", "two"]]}
+def test_hypotheses_of_a_text_that_was_said_in_two_ways_are_not_compared():
+    exact = {"pairs": [["one", "one"], ["one", "one"], ["two", "two"], ["two", "too"]]}
+    other = {"pairs": [["one", "on"], ["one", "on"], ["two", "too"], ["two", "two"]]}
     assert rows.disagreement(exact, other) == {"cer": pytest.approx(1 / 3), "wer": 1.0}
 
 
 @pytest.mark.slow
 def test_every_measurement_runs(tones):
-    found = call(tones, "--only", "epochs,eval,prepare,help", "--prepare-hours", "0.02")
+    found = call(tones, "--only", "epochs,eval,prepare,help", "--prepare-hours", "0.02", "--hours", "0.02")
     assert {"training, features cached", "2 epochs, cache built", "evaluation", "prepare, 2 workers", "disk"} <= set(
         found
     )
