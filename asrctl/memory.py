@@ -72,13 +72,15 @@ def keep_for_reuse() -> None:
     A step of training or evaluation takes and frees a gigabyte in blocks of megabytes. Handed back to the system and
     taken again, each page of it is faulted in and cleared anew; on small pages the processor spends time on finding
     them. Now and then `give_back`, or holes add up; what was set aside on huge pages has to be set aside again then.
+    Where addresses are limited or counted, nothing is kept: between the holes of a heap large blocks find no place, and a
+    trial that failed would leave no room for a smaller one.
     """
     mallopt = _of_glibc("mallopt")
-    if mallopt is not None:
+    if mallopt is not None and not _addresses_are_scarce():
         mallopt(_M_TRIM_THRESHOLD, -1)  # never
         mallopt(_M_TOP_PAD, _HEAP_GROWS_BY)
         mallopt(_M_MMAP_MAX, 0)
-        _reserve(int(_reservable_bytes() * _RESERVED_SHARE))
+        _reserve(int(_free_bytes() * _RESERVED_SHARE))
 
 
 def _reserve(size: int) -> None:
@@ -96,20 +98,25 @@ def _reserve(size: int) -> None:
         free(start)
 
 
-def _reservable_bytes() -> int:
-    """Memory that is free; 0 where addresses are counted or limited, so that they do cost something."""
+def _addresses_are_scarce() -> bool:
     import resource
 
     limits = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
     if any(resource.getrlimit(limit)[0] != resource.RLIM_INFINITY for limit in limits):
-        return 0
+        return True
     try:
-        if Path("/proc/sys/vm/overcommit_memory").read_text().strip() == "2":
-            return 0
-        free = re.search(r"^MemAvailable: *([0-9]+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+        return Path("/proc/sys/vm/overcommit_memory").read_text().strip() == "2"
+    except OSError:
+        return False
+
+
+def _free_bytes() -> int:
+    """Memory that is free; 0 where the system does not say."""
+    try:
+        found = re.search(r"^MemAvailable: *([0-9]+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
     except OSError:
         return 0
-    return int(free.group(1)) * 1024 if free else 0
+    return int(found.group(1)) * 1024 if found else 0
 
 
 def _of_glibc(name: str) -> Any:

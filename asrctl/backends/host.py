@@ -125,7 +125,8 @@ class HostTrainer(Loop):
                     " device",
                     fix=f"lower it: --set {self.device.type}.micro_batch_s={seconds / 2:.3g}",
                 )
-            self.micro_batch_s = seconds / 2
+            # Of what is only about best the costliest holds more, and must not keep the next one up.
+            self.micro_batch_s = min(self.micro_batch_s, seconds) / 2
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             self.feed = self._feed()
