@@ -64,8 +64,11 @@ def _encode(
     per_step = step // first.stride
     cuts = [slice(start * per_step, end * per_step) for start, end in zip(starts, starts[1:])]
     frames = after_first(_first(row, long_enough, cuts, first, dtype), layers)
-    places = iter(starts)
-    return [frames[start : start + count] for count in counts for start in [next(places) if count else 0]]
+    places, found = iter(starts), []
+    for count in counts:
+        start = next(places) if count else 0
+        found.append(frames[start : start + count])
+    return found
 
 
 def _first(
