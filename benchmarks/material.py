@@ -147,7 +147,7 @@ def longer(material: Material, hours: float) -> Material:
 
 def copies(material: Material, hours: float) -> "tuple[Path, Path]":
     """The utterances again and again as files of their own, until there are `hours`: (CSV manifest, JSON listing)."""
-    folder = material.work / f"copies-{hours:g}h"
+    folder = material.work.resolve() / f"copies-{hours:g}h"  # a manifest's paths are relative to the manifest
     rows: List[Dict[str, str]] = []
     times = max(1, round(hours * 3600 / material.audio_s))
     folder.mkdir(exist_ok=True)
