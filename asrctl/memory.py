@@ -72,8 +72,8 @@ def keep_for_reuse() -> None:
     A step of training or evaluation takes and frees a gigabyte in blocks of megabytes. Handed back to the system and
     taken again, each page of it is faulted in and cleared anew; on small pages the processor spends time on finding
     them. Now and then `give_back`, or holes add up; what was set aside on huge pages has to be set aside again then.
-    Where addresses are limited or counted, nothing is kept: between the holes of a heap large blocks find no place, and a
-    trial that failed would leave no room for a smaller one.
+    Where addresses are limited or counted, nothing is kept: between the holes of a heap large blocks find no place, and
+    a trial that failed would leave no room for a smaller one.
     """
     mallopt = _of_glibc("mallopt")
     if mallopt is not None and not _addresses_are_scarce():

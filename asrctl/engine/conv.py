@@ -21,6 +21,7 @@ from asrctl.engine.conv_layers import (
     after_first,
     first_inputs,
     first_weights,
+    folded,
     frame_count,
     layers_of,
     numbers_per_frame,
@@ -96,18 +97,11 @@ def _reach(config: Any, frames: int) -> int:
 
 
 def _folded(samples: torch.Tensor, layer: Layer) -> Tuple[torch.Tensor, torch.Tensor]:
-    """The first convolution's (kernel, outputs) matrix and bias with the group norm over time in them.
-
-    With windows x, weights w, mean m and covariance C of the windows: the outputs have mean w.m and variance w.C.w.
-    """
+    """The first convolution's (kernel, outputs) matrix and bias with the group norm over time in them."""
     windows = samples.double().unfold(0, layer.kernel, layer.stride)
     mean = windows.mean(0)
     centred = windows - mean
-    weights = layer.matrix.double()
-    variance = (weights * ((centred.t() @ centred) @ weights)).sum(0) / len(windows)
-    scale = layer.norm.weight.double() * torch.rsqrt(variance + layer.norm.eps)
-    bias = layer.norm.bias.double() - (mean @ weights) * scale
-    return (weights * scale).float(), bias.float()
+    return folded(mean, centred.t() @ centred, len(windows), layer)
 
 
 def _first(

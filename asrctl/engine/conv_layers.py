@@ -92,6 +92,19 @@ def _halves(values: torch.Tensor, dtype: torch.dtype) -> Tuple[torch.Tensor, tor
     return high, (values - high.float()).to(dtype)
 
 
+def folded(mean: torch.Tensor, products: torch.Tensor, count: Any, layer: Layer) -> Tuple[torch.Tensor, torch.Tensor]:
+    """The first convolution's matrix (..., kernel, outputs) and bias (..., outputs), fp32, with a group norm in them.
+
+    mean (..., kernel) of the `count` windows and products (..., kernel, kernel), the sum of centred windows' outer
+    products, in float64. The outputs w.x have mean w.mean and variance w.products.w / count.
+    """
+    weights = layer.matrix.double()
+    variance = (weights * (products @ weights)).sum(-2) / count
+    scale = layer.norm.weight.double() * torch.rsqrt(variance + layer.norm.eps)
+    bias = layer.norm.bias.double() - (mean @ weights) * scale
+    return (weights * scale.unsqueeze(-2)).float(), bias.float()
+
+
 def after_first(hidden: torch.Tensor, layers: Sequence[Layer]) -> torch.Tensor:
     """(rows, outputs) of the first convolution, before its activation -> (frames, channels)."""
     for done, layer in zip(layers, layers[1:]):

@@ -20,6 +20,7 @@ from asrctl.engine.conv_layers import (
     after_first,
     first_inputs,
     first_weights,
+    folded,
     frame_count,
     numbers_per_frame,
 )
@@ -92,19 +93,11 @@ def _first(
 
 
 def _folded(samples: Sequence[torch.Tensor], layer: Layer) -> Tuple[torch.Tensor, torch.Tensor]:
-    """As asrctl.engine.conv folds a group norm over time into the first layer, for all utterances at once.
-
-    (utterances, kernel, outputs) and (utterances, outputs), fp32.
-    """
+    """As asrctl.engine.conv's, for all utterances at once: (utterances, kernel, outputs) and (utterances, outputs)."""
     padded = nn.utils.rnn.pad_sequence(list(samples), batch_first=True).double()
     windows = padded.unfold(1, layer.kernel, layer.stride)
-    counts = torch.tensor([(len(row) - layer.kernel) // layer.stride + 1 for row in samples]).to(padded.device)
-    real = (torch.arange(windows.shape[1], device=padded.device) < counts[:, None])[..., None]
-    mean = (windows * real).sum(1, keepdim=True) / counts[:, None, None]
-    centred = (windows - mean) * real
-    weights = layer.matrix.double()
-    covariance = centred.transpose(1, 2) @ centred / counts[:, None, None]
-    variance = (weights * (covariance @ weights)).sum(1)
-    scale = layer.norm.weight.double() * torch.rsqrt(variance + layer.norm.eps)
-    bias = layer.norm.bias.double() - (mean @ weights)[:, 0] * scale
-    return (weights * scale[:, None]).float(), bias.float()
+    counts = torch.tensor([(len(row) - layer.kernel) // layer.stride + 1 for row in samples]).to(padded.device)[:, None]
+    real = (torch.arange(windows.shape[1], device=padded.device) < counts)[..., None]
+    mean = (windows * real).sum(1) / counts
+    centred = (windows - mean[:, None]) * real
+    return folded(mean, centred.transpose(1, 2) @ centred, counts, layer)
