@@ -93,7 +93,8 @@ def plot(path: Path, machine: Dict[str, Any], rows: List[Dict[str, Any]]) -> boo
     axes.set_yticks(list(places))
     axes.set_yticklabels([row["name"] for row in shown])
     axes.set_xlabel("times as good as the stock recipe (red: what was to be reached; black: range over rounds)")
-    axes.set_title(f"{machine['cores']} cores, {machine['processor']}", fontsize=9)
+    gpu = f"{machine['gpu']}, " if "gpu" in machine else ""
+    axes.set_title(f"{gpu}{machine['cores']} cores, {machine['processor']}", fontsize=9)
     figure.tight_layout()
     figure.savefig(path, dpi=120, bbox_inches="tight")
     pyplot.close(figure)
