@@ -27,8 +27,8 @@ def attention(joined: torch.Tensor, counts: Sequence[int], heads: int, dropout: 
 class _Flash(torch.autograd.Function):
     """Flash attention (Dao et al. 2022) over rows of different lengths, by the operators below torch's own functions.
 
-    Those would cost several calls more for each layer, and may choose cuDNN's kernels, which seem to need a plan for each
-    new shape: on an H200 the first nine steps took 4.4 s with them.
+    Those would cost several calls more for each layer, and may choose cuDNN's kernels, which seem to need a plan for
+    each new shape: on an H200 the first nine steps took 4.4 s with them.
     """
 
     @staticmethod
