@@ -101,6 +101,29 @@ def frame_lengths(model: nn.Module, sample_lengths: torch.Tensor) -> torch.Tenso
     return lengths.clamp(min=0)
 
 
+def masks_fit(config: Any, frames: int) -> bool:
+    """Whether SpecAugment's masks over time fit into a micro-batch whose longest utterance has so many frames."""
+    return config.mask_time_length <= frames
+
+
+@contextlib.contextmanager
+def _masks_where_they_fit(model: nn.Module, samples: int) -> Iterator[None]:
+    """Within the block a batch padded to `samples` that is shorter than one mask over time has none.
+
+    The library refuses such a batch, as if it were a mistake; a corpus of single words is full of them.
+    """
+    config = model.config
+    prob = getattr(config, "mask_time_prob", 0)
+    if not (model.training and prob > 0) or masks_fit(config, int(frame_lengths(model, torch.tensor(samples)))):
+        yield
+        return
+    config.mask_time_prob = 0.0
+    try:
+        yield
+    finally:
+        config.mask_time_prob = prob
+
+
 def forward(
     model: nn.Module, input_values: torch.Tensor, attention_mask: torch.Tensor, *, exact: bool
 ) -> Tuple[torch.Tensor, torch.Tensor]:
@@ -109,7 +132,7 @@ def forward(
     # Without padding the stock kernels are used, so that such a batch is bit for bit plain transformers.
     padded = exact and bool((sample_lengths < input_values.shape[-1]).any())
     left_out = padding_left_out(model, sample_lengths) if padded else contextlib.nullcontext()
-    with left_out, compat.known_warnings():
+    with left_out, _masks_where_they_fit(model, input_values.shape[-1]), compat.known_warnings():
         logits = model(input_values=input_values, attention_mask=attention_mask).logits
     return logits, frame_lengths(model, sample_lengths)
 

@@ -100,11 +100,21 @@ def _config(model_type: str, values: Mapping[str, Any], section: ModelSection, v
         lines = [f"model.config.{key} is not a key of a {model_type} configuration" for key in strangers]
         raise PresetError("the model's configuration has unknown keys", fix="remove or correct them", problems=lines)
     try:
-        return configs.make(model_type, dict(values, **_decided(section, vocabulary)))
+        config = configs.make(model_type, dict(values, **_decided(section, vocabulary)))
     except ValueError as error:
         raise PresetError(
             f"the model's configuration does not fit together ({error})", fix="correct model.config"
         ) from None
+    _refuse_wide_masks(config)
+    return config
+
+
+def _refuse_wide_masks(config: Any) -> None:
+    if config.mask_feature_prob > 0 and config.mask_feature_length > config.hidden_size:
+        raise PresetError(
+            f"a mask of {config.mask_feature_length} channels is wider than the model, which has {config.hidden_size}",
+            fix="lower model.spec_augment.feature_length",
+        )
 
 
 def _decided(section: ModelSection, vocabulary: Vocabulary) -> Dict[str, Any]:

@@ -150,6 +150,12 @@ def test_masks_on_a_checkpoint_trained_without_them_are_said(tmp_path):
     assert built.notes == (f"wav2vec2.masked_spec_embed is not in {tmp_path.name} and was drawn anew",)
 
 
+def test_masks_wider_than_the_model_are_refused():
+    with pytest.raises(PresetError, match="a mask of 64 channels is wider than the model, which has 32"):
+        make(spec_augment=SpecAugment(feature_prob=0.1, feature_length=64))
+    make(spec_augment=SpecAugment(feature_prob=0.0, feature_length=64))
+
+
 def test_damaged_weights_are_one_sentence(tmp_path):
     models.save_recogniser(make(), tmp_path)
     data = (tmp_path / "model.safetensors").read_bytes()

@@ -280,6 +280,15 @@ def test_hopeless_numbers_stop_the_run_and_keep_what_was_good(ready, asrctl):
     assert json.loads((run / "run.json").read_text())["state"] == "failed"
 
 
+@pytest.mark.parametrize("engine", ["packed", "plain"])
+def test_recordings_shorter_than_a_mask_have_none(ready, asrctl, engine):
+    """A mask of 100 frames lasts two seconds, longer than any digit; the library refuses such batches."""
+    masks = ["--set", "model.spec_augment.time_prob=0.5", "--set", "model.spec_augment.time_length=100"]
+    command = ["train", "--preset", "small", "--device", "cpu", "--max-steps", "3", "--set", f"cpu.engine={engine}"]
+    asrctl(*command, *masks).succeeded()
+    assert len(metrics(ready / "runs" / "small", "train")) == 3
+
+
 def test_two_trainings_of_one_run_exclude_each_other(ready, asrctl):
     from asrctl.workspace import Workspace
 

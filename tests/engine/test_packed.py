@@ -193,11 +193,13 @@ def test_gradients_add_up_over_micro_batches():
             torch.testing.assert_close(parameter.grad, 2 * once[name])
 
 
+@pytest.mark.parametrize("lengths", [LENGTHS, (16000, 2000, 9000), (3000, 2000)], ids=["long", "mixed", "short"])
 @pytest.mark.parametrize("config", [GROUP, LAYER])
-def test_masks_are_those_of_the_padded_batch(config):
+def test_masks_are_those_of_the_padded_batch(config, lengths):
+    """Also where some, or all, of the utterances are shorter than a mask over time, ten frames."""
     recogniser = make("wav2vec2", config, spec_augment=SpecAugment(time_prob=0.4, feature_prob=0.2, feature_length=4))
     recogniser.model.train()
-    rows = speech(*LENGTHS)
+    rows = speech(*lengths)
     losses = []
     for loss_of_rows in (packed_loss, plain_loss):
         np.random.seed(5)
