@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, List
 
@@ -94,6 +95,12 @@ def mps_available() -> bool:
 def cpu_has_bf16() -> bool:
     """Whether the CPU multiplies bf16 in hardware (AVX512-BF16 or AMX on x86, BF16 on Arm); else bf16 is slower."""
     return bool({"amx_bf16", "avx512_bf16", "bf16"} & set(cpu_flags()))
+
+
+@lru_cache(maxsize=None)
+def cpu_has_tiles() -> bool:
+    """Whether the CPU has a matrix unit for bf16 (Intel's AMX), many times as fast as its other arithmetic."""
+    return "amx_bf16" in cpu_flags()
 
 
 def cpu_flags() -> List[str]:

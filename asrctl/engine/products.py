@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from asrctl import devices
 from asrctl.engine.copies import Copies
 
 # Columns that are turned at a time: fewer take more calls, more take more of the identity.
@@ -95,11 +96,11 @@ def rows_at_a_time(rows: int, columns: int) -> int:
 def weight_gradient(gradient: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
     """gradient (rows, out), inputs (rows, in) -> (out, in) in their precision.
 
-    A CPU's bf16 product takes twice as long with its first operand transposed. So that one is turned before, unless
-    both are about as wide: then turning costs as much as it saves.
+    On tiles a bf16 product takes twice as long with its first operand transposed. So that one is turned before, unless
+    both are about as wide: then turning costs as much as it saves. Without tiles nothing is lost by a transposed one.
     """
     out, width = gradient.shape[1], inputs.shape[1]
-    if _on_cpu_in_bf16(gradient) and (width >= 2 * out or out >= 2 * width):
+    if _on_cpu_in_bf16(gradient) and devices.cpu_has_tiles() and (width >= 2 * out or out >= 2 * width):
         return torch.mm(_turned(gradient), inputs)
     return torch.mm(gradient.t(), inputs)
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from asrctl import devices
 from asrctl.engine import long_kernels
 
 
@@ -23,7 +24,10 @@ def test_outputs_and_gradients_are_those_of_the_convolution(places, groups, bloc
         torch.testing.assert_close(mine, plain, atol=1e-4, rtol=1e-5)
 
 
-def test_low_precision_and_short_kernels_are_convolved_plainly():
+@pytest.mark.parametrize("tiles", [True, False])
+def test_short_kernels_and_tiles_convolve_plainly(monkeypatch, tiles):
+    monkeypatch.setattr(devices, "cpu_has_tiles", lambda: tiles)
     hidden, kernel = torch.zeros(10, 16), torch.zeros(16, 8, 128)
-    assert not long_kernels.supports(hidden.bfloat16(), kernel)
+    assert long_kernels.supports(hidden, kernel)
+    assert long_kernels.supports(hidden.bfloat16(), kernel) is not tiles
     assert not long_kernels.supports(hidden, kernel[:, :, : long_kernels.SHORTEST - 1])

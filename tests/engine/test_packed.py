@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import Wav2Vec2Config
 
-from asrctl import acoustics, compat, models
+from asrctl import acoustics, compat, devices, models
 from asrctl.engine import fused_attention, long_kernels, norms, packed, positions, products, shapes
 from asrctl.engine.attention import attention
 from asrctl.engine.copies import Copies
@@ -86,6 +86,12 @@ def gradients(recogniser, loss):
     return {name: p.grad.clone() for name, p in recogniser.model.named_parameters() if p.grad is not None}
 
 
+@pytest.fixture(params=[True, False], ids=["tiles", "no-tiles"])
+def either_chip(request, monkeypatch):
+    """What a CPU takes in bf16 with a matrix unit, and without one; both run everywhere."""
+    monkeypatch.setattr(devices, "cpu_has_tiles", lambda: request.param)
+
+
 @pytest.mark.parametrize(("architecture", "config"), CASES)
 def test_each_utterance_has_the_logits_it_has_alone(architecture, config):
     recogniser = make(architecture, config)
@@ -101,13 +107,17 @@ def test_each_utterance_has_the_logits_it_has_alone(architecture, config):
 
 @pytest.mark.parametrize("counts", [[200], [1, 130, 127], [90, 3, 300, 128]])
 @pytest.mark.parametrize("spare", [0, 7])
-def test_a_position_embedding_that_reaches_far_is_that_of_each_utterance_alone(counts, spare):
+def test_a_position_embedding_that_reaches_far_is_that_of_each_utterance_alone(counts, spare, monkeypatch):
     embedding = make(config=LONG).model.wav2vec2.encoder.pos_conv_embed.eval()
     hidden = torch.randn(sum(counts) + spare, SMALL["hidden_size"], generator=torch.Generator().manual_seed(0))
     assert long_kernels.supports(hidden, positions.kernel(embedding.conv))
     found = positions.embed(hidden, counts, embedding.conv)
     for mine, alone in zip(found[: sum(counts)].split(counts), hidden[: sum(counts)].split(counts)):
         torch.testing.assert_close(mine, embedding(alone[None])[0], atol=1e-5, rtol=1e-5)
+    for tiles in (True, False):
+        monkeypatch.setattr(devices, "cpu_has_tiles", lambda tiles=tiles: tiles)
+        low = positions.embed(hidden.bfloat16(), counts, embedding.conv)
+        torch.testing.assert_close(low.float(), found, atol=3e-2, rtol=3e-2)
 
 
 @pytest.mark.parametrize(("architecture", "config"), CASES)
@@ -175,7 +185,7 @@ def test_a_linear_layer_in_bf16_is_the_same_in_pieces(two_threads, rows):
 
 
 @pytest.mark.parametrize(("out", "width"), [(768, 200), (200, 768), (64, 64), (600, 100)])
-def test_weight_gradients_in_bf16_are_products_whatever_their_shape(out, width):
+def test_weight_gradients_in_bf16_are_products_whatever_their_shape(either_chip, out, width):
     torch.manual_seed(0)
     gradient, inputs = torch.randn(50, out).bfloat16(), torch.randn(50, width).bfloat16()
     found = products.weight_gradient(gradient, inputs)
@@ -239,8 +249,21 @@ def trajectory(loss_of_rows, steps=24, **options):
     return np.array(losses)
 
 
+@pytest.mark.parametrize("counts", [[200], [1, 130, 127]])
+def test_attention_in_bf16_is_that_of_the_library(either_chip, counts):
+    joined = torch.randn(sum(counts) + 3, 3 * 96, generator=torch.Generator().manual_seed(0)).bfloat16()
+    expected = []
+    for part in joined[: sum(counts)].float().split(counts):
+        query, key, value = part.view(-1, 3, 6, 16).permute(1, 2, 0, 3)
+        expected.append(functional.scaled_dot_product_attention(query, key, value).transpose(0, 1).reshape(-1, 96))
+    whole = torch.cat([*expected, torch.zeros(3, 96)])
+    for learning in (False, True):
+        found = attention(joined.clone().requires_grad_(learning), counts, 6, 0.0, None)
+        torch.testing.assert_close(found.float(), whole, atol=1e-2, rtol=1e-2)
+
+
 @pytest.mark.parametrize("config", [GROUP, LAYER, LONG])
-def test_bf16_learns_as_fp32_does(config):
+def test_bf16_learns_as_fp32_does(either_chip, config):
     exact = trajectory(plain_loss, config=config)
     assert exact[-1] < 0.7 * exact[0]
     packed_fp32 = trajectory(packed_loss, config=config)
