@@ -144,7 +144,8 @@ def test_rows_that_fill_up_a_shape_change_nothing(architecture, config, monkeypa
         np.random.seed(3)
         loss = packed_loss(recogniser, rows)
         found.append((loss, gradients(recogniser, loss)))
-    torch.testing.assert_close(found[0], found[1], atol=1e-6, rtol=1e-4)
+    # Gradients reach 3 and more; sums over other numbers of rows round otherwise, each processor in its own way.
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-3)
 
 
 @pytest.fixture
