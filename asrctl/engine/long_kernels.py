@@ -47,8 +47,8 @@ def correlate(row: torch.Tensor, kernel: torch.Tensor, groups: int) -> torch.Ten
     filters = forth @ kernel.reshape(channels * width, places).t()
     lines = places + 1
     # Of each line and group: (n, width) times (width, width). Nothing is copied for it.
-    real, imaginary = spectra.view(-1, 2, lines * groups, width).transpose(0, 2).unbind(1)
-    of_real, of_imaginary = filters.view(2, lines * groups, width, width).transpose(2, 3).unbind(0)
+    real, imaginary = spectra.reshape(-1, 2, lines * groups, width).transpose(0, 2).unbind(1)
+    of_real, of_imaginary = filters.reshape(2, lines * groups, width, width).transpose(2, 3).unbind(0)
     found = torch.cat(
         [
             torch.baddbmm(torch.bmm(real, of_real), imaginary, of_imaginary),
