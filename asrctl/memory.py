@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import re
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Iterator
 
+from asrctl import free_memory
 from asrctl.errors import DeviceError
 
 # torch's allocators of the CPU, CUDA and MPS, cuBLAS, cuDNN, oneDNN, C++ and Python's threads, in this order.
@@ -76,11 +75,11 @@ def keep_for_reuse() -> None:
     a trial that failed would leave no room for a smaller one.
     """
     mallopt = _of_glibc("mallopt")
-    if mallopt is not None and not _addresses_are_scarce():
+    if mallopt is not None and not free_memory.addresses_are_scarce():
         mallopt(_M_TRIM_THRESHOLD, -1)  # never
         mallopt(_M_TOP_PAD, _HEAP_GROWS_BY)
         mallopt(_M_MMAP_MAX, 0)
-        _reserve(int(_free_bytes() * _RESERVED_SHARE))
+        _reserve(int(free_memory.free_bytes() * _RESERVED_SHARE))
 
 
 def _reserve(size: int) -> None:
@@ -96,27 +95,6 @@ def _reserve(size: int) -> None:
         first = -(-start // _HUGE_PAGE) * _HUGE_PAGE
         madvise(first, max(0, start + size - first), _MADV_HUGEPAGE)
         free(start)
-
-
-def _addresses_are_scarce() -> bool:
-    import resource
-
-    limits = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
-    if any(resource.getrlimit(limit)[0] != resource.RLIM_INFINITY for limit in limits):
-        return True
-    try:
-        return Path("/proc/sys/vm/overcommit_memory").read_text().strip() == "2"
-    except OSError:
-        return False
-
-
-def _free_bytes() -> int:
-    """Memory that is free; 0 where the system does not say."""
-    try:
-        found = re.search(r"^MemAvailable: *([0-9]+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    except OSError:
-        return 0
-    return int(found.group(1)) * 1024 if found else 0
 
 
 def _of_glibc(name: str) -> Any:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from asrctl import memory
+from asrctl import free_memory, memory
 
 ON_GLIBC = memory._of_glibc("mallopt") is not None
 pytestmark = pytest.mark.skipif(not ON_GLIBC, reason="only glibc is told to keep memory")
@@ -50,7 +50,7 @@ def said(program, limit=None):
 
 @pytest.fixture
 def addresses_are_plenty():
-    if memory._addresses_are_scarce():
+    if free_memory.addresses_are_scarce():
         pytest.skip("this machine counts or limits addresses")
 
 

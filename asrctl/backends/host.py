@@ -7,14 +7,14 @@ from typing import Any, ContextManager, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 
-from asrctl import acoustics, checkpoints, compat, memory, models, weights
+from asrctl import acoustics, checkpoints, compat, free_memory, memory, models, weights
 from asrctl.backends.course import Course, Done, Loop, Snapshot
 from asrctl.backends.feed import Feed, Limits, MicroBatch, StepBatch
 from asrctl.backends.hearing import Hearing
 from asrctl.backends.job import Outcome, TrainingJob
 from asrctl.backends.scoring import Scorer
 from asrctl.batches import Plan, generator
-from asrctl.engine import choice
+from asrctl.engine import choice, footprint
 from asrctl.errors import BadData, DeviceError
 from asrctl.events import Emit, Note
 from asrctl.optimisation import AdamW, learning_rate
@@ -23,6 +23,8 @@ _MICRO_STREAM = 6
 # Where cpu and mps leave the length of a micro-batch open: about this much is fastest on a CPU (caches).
 _DEFAULT_MICRO_BATCH_S = 45.0
 _CUDA_START_S = 640.0
+# Free memory, as a multiple of what is needed at most, from which on nothing is tried.
+_SPARE_MEMORY = 1.5
 
 
 def train(job: TrainingJob, emit: Emit) -> Outcome:
@@ -105,13 +107,13 @@ class HostTrainer(Loop):
         )
 
     def _try_costliest(self) -> None:
-        """Forward and backward over the costliest micro-batch, before the first step.
+        """Forward and backward over the costliest micro-batch, before the first step, unless it fits for sure.
 
         Where its length was left open it is halved until it fits. Raises DeviceError.
         """
         import torch
 
-        while not self._fits():
+        while not (self._far_more_is_free() or self._fits()):
             rows, samples = self.feed.costliest_shape()
             seconds = rows * samples / self.job.train.sample_rate
             if rows == 1:
@@ -132,6 +134,14 @@ class HostTrainer(Loop):
             self.feed = self._feed()
         if self.device.type == "cuda" or self.micro_batch_s < self._default_micro_batch_s():
             self.emit(Note(f"micro-batches of up to {self.micro_batch_s:g} s of audio"))
+
+    def _far_more_is_free(self) -> bool:
+        """Whether a trial, which takes a CPU as long as some steps, has nothing to tell."""
+        packed_on_cpu = self.device.type == "cpu" and self.hearing.engine == choice.PACKED
+        if not packed_on_cpu or free_memory.addresses_are_scarce():
+            return False
+        shape, how = self.feed.costliest_shape(), {"precision": self.job.precision, "pads": self.hearing.pads}
+        return free_memory.free_bytes() > _SPARE_MEMORY * footprint.most_bytes(self.model, *shape, **how)
 
     def _fits(self) -> bool:
         import torch

@@ -23,7 +23,7 @@ from asrctl.engine.norms import layer_norm
 from asrctl.engine.products import linear
 
 _CLASSES = {"Wav2Vec2ForCTC", "HubertForCTC"}
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def supports(model: nn.Module) -> bool:
@@ -55,7 +55,7 @@ def logits(model: nn.Module, features: Sequence[torch.Tensor], *, precision: str
     """
     counts = [len(utterance) for utterance in features]
     config, speech = model.config, encoder_of(model)
-    low = copies.of(model, _DTYPES[precision])
+    low = copies.of(model, DTYPES[precision])
     run = _Run(counts, low, config.num_attention_heads, Dice() if model.training else None)
     hidden = torch.cat(list(features)) if len(features) > 1 else features[0]
     frames = len(hidden)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from asrctl import acoustics, devices, models
+from asrctl import acoustics, devices, free_memory, models
 from asrctl.backends.feed import Limits
 from asrctl.backends.host import HostTrainer
 from asrctl.backends.job import TrainingJob
@@ -207,6 +207,19 @@ def test_no_micro_batch_is_larger_than_the_one_that_is_tried(split, tmp_path, jo
             made, padded = micro.inputs["input_values"].shape
             assert made * padded <= rows * samples
             assert micro.labels.shape[1] <= tried.labels.shape[1]
+
+
+def test_a_trial_is_made_only_where_it_could_fail(split, tmp_path):
+    if free_memory.addresses_are_scarce() or free_memory.free_bytes() < 2 << 30:
+        pytest.skip("this machine has little memory, or counts addresses")
+    made = trainer(split, recipe(), tmp_path)
+    assert made._far_more_is_free()
+    few = made.feed
+    many = dataclasses.replace(few.plan, global_batch=10**7)
+    made.feed = dataclasses.replace(few, limits=Limits(None, None, None), plan=many)
+    assert not made._far_more_is_free()
+    made.feed, made.hearing.engine = few, "plain"
+    assert not made._far_more_is_free()
 
 
 def test_an_error_in_a_feeding_thread_is_the_runs_own_and_no_thread_is_left(split, tmp_path):
