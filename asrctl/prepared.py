@@ -34,18 +34,25 @@ _SUMMARY = {
     },
 }  # fmt: skip
 
-SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("speaker", pa.string()),
-        ("text", pa.string()),
-        ("num_samples", pa.int32()),
-        ("num_labels", pa.int32()),
-        ("num_repeats", pa.int32()),
-        ("labels", pa.list_(pa.int32())),
-        ("pcm", pa.list_(pa.int16())),
-    ]
-)
+
+def _schema(label: pa.DataType) -> pa.Schema:
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            ("speaker", pa.string()),
+            ("text", pa.string()),
+            ("num_samples", pa.int32()),
+            ("num_labels", pa.int32()),
+            ("num_repeats", pa.int32()),
+            ("labels", pa.list_(label)),
+            ("pcm", pa.list_(pa.int16())),
+        ]
+    )
+
+
+SCHEMA = _schema(pa.int16())
+# Where a label needs more than 16 bits, and in all shards that asrctl wrote before it knew the narrow ones.
+WIDE_SCHEMA = _schema(pa.int32())
 
 
 @dataclass(frozen=True)
@@ -79,11 +86,13 @@ def write_shard(path: Path, utterances: Sequence[PreparedUtterance]) -> None:
         "num_repeats": [count_repeats(row) for row in labels],
         "labels": labels,
     }
-    arrays = [pa.array(columns[field.name], field.type) for field in list(SCHEMA)[:-1]]
+    largest = max((max(row, default=0) for row in labels), default=0)
+    schema = SCHEMA if largest <= np.iinfo(np.int16).max else WIDE_SCHEMA
+    arrays = [pa.array(columns[field.name], field.type) for field in list(schema)[:-1]]
     arrays.append(_pcm_array([utterance.pcm for utterance in utterances]))
     with files.atomic_path(path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
-        with pa.ipc.new_stream(sink, SCHEMA) as writer:
-            writer.write_batch(pa.record_batch(arrays, schema=SCHEMA))
+        with pa.ipc.new_stream(sink, schema) as writer:
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
 
 
 def _pcm_array(rows: Sequence[np.ndarray]) -> pa.Array:
@@ -219,7 +228,8 @@ def _open_shard(path: Path) -> pa.RecordBatch:
         with files.open_regular(path, fix=_FIX):
             source = pa.memory_map(str(path), "r")
         schema = pa.ipc.read_schema(source)
-        message = pa.ipc.read_message(source) if schema.equals(SCHEMA) else None
+        known = schema.equals(SCHEMA) or schema.equals(WIDE_SCHEMA)
+        message = pa.ipc.read_message(source) if known else None
         if message is None or _is_compressed(message):
             raise BadData(f"{path} is not a shard of prepared speech", fix=_FIX)
         batch = pa.ipc.read_record_batch(message, schema)

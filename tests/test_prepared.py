@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from asrctl import prepared
@@ -66,3 +67,27 @@ def test_a_shard_that_is_damaged_later_is_told(folder: Path) -> None:
     damaged.with_suffix(".new").replace(damaged)
     with pytest.raises(BadData, match="shard-00003.arrow is damaged"):
         split.text(10)
+
+
+@pytest.mark.parametrize(("largest", "bytes_each"), [(32767, 2), (32768, 4)])
+def test_labels_take_no_more_bytes_than_the_largest_needs(tmp_path: Path, largest: int, bytes_each: int) -> None:
+    labels = np.array([0, largest, 7], dtype=np.int32)
+    write_shard(tmp_path / "shard-00000.arrow", [PreparedUtterance("u", None, "x", labels, np.zeros(5, np.int16))])
+    split = PreparedSplit(tmp_path, name="train", sample_rate=16000)
+    assert split.largest_label == largest
+    assert split[0].labels.dtype == np.int32
+    assert split[0].labels.tolist() == labels.tolist()
+    with pa.memory_map(str(tmp_path / "shard-00000.arrow")) as source:
+        assert pa.ipc.read_schema(source).field("labels").type.value_type.bit_width == 8 * bytes_each
+
+
+def test_shards_of_both_widths_are_one_split(folder: Path) -> None:
+    """Earlier versions wrote wide labels only."""
+    expected = [item.labels.tolist() for item in PreparedSplit(folder, name="train", sample_rate=16000)]
+    path = folder / "shard-00004.arrow"
+    batch = pa.ipc.open_stream(path.read_bytes()).read_next_batch()
+    columns = [batch.column(field.name).cast(field.type) for field in prepared.WIDE_SCHEMA]
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, prepared.WIDE_SCHEMA) as writer:
+        writer.write_batch(pa.record_batch(columns, schema=prepared.WIDE_SCHEMA))
+    mixed = PreparedSplit(folder, name="train", sample_rate=16000)
+    assert [item.labels.tolist() for item in mixed] == expected
