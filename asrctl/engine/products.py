@@ -14,8 +14,8 @@ from asrctl.engine.copies import Copies
 
 # Columns that are turned at a time: fewer take more calls, more take more of the identity.
 _TURNED_COLUMNS = 256
-# On two threads oneDNN leaves one idle where a product has about as many rows as columns, up to twice as many, and no
-# more columns than this (seen by the processor time of each thread; with 4 and 8 threads it was not seen).
+# On tiles oneDNN leaves one of two threads idle where a product has about as many rows as columns, up to twice as many,
+# and no more columns than this (seen by the processor time of each; not seen with 4 and 8 threads, or without tiles).
 _LOPSIDED_COLUMNS = 1024
 
 
@@ -87,7 +87,7 @@ def _product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 def rows_at_a_time(rows: int, columns: int) -> int:
     """Rows to give to a product of low precision at a time, so that both of two threads work: all, or less."""
     lopsided = columns <= _LOPSIDED_COLUMNS and 3 * columns <= 4 * rows < 8 * columns
-    if not lopsided or torch.get_num_threads() != 2:
+    if not lopsided or torch.get_num_threads() != 2 or not devices.cpu_has_tiles():
         return max(1, rows)
     parts = 1 + 4 * rows // (3 * columns)
     return -(-rows // parts)

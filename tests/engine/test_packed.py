@@ -159,20 +159,25 @@ def two_threads():
 @pytest.mark.parametrize(
     ("rows", "columns"), [(767, 768), (768, 768), (1535, 768), (700, 768), (300, 256), (1000, 1024)]
 )
-def test_rows_are_cut_where_one_of_two_threads_would_idle(two_threads, rows, columns):
+def test_rows_are_cut_where_one_of_two_threads_would_idle(two_threads, monkeypatch, rows, columns):
+    monkeypatch.setattr(devices, "cpu_has_tiles", lambda: True)
     step = products.rows_at_a_time(rows, columns)
     assert 4 * step < 3 * columns, "below what the library gives to one thread"
     torch.set_num_threads(1)
     assert products.rows_at_a_time(rows, columns) == rows
+    torch.set_num_threads(2)
+    monkeypatch.setattr(devices, "cpu_has_tiles", lambda: False)
+    assert products.rows_at_a_time(rows, columns) == rows
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(0, 768), (500, 768), (1536, 768), (800, 2304)])
-def test_other_products_are_made_whole(two_threads, rows, columns):
+def test_other_products_are_made_whole(two_threads, either_chip, rows, columns):
     assert products.rows_at_a_time(rows, columns) == max(1, rows)
 
 
 @pytest.mark.parametrize("rows", [500, 900, 1300])
-def test_a_linear_layer_in_bf16_is_the_same_in_pieces(two_threads, rows):
+def test_a_linear_layer_in_bf16_is_the_same_in_pieces(two_threads, monkeypatch, rows):
+    monkeypatch.setattr(devices, "cpu_has_tiles", lambda: True)
     torch.manual_seed(0)
     layer = nn.Linear(768, 768)
     inputs, gradient = torch.randn(rows, 768).bfloat16().requires_grad_(), torch.randn(rows, 768).bfloat16()
