@@ -87,8 +87,11 @@ def plot(path: Path, machine: Dict[str, Any], rows: List[Dict[str, Any]]) -> boo
     for place, row in zip(places, shown):
         axes.plot([row["low"], row["high"]], [place, place], color="black", linewidth=1.5)
         axes.plot([row["target"]] * 2, [place - 0.4, place + 0.4], color="#c44e52", linewidth=2)
-        axes.text(row["high"] + 0.05, place, f"{row['ratio']:.2f}", va="center")
-    axes.set_xlim(right=1.1 * max(max(row["high"], row["target"]) for row in shown))  # room for figures and for misses
+    right = 1.1 * max(max(row["high"], row["target"]) for row in shown)  # room for figures and for misses
+    for place, row in zip(places, shown):
+        near = row["high"] < row["target"] < row["high"] + 0.1 * right  # the mark would run through the figure
+        axes.text((row["target"] if near else row["high"]) + 0.05, place, f"{row['ratio']:.2f}", va="center")
+    axes.set_xlim(right=right)
     axes.axvline(1.0, color="grey", linewidth=0.8)
     axes.set_yticks(list(places))
     axes.set_yticklabels([row["name"] for row in shown])
