@@ -35,7 +35,9 @@ def addresses_are_scarce() -> bool:
 def _groups(proc: Path, groups: Path) -> Iterator[Tuple[Path, Tuple[str, str, str]]]:
     """Folders of the process's memory groups, its own first; inside a container only some of them are there."""
     for line in _text(proc / "self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2) if line.count(":") > 1 else ("", "none", "")
+        if line.count(":") < 2:
+            continue
+        _, controllers, path = line.split(":", 2)  # version 2 names no controllers
         if controllers and "memory" not in controllers.split(","):
             continue
         top, names = (groups / "memory", _V1) if controllers else (groups, _V2)

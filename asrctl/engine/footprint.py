@@ -33,23 +33,23 @@ def most_bytes(model: nn.Module, rows: int, samples: int, *, precision: str, pad
     pads: whether the convolutional encoder sees the items together, in a batch, or one after the other.
     """
     config: Any = model.config
-    encoded = _frames_of_layers(config, samples)
-    frames, width = encoded[-1], torch.finfo(DTYPES[precision]).bits // 8
+    frames_of = _frames_of_layers(config, samples)
+    frames, width = frames_of[-1], torch.finfo(DTYPES[precision]).bits // 8
     per_frame = _OF_HIDDEN * config.hidden_size + _OF_WIDE * config.intermediate_size
     per_frame += _OF_SCORES * config.num_attention_heads * frames
     layers = rows * frames * config.num_hidden_layers * per_frame * width
     once = rows * frames * 4 * (_ONCE_OF_HIDDEN * config.hidden_size + 4 * config.vocab_size + 4 * frames)
-    numbers = sum(count * channels for count, channels in zip(encoded, config.conv_dim))
     learns = any(parameter.requires_grad for parameter in encoder_of(model).feature_extractor.parameters())
-    if not learns:
-        numbers = max(count * channels for count, channels in zip(encoded, config.conv_dim))
-    encoder = (rows if pads else 1) * numbers * 4 * _OF_ENCODED
-    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    copied = sum(parameter.numel() for parameter in model.parameters())
-    return _BESIDE + layers + once + encoder + _OF_TRAINED * trained + _OF_COPIED * copied
+    encoded = [count * channels for count, channels in zip(frames_of, config.conv_dim)]
+    encoder = (rows if pads else 1) * (sum(encoded) if learns else max(encoded)) * 4 * _OF_ENCODED
+    parameters = list(model.parameters())
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    weights = _OF_TRAINED * trained + _OF_COPIED * sum(parameter.numel() for parameter in parameters)
+    return _BESIDE + layers + once + encoder + weights
 
 
 def _frames_of_layers(config: Any, samples: int) -> List[int]:
+    """Frames that each convolution makes of so many samples."""
     counts = []
     for kernel, stride in zip(config.conv_kernel, config.conv_stride):
         samples = max(1, (samples - kernel) // stride + 1)
