@@ -97,3 +97,4 @@ def hypotheses(
             emit=emit,
             task="evaluate",
         )
+    memory.give_back()  # the heap was kept from batch to batch; a process that does more has no use for its holes
