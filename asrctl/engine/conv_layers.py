@@ -55,9 +55,16 @@ def layers_of(model: nn.Module, dtype: torch.dtype) -> List[Layer]:
 
 def frame_count(config: Any, num_samples: int) -> int:
     """Frames that `num_samples` samples give."""
+    return frames_of_layers(config, num_samples)[-1]
+
+
+def frames_of_layers(config: Any, num_samples: int) -> List[int]:
+    """Frames that each convolution in turn makes of `num_samples` samples."""
+    counts = []
     for kernel, stride in zip(config.conv_kernel, config.conv_stride):
-        num_samples = (num_samples - kernel) // stride + 1
-    return max(0, num_samples)
+        num_samples = max(0, (num_samples - kernel) // stride + 1)
+        counts.append(num_samples)
+    return counts
 
 
 def numbers_per_frame(config: Any) -> int:

@@ -5,13 +5,14 @@ Where far more is free, nobody has to try the costliest micro-batch before the f
 
 from __future__ import annotations
 
-from typing import Any, List
+from typing import Any
 
 import torch
 from torch import nn
 
 from asrctl.acoustics import encoder_of
-from asrctl.engine.packed import DTYPES
+from asrctl.engine.conv import DTYPES
+from asrctl.engine.conv_layers import frames_of_layers
 
 # Tensors of a layer's frames that the backward pass needs, or makes, at most at once: of the hidden width (inputs and
 # outputs of both norms, sums, queries, keys, values, mixed values ...), of the feed-forward width (before and after the
@@ -33,7 +34,7 @@ def most_bytes(model: nn.Module, rows: int, samples: int, *, precision: str, pad
     pads: whether the convolutional encoder sees the items together, in a batch, or one after the other.
     """
     config: Any = model.config
-    frames_of = _frames_of_layers(config, samples)
+    frames_of = frames_of_layers(config, samples)
     frames, width = frames_of[-1], torch.finfo(DTYPES[precision]).bits // 8
     per_frame = _OF_HIDDEN * config.hidden_size + _OF_WIDE * config.intermediate_size
     per_frame += _OF_SCORES * config.num_attention_heads * frames
@@ -46,12 +47,3 @@ def most_bytes(model: nn.Module, rows: int, samples: int, *, precision: str, pad
     trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     weights = _OF_TRAINED * trained + _OF_COPIED * sum(parameter.numel() for parameter in parameters)
     return _BESIDE + layers + once + encoder + weights
-
-
-def _frames_of_layers(config: Any, samples: int) -> List[int]:
-    """Frames that each convolution makes of so many samples."""
-    counts = []
-    for kernel, stride in zip(config.conv_kernel, config.conv_stride):
-        samples = max(1, (samples - kernel) // stride + 1)
-        counts.append(samples)
-    return counts

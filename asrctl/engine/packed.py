@@ -17,13 +17,13 @@ from asrctl import compat
 from asrctl.acoustics import encoder_of
 from asrctl.engine import copies, masks, positions, shapes
 from asrctl.engine.attention import attention
+from asrctl.engine.conv import DTYPES
 from asrctl.engine.copies import Copies
 from asrctl.engine.dropout import Dice, drop
 from asrctl.engine.norms import layer_norm
 from asrctl.engine.products import linear
 
 _CLASSES = {"Wav2Vec2ForCTC", "HubertForCTC"}
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def supports(model: nn.Module) -> bool:

@@ -17,7 +17,7 @@ from asrctl.engine import conv, footprint, packed
 from asrctl.recipe import ModelSection
 from asrctl.text import TextRules, build_vocabulary
 
-rows, seconds, width, precision, learns = int({rows}), {seconds}, {width}, {precision!r}, {learns}
+rows, seconds, width, precision, learns = {rows}, {seconds}, {width}, {precision!r}, {learns}
 
 def status(key):
     return int(re.search(key + r":\s*(\d+) kB", Path("/proc/self/status").read_text()).group(1)) * 1024
