@@ -13,6 +13,9 @@ from asrctl.errors import EXIT_INTERRUPTED
 
 _SHOW_CURSOR = b"\x1b[?25h"
 
+# After how many seconds an interruption that got lost is raised anew: the callback it was lost in should be over.
+_AGAIN_S = 0.01
+
 
 @contextmanager
 def interruptible() -> Iterator[None]:
@@ -34,10 +37,39 @@ def interruptible() -> Iterator[None]:
     watched = [number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if _is_ours(number)]
     before = {number: signal.signal(number, handle) for number in watched}
     try:
-        yield
+        with _raised_until_heard():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _raised_until_heard() -> Iterator[None]:
+    """A KeyboardInterrupt that no caller can hear is raised again, a moment later.
+
+    A signal may come while Python runs the callback of a weak reference, a `__del__` or a callback from C. There
+    nothing can be raised: Python tells `sys.unraisablehook` and goes on as if nobody had asked it to stop.
+    """
+
+    def unheard(lost: Any) -> None:
+        if issubclass(lost.exc_type, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGALRM, again)
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+        else:
+            hook(lost)
+
+    def again(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    hook, sys.unraisablehook = sys.unraisablehook, unheard
+    handler = signal.getsignal(signal.SIGALRM)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler or signal.SIG_DFL)
+        sys.unraisablehook = hook
 
 
 def _is_ours(number: int) -> bool:

@@ -153,6 +153,34 @@ def test_the_second_signal_leaves_at_once():
     assert (process.returncode, out, err) == (130, "", "")
 
 
+# What is let go of here waits for the signal itself: it comes where nothing can be raised.
+UNHEARD = {
+    "the callback of a weak reference": "weakref.ref(Holder(), lambda ref: wait())",
+    "a finalizer": "Finalized()",
+    "a callback from C": "ctypes.CFUNCTYPE(None)(wait)()",
+}
+HOLDERS = """
+import ctypes, weakref
+def wait(*_):
+    sys.stderr.write("waiting\\n"); sys.stderr.flush()
+    signal.pause()
+class Holder: pass
+class Finalized:
+    def __del__(self): wait()
+"""
+
+
+@pytest.mark.parametrize("place", UNHEARD)
+def test_a_signal_where_nothing_can_be_raised_is_not_lost(place):
+    process = waiting(before=HOLDERS, wait=f"kept = {UNHEARD[place]}; del kept; signal.pause()")
+    assert process.stderr.readline() == "waiting\n"
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert json.loads(out)["error"]["kind"] == "interrupted"
+    assert "Traceback" not in err
+
+
 def test_what_nohup_ignores_stays_ignored():
     process = waiting(before="signal.signal(signal.SIGHUP, signal.SIG_IGN)", wait="sys.stdin.readline()")
     process.send_signal(signal.SIGHUP)
