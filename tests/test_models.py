@@ -150,6 +150,26 @@ def test_masks_on_a_checkpoint_trained_without_them_are_said(tmp_path):
     assert built.notes == (f"wav2vec2.masked_spec_embed is not in {tmp_path.name} and was drawn anew",)
 
 
+@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+def test_what_a_checkpoint_lacks_is_drawn_as_transformers_draws_it(architecture, tmp_path):
+    config = {"hidden_size": 256, "num_hidden_layers": 1}  # large enough to tell a spread
+    models.save_recogniser(make(architecture, config), tmp_path)
+    wanted = ModelSection(checkpoint=str(tmp_path), head="reinit", spec_augment=SpecAugment(time_prob=0.2))
+    other = Vocabulary(VOCABULARY.tokens[::-1])
+
+    def drawn(seed):
+        model = models.build(wanted, other, seed=seed, sample_rate=16000).recogniser.model
+        parts = (model.lm_head.weight, model.lm_head.bias, acoustics.encoder_of(model).masked_spec_embed)
+        return [part.detach() for part in parts]
+
+    weight, bias, mask = drawn(1)
+    assert weight.std() == pytest.approx(0.02, rel=0.1)
+    assert not bias.any()
+    assert 0.0 <= mask.min() < 0.05 < 0.95 < mask.max() <= 1.0
+    assert all(torch.equal(one, same) for one, same in zip(drawn(1), drawn(1)))
+    assert not torch.equal(drawn(2)[0], weight)
+
+
 def test_masks_wider_than_the_model_are_refused():
     with pytest.raises(PresetError, match="a mask of 64 channels is wider than the model, which has 32"):
         make(spec_augment=SpecAugment(feature_prob=0.1, feature_length=64))
