@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -46,15 +47,28 @@ def _number(value: Any) -> str:
     return f"{value:.4g}"
 
 
+def place(folder: Path, stem: str, machine: Dict[str, Any]) -> Path:
+    """Where this machine's rows are kept: the file that has some, or a new one beside those of other machines."""
+    plain = folder / f"{stem}.json"
+    for path in (plain, *sorted(folder.glob(f"{stem}-*.json"))):
+        if path.exists() and not _differences(path, machine):
+            return path
+    about = f"{machine.get('gpu', machine.get('processor'))} {machine.get('cores')} cores"
+    return folder / f"{stem}-{re.sub('[^a-z0-9]+', '-', about.lower())}.json" if plain.exists() else plain
+
+
 def refuse_another_machine(path: Path, machine: Dict[str, Any]) -> None:
     """Rows of two machines do not belong into one table. Raises SystemExit where the file holds another one's."""
-    if not path.exists():
-        return
-    before = json.loads(path.read_text(encoding="utf-8"))["machine"]
-    differs = [name for name in ("processor", "cores", "gpu") if before.get(name) != machine.get(name)]
+    differs = _differences(path, machine) if path.exists() else []
     if differs:
-        told = ", ".join(f"{name} {before.get(name)}, here {machine.get(name)}" for name in differs)
-        raise SystemExit(f"{path} holds the results of another machine ({told}). Give a new file by --results.")
+        told = ", ".join(differs)
+        raise SystemExit(f"{path} holds the results of another machine ({told}). Give another file by --results.")
+
+
+def _differences(path: Path, machine: Dict[str, Any]) -> List[str]:
+    before = json.loads(path.read_text(encoding="utf-8"))["machine"]
+    names = [name for name in ("processor", "cores", "gpu") if before.get(name) != machine.get(name)]
+    return [f"{name} {before.get(name)}, here {machine.get(name)}" for name in names]
 
 
 def store(path: Path, machine: Dict[str, Any], how: Dict[str, Any], rows: List[Dict[str, Any]]) -> List[Dict[str, Any]]:

@@ -55,7 +55,7 @@ def parse(arguments: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument("--dropout", type=float, default=0.0, help="of both sides; the stock recipe's default is 0")
     parser.add_argument("--eval-model", type=Path, help="a fine-tuned model to evaluate instead of random weights")
     parser.add_argument("--work", type=Path, default=Path("benchmark-work"))
-    parser.add_argument("--results", type=Path, help="JSON file; default: benchmarks/results/GEOMETRY-DEVICE.json")
+    parser.add_argument("--results", type=Path, help="JSON file; default: this machine's in benchmarks/results/")
     return parser.parse_args(arguments)
 
 
@@ -66,8 +66,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
     if unknown:
         raise SystemExit(f"there is no measurement {', '.join(unknown)}; there are {', '.join(MEASUREMENTS)}")
     device = options.device if options.device != "auto" else _device()
-    results = options.results or HERE / "results" / f"{options.geometry}-{device}.json"
     about = machine.describe()
+    results = options.results or report.place(HERE / "results", f"{options.geometry}-{device}", about)
     report.refuse_another_machine(results, about)
     material = ensure(_corpus(options), options.work)
     if options.hours is not None:
