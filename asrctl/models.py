@@ -156,7 +156,9 @@ def _drawn(config: Any, seed: int) -> Any:
 
 def _to_be_filled(config: Any) -> Any:
     """A model whose weights are yet to come: drawing them takes seconds (large: 2.4 s on two cores) for nothing."""
-    with compat.undrawn():
+    import torch
+
+    with torch.random.fork_rng(devices=[]), compat.undrawn():  # some are drawn all the same
         return _instantiate(config)
 
 

@@ -170,6 +170,14 @@ def test_what_a_checkpoint_lacks_is_drawn_as_transformers_draws_it(architecture,
     assert not torch.equal(drawn(2)[0], weight)
 
 
+def test_loading_leaves_the_random_numbers_of_others_alone(tmp_path):
+    models.save_recogniser(make(), tmp_path)
+    before = torch.random.get_rng_state()
+    make(checkpoint=str(tmp_path))
+    models.load_recogniser(tmp_path)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_masks_wider_than_the_model_are_refused():
     with pytest.raises(PresetError, match="a mask of 64 channels is wider than the model, which has 32"):
         make(spec_augment=SpecAugment(feature_prob=0.1, feature_length=64))
