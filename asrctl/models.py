@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from asrctl import acoustics, checksums, compat, configs, files, filterbank, processor
 from asrctl.errors import BadData, PresetError
@@ -65,7 +66,8 @@ def build(section: ModelSection, vocabulary: Vocabulary, *, seed: int, sample_ra
 def _from_scratch(section: ModelSection, vocabulary: Vocabulary, seed: int, sample_rate: int) -> Built:
     config = _config(section.architecture, section.config, section, vocabulary)
     configs.refuse_giants(config, "the preset's model.config", fix="correct the preset's model.config")
-    model = _drawn(config, seed)
+    with _seeded(seed):
+        model = _instantiate(config)
     if section.filterbank:
         filterbank.draw(acoustics.encoder_of(model), sample_rate)
     _shift_blank(model, vocabulary, section.blank_bias)
@@ -79,7 +81,7 @@ def _from_checkpoint(section: ModelSection, folder: Path, vocabulary: Vocabulary
     config = _config(str(values.pop("model_type", "")), values, section, vocabulary)
     weights = read_weights(folder)
     configs.refuse_giants(config, str(folder / "config.json"), fix=FIX_FOLDER, held=configs.numbers_in(weights))
-    model = _to_be_filled(config)
+    model = _without_weights(config)
     keep = _head_fits(section, folder, weights, vocabulary)
     drawn = _load(model, weights, folder, new_head=not keep, seed=seed)
     if not keep:
@@ -145,20 +147,19 @@ def _decided(section: ModelSection, vocabulary: Vocabulary) -> Dict[str, Any]:
     }
 
 
-def _drawn(config: Any, seed: int) -> Any:
-    """A model with random weights."""
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Random numbers on the CPU from a seed within the block; those of the process go on afterwards as if not used."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _instantiate(config)
+        yield
 
 
-def _to_be_filled(config: Any) -> Any:
+def _without_weights(config: Any) -> Any:
     """A model whose weights are yet to come: drawing them takes seconds (large: 2.4 s on two cores) for nothing."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]), compat.undrawn():  # some are drawn all the same
+    with _seeded(0), compat.undrawn():  # some are drawn all the same
         return _instantiate(config)
 
 
@@ -234,7 +235,7 @@ def _head_problem(folder: Path, size: int, vocabulary: Vocabulary) -> Optional[s
 
 
 def _load(model: Any, weights: Mapping[str, Any], folder: Path, *, new_head: bool, seed: int = 0) -> List[str]:
-    """Fill the model, and draw what may lack in the weights; the names of that. Raises BadData for anything else."""
+    """Fill the model, and draw what may be missing; the names of that. Raises BadData for any other missing weight."""
     import torch
 
     names = compat.model_names(model)
@@ -266,12 +267,9 @@ def _load(model: Any, weights: Mapping[str, Any], folder: Path, *, new_head: boo
 
 
 def _draw(model: Any, names: Sequence[str], seed: int) -> None:
-    """As transformers draws them: the biases and weights of a head, the embedding of masked frames."""
-    import torch
-
-    state = model.state_dict()
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
+    """Draw parts as transformers does: the biases and weights of a head, the embedding of masked frames."""
+    state = model.state_dict()  # tensors outside of autograd
+    with _seeded(seed):
         for name in names:
             if name.endswith(_MASK_EMBEDDING):
                 state[name].uniform_()
@@ -315,7 +313,7 @@ def load_shell(folder: Path, *, held: Optional[int] = None) -> Recogniser:
     try:
         config = configs.make(model_type, values)
         configs.refuse_giants(config, str(folder / "config.json"), fix=FIX_FOLDER, held=held)
-        model = _to_be_filled(config)
+        model = _without_weights(config)
     except PresetError as error:
         raise BadData(f"{folder / 'config.json'}: {error.message}", fix=FIX_FOLDER) from None
     except ValueError as error:

@@ -47,8 +47,8 @@ def _number(value: Any) -> str:
     return f"{value:.4g}"
 
 
-def place(folder: Path, stem: str, machine: Dict[str, Any]) -> Path:
-    """Where this machine's rows are kept: the file that has some, or a new one beside those of other machines."""
+def file_of(folder: Path, stem: str, machine: Dict[str, Any]) -> Path:
+    """The file with this machine's rows, or a new one beside those of other machines."""
     plain = folder / f"{stem}.json"
     for path in (plain, *sorted(folder.glob(f"{stem}-*.json"))):
         if path.exists() and not _differences(path, machine):

@@ -67,7 +67,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
         raise SystemExit(f"there is no measurement {', '.join(unknown)}; there are {', '.join(MEASUREMENTS)}")
     device = options.device if options.device != "auto" else _device()
     about = machine.describe()
-    results = options.results or report.place(HERE / "results", f"{options.geometry}-{device}", about)
+    results = options.results or report.file_of(HERE / "results", f"{options.geometry}-{device}", about)
     report.refuse_another_machine(results, about)
     material = ensure(_corpus(options), options.work)
     if options.hours is not None:

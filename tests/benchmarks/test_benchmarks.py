@@ -103,16 +103,16 @@ def test_a_table_holds_one_machine(tmp_path):
 
 def test_each_machine_has_a_file_of_its_own(tmp_path):
     one, two, third = ({"processor": name, "cores": 2} for name in ("A", "B (R) 2", "C"))
-    first = report.place(tmp_path, "base-cpu", one)
+    first = report.file_of(tmp_path, "base-cpu", one)
     assert first == tmp_path / "base-cpu.json"
     report.store(first, one, {}, [])
-    second = report.place(tmp_path, "base-cpu", two)
+    second = report.file_of(tmp_path, "base-cpu", two)
     assert second == tmp_path / "base-cpu-b-r-2-2-cores.json"
     report.store(second, two, {}, [])
     named = tmp_path / "base-cpu-by-hand.json"
     report.store(named, third, {}, [])
-    assert [report.place(tmp_path, "base-cpu", machine) for machine in (one, two, third)] == [first, second, named]
-    on_gpu = report.place(tmp_path, "base-cpu", dict(one, gpu="NVIDIA X"))
+    assert [report.file_of(tmp_path, "base-cpu", machine) for machine in (one, two, third)] == [first, second, named]
+    on_gpu = report.file_of(tmp_path, "base-cpu", dict(one, gpu="NVIDIA X"))
     assert on_gpu == tmp_path / "base-cpu-nvidia-x-2-cores.json"
 
 
