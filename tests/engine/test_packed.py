@@ -134,7 +134,7 @@ def test_loss_and_gradients_are_those_of_the_padded_batch(architecture, config):
 
 
 @pytest.mark.parametrize(("architecture", "config"), CASES)
-def test_rows_that_fill_up_a_shape_change_nothing(architecture, config, monkeypatch):
+def test_rows_that_fill_up_a_shape_change_nothing(architecture, config, either_chip, monkeypatch):
     """In fp32, which does not need them, so that the smallest difference shows; dropout aside, which draws for them."""
     recogniser = make(architecture, config, spec_augment=SpecAugment(time_prob=0.3, feature_prob=0.2, feature_length=4))
     recogniser.model.train()
