@@ -102,6 +102,8 @@ def plan(
     from asrctl.backends.host import plan_of
 
     stored = _stored_run(workspace, request)
+    if request.preset is not None:  # a typo is told before missing data, which may take hours to make
+        presets.load(request.preset, overrides=request.overrides, workspace=workspace.root)
     data_name, data = _data(workspace, request, stored, emit)
     resolved = _recipe(workspace, request, stored, data)
     recipe = resolved.recipe

@@ -244,6 +244,13 @@ def test_nothing_prepared(workspace, asrctl):
     assert "asrctl prepare" in refused.error["fix"]
 
 
+@pytest.mark.parametrize("options", [("base-4ip",), ("tiny-cpu", "--set", "optim.learning_rat=1")])
+def test_a_typo_in_the_recipe_is_told_before_data_that_is_missing(workspace, asrctl, options):
+    refused = asrctl("train", "--preset", *options, "--json")
+    assert refused.exit_code == 3
+    assert "did you mean" in refused.stdout
+
+
 def test_dry_run_tells_each_value_and_where_it_came_from(ready, asrctl):
     options = ("--preset", "small", "--device", "cpu", "--set", "optim.epochs=3", "--dry-run")
     shown = asrctl("train", *options).succeeded()
