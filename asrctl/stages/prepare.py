@@ -304,6 +304,7 @@ class _Job:
         for split in PreparedData(artifact).summary["splits"].values():
             limit.total += split["utterances"] + split["rejected"]
             limit.reasons.update(split["reasons"])
+        limit.seen = limit.total
         limit.check()
         self._emit(Note(f"{self._found.name} is prepared already ({artifact.id}): nothing to do"))
         return self._result(artifact, new=False)

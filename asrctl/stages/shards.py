@@ -49,14 +49,20 @@ class Reject(NamedTuple):
 
 @dataclass
 class RejectLimit:
-    """Counts rejects over all splits, and refuses once they are more than `share` of `total`."""
+    """Counts rejects over all splits, and refuses once they are more than `share` of `total`.
+
+    seen: utterances that were looked at until then.
+    """
 
     share: float
     total: int
+    seen: int = 0
     reasons: "Counter[str]" = field(default_factory=Counter)
     examples: List[Reject] = field(default_factory=list)
 
-    def add(self, rejects: Iterable[Reject]) -> None:
+    def add(self, rejects: Iterable[Reject], seen: int) -> None:
+        """seen: utterances among which these rejects were."""
+        self.seen += seen
         for reject in rejects:
             self.reasons[reject.reason] += 1
             if len(self.examples) < _EXAMPLES:
@@ -66,10 +72,11 @@ class RejectLimit:
         """Raises BadData above the limit."""
         count = sum(self.reasons.values())
         if count > self.share * self.total:
+            among = f"the first {self.seen} of {self.total}" if self.seen < self.total else str(self.total)
+            enough = min(1.0, count / max(1, self.seen) + 0.05)  # if those to come are like those seen
             raise BadData(
-                f"{count} of {self.total} utterances are rejected, more than --max-rejects {self.share:g} allows",
-                fix=f"mend the data, or allow more with --max-rejects {min(1.0, count / self.total + 0.05):.2f}; "
-                "what is done is kept",
+                f"{count} of {among} utterances are rejected, more than --max-rejects {self.share:g} allows",
+                fix=f"mend the data, or allow more with --max-rejects {enough:.2f}; what is done is kept",
                 problems=self.lines(),
             )
 
@@ -150,7 +157,7 @@ def build_split(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLim
     job.folder.mkdir(parents=True, exist_ok=True)
     merged = job.folder / "rejects.jsonl"
     if merged.exists():
-        limit.add(_read_rejects(merged))
+        limit.add(_read_rejects(merged), job.total)
         limit.check()
     else:
         _write_parts(job, utterances, limit, emit)
@@ -182,14 +189,14 @@ def _write_parts(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLi
     for part in _finished_parts(job.folder):
         index += 1
         progress.add(part["utterances"], part["samples"])
-        limit.add(part["rejects"])
+        limit.add(part["rejects"], part["utterances"])
     limit.check()
     rest = islice(utterances, progress.utterances, None)
     shard = _Shard()
 
     def finish() -> None:
         shard.write(job.folder, index)
-        limit.add(shard.rejects)
+        limit.add(shard.rejects, shard.count)
         limit.check()
 
     for outcome in in_order(job.convert, sources(rest), workers=job.workers, on_stall=_stalled(emit)):

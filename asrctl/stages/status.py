@@ -156,7 +156,7 @@ def _unfinished(workspace: Workspace) -> List[Line]:
     for path in sorted((workspace.root / ".tmp").glob("*-*")):
         kind = path.name.split("-")[0]
         if path.is_dir() and kind in STAGES:
-            state, why = ("running", "") if path.name in held else ("killed", "the same command goes on with it")
+            state, why = ("running", "") if path.name in held else ("interrupted", "the same command goes on with it")
             lines.append(Line(STAGES[kind], path.name.partition("-")[2], state, why))
     return lines
 
@@ -172,7 +172,7 @@ def _next(lines: Sequence[Line]) -> List[str]:
     if not prepared:
         return ["asrctl demo", "asrctl prepare folder my-recordings/", "asrctl prepare librispeech"]
     for line in prepared:
-        if line.state in ("stale", "killed"):
+        if line.state in ("stale", "interrupted"):
             found.append(f"{line.details.get('command') or 'asrctl prepare ...'}   # again: {line.why}")
     done = [line for line in runs if line.state in ("complete", "stale")]
     if not done:

@@ -216,13 +216,28 @@ def test_ctc_needs_a_frame_for_each_label_and_each_repeat(asrctl, workspace: Pat
     ]
 
 
+def test_what_would_be_allowed_follows_from_what_was_seen(asrctl, tmp_path: Path) -> None:
+    rows = [dict(row, split="train") for row in plain_rows(4)] + [
+        {"path": f"x{n}.wav", "text": "w", "missing": True, "split": "train"} for n in range(4)
+    ]
+    rows += [dict(row, path=f"e{n}.wav", split="eval") for n, row in enumerate(plain_rows(12))]
+    path = corpus(tmp_path / "corpus", rows)
+    failed = asrctl("prepare", "manifest", path, "--json")
+    expected = "4 of the first 8 of 20 utterances are rejected, more than --max-rejects 0.05 allows"
+    assert failed.error["message"] == expected
+    assert "--max-rejects 0.55;" in failed.error["fix"]
+
+
 def test_too_many_rejects_are_refused_and_the_work_is_kept(asrctl, workspace: Path, tmp_path: Path) -> None:
     path = corpus(
         tmp_path / "corpus", plain_rows(18) + [{"path": f"x{n}.wav", "text": "w", "missing": True} for n in range(2)]
     )
     failed = asrctl("prepare", "manifest", path, "--json")
     assert failed.exit_code == 5
-    assert failed.error["message"] == "2 of 20 utterances are rejected, more than --max-rejects 0.05 allows"
+    assert (
+        failed.error["message"]
+        == "2 of the first 18 of 20 utterances are rejected, more than --max-rejects 0.05 allows"
+    )
     assert failed.error["problems"][0].startswith("2 x no-audio")
     shards = sorted((workspace / ".tmp").rglob("shard-*.arrow"))
     written = [shard.stat().st_mtime_ns for shard in shards]

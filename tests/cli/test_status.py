@@ -78,7 +78,7 @@ def test_a_run_whose_process_is_gone_can_be_resumed(asrctl, place):
 
 def test_a_build_that_was_stopped_is_seen(asrctl, place):
     (place.root / ".tmp" / "prepared-0123456789ab").mkdir(parents=True)
-    assert items(asrctl("status", "--json").result) == [("prepare", "0123456789ab", "killed")]
+    assert items(asrctl("status", "--json").result) == [("prepare", "0123456789ab", "interrupted")]
 
 
 def test_damage_is_told_with_its_fix(asrctl, place):

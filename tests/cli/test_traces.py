@@ -119,7 +119,7 @@ def test_a_preparation_again_that_fails_leaves_the_old_one(asrctl, tmp_path: Pat
     failed = asrctl(*words, "--force", "--max-rejects", 0)
     assert failed.exit_code == 5
     assert verified(before) == files
-    assert [item["state"] for item in asrctl("status", "--json").result["items"]] == ["done", "killed"]
+    assert [item["state"] for item in asrctl("status", "--json").result["items"]] == ["done", "interrupted"]
     again = asrctl(*words, "--force", "--max-rejects", 0.2).result
     assert (again["id"], again["new"], verified(again)) == (before["id"], True, files)
     assert [item["state"] for item in asrctl("status", "--json").result["items"]] == ["done"]
