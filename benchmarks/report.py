@@ -9,6 +9,7 @@ from typing import Any, Dict, List
 
 # Cores busy with something else in a turn from which on its numbers are worth little.
 DISTURBED = 0.1
+_DETAILS = ("wer", "against_fp32", "padding", "formats", "peak_mb", "device_mb", "start_s", "start_audio_s", "tflops")
 HEADER = ("what", "unit", "stock", "asrctl", "ratio", "range over rounds", "at least")
 
 
@@ -32,7 +33,7 @@ def notes(rows: List[Dict[str, Any]]) -> List[str]:
     """What the table has no column for."""
     lines = []
     for row in rows:
-        for key in ("wer", "against_fp32", "padding", "formats", "peak_mb", "device_mb", "start_s", "tflops"):
+        for key in _DETAILS:
             if row.get(key):
                 told = ", ".join(f"{name} {_number(value)}" for name, value in row[key].items())
                 lines.append(f"{row['name']}: {key}: {told}")

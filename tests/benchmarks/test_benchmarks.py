@@ -150,3 +150,11 @@ def test_the_stock_recipe_is_as_documented_unless_asked():
     options = parse(["train", "--data", "arrow", "--model", "model"])
     assert (options.batch, options.eval_batch, options.dropout) == (4, 8, 0.0)
     assert not (options.bf16 or options.grouped or options.unfrozen)
+
+
+def test_the_time_of_epochs_is_that_of_their_audio_and_not_of_as_many_steps():
+    first = {"seconds": 10.0, "audio_s": 20.0}
+    steps = [{"seconds": 4.0, "audio_s": 40.0}, {"seconds": 2.0, "audio_s": 20.0}]
+    assert rows.whole_s(first, steps, audio_s=80.0) == pytest.approx(16.0), "the steps are the epochs"
+    assert rows.whole_s(first, steps, audio_s=60.0) == pytest.approx(14.0), "the steps hold more"
+    assert rows.whole_s(first, steps[:1], audio_s=80.0) == pytest.approx(16.0), "the steps are a part"
