@@ -102,10 +102,10 @@ def plan(
     from asrctl.backends.host import plan_of
 
     stored = _stored_run(workspace, request)
-    if request.preset is not None:  # a typo is told before missing data, which may take hours to make
-        presets.load(request.preset, overrides=request.overrides, workspace=workspace.root)
+    # Before the data: a typo is told before data that is missing, which may take hours to make.
+    asked = None if request.preset is None else _loaded(workspace, request, request.preset)
     data_name, data = _data(workspace, request, stored, emit)
-    resolved = _recipe(workspace, request, stored, data)
+    resolved = _recipe(workspace, request, stored, data, asked)
     recipe = resolved.recipe
     for note in resolved.notes:
         emit(Note(note))
@@ -247,17 +247,27 @@ def _data(workspace: Workspace, request: TrainRequest, stored: Optional[Run], em
     return name, PreparedData(artifact)
 
 
-def _recipe(workspace: Workspace, request: TrainRequest, stored: Optional[Run], data: PreparedData) -> presets.Resolved:
-    name = request.preset
-    if name is None and stored is not None:
+def _loaded(workspace: Workspace, request: TrainRequest, name: str) -> presets.Resolved:
+    return presets.load(name, overrides=request.overrides, workspace=workspace.root)
+
+
+def _recipe(
+    workspace: Workspace,
+    request: TrainRequest,
+    stored: Optional[Run],
+    data: PreparedData,
+    asked: Optional[presets.Resolved],
+) -> presets.Resolved:
+    """asked: the preset that the user named, else it is that of the run to resume, or of the data."""
+    if asked is None and stored is not None:
         return presets.override(stored.recipe(), request.overrides, stored.recipe_path)
-    name = name or data.summary.get("preset")
-    if name is None:
+    name = data.summary.get("preset")
+    if asked is None and name is None:
         known = ", ".join(preset.name for preset in presets.available(workspace.root))
         raise UsageError(
             f"no preset was given, and the data was prepared without one; there are {known}", fix="add --preset NAME"
         )
-    resolved = presets.load(name, overrides=request.overrides, workspace=workspace.root)
+    resolved = asked or _loaded(workspace, request, name)
     if request.from_run is None:
         return resolved
     model = dataclasses.replace(resolved.recipe.model, checkpoint=str(_model_of(workspace, request.from_run)))
