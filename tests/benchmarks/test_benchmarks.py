@@ -1,12 +1,13 @@
 """The benchmarks run, on a tiny model and few utterances, so that they do not rot."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from asrctl import devices
-from benchmarks import machine, material, profile_step, report, rows, run, stock
+from benchmarks import machine, material, overview, profile_step, report, rows, run, stock
 from benchmarks.stock import parse
 
 from ..tones import write_corpus
@@ -158,3 +159,20 @@ def test_the_time_of_epochs_is_that_of_their_audio_and_not_of_as_many_steps():
     assert rows.whole_s(first, steps, audio_s=80.0) == pytest.approx(16.0), "the steps are the epochs"
     assert rows.whole_s(first, steps, audio_s=60.0) == pytest.approx(14.0), "the steps hold more"
     assert rows.whole_s(first, steps[:1], audio_s=80.0) == pytest.approx(16.0), "the steps are a part"
+
+
+def test_the_docs_show_the_ratios_that_the_results_hold():
+    told = (Path(__file__).parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert overview.table() in told, "python -m benchmarks.overview makes the table anew"
+
+
+def test_a_ratio_just_below_what_was_to_be_reached_is_not_rounded_up_to_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(overview, "MACHINES", {"one": "one machine"})
+    monkeypatch.setattr(overview, "ROWS", {"disk": "disk", "epochs, cache built": "epochs"})
+    epochs = {"name": "2 epochs, cache built", "ratio": 1.9, "target": 1.7}
+    found = [{"name": "disk", "ratio": 1.9988, "target": 2.0}, epochs]
+    (tmp_path / "one.json").write_text(json.dumps({"rows": found}))
+    assert overview.table(tmp_path).splitlines()[2:] == [
+        "| disk | 1.9988 (missed) | 2 |",
+        "| epochs | 1.90 (2 epochs) | 1.7 |",
+    ]
