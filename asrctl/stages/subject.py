@@ -23,25 +23,32 @@ _JSON_FILES = (
     "tokenizer_config.json",
     "preprocessor_config.json",
 )
+_Signature = List[Tuple[str, int, int, int]]
 _FIX_DATA = "run `asrctl prepare CORPUS` first, or name prepared data with --data"
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A trained model. digest: sha256 over the files that make it, wherever they lie. run: None for a plain folder."""
+    """A trained model. digest: sha256 over the files that make it, wherever they lie. run: None for a plain folder.
+
+    signature: of the files that the digest was taken from.
+    """
 
     folder: Path
     name: str
     digest: str
     run: Optional[Run]
     is_latest: bool
+    signature: _Signature
 
     def recogniser(self) -> models.Recogniser:
-        """The model, in fp32. Raises BadData, and Locked where training put another one in its place meanwhile."""
-        before = _signature(self.folder)
+        """The model, in fp32. Raises BadData, and Locked where it is no longer the one of `digest`.
+
+        Training puts a better model in its place at any time, and results are published under the digest.
+        """
         recogniser = models.load_recogniser(self.folder)
-        if _signature(self.folder) != before:
-            raise Locked(f"training replaced {self.folder} while it was read", fix="run the command again")
+        if _signature(self.folder) != self.signature:
+            raise Locked(f"training replaced {self.folder} meanwhile", fix="run the command again")
         return recogniser
 
     def info(self) -> Dict[str, Any]:
@@ -55,9 +62,14 @@ def find_subject(workspace: Workspace, run: Optional[str], model: Optional[str])
         raise UsageError("--run and --model exclude each other", fix="give one of them")
     if model is not None:
         folder = models.find_checkpoint(model)
-        return Subject(folder, Path(model).name or model, sound_model(folder), None, False)
+        return _subject(folder, Path(model).name or model, None, is_latest=False)
     found = runs.require(workspace, run)
-    return Subject(found.model, found.name, sound_model(found.model), found, run is None)
+    return _subject(found.model, found.name, found, is_latest=run is None)
+
+
+def _subject(folder: Path, name: str, run: Optional[Run], *, is_latest: bool) -> Subject:
+    signature = _signature(folder)  # first: what is replaced while the digest is taken is noticed as well
+    return Subject(folder, name, sound_model(folder), run, is_latest, signature)
 
 
 def _model_files(folder: Path) -> List[Path]:
@@ -84,7 +96,7 @@ def _digests(folder: Path) -> Dict[str, str]:
     return found
 
 
-def _signature(folder: Path) -> List[Tuple[str, int, int, int]]:
+def _signature(folder: Path) -> _Signature:
     found = [(path.name, path.stat()) for path in _model_files(folder)]
     return [(name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found]
 

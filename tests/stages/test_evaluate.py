@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from asrctl import acoustics, features, metrics
-from asrctl.errors import BadData, MissingArtifact, QualityGate, UsageError
+from asrctl.errors import BadData, Locked, MissingArtifact, QualityGate, UsageError
 from asrctl.events import Note
-from asrctl.models import load_recogniser
+from asrctl.models import load_recogniser, save_recogniser_atomically
 from asrctl.prepared import PreparedData
 from asrctl.stages.evaluate import (
     EvaluateRequest,
@@ -91,6 +92,23 @@ def test_a_copy_of_the_model_elsewhere_is_the_same_model(tones: Path, tmp_path: 
     assert model_digest(tmp_path / "copy") == find_subject(workspace, "learned", None).digest
     first = evaluate(workspace, EvaluateRequest(**CPU))
     assert evaluate(workspace, EvaluateRequest(model=str(tmp_path / "copy"), **CPU)).artifact.id == first.artifact.id
+
+
+def test_a_model_that_training_replaces_meanwhile_is_not_published_as_the_one_before(tones: Path) -> None:
+    workspace = Workspace(tones)
+    model = workspace.run("learned") / "model"
+    first = find_subject(workspace, "learned", None).digest
+    recogniser = load_recogniser(model)
+    with torch.no_grad():
+        recogniser.model.lm_head.weight.mul_(-1)
+
+    def replace(event) -> None:
+        if isinstance(event, Note) and event.message.startswith("evaluating"):
+            save_recogniser_atomically(recogniser, model)  # as training does
+
+    with pytest.raises(Locked, match="training replaced"):
+        evaluate(workspace, EvaluateRequest(**CPU), replace)
+    assert evaluate(workspace, EvaluateRequest(**CPU)).metrics["model"] != first
 
 
 @pytest.mark.parametrize(
