@@ -138,9 +138,13 @@ def latest_valid(folder: Path) -> Latest:
     return Latest(None, damaged)
 
 
-def prune(folder: Path, *, keep: int, best_step: Optional[int]) -> None:
-    """Delete all but the newest `keep` checkpoints and the best one; called after a newer one was verified."""
-    for step in steps(folder)[:-keep]:
+def prune(folder: Path, *, keep: int, best_step: Optional[int], newest: int) -> None:
+    """Delete all but the newest `keep` checkpoints up to `newest`, which was verified, and the best one.
+
+    A run goes on from its latest valid checkpoint, so what lies above `newest` is damaged. It must not count as newer;
+    training replaces it when it gets there.
+    """
+    for step in [step for step in steps(folder) if step <= newest][:-keep]:
         if step != best_step:
             doomed = folder / f".step-{step:08d}.tmp"
             files.remove_tree(doomed)

@@ -87,6 +87,9 @@ class Course:
         self._unproven: List[int] = []
         self._unproven_model: Optional[int] = None
         self.start = self.standing.step
+        # Steps of the last evaluation and checkpoint: a run may end at either, and need not do them again.
+        self._evaluated_at: Optional[int] = None
+        self._saved_at = None if job.resume is None else job.resume.step
         self.reason, self.audio_s = "finished", 0.0
         self.final: Mapping[str, Any] = {}
         self.journal: Optional[Journal] = None
@@ -104,9 +107,7 @@ class Course:
     def outcome(self) -> Outcome:
         seconds = time.monotonic() - self.started
         steps = self.standing.step - self.start
-        kept = checkpoints.steps(self._folder)
-        kept_step = kept[-1] if kept else None
-        return Outcome(self.reason, self.standing, seconds, self.audio_s, steps, self.final, kept_step)
+        return Outcome(self.reason, self.standing, seconds, self.audio_s, steps, self.final, self._kept_step())
 
     # -- between calls ----------------------------------------------------------------------------------------------
 
@@ -137,10 +138,11 @@ class Course:
                 self._give_up_if(
                     Verdict("the last step gave weights that are not finite", NOT_FINITE, self.watch.advice)
                 )
-            if self.standing.best_step != self.standing.step or self.job.eval is None:
+            if self.standing.step not in (self._evaluated_at, self.standing.best_step) or self.job.eval is None:
                 self.final = self._evaluate()
         if self.standing.step:
-            self._save()
+            if self._saved_at != self.standing.step:
+                self._save()
             self._prune()
 
     def _why_stop(self) -> Optional[str]:
@@ -197,6 +199,7 @@ class Course:
             self._keep_model()
             return {}
         values, standing = self.loop.score(), self.standing
+        self._evaluated_at = standing.step
         better = standing.best_wer is None or values["wer"] < standing.best_wer
         standing.evaluations_without_gain = 0 if better else standing.evaluations_without_gain + 1
         self.watch.evaluated(values)
@@ -233,12 +236,21 @@ class Course:
             state=dict(self.standing.as_dict(), **parts.state),
             extra=parts.extra,
         )
+        self._saved_at = saved.step
         self._unproven.append(saved.step)
         self.emit(CheckpointSaved(self.standing.step, str(saved.path)))
 
     def _prune(self) -> None:
+        """Called where a newer checkpoint was verified, and the step after it was good."""
         self._unproven = []
-        checkpoints.prune(self._folder, keep=self.run.keep, best_step=self.standing.best_step)
+        if self._saved_at is not None:
+            best, newest = self.standing.best_step, self._saved_at
+            checkpoints.prune(self._folder, keep=self.run.keep, best_step=best, newest=newest)
+
+    def _kept_step(self) -> Optional[int]:
+        """Of the newest checkpoint; what lies above the run's own step is damaged."""
+        kept = [step for step in checkpoints.steps(self._folder) if step <= self.standing.step]
+        return kept[-1] if kept else None
 
     # -- when numbers go bad ----------------------------------------------------------------------------------------
 
@@ -247,8 +259,8 @@ class Course:
         if verdict is None:
             return
         self._take_back()
-        kept = checkpoints.steps(self._folder)
-        what = f"the checkpoint of step {kept[-1]} is kept" if kept else "no checkpoint was made before that"
+        kept = self._kept_step()
+        what = "no checkpoint was made before that" if kept is None else f"the checkpoint of step {kept} is kept"
         causes = [f"likely cause: {cause}" for cause in verdict.causes]
         raise Diverged(verdict.message, fix=f"{verdict.advice}; {what}", problems=causes)
 

@@ -74,4 +74,4 @@ def _tensorboard(folder: Path, resume_step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=resume_step)
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=resume_step + 1)  # hides that step and all after it

@@ -87,6 +87,9 @@ def _flat(values: dict, prefix: str = "") -> "List[tuple]":
 
 def result_lines(result: "TrainResult") -> List[str]:
     """The end of a run: the model, its best WER, and what to type next."""
+    if result.nothing_to_do and result.reason == "early-stopping":
+        told = f"run {result.run} was stopped early at step {result.steps}, after evaluations that were no better"
+        return [f"{told}; raise run.early_stopping (--set) to go on"]
     if result.nothing_to_do:
         return [f"run {result.run} has its {result.steps} steps already; raise --max-steps to extend it"]
     best = "no evaluation split, so the last model is kept"

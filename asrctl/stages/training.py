@@ -43,8 +43,10 @@ class Start:
 def carry_out(run: Run, start: Start, emit: Emit) -> TrainResult:
     """Raises Interrupted, Diverged, DeviceError, BadData; run.json then says interrupted or failed."""
     checkpoint = _checkpoint(run, start, emit) if start.resume else None
-    if checkpoint is not None and checkpoint.step >= start.total_steps:
-        return _nothing_to_do(run, start, checkpoint)
+    if checkpoint is not None:
+        ended = _ended(start, checkpoint)
+        if ended is not None:
+            return _nothing_to_do(run, start, checkpoint, ended)
     with stop_requests() as stop:
         recogniser = _recogniser(run, start, checkpoint, emit)
         info = dict(_info(run, start), engine=_engine(start, recogniser))
@@ -250,14 +252,24 @@ def _reached(run: Run, info: Mapping[str, Any]) -> Dict[str, Any]:
     return dict(reached, best=reached["best"] or info["best"])
 
 
-def _nothing_to_do(run: Run, start: Start, checkpoint: checkpoints.Checkpoint) -> TrainResult:
+def _ended(start: Start, checkpoint: checkpoints.Checkpoint) -> Optional[str]:
+    """Why nothing is left to do after this checkpoint, if so."""
+    patience = start.recipe.run.early_stopping
+    if checkpoint.step >= start.total_steps:
+        return "finished"
+    stale = Standing.from_dict(checkpoint.state).evaluations_without_gain
+    return "early-stopping" if patience is not None and stale >= patience else None
+
+
+def _nothing_to_do(run: Run, start: Start, checkpoint: checkpoints.Checkpoint, reason: str) -> TrainResult:
     info, standing = run.info(), Standing.from_dict(checkpoint.state)
-    if info["state"] != "complete" and checkpoint.step >= info.get("total_steps", 0):
-        info = _complete(run, start, info, standing)
+    reached = reason == "early-stopping" or checkpoint.step >= info.get("total_steps", 0)
+    if info["state"] != "complete" and reached:
+        info = _complete(run, start, info, standing, reason)
     return TrainResult(
         run=run.name,
         state=info["state"],
-        reason="finished",
+        reason=reason,
         steps=standing.step,
         best_step=standing.best_step,
         best_wer=standing.best_wer,
@@ -271,10 +283,10 @@ def _nothing_to_do(run: Run, start: Start, checkpoint: checkpoints.Checkpoint) -
     )
 
 
-def _complete(run: Run, start: Start, info: Dict[str, Any], standing: Standing) -> Dict[str, Any]:
+def _complete(run: Run, start: Start, info: Dict[str, Any], standing: Standing, reason: str) -> Dict[str, Any]:
     """What a process still had to do that was killed behind its last evaluation and checkpoint: new run.json."""
-    checkpoints.prune(run.checkpoints, keep=start.recipe.run.keep, best_step=standing.best_step)
-    values = dict(info, **_reached_by(standing), state="complete", reason="finished")
+    checkpoints.prune(run.checkpoints, keep=start.recipe.run.keep, best_step=standing.best_step, newest=standing.step)
+    values = dict(info, **_reached_by(standing), state="complete", reason=reason)
     values.pop("error", None)
     run.write(values)
     return values

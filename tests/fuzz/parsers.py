@@ -447,7 +447,7 @@ def _checkpoint_files() -> Tuple[Dict[str, bytes], Seeds]:
         tensors = {"a": torch.ones(3, 4), "b": torch.zeros(2)}
         state = dict(Standing(step=4, best_step=2, best_wer=0.5, first_level=3.0).as_dict(), sampler={"epoch": 1})
         checkpoints.save(place, 4, model=tensors, optimizer=tensors, state=state)
-        checkpoints.prune(place, keep=1, best_step=None)
+        checkpoints.prune(place, keep=1, best_step=None, newest=4)
         checkpoints.clear_unfinished(place)
         found = {
             f"checkpoints/{path.relative_to(place).as_posix()}": path.read_bytes()
