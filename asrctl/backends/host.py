@@ -56,10 +56,11 @@ class HostTrainer(Loop):
         self.adam = AdamW(self.model, self.optim)
         self.scaler = compat.grad_scaler(self.device.type, enabled=job.precision == "fp16")
         self.plan = plan_of(job.recipe, job.train)
-        self.hearing = Hearing(job, self.plan.steps_per_epoch, emit)
         self.course = Course(job, emit, self, total=job.total_steps, steps_per_epoch=self.plan.steps_per_epoch)
         if job.resume is not None:
             self._restore(job.resume)
+        # After the weights are there: they name the cache of encoder features.
+        self.hearing = Hearing(job, self.plan.steps_per_epoch, emit)
         self.micro_batch_s = self.host.micro_batch_s or self._default_micro_batch_s()
         self.feed = self._feed()
         self.scorer = self._scorer()
@@ -85,7 +86,8 @@ class HostTrainer(Loop):
         )
 
     def _limits(self, max_samples: int) -> Limits:
-        is_about = self.hearing.engine == choice.PACKED and self.host.micro_batch_s is None and not self._is_cuda
+        packs = self.hearing.engine == choice.PACKED and not self.hearing.pads
+        is_about = packs and self.host.micro_batch_s is None and not self._is_cuda
         return Limits(max_samples, self.host.micro_batch, self.pad_to, is_about)
 
     @property
@@ -233,7 +235,9 @@ class HostTrainer(Loop):
             reduction=self.recipe.model.ctc_loss_reduction,
             zero_infinity=self.recipe.model.ctc_zero_infinity,
         )
-        loss = (losses * micro.weights.to(self.device)).sum() / total_weight
+        if self.recipe.model.ctc_loss_reduction == "mean":
+            losses = losses * micro.weights.to(self.device)  # a sum counts joined utterances by itself
+        loss = losses.sum() / total_weight
         self.scaler.scale(loss).backward()
         return float(loss.detach())
 

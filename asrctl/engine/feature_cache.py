@@ -36,7 +36,7 @@ from asrctl.prepared import PreparedSplit
 # Left free for checkpoints and everybody else.
 _RESERVE_BYTES = 1_000_000_000
 # Of the keys below; also stands for the arithmetic of asrctl.engine.conv.
-VERSION = 3
+VERSION = 4
 _MARK = np.dtype("<u4")
 _CONFIG = ("conv_dim", "conv_kernel", "conv_stride", "conv_bias", "feat_extract_norm", "feat_extract_activation")
 

@@ -101,6 +101,7 @@ def plan(
     from asrctl import devices
     from asrctl.backends.host import plan_of
 
+    _refuse_contradictions(request)
     stored = _stored_run(workspace, request)
     # Before the data: a typo is told before data that is missing, which may take hours to make.
     asked = None if request.preset is None else _loaded(workspace, request, request.preset)
@@ -111,6 +112,8 @@ def plan(
         emit(Note(note))
     device = devices.choose(request.device)
     emit(Note(device.reason))
+    if stored is None:
+        _refuse_optimiser(recipe, device)
     for note in differences(recipe, device.kind):
         emit(Note(note))
     precision = _precision(recipe, device, stored, hardware_needed)
@@ -118,7 +121,7 @@ def plan(
         _refuse_changes(stored, recipe, data)
     train = data.split("train")
     per_epoch = plan_of(recipe, train.only(alignable(recipe, train))).steps_per_epoch
-    total = request.max_steps or _stored_total(stored) or recipe.optim.max_steps
+    total = request.max_steps or _stored_total(stored, recipe) or recipe.optim.max_steps
     total = total or max(1, math.ceil(recipe.optim.epochs * per_epoch))
     if not device.is_host:
         from asrctl.backends.ipu import whole_calls
@@ -229,10 +232,16 @@ def _stored_run(workspace: Workspace, request: TrainRequest) -> Optional[Run]:
     return Run(runs[-1])
 
 
-def _stored_total(stored: Optional[Run]) -> Optional[int]:
-    """Steps that the run to resume was started for: they decide the schedule."""
-    total = stored.info().get("total_steps") if stored is not None else None
+def _stored_total(stored: Optional[Run], recipe: Recipe) -> Optional[int]:
+    """Steps that the run to resume was started for: they decide the schedule. None where the recipe asks for others."""
+    if stored is None or _length(stored.recipe()) != _length(recipe):
+        return None
+    total = stored.info().get("total_steps")
     return total if isinstance(total, int) and total > 0 else None
+
+
+def _length(recipe: Recipe) -> Tuple[Any, Any]:
+    return recipe.optim.max_steps, recipe.optim.epochs
 
 
 def _data(workspace: Workspace, request: TrainRequest, stored: Optional[Run], emit: Emit) -> Tuple[str, PreparedData]:
@@ -289,6 +298,8 @@ def _base(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> Option
 
 
 def _run_name(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> str:
+    if request.run is None and request.overwrite:
+        return recipe.name
     if request.run is None:
         number, name = 1, recipe.name
         while Run(workspace.run(name)).exists():
@@ -304,6 +315,22 @@ def _run_name(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> st
 
 
 # -- what does not fit ------------------------------------------------------------------------------------------------
+
+
+def _refuse_contradictions(request: TrainRequest) -> None:
+    for name, given in (("--overwrite", request.overwrite), ("--from-run", request.from_run is not None)):
+        if request.resume and given:
+            raise UsageError(
+                f"--resume goes on with a run and {name} starts one, so they exclude each other", fix="give one of them"
+            )
+
+
+def _refuse_optimiser(recipe: Recipe, device: Any) -> None:
+    if device.is_host and recipe.optim.optimizer != "adamw":
+        raise PresetError(
+            f"{recipe.name} asks for the optimiser {recipe.optim.optimizer}, which only IPUs have here",
+            fix="add --set optim.optimizer=adamw, or use --device ipu-emulated",
+        )
 
 
 def differences(recipe: Recipe, kind: str) -> List[str]:

@@ -209,6 +209,17 @@ def test_no_micro_batch_is_larger_than_the_one_that_is_tried(split, tmp_path, jo
             assert micro.labels.shape[1] <= tried.labels.shape[1]
 
 
+def test_an_encoder_that_learns_has_micro_batches_of_at_most_so_much_padded_audio(split, tmp_path):
+    """Where items are padded, equal sums of their lengths would say little of what a micro-batch takes."""
+    wanted = dataclasses.replace(recipe(), cpu=HostSection(workers=0))
+    wanted = dataclasses.replace(wanted, model=dataclasses.replace(wanted.model, freeze_feature_encoder=False))
+    made = trainer(split, wanted, tmp_path)
+    assert (made.hearing.engine, made.hearing.pads) == ("packed", True)
+    long_and_short = [20 * 16000] + [16000] * 31
+    for cut in made.feed.limits.cut(long_and_short):
+        assert len(cut) * max(long_and_short[place] for place in cut) <= 45 * 16000
+
+
 def test_a_trial_is_made_only_where_it_could_fail(split, tmp_path):
     if free_memory.addresses_are_scarce() or free_memory.free_bytes() < 2 << 30:
         pytest.skip("this machine has little memory, or counts addresses")

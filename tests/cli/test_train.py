@@ -335,3 +335,91 @@ def test_base_4ipu_trains_on_the_cpu_from_a_local_checkpoint(ready, asrctl, tmp_
     done = asrctl("train", *options, "--set", "audio.max_s=2").succeeded()
     assert "a new head of" in done.stderr
     assert "the same global batch of 32" in done.stderr
+
+
+def test_a_run_that_was_stopped_early_stays_so_until_it_is_given_more_patience(ready, asrctl):
+    options = ("--preset", "small", "--device", "cpu", "--set", "run.eval_every=1", "--set", "run.early_stopping=2")
+    asrctl("train", *options, "--set", "optim.learning_rate=1e-9", "--json").succeeded()
+    run = ready / "runs" / "small"
+    evaluated = [entry["step"] for entry in metrics(run, "eval")]
+    assert evaluated == [1, 2, 3]  # the last one, which ended the run, only once
+    again = asrctl("train", "--resume", "--device", "cpu", "--json").succeeded()
+    assert (again.result["nothing_to_do"], again.result["reason"], again.result["steps"]) == (True, "early-stopping", 3)
+    assert "raise run.early_stopping" in asrctl("train", "--resume", "--device", "cpu").succeeded().stdout
+    more = asrctl("train", "--resume", "--device", "cpu", "--set", "run.early_stopping=4", "--json").succeeded()
+    assert more.result["steps"] == 5
+
+
+def test_a_resumed_run_goes_by_its_own_encoders_features(ready, asrctl, asrctl_process):
+    """Resumed in a process of their own, two runs of other weights must not meet each other's cache."""
+    common = ("--preset", "small", "--device", "cpu", "--set", "model.freeze_feature_encoder=true")
+    common += ("--set", "batches.augment={}", "--max-steps", 6)
+    for seed in (1, 2):
+        options = (*common, "--set", f"optim.seed={seed}")
+        asrctl("train", *options, "--run", f"straight{seed}").succeeded()
+    caches = {path.name for path in (ready / "cache" / "features").iterdir()}
+    assert len(caches) == 2
+    for seed in (1, 2):
+        options = (*common, "--set", f"optim.seed={seed}")
+        asrctl("train", *options, "--run", f"parts{seed}", "--max-minutes", 0).succeeded()
+        resumed = asrctl_process("train", "--resume", "--run", f"parts{seed}", "--device", "cpu").succeeded()
+        assert "100 % of the utterances there already" in resumed.stderr
+        straight, parts = ready / "runs" / f"straight{seed}", ready / "runs" / f"parts{seed}"
+        assert same(weights(straight), weights(parts))
+    assert {path.name for path in (ready / "cache" / "features").iterdir()} == caches
+
+
+def test_a_damaged_newest_checkpoint_does_not_count_as_newer_than_those_made_after_it(ready, asrctl):
+    options = ("--preset", "small", "--device", "cpu", "--set", "run.save_every=1", "--set", "run.keep=3")
+    options += ("--set", "run.eval_every=2", "--set", "optim.learning_rate=1e-9")
+    asrctl("train", *options, "--max-steps", 8).succeeded()
+    folder = ready / "runs" / "small" / "checkpoints"
+    assert checkpoints.steps(folder) == [2, 6, 7, 8]  # nothing is learned: the first evaluation stays the best
+    for step in (7, 8):
+        damaged = checkpoints.path_of(folder, step) / "model.safetensors"
+        damaged.write_bytes(damaged.read_bytes()[:-1])
+    few = ("train", "--resume", "--device", "cpu", "--max-minutes", 0, "--set", "run.keep=1")
+    asrctl(*few, "--max-steps", 9).succeeded()  # goes on from 6, makes 7 anew and stops
+    assert checkpoints.latest_valid(folder).checkpoint.step == 7
+    asrctl(*few, "--max-steps", 9).succeeded()
+    assert checkpoints.latest_valid(folder).checkpoint.step == 8
+
+
+@pytest.mark.parametrize("other", [("--overwrite",), ("--from-run", "small")])
+def test_resuming_and_starting_exclude_each_other(ready, asrctl, other):
+    asrctl("train", "--preset", "small", "--device", "cpu", "--max-steps", 1).succeeded()
+    refused = asrctl("train", "--resume", "--run", "small", "--device", "cpu", "--max-steps", 2, *other, "--json")
+    assert (refused.exit_code, other[0] in refused.error["message"]) == (2, True)
+    assert checkpoints.steps(ready / "runs" / "small" / "checkpoints") == [1]
+
+
+def test_overwrite_without_a_name_replaces_the_run_named_after_the_preset(ready, asrctl):
+    for _ in range(2):
+        asrctl("train", "--preset", "small", "--device", "cpu", "--max-steps", 1, "--overwrite").succeeded()
+    assert [path.name for path in (ready / "runs").iterdir() if not path.name.startswith(".")] == ["small"]
+
+
+@pytest.mark.parametrize("length", ["optim.max_steps=4", "optim.epochs=0.8"])
+def test_a_resumed_run_takes_the_length_that_its_recipe_is_given(ready, asrctl, length):
+    asrctl("train", "--preset", "small", "--device", "cpu", "--max-steps", 2).succeeded()
+    longer = asrctl("train", "--resume", "--device", "cpu", "--set", length, "--json").succeeded()
+    assert longer.result["steps"] == 4
+    assert asrctl("train", "--resume", "--device", "cpu", "--json").succeeded().result["nothing_to_do"]
+
+
+def test_an_optimiser_that_the_host_has_not_is_refused(ready, asrctl):
+    options = ("--set", "optim.optimizer=lamb", "--set", "optim.adam_betas=[0.9, 0.999]", "--device", "cpu", "--json")
+    refused = asrctl("train", "--preset", "base-4ipu", *options)
+    assert (refused.exit_code, refused.error["kind"]) == (3, "preset")
+    assert "lamb" in refused.error["message"]
+
+
+def test_joined_utterances_count_once_in_a_loss_that_is_a_sum(ready, asrctl):
+    """Two utterances as one item lose about what they lose as two."""
+    first = []
+    for join in (1, 4):
+        options = ("--set", "model.ctc_loss_reduction=sum", "--set", f"batches.augment={{join: {join}}}")
+        name = f"join{join}"
+        asrctl("train", "--preset", "small", "--device", "cpu", "--max-steps", 1, "--run", name, *options).succeeded()
+        first.append(metrics(ready / "runs" / name, "train")[0]["loss"])
+    assert first[1] < 1.5 * first[0]
