@@ -24,7 +24,7 @@ def find_checkpoint(name: str, revision: Optional[str] = None) -> Path:
         return folder
     looks_like_hub = name.count("/") <= 1 and not name.startswith((".", "/", "~"))
     if not looks_like_hub:
-        raise MissingArtifact(f"there is no checkpoint folder {name}", fix="correct model.checkpoint")
+        raise MissingArtifact(f"there is no checkpoint folder {name}", fix="correct the name of the model")
     from huggingface_hub import snapshot_download
 
     wanted = ["config.json", "model*.safetensors", "model.safetensors.index.json", "*vocab.json", "*token*.json"]
@@ -42,7 +42,7 @@ def find_checkpoint(name: str, revision: Optional[str] = None) -> Path:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise MissingArtifact(
             f"the checkpoint {name} could not be fetched ({reason})",
-            fix="check the name and the network, or give a local folder with --set model.checkpoint=FOLDER",
+            fix="check the name and the network, or name a local folder instead",
         ) from None
 
 

@@ -46,6 +46,7 @@ def command(
         if png is not None:
             batch = result.batch
             title = f"{result.recipe.name}: one optimiser step of {batch.accumulation} micro-batches"
+            png.parent.mkdir(parents=True, exist_ok=True)
             drawing.png(result.timetable, result.placement.stages, title, png)
         document = dict(result.as_dict(), png=None if png is None else str(png))
         fancy = "utf" in (report.stdout.encoding or "").lower()

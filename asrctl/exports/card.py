@@ -114,9 +114,12 @@ def _use(facts: CardFacts) -> str:
         "import soundfile\n"
         "from transformers import pipeline\n\n"
         'recognise = pipeline("automatic-speech-recognition", "PATH-OF-THIS-FOLDER")\n'
-        'samples, rate = soundfile.read("speech.wav", dtype="float32")  # mono\n'
+        f'samples, rate = soundfile.read("speech.wav", dtype="float32")  # mono, {facts.sample_rate} Hz\n'
         'print(recognise({"raw": samples, "sampling_rate": rate})["text"])\n'
-        "```"
+        "```\n\n"
+        "Recordings at another rate need torchaudio here, or to be resampled before. Give one recording at a time: "
+        "in a batch (`batch_size`) the pipeline also writes what the model makes of the silence that shorter "
+        "recordings are filled up with."
     )
 
 
