@@ -16,6 +16,8 @@ from asrctl.workspace import Workspace
 STATES = ("running", "interrupted", "failed", "complete")
 _FIX = "see `asrctl status`; a damaged run can be replaced with --overwrite"
 _ALWAYS = ("name", "state", "data", "vocabulary")
+# Of run.json: what users typed and what libraries said.
+_FREE_TEXT = ("command", "base", "error")
 _INFO = {
     **dict.fromkeys(("name?", "state?", "vocabulary?", "preset?", "device?", "precision?", "reason?"), str),
     **dict.fromkeys(("sequence?", "steps?", "total_steps?"), int),
@@ -80,8 +82,9 @@ class Run:
         return presets.load_stored(self.recipe_path)
 
     def write(self, values: Dict[str, Any]) -> None:
-        """Secrets are taken out: commands and errors can hold some."""
-        files.write_json(self.folder / "run.json", redact_values(values))
+        """Secrets are taken out of what can hold some; elsewhere a secret that is a common word would harm."""
+        hidden = {name: redact_values(values[name]) for name in _FREE_TEXT if name in values}
+        files.write_json(self.folder / "run.json", dict(values, **hidden))
 
     @property
     def _aside(self) -> Path:
@@ -130,7 +133,7 @@ def replaced_runs(workspace: Workspace) -> List[str]:
 
 def latest_with_model(workspace: Workspace) -> Optional[Run]:
     """The run started last that has a model."""
-    for folder in reversed(workspace.runs()):
+    for folder in reversed(workspace.runs(strict=True)):
         if (folder / "model").is_dir():
             return Run(folder)
     return None

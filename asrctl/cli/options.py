@@ -7,7 +7,16 @@ from pathlib import Path
 
 import typer
 
+from asrctl import files
 from asrctl.workspace import DEFAULT_ROOT
+
+
+def _workspace(name: str) -> Path:
+    """`~` as the shell would read it: it does not in an environment variable of a CI file."""
+    if not str(name):
+        raise typer.BadParameter("the name of the folder is empty")
+    return files.expanded(str(name))
+
 
 WORKSPACE = typer.Option(
     Path(DEFAULT_ROOT),
@@ -15,7 +24,8 @@ WORKSPACE = typer.Option(
     "-w",
     envvar="ASRCTL_WORKSPACE",
     help="Folder that keeps every result.",
-    readable=False,
+    parser=_workspace,
+    metavar="FOLDER",
 )
 JSON = typer.Option(False, "--json", help="Print exactly one JSON document on stdout.")
 VERBOSE = typer.Option(False, "--verbose", "-v", help="Say more on stderr.")

@@ -109,7 +109,9 @@ def _write_lines(report: Report) -> None:
     for line in report.lines:
         text.append(visible(line) if isinstance(line, str) else _render(line, report.stdout))
     if text:
-        report.stdout.write("\n".join(text) + "\n")
+        encoding = report.stdout.encoding or "ascii"
+        # A terminal of another alphabet shows what it can, as stderr does.
+        report.stdout.write("\n".join(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
         report.stdout.flush()
 
 

@@ -247,3 +247,19 @@ def test_a_terminal_of_another_alphabet_gets_valid_json(asrctl_process):
     result = asrctl_process("presets", "show", "größe", "--json", env={"PYTHONIOENCODING": "ascii"})
     assert result.exit_code == 3
     assert "größe" in result.error["message"]
+
+
+def test_a_terminal_of_another_alphabet_shows_what_it_can(asrctl_process, tmp_path):
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "table.csv").write_text("path,text\na.wav,żołw na плоту\n", encoding="utf-8")
+    shown = asrctl_process("vocab", "manifest", tmp_path / "table.csv", env={"PYTHONIOENCODING": "ascii"}).succeeded()
+    assert "\\u" in shown.stdout
+
+
+def test_a_home_folder_is_a_home_folder_in_an_environment_variable_too(asrctl_process, tmp_path):
+    env = {"HOME": str(tmp_path), "ASRCTL_WORKSPACE": "~/ws"}
+    assert asrctl_process("status", "--json", env=env).succeeded().result["workspace"] == str(tmp_path / "ws")
+
+
+def test_a_workspace_without_a_name_is_refused(asrctl_process):
+    assert asrctl_process("status", "--workspace", "").exit_code == 2
