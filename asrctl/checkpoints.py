@@ -26,6 +26,7 @@ _FIX = "resume from another checkpoint, or train again"
 _STATE = {
     "step": int, "digest": str, "files": {"*": str},
     "best_step?": (int, type(None)), "best_wer?": (*NUMBER, type(None)),
+    "best_cer?": (*NUMBER, type(None)),
     "evaluations_without_gain?": int, "first_level?": (*NUMBER, type(None)), "level?": (*NUMBER, type(None)),
     "lowest_level?": (*NUMBER, type(None)), "silent_since?": (int, type(None)), "silent_evaluations?": int,
     "scaler?": (*NUMBER, type(None)), "backend?": ({"device": str, "rng_state": [int]}, type(None)),

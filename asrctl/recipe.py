@@ -140,7 +140,9 @@ class RunSection:
     save_every: Optional[int] = key(None, "steps between checkpoints; null: as eval_every", low=1)
     log_every: int = key(10, "steps between lines of metrics.jsonl", low=1)
     keep: int = key(1, "checkpoints kept beside the best", low=1)
-    early_stopping: Optional[int] = key(None, "evaluations without a better WER after which training stops", low=1)
+    early_stopping: Optional[int] = key(
+        None, "evaluations without a better WER, or at equal WER CER, after which training stops", low=1
+    )
     max_silent_steps: Optional[int] = key(
         20000, "steps in which every hypothesis is empty after which a run is given up; null: never", low=1
     )

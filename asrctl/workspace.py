@@ -291,12 +291,15 @@ class Workspace:
     def run(self, name: str) -> Path:
         return self.own(self.root / "runs" / valid_name(name, "run name"))
 
-    def runs(self) -> List[Path]:
-        """Folders of runs, the most recently started last."""
+    def runs(self, *, strict: bool = False) -> List[Path]:
+        """Folders of runs, the most recently started last; those whose run.json is damaged first.
+
+        strict: raise BadData where there is such a one, so that nobody takes an older run for the latest.
+        """
         folder = self.root / "runs"
         found = [path.parent for path in folder.glob("*/run.json")] if folder.is_dir() else []
         found = [path for path in found if not path.name.startswith(".")]  # what --overwrite has put aside
-        return sorted(found, key=_sequence)
+        return sorted(found, key=_sequence if strict else _sequence_or_none)
 
     def cache(self, name: str) -> Path:
         """A folder that is always safe to delete; made when asked for."""
@@ -357,6 +360,13 @@ def _sequence(run: Path) -> int:
     if problem:
         raise BadData(f"{run / 'run.json'} does not describe a run ({problem})", fix=_RUN_FIX)
     return values.get("sequence", 0)
+
+
+def _sequence_or_none(run: Path) -> int:
+    try:
+        return _sequence(run)
+    except BadData:
+        return -1
 
 
 def is_plain_name(name: str) -> bool:

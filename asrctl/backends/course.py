@@ -200,16 +200,23 @@ class Course:
             return {}
         values, standing = self.loop.score(), self.standing
         self._evaluated_at = standing.step
-        better = standing.best_wer is None or values["wer"] < standing.best_wer
+        better = self._is_better(values)
         standing.evaluations_without_gain = 0 if better else standing.evaluations_without_gain + 1
         self.watch.evaluated(values)
         if better:
-            standing.best_step, standing.best_wer = standing.step, values["wer"]
+            standing.best_step, standing.best_wer, standing.best_cer = standing.step, values["wer"], values["cer"]
             self._keep_model()
         self.journal.write("eval", standing.step, values)
         self.emit(Evaluated(standing.step, values, better))
         self._warn_of_silence(values)
         return values
+
+    def _is_better(self, values: Mapping[str, Any]) -> bool:
+        """By WER; at equal WER by CER, or the first evaluation would stay the best while every word is wrong."""
+        best_wer, best_cer = self.standing.best_wer, self.standing.best_cer
+        if best_wer is None or values["wer"] != best_wer:
+            return best_wer is None or bool(values["wer"] < best_wer)
+        return best_cer is not None and bool(values["cer"] < best_cer)
 
     def _warn_of_silence(self, values: Mapping[str, Any]) -> None:
         # From scratch a CTC model says nothing for a while; past half of the run that is no longer normal.

@@ -49,6 +49,7 @@ class Standing:
     step: int = 0
     best_step: Optional[int] = None
     best_wer: Optional[float] = None
+    best_cer: Optional[float] = None
     evaluations_without_gain: int = 0
     first_level: Optional[float] = None
     level: Optional[float] = None

@@ -29,7 +29,9 @@ def command(
     device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, mps, ipu or ipu-emulated."),
     overrides: List[str] = options.SET,
     max_steps: Optional[int] = typer.Option(None, "--max-steps", min=1, help="Optimiser steps; wins over the preset."),
-    max_minutes: Optional[float] = typer.Option(None, "--max-minutes", min=0.0, help="Stop well after this time."),
+    max_minutes: Optional[float] = typer.Option(
+        None, "--max-minutes", min=0.0, help="Stop after so many minutes; the run is then complete."
+    ),
     resume: bool = typer.Option(False, "--resume", help="Go on with --run, or with the latest run."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a run of the same name."),
     from_run: Optional[str] = typer.Option(None, "--from-run", help="Start from the best model of this run."),

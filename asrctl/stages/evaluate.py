@@ -21,7 +21,15 @@ from asrctl.prepared import PreparedSplit
 from asrctl.schema import NUMBER, misfit
 from asrctl.stages import transcription
 from asrctl.stages.outlook import Outlook
-from asrctl.stages.subject import ChosenData, Subject, alphabet_gap, find_data, find_subject, sentence
+from asrctl.stages.subject import (
+    ChosenData,
+    Subject,
+    alphabet_gap,
+    find_data,
+    find_subject,
+    sentence,
+    warn_of_newer_data,
+)
 from asrctl.stages.transcription import How
 from asrctl.workspace import Artifact, Key, Workspace
 
@@ -159,6 +167,7 @@ def _resolve(workspace: Workspace, request: EvaluateRequest, emit: Emit) -> _Mea
     subject = find_subject(workspace, request.run, request.model)
     chosen = find_data(workspace, subject, request.data)
     emit(Note(f"evaluating {sentence(subject, chosen)}"))
+    warn_of_newer_data(chosen, emit)
     split = chosen.data.split(request.split)
     if not len(split):
         raise BadData(f"split {request.split!r} of {chosen.name} is empty", fix="choose another with --split")

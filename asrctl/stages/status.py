@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from asrctl import files
+from asrctl.errors import BadData
 from asrctl.runs import Run
 from asrctl.stages import sources
 from asrctl.stages.clean import held_locks
@@ -17,7 +18,9 @@ STAGES = {"vocab": "vocab", "prepared": "prepare", "evals": "eval", "exports": "
 
 @dataclass(frozen=True)
 class Line:
-    """One thing that a stage has made. state: done | stale | running | interrupted | failed | killed | complete.
+    """One thing that a stage has made.
+
+    state: done | stale | running | interrupted | failed | killed | complete | damaged.
 
     why: for all states but done and complete, one sentence. details: numbers that people want to see.
     """
@@ -109,7 +112,11 @@ def _runs(workspace: Workspace) -> List[Line]:
     for folder in workspace.runs():
         if folder.name.startswith("."):  # a run put aside while another takes its place
             continue
-        run = Run(folder).brief()
+        try:
+            run = Run(folder).brief()
+        except BadData as error:
+            lines.append(Line("train", folder.name, "damaged", f"{error.message}; replace it by `train --overwrite`"))
+            continue
         state, why = str(run.get("state")), ""
         if state == "running" and f"run-{folder.name}" not in held:
             state, why = "killed", "its process is gone"

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from asrctl import models, runs
 from asrctl.checksums import check_sums
 from asrctl.errors import BadData, Locked, MissingArtifact, UsageError
+from asrctl.events import Emit, Warned
 from asrctl.fingerprint import digest, file_sha256
 from asrctl.prepared import PreparedData
 from asrctl.runs import Run
@@ -103,11 +104,15 @@ def _signature(folder: Path) -> _Signature:
 
 @dataclass(frozen=True)
 class ChosenData:
-    """Prepared data with the name it goes by, and why it was chosen."""
+    """Prepared data with the name it goes by, and why it was chosen.
+
+    since: the ID that the name has now, where it was prepared again since.
+    """
 
     data: PreparedData
     name: str
     why: str
+    since: Optional[str] = None
 
 
 def find_data(workspace: Workspace, subject: Subject, name: Optional[str]) -> ChosenData:
@@ -117,7 +122,9 @@ def find_data(workspace: Workspace, subject: Subject, name: Optional[str]) -> Ch
     if subject.run is not None:
         recorded = subject.info()["data"]
         artifact = workspace.resolve("prepared", recorded["id"], fix=_FIX_DATA)
-        return ChosenData(PreparedData(artifact), recorded["name"], "what it was trained on")
+        now = workspace.names("prepared").get(recorded["name"], artifact.id)
+        since = now if now != artifact.id else None
+        return ChosenData(PreparedData(artifact), recorded["name"], "what it was trained on", since)
     artifact = workspace.resolve("prepared", None, fix=_FIX_DATA)
     latest = workspace.latest("prepared") or {}
     return ChosenData(PreparedData(artifact), latest.get("name", artifact.id), "the latest prepared")
@@ -130,6 +137,13 @@ def sentence(subject: Subject, chosen: ChosenData) -> str:
     else:
         model = f"run {subject.name}" + (" (the latest with a model)" if subject.is_latest else "")
     return f"{model}; data {chosen.name} ({chosen.data.artifact.id}, {chosen.why})"
+
+
+def warn_of_newer_data(chosen: ChosenData, emit: Emit) -> None:
+    """Results go by the data that a run was trained on, which is not what its name stands for any more."""
+    if chosen.since is not None:
+        told = f"data {chosen.name} was prepared again since, as {chosen.since}"
+        emit(Warned(f"{told}; {chosen.data.artifact.id} is used, --data {chosen.name} takes the new one"))
 
 
 def alphabet_gap(model: Vocabulary, data: Vocabulary) -> List[str]:

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from asrctl import files, presets
 from asrctl.errors import Locked, MissingArtifact, PresetError, UsageError
-from asrctl.events import Emit, Note, ignore
+from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.prepared import PreparedData, PreparedSplit
 from asrctl.recipe import Recipe
 from asrctl.runs import Run, replaced_runs
@@ -20,6 +20,8 @@ from asrctl.stages.subject import sound_model
 from asrctl.workspace import Workspace
 
 _FIX_DATA = "run `asrctl prepare CORPUS` first"
+# Keys that decide what is prepared, and that any prepared data fits.
+_OF_PREPARE = ("audio.min_s", "text.vocab_splits")
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ def plan(
     if stored is not None:
         _refuse_changes(stored, recipe, data)
     train = data.split("train")
+    _refuse_conflicts(recipe, data, data_name, _splits(data))
+    _warn_of_no_effect(request, emit)
     per_epoch = plan_of(recipe, train.only(alignable(recipe, train))).steps_per_epoch
     total = request.max_steps or _stored_total(stored, recipe) or recipe.optim.max_steps
     total = total or max(1, math.ceil(recipe.optim.epochs * per_epoch))
@@ -177,8 +181,7 @@ def _settle(workspace: Workspace) -> None:
 def _run(workspace: Workspace, request: TrainRequest, planned: TrainPlan, run: Run, emit: Emit) -> TrainResult:
     from asrctl.stages.training import Start, carry_out
 
-    splits = _splits(planned)
-    _refuse_conflicts(planned, splits)
+    splits = _splits(planned.data)
     splits["train"] = _alignable(planned.recipe, splits["train"], emit)
     start = Start(
         workspace=workspace,
@@ -207,9 +210,8 @@ def _alignable(recipe: Recipe, train: PreparedSplit, emit: Emit) -> PreparedSpli
     return train.only(kept)
 
 
-def _splits(planned: TrainPlan) -> Dict[str, PreparedSplit]:
-    splits = {"train": planned.train}
-    return dict(splits, eval=planned.data.split("eval")) if "eval" in planned.data.splits else splits
+def _splits(data: PreparedData) -> Dict[str, PreparedSplit]:
+    return {name: data.split(name) for name in ("train", "eval") if name in data.splits}
 
 
 # -- what is meant ----------------------------------------------------------------------------------------------------
@@ -226,7 +228,7 @@ def _stored_run(workspace: Workspace, request: TrainRequest) -> Optional[Run]:
                 f"there is no run {request.run!r} to resume", fix="see `asrctl status` for the runs there are"
             )
         return run
-    runs = workspace.runs()
+    runs = workspace.runs(strict=True)
     if not runs:
         raise MissingArtifact("there is no run to resume", fix="start one with `asrctl train --preset NAME`")
     return Run(runs[-1])
@@ -298,6 +300,10 @@ def _base(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> Option
 
 
 def _run_name(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> str:
+    if request.overwrite and request.from_run == (request.run or recipe.name):
+        raise UsageError(
+            f"run {request.from_run!r} can not be replaced by one that starts from it", fix="choose another --run"
+        )
     if request.run is None and request.overwrite:
         return recipe.name
     if request.run is None:
@@ -345,14 +351,21 @@ def differences(recipe: Recipe, kind: str) -> List[str]:
     ]
 
 
-def _refuse_conflicts(planned: TrainPlan, splits: Dict[str, PreparedSplit]) -> None:
-    problems = conflicts(planned.recipe, planned.data, splits)
+def _refuse_conflicts(recipe: Recipe, data: PreparedData, name: str, splits: Dict[str, PreparedSplit]) -> None:
+    problems = conflicts(recipe, data, splits)
     if problems:
         raise PresetError(
-            f"preset {planned.recipe.name} does not fit the prepared data {planned.data_name}",
-            fix=f"prepare again with `--preset {planned.recipe.name}`, or choose another preset",
+            f"preset {recipe.name} does not fit the prepared data {name}",
+            fix=f"prepare again with `--preset {recipe.name}`, or choose another preset",
             problems=problems,
         )
+
+
+def _warn_of_no_effect(request: TrainRequest, emit: Emit) -> None:
+    for override in request.overrides:
+        key = override.partition("=")[0].strip()
+        if key in _OF_PREPARE:
+            emit(Warned(f"--set {key} changes nothing here: `asrctl prepare` goes by it"))
 
 
 def _refuse_changes(stored: Run, recipe: Recipe, data: PreparedData) -> None:

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Sequence
 
-from asrctl import __version__, checkpoints, files, models, presets
+from asrctl import __version__, checkpoints, compat, files, models, presets
 from asrctl.backends.job import Outcome, Standing, TrainingJob
 from asrctl.errors import AsrctlError, BadData, Interrupted, MissingArtifact
 from asrctl.events import Emit, Note, Warned
@@ -46,6 +46,7 @@ def carry_out(run: Run, start: Start, emit: Emit) -> TrainResult:
     if checkpoint is not None:
         ended = _ended(start, checkpoint)
         if ended is not None:
+            _bring_back_model(run, start, checkpoint, emit)
             return _nothing_to_do(run, start, checkpoint, ended)
     with stop_requests() as stop:
         recogniser = _recogniser(run, start, checkpoint, emit)
@@ -99,6 +100,7 @@ def _checkpoint(run: Run, start: Start, emit: Emit) -> Optional[checkpoints.Chec
     if latest.checkpoint is None:
         if latest.damaged:
             raise MissingArtifact(f"run {run.name!r} has no valid checkpoint", fix="start it anew with --overwrite")
+        _refuse_to_forget(run)
         emit(Note(f"run {run.name} has no checkpoint yet and starts from the beginning"))
         return None
     backend = latest.checkpoint.state.get("backend")
@@ -109,6 +111,15 @@ def _checkpoint(run: Run, start: Start, emit: Emit) -> Optional[checkpoints.Chec
         )
     emit(Note(f"resuming run {run.name} after step {latest.checkpoint.step}"))
     return latest.checkpoint
+
+
+def _refuse_to_forget(run: Run) -> None:
+    """A run that has learned something and lost its checkpoints still has a model, which a new start would replace."""
+    if run.info().get("steps") and run.model.is_dir():
+        raise MissingArtifact(
+            f"the checkpoints of run {run.name!r} are gone, so it can not be resumed; its model is still there",
+            fix=f"start a new run from it with --from-run {run.name}, or this one anew with --overwrite",
+        )
 
 
 def _recogniser(run: Run, start: Start, checkpoint: Optional[checkpoints.Checkpoint], emit: Emit) -> models.Recogniser:
@@ -157,7 +168,7 @@ def _job(
 
 def _info(run: Run, start: Start) -> Dict[str, Any]:
     before = run.info() if run.exists() else {}
-    others = [Run(folder).info().get("sequence", 0) for folder in start.workspace.runs()]
+    others = [_sequence(Run(folder)) for folder in start.workspace.runs()]
     return {
         "schema": 1,
         "name": run.name,
@@ -178,6 +189,14 @@ def _info(run: Run, start: Start) -> Dict[str, Any]:
         "versions": versions(),
         "seconds": before.get("seconds", 0.0),
     }
+
+
+def _sequence(run: Run) -> int:
+    """A damaged run must not keep the others from being trained."""
+    try:
+        return int(run.brief().get("sequence", 0))
+    except BadData:
+        return 0
 
 
 def versions() -> Dict[str, str]:
@@ -259,6 +278,24 @@ def _ended(start: Start, checkpoint: checkpoints.Checkpoint) -> Optional[str]:
         return "finished"
     stale = Standing.from_dict(checkpoint.state).evaluations_without_gain
     return "early-stopping" if patience is not None and stale >= patience else None
+
+
+def _bring_back_model(run: Run, start: Start, checkpoint: checkpoints.Checkpoint, emit: Emit) -> None:
+    """Make a finished run's `model/` anew where it was deleted: from its best checkpoint, or else from the last."""
+    if run.model.is_dir():
+        return
+    best = checkpoint.state.get("best_step")
+    if best in checkpoints.steps(run.checkpoints):
+        checkpoint = checkpoints.open_checkpoint(checkpoints.path_of(run.checkpoints, best))
+    recogniser = _recogniser(run, start, checkpoint, emit)
+    names = compat.model_names(recogniser.model)
+    recogniser.model.load_state_dict({names[name]: tensor for name, tensor in checkpoint.model().items()})
+    models.save_recogniser_atomically(recogniser, run.model)
+    emit(
+        Note(
+            f"the model of run {run.name} was missing; it was made again from the checkpoint of step {checkpoint.step}"
+        )
+    )
 
 
 def _nothing_to_do(run: Run, start: Start, checkpoint: checkpoints.Checkpoint, reason: str) -> TrainResult:

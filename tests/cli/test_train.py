@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -423,3 +424,88 @@ def test_joined_utterances_count_once_in_a_loss_that_is_a_sum(ready, asrctl):
         asrctl("train", "--preset", "small", "--device", "cpu", "--max-steps", 1, "--run", name, *options).succeeded()
         first.append(metrics(ready / "runs" / name, "train")[0]["loss"])
     assert first[1] < 1.5 * first[0]
+
+
+def short_run(asrctl, *options):
+    return asrctl("train", "--preset", "small", "--device", "cpu", "--max-steps", 2, *options).succeeded()
+
+
+def test_a_run_whose_checkpoints_are_gone_keeps_its_model(ready, asrctl):
+    short_run(asrctl)
+    run = ready / "runs" / "small"
+    before = (run / "model" / "model.safetensors").read_bytes()
+    shutil.rmtree(run / "checkpoints")
+    refused = asrctl("train", "--resume", "--run", "small", "--device", "cpu", "--json")
+    assert (refused.exit_code, refused.error["kind"]) == (4, "missing")
+    assert "--from-run small" in refused.error["fix"]
+    assert (run / "model" / "model.safetensors").read_bytes() == before
+
+
+def test_a_finished_run_whose_model_is_gone_gets_it_back_from_its_checkpoint(ready, asrctl):
+    short_run(asrctl)
+    model = ready / "runs" / "small" / "model"
+    before = load_file(str(model / "model.safetensors"))
+    shutil.rmtree(model)
+    assert "train --resume" in asrctl("eval", "--run", "small", "--device", "cpu", "--json").error["fix"]
+    again = asrctl("train", "--resume", "--run", "small", "--device", "cpu").succeeded()
+    assert "made again from the checkpoint of step 2" in again.stderr
+    assert same(load_file(str(model / "model.safetensors")), before)
+    asrctl("eval", "--device", "cpu").succeeded()
+
+
+def test_a_damaged_run_is_told_and_keeps_no_other_from_being_trained(ready, asrctl):
+    short_run(asrctl, "--run", "broken")
+    (ready / "runs" / "broken" / "run.json").write_text("")
+    shown = asrctl("status", "--json").succeeded()
+    (line,) = [item for item in shown.result["items"] if item["stage"] == "train"]
+    assert (line["name"], line["state"]) == ("broken", "damaged")
+    short_run(asrctl, "--run", "other")
+    assert asrctl("eval", "--device", "cpu", "--json").exit_code == 5  # which run is the latest can not be told
+    asrctl("eval", "--run", "other", "--device", "cpu").succeeded()
+    short_run(asrctl, "--run", "broken", "--overwrite")
+
+
+def test_equal_word_error_rates_are_told_apart_by_characters(ready, asrctl):
+    asrctl("train", "--preset", "small", "--device", "cpu", "--set", "run.eval_every=2", "--max-steps", 10).succeeded()
+    run = ready / "runs" / "small"
+    found = metrics(run, "eval")
+    assert {entry["wer"] for entry in found} == {1.0}  # so little training teaches no word
+    best = min(found, key=lambda entry: (entry["wer"], entry["cer"], entry["step"]))
+    assert json.loads((run / "run.json").read_text())["best"]["step"] == best["step"] > 2
+
+
+def test_data_that_was_prepared_again_is_told_where_a_run_is_evaluated(digits, ready, asrctl, tmp_path):
+    short_run(asrctl)
+    quiet = asrctl("eval", "--device", "cpu").succeeded()
+    assert "prepared again" not in quiet.stderr
+    (name,) = [item["name"] for item in asrctl("status", "--json").result["items"] if item["stage"] == "prepare"]
+    lines = (digits.parent / "digits.csv").read_text().splitlines()
+    (tmp_path / "fewer.csv").write_text("\n".join(lines[:-5]) + "\n")
+    asrctl("prepare", "manifest", tmp_path / "fewer.csv", "--name", name).succeeded()
+    told = asrctl("eval", "--device", "cpu").succeeded()
+    assert "was prepared again since" in told.stderr and f"--data {name} takes the new one" in told.stderr
+
+
+def test_a_dry_run_refuses_what_a_run_would(ready, asrctl):
+    options = ("train", "--preset", "small", "--device", "cpu", "--set", "audio.sample_rate=8000", "--json")
+    assert asrctl(*options).exit_code == asrctl(*options, "--dry-run").exit_code == 3
+
+
+def test_a_key_that_only_prepare_goes_by_is_told_to_change_nothing(ready, asrctl):
+    told = short_run(asrctl, "--set", "audio.min_s=0.2")
+    assert "--set audio.min_s changes nothing here" in told.stderr
+
+
+def test_a_run_can_not_replace_the_one_it_starts_from(ready, asrctl):
+    short_run(asrctl)
+    refused = asrctl("train", "--preset", "small", "--overwrite", "--from-run", "small", "--device", "cpu", "--json")
+    assert refused.exit_code == 2
+    assert (ready / "runs" / "small" / "model").is_dir()
+
+
+def test_a_secret_that_is_a_common_word_leaves_the_state_of_a_run_alone(ready, asrctl, monkeypatch):
+    monkeypatch.setenv("DB_PASSWORD", "complete")
+    short_run(asrctl, "--run", "complete-anew")
+    info = json.loads((ready / "runs" / "complete-anew" / "run.json").read_text())
+    assert info["state"] == "complete"
+    assert "complete-anew" not in info["command"]
