@@ -198,7 +198,9 @@ class Feed:
         length, most_rows = limits.pad_to or longest, plan.global_batch
         if plan.batch_samples is not None:
             # A step has so much audio at most, but a micro-batch pads the shortest to its longest.
-            step_samples = math.ceil(plan.batch_samples / (1 - self.augment.speed)) + 2 * longest
+            # Where an epoch is not much longer than a step, it is shared out to fewer and larger ones.
+            stretch = math.ceil(int(self.split.num_samples.sum(dtype=np.int64)) / plan.steps_per_epoch)
+            step_samples = math.ceil(max(plan.batch_samples, stretch) / (1 - self.augment.speed)) + 2 * longest
             most_rows = math.ceil(step_samples / max(1, int(self.split.num_samples.min()))) + 1
         most_rows = min(most_rows, limits.max_items or most_rows)
         budget = most_rows * length

@@ -209,6 +209,20 @@ def test_no_micro_batch_is_larger_than_the_one_that_is_tried(split, tmp_path, jo
             assert micro.labels.shape[1] <= tried.labels.shape[1]
 
 
+def test_a_corpus_of_less_than_two_steps_is_tried_as_the_one_step_that_it_is(tmp_path):
+    """Of 12 s, where 6.5 s were wanted, a step has all 12."""
+    pcm = (np.random.default_rng(7).standard_normal(16000) * 2000).astype(np.int16)
+    rows = [PreparedUtterance(f"u{number}", None, "a", np.array([1], np.int32), pcm) for number in range(12)]
+    write_shard(tmp_path / "shard-00000.arrow", rows)
+    split = PreparedSplit(tmp_path, name="train", sample_rate=16000)
+    wanted = recipe(optim={"global_batch_s": 6.5})
+    feed = trainer(split, wanted, tmp_path, limits=Limits(60 * 16000, None, None)).feed
+    (batch,) = feed.steps(0, 1, 0)
+    (micro,) = batch.micro_batches
+    assert micro.inputs["input_values"].shape == (12, 16000)
+    assert feed.costliest_shape()[0] >= 12
+
+
 def test_an_encoder_that_learns_has_micro_batches_of_at_most_so_much_padded_audio(split, tmp_path):
     """Where items are padded, equal sums of their lengths would say little of what a micro-batch takes."""
     wanted = dataclasses.replace(recipe(), cpu=HostSection(workers=0))
