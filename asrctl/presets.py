@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -156,6 +157,19 @@ class _Loader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
+
+
+def _number(constructed: Any) -> Any:
+    """YAML 1.1 reads 010 as 8 and 1:30 as 90, which nobody means. They stay text, which becomes ten, or is refused."""
+
+    def construct(loader: Any, node: Any) -> Any:
+        return node.value if re.match(r"[-+]?0[0-9_]|.*:", node.value) else constructed(loader, node)
+
+    return construct
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _number(yaml.SafeLoader.construct_yaml_int))
+_Loader.add_constructor("tag:yaml.org,2002:float", _number(yaml.SafeLoader.construct_yaml_float))
 
 
 def _collect_lines(node: Any, prefix: str, lines: Dict[str, int], path: Path) -> None:

@@ -56,3 +56,12 @@ def test_an_unknown_preset_is_answered_with_a_near_one(asrctl):
     result = asrctl("presets", "show", "base-4ipus", "--json")
     assert result.exit_code == 3
     assert "base-4ipu" in result.error["message"]
+
+
+def test_numbers_are_read_as_people_read_them(asrctl):
+    """YAML 1.1 has octal 010 and sexagesimal 1:30."""
+    refused = asrctl("presets", "show", "tiny-cpu", "--set", "optim.epochs=1:30", "--json")
+    assert (refused.exit_code, refused.error["kind"]) == (3, "preset")
+    for text, seed in (("010", 10), ("0", 0), ("7", 7)):
+        shown = asrctl("presets", "show", "tiny-cpu", "--set", f"optim.seed={text}", "--json").succeeded()
+        assert shown.result["recipe"]["optim"]["seed"] == seed
