@@ -127,14 +127,38 @@ def _masks_where_they_fit(model: nn.Module, samples: int) -> Iterator[None]:
 def forward(
     model: nn.Module, input_values: torch.Tensor, attention_mask: torch.Tensor, *, exact: bool
 ) -> Tuple[torch.Tensor, torch.Tensor]:
-    """(batch, time) values and mask -> logits (batch, frames, vocabulary) and real frames (batch,)."""
+    """(batch, time) values and mask -> logits (batch, frames, vocabulary) and real frames (batch,).
+
+    What is too short for one frame has none, and all its logits are padding, whatever else is in the batch.
+    """
+    sample_lengths = attention_mask.sum(-1)
+    frames = frame_lengths(model, sample_lengths)
+    heard = frames > 0
+    if bool(heard.all()):
+        return _forward(model, input_values, attention_mask, exact=exact), frames
+    # The library can neither make a frame of less than one nor mask attention to an utterance without any.
+    if not bool(heard.any()):
+        return no_logits(model, len(frames)), frames
+    places = heard.nonzero()[:, 0]
+    made = _forward(model, input_values[places], attention_mask[places], exact=exact)
+    return made.new_zeros(len(frames), *made.shape[1:]).index_copy(0, places, made), frames
+
+
+def _forward(
+    model: nn.Module, input_values: torch.Tensor, attention_mask: torch.Tensor, *, exact: bool
+) -> torch.Tensor:
+    """The logits of a batch of which each utterance has a frame."""
     sample_lengths = attention_mask.sum(-1)
     # Without padding the stock kernels are used, so that such a batch is bit for bit plain transformers.
     padded = exact and bool((sample_lengths < input_values.shape[-1]).any())
     left_out = padding_left_out(model, sample_lengths) if padded else contextlib.nullcontext()
     with left_out, _masks_where_they_fit(model, input_values.shape[-1]), compat.known_warnings():
-        logits = model(input_values=input_values, attention_mask=attention_mask).logits
-    return logits, frame_lengths(model, sample_lengths)
+        return model(input_values=input_values, attention_mask=attention_mask).logits
+
+
+def no_logits(model: nn.Module, *rows: int) -> torch.Tensor:
+    """Logits of no frame, (*rows, 0, vocabulary): of the head, so that a backward pass finds its way and gives 0."""
+    return model.lm_head(model.lm_head.weight.new_zeros(*rows, 0, model.lm_head.in_features))
 
 
 def encoded(
@@ -146,9 +170,12 @@ def encoded(
     """
     sample_lengths = attention_mask.sum(-1)
     frames = frame_lengths(model, sample_lengths)
+    counts = frames.tolist()
+    if not any(counts):  # the library can make no frame of less than one
+        return list(input_values.new_zeros(len(counts), 0, model.config.conv_dim[-1])), frames
     with padding_left_out(model, sample_lengths):
         rows = encoder_of(model).feature_extractor(input_values).transpose(1, 2)
-    return [row[:count] for row, count in zip(rows, frames.tolist())], frames
+    return [row[:count] for row, count in zip(rows, counts)], frames
 
 
 def ctc_losses(
@@ -164,8 +191,11 @@ def ctc_losses(
     """The loss of each utterance, (batch,) float32 (CTC, Graves et al. 2006).
 
     logits (batch, frames, vocabulary); frames, label_lengths (batch,); labels (batch, longest) padded with anything.
-    reduction mean: over the utterance's labels; sum: as it is. CTC is always computed in fp32.
+    reduction mean: over the utterance's labels; sum: as it is. CTC is always computed in fp32. An utterance without a
+    frame can not be aligned: its loss is infinite, or 0 with zero_infinity.
     """
+    if not logits.shape[1]:  # the kernel wants a frame, if only one that is padding
+        logits = functional.pad(logits, (0, 0, 0, 1))
     log_probs = functional.log_softmax(logits.float(), dim=-1).transpose(0, 1)
     # The native kernel, not cuDNN's: that one refuses long labels and is not deterministic.
     with torch.backends.cudnn.flags(enabled=False):

@@ -97,9 +97,5 @@ class _Way:
         model = self.recogniser.model
         with torch.inference_mode():
             features = conv.features(model, [row.to(self.device) for row in samples], precision=self.precision)
-            # What is too short for a frame says nothing, and packing wants something.
-            heard_of = [row for row in features if len(row)]
-            if not heard_of:
-                return [np.zeros(0, dtype=np.int64) for _ in features]
-            best = packed.logits(model, heard_of, precision=self.precision)[0].argmax(-1).cpu().numpy()
+            best = packed.logits(model, features, precision=self.precision)[0].argmax(-1).cpu().numpy()
         return np.split(best, np.cumsum([len(row) for row in features])[:-1])

@@ -86,6 +86,8 @@ class Watch:
             self.bad += 1
             return
         self.bad = 0
+        if standing.first_level is None and level == 0:
+            return  # nothing could be aligned in it, so it says nothing of what losses are like here
         if standing.first_level is None:
             standing.first_level = standing.level = standing.lowest_level = level
         if level > self._line():

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from asrctl import compat
-from asrctl.acoustics import encoder_of
+from asrctl.acoustics import encoder_of, no_logits
 from asrctl.engine import copies, masks, positions, shapes
 from asrctl.engine.attention import attention
 from asrctl.engine.conv import DTYPES
@@ -50,9 +50,17 @@ def logits(model: nn.Module, features: Sequence[torch.Tensor], *, precision: str
     """Features of utterances, each (frames, channels) -> packed logits (all frames, vocabulary) float32, frames (n,).
 
     features: what the convolutional encoder gives each utterance alone, before the feature projection; any float
-    type. precision: fp32, bf16 or fp16, of the large matrix products and what is kept between them. Dropout, layer
-    drop and SpecAugment apply when the model is in training; they depend on the seeds of torch and numpy alone.
+    type; of what is too short for a frame, none. precision: fp32, bf16 or fp16, of the large matrix products and what
+    is kept between them. Dropout, layer drop and SpecAugment apply when the model is in training; they depend on the
+    seeds of torch and numpy alone.
     """
+    heard = [utterance for utterance in features if len(utterance)]
+    lengths = torch.tensor([len(utterance) for utterance in features], device=features[0].device)
+    return (_logits(model, heard, precision) if heard else no_logits(model)), lengths
+
+
+def _logits(model: nn.Module, features: Sequence[torch.Tensor], precision: str) -> torch.Tensor:
+    """Packed logits of utterances that all have a frame."""
     counts = [len(utterance) for utterance in features]
     config, speech = model.config, encoder_of(model)
     low = copies.of(model, DTYPES[precision])
@@ -65,8 +73,7 @@ def logits(model: nn.Module, features: Sequence[torch.Tensor], *, precision: str
         hidden = masks.spec_augment(hidden, counts, model, speech)
         hidden = _encoded(hidden, speech.encoder, run, config)
         hidden = drop(hidden.float(), config.final_dropout, run.dice)
-        packed = functional.linear(hidden, model.lm_head.weight, model.lm_head.bias)[:frames]
-    return packed, torch.tensor(counts, device=packed.device)
+        return functional.linear(hidden, model.lm_head.weight, model.lm_head.bias)[:frames]
 
 
 def padded(packed: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:

@@ -120,6 +120,10 @@ def test_an_explosion_is_given_up_after_its_bound_and_an_outlier_forgotten():
     assert found.standing.lowest_level < 11
 
 
+def test_a_first_loss_of_nothing_that_could_be_aligned_is_no_bar_for_those_to_come():
+    assert follow(watched(), [0.0, 0.0] + [12.0] * 100) is None
+
+
 def test_silence_counts_from_the_first_silent_evaluation_and_sooner_after_words():
     silent, spoken = {"empty": 1.0, "wer": 1.0}, {"empty": 0.2, "wer": 0.5}
     for best_wer, limit in ((None, 20000), (0.97, 20000), (0.3, 2000)):
