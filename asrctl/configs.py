@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any, FrozenSet, Mapping, Optional
+from dataclasses import dataclass
+from typing import Any, FrozenSet, Mapping, Optional, Tuple
 
-from asrctl import compat
+import numpy as np
+
+from asrctl import audio, compat
 from asrctl.errors import BadData
 
 # Twice the largest model that is known (XLS-R, 2.2 billion).
@@ -72,6 +75,34 @@ def _check_sizes(config: Any) -> None:
             raise ValueError(f"{name} is no list of 1 to {_MAX_CONVOLUTIONS} numbers")
         if not all(isinstance(item, int) and 1 <= item <= _MAX_WIDTH for item in value):
             raise ValueError(f"{name} holds what is no size")
+
+
+@dataclass(frozen=True)
+class Convolutions:
+    """Kernel and stride of each convolution of an encoder, in samples or frames of the one before it."""
+
+    kernels: Tuple[int, ...]
+    strides: Tuple[int, ...]
+
+    def frames(self, num_samples: np.ndarray) -> np.ndarray:
+        """(utterances,) samples -> (utterances,) frames, int64; 0 for what is too short for one."""
+        lengths = np.asarray(num_samples, dtype=np.int64)
+        for kernel, stride in zip(self.kernels, self.strides):
+            lengths = np.maximum((lengths - kernel) // stride + 1, 0)
+        return lengths
+
+
+def convolutions(values: Mapping[str, Any]) -> Convolutions:
+    """Those of config.json values, of the usual encoder where they are silent. Raises ValueError."""
+    kernels = values.get("conv_kernel", audio.CONV_KERNELS)
+    strides = values.get("conv_stride", audio.CONV_STRIDES)
+    plain = all(
+        isinstance(row, (list, tuple)) and all(isinstance(item, int) and item > 0 for item in row)
+        for row in (kernels, strides)
+    )
+    if not plain or len(kernels) != len(strides) or not len(kernels):
+        raise ValueError("conv_kernel and conv_stride must be lists of whole numbers, equally long")
+    return Convolutions(tuple(kernels), tuple(strides))
 
 
 def smallest_count(config: Any) -> int:

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional
 
-from asrctl import compat, files
+from asrctl import compat, configs, files
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.schema import misfit
 
@@ -57,6 +57,14 @@ def read_config(folder: Path) -> Dict[str, Any]:
     for key in ("auto_map", "architectures", "_name_or_path", "transformers_version", "torch_dtype", "dtype"):
         values.pop(key, None)
     return values
+
+
+def read_convolutions(folder: Path) -> configs.Convolutions:
+    """The convolutional encoder that a model folder's config.json describes. Raises BadData, MissingArtifact."""
+    try:
+        return configs.convolutions(read_config(folder))
+    except ValueError as error:
+        raise BadData(f"{folder / 'config.json'} does not fit together ({error})", fix=FIX_FOLDER) from None
 
 
 def read_weights(folder: Path) -> Dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from asrctl import checksums, files, models
+from asrctl import checksums, configs, files, models, weights
 from asrctl.errors import BadData, MissingArtifact, UsageError
 from asrctl.events import Emit, Note, Progress, ignore
 from asrctl.exports import card, delivery
@@ -122,7 +122,7 @@ def plan(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> O
             "run": subject.name if subject.run is not None else None,
             "data": {"name": chosen.name, "id": chosen.data.artifact.id},
             "format": request.format,
-            "verified_on": [name for name, _ in choose_utterances(chosen.data)],
+            "verified_on": [name for name, _ in _chosen_utterances(subject, chosen)],
             "id": key.id,
         },
     )
@@ -171,7 +171,7 @@ def _write(
 ) -> Dict[str, Any]:
     recogniser = subject.recogniser()
     models.require_rate(recogniser, chosen.data.sample_rate)
-    utterances = choose_utterances(chosen.data)
+    utterances = _chosen_utterances(subject, chosen)
     emit(Progress(f"export {kind}", 0, 2, detail="writing"))
     if kind == "hf":
         verified = _write_hf(recogniser, _facts(subject, chosen, evaluations, recogniser), folder, utterances, emit)
@@ -209,24 +209,31 @@ def _write_onnx(
     return parity
 
 
-def choose_utterances(data: PreparedData) -> List[Tuple[str, np.ndarray]]:
+def _chosen_utterances(subject: Subject, chosen: ChosenData) -> List[Tuple[str, np.ndarray]]:
+    return choose_utterances(chosen.data, weights.read_convolutions(subject.folder))
+
+
+def choose_utterances(data: PreparedData, encoder: configs.Convolutions) -> List[Tuple[str, np.ndarray]]:
     """Up to six utterances (id, pcm (time,) int16), from the shortest to the longest of at most 30 s.
 
-    Those of the evaluation split if there is one. Raises MissingArtifact where the data has none at all.
+    Those of the evaluation split if there is one. encoder: the model's; data that was prepared for another one may hold
+    utterances of which this one makes no frame, and those show nothing. Raises MissingArtifact where none is left.
     """
     for name in _SPLITS:
         if name in data.splits:
             split = data.split(name)
-            chosen = _spread(split)
+            chosen = _spread(split, encoder)
             if chosen:
                 return [(split.id(index), np.array(split[index].pcm)) for index in chosen]
     raise MissingArtifact(
-        "the prepared data holds no utterance to verify the export with", fix="run `asrctl prepare` on more data"
+        "the prepared data holds no utterance that is long enough to verify the export with",
+        fix="run `asrctl prepare` on more data",
     )
 
 
-def _spread(split: PreparedSplit) -> List[int]:
+def _spread(split: PreparedSplit, encoder: configs.Convolutions) -> List[int]:
     order = np.argsort(split.num_samples, kind="stable")
+    order = order[encoder.frames(split.num_samples[order]) > 0]
     short_enough = order[split.num_samples[order] <= _LONGEST_S * split.sample_rate]
     order = short_enough if len(short_enough) else order[:1]
     places = np.linspace(0, len(order) - 1, min(_SAMPLES, len(order))).round().astype(int)

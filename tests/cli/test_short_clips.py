@@ -68,6 +68,19 @@ def test_the_size_of_batches_changes_no_hypothesis(asrctl, ready: Path, engine: 
     assert together["none.wav"] == ""
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["hf", "onnx"])
+def test_an_export_is_verified_on_what_its_model_hears(asrctl, ready: Path, kind: str) -> None:
+    if kind == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnx")
+    train(asrctl, "optim.max_steps=2")
+    planned = asrctl("export", "--run", "short", "--format", kind, "--dry-run", "--json").succeeded().result
+    assert len(planned["verified_on"]) == 4 and "none.wav" not in planned["verified_on"]
+    verified = asrctl("export", "--run", "short", "--format", kind, "--json").succeeded().result["verified"]
+    assert sorted(verified["utterances"]) == sorted(planned["verified_on"])
+
+
 @pytest.mark.parametrize("frozen", ["true", "false"])
 def test_played_too_fast_for_a_frame_both_engines_learn_the_same(asrctl, ready: Path, frozen: str) -> None:
     """Alone in a micro-batch or among others: such an utterance has loss 0, and the others learn as ever."""

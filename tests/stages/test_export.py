@@ -14,7 +14,7 @@ import transformers
 import yaml
 from safetensors.torch import load_file, save_file
 
-from asrctl import compat, files
+from asrctl import compat, configs, files
 from asrctl.errors import BadData, UsageError
 from asrctl.exports import card, delivery, hf
 from asrctl.features import FeatureRules, to_float
@@ -216,7 +216,7 @@ def test_a_failed_copy_leaves_the_old_folder(tones: Path, tmp_path: Path) -> Non
 
 def test_the_check_hears_short_and_long_utterances(tones: Path) -> None:
     data = tones_data(Workspace(tones))
-    lengths = [len(pcm) for _, pcm in choose_utterances(data)]
+    lengths = [len(pcm) for _, pcm in choose_utterances(data, configs.convolutions({}))]
     every = data.split("eval").num_samples
     assert len(lengths) == 6 and lengths[0] == every.min() and lengths[-1] == every.max()
     assert lengths == sorted(lengths)
