@@ -46,6 +46,20 @@ def find_checkpoint(name: str, revision: Optional[str] = None) -> Path:
         ) from None
 
 
+def checkpoint_at_hand(name: str, revision: Optional[str] = None) -> Optional[Path]:
+    """The folder with the config.json of a checkpoint that lies on this machine; nothing is fetched."""
+    folder = files.expanded(name)
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(name, "config.json", revision=revision)
+    except ValueError:  # a name that can not be one of the hub's
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
 def read_config(folder: Path) -> Dict[str, Any]:
     """The values of config.json. Raises BadData, MissingArtifact."""
     if not folder.is_dir():

@@ -48,11 +48,11 @@ class StepSeconds:
     def __init__(self, workspace: Path, overrides: Any) -> None:
         from asrctl import presets
         from asrctl.backends.host import plan_of
-        from asrctl.stages.fit import alignable
+        from asrctl.stages.fit import alignable, convolutions
 
         recipe = presets.load(str(PRESET), overrides=overrides).recipe
         split = prepared(workspace).split("train")
-        split = split.only(alignable(recipe, split))
+        split = split.only(alignable(convolutions(recipe), split))
         self._plan, self._rate = plan_of(recipe, split), split.sample_rate
         self._epochs: List[List[float]] = []
 

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 
+from asrctl import configs, weights
+from asrctl.configs import Convolutions
+from asrctl.errors import PresetError
 from asrctl.prepared import PreparedData, PreparedSplit
 from asrctl.recipe import Recipe
 from asrctl.text import TextRules
 
-# The convolutional encoder of wav2vec 2.0 and kin, unless model.config says otherwise.
-KERNELS = (10, 3, 3, 3, 3, 2, 2)
-STRIDES = (5, 2, 2, 2, 2, 2, 2)
 # More training utterances than this that a model can not align, and it is the wrong model for the data.
 MAX_SHORT_SHARE = 0.05
 
 
-def conflicts(recipe: Recipe, data: PreparedData, splits: Mapping[str, PreparedSplit]) -> List[str]:
-    """Sentences; empty where everything fits."""
+def convolutions(recipe: Recipe, started: Optional[Path] = None) -> Convolutions:
+    """The convolutional encoder of the model that a recipe trains: a preset's keys win over its checkpoint's.
+
+    started: the folder with the config.json of a run to resume, whose checkpoint may be gone. A checkpoint that is not
+    on this machine yet counts as the usual one. Raises PresetError, BadData.
+    """
+    model = recipe.model
+    folder = started
+    if folder is None and model.checkpoint is not None:
+        folder = weights.checkpoint_at_hand(model.checkpoint, model.revision)
+    known = {} if folder is None else weights.read_config(folder)
+    try:
+        return configs.convolutions({**known, **model.config})
+    except ValueError as error:
+        raise PresetError(
+            f"the model of preset {recipe.name}: {error}", fix="correct model.config or model.checkpoint"
+        ) from None
+
+
+def conflicts(
+    recipe: Recipe, data: PreparedData, splits: Mapping[str, PreparedSplit], encoder: Convolutions
+) -> List[str]:
+    """Sentences; empty where everything fits. encoder: the model's."""
     found = _rules(recipe, data)
     for name, split in splits.items():
-        found.extend(_lengths(recipe, name, split))
+        found.extend(_lengths(recipe, name, split, encoder))
     return found
 
 
@@ -44,7 +66,7 @@ def text_rules(recipe: Recipe) -> TextRules:
     return TextRules(text.case, text.remove, text.word_delimiter, text.unk, text.pad)
 
 
-def _lengths(recipe: Recipe, name: str, split: PreparedSplit) -> List[str]:
+def _lengths(recipe: Recipe, name: str, split: PreparedSplit, encoder: Convolutions) -> List[str]:
     found = []
     too_long = int((split.num_samples > round(recipe.audio.max_s * split.sample_rate)).sum())
     if too_long:
@@ -55,25 +77,15 @@ def _lengths(recipe: Recipe, name: str, split: PreparedSplit) -> List[str]:
             found.append(
                 f"{too_many} utterances of {name} have more than batches.max_labels ({recipe.batches.max_labels})"
             )
-    short = len(split) - len(alignable(recipe, split))
+    short = len(split) - len(alignable(encoder, split))
     if name == "train" and short > MAX_SHORT_SHARE * len(split):
         found.append(f"{short} of {len(split)} utterances of {name} have more labels than this model has frames")
     return found
 
 
-def alignable(recipe: Recipe, split: PreparedSplit) -> np.ndarray:
+def alignable(encoder: Convolutions, split: PreparedSplit) -> np.ndarray:
     """Indices of the utterances that CTC can align with this model: labels + adjacent repeats <= frames.
 
     `prepare` has dropped those that no usual encoder could; one with a longer reach has fewer frames.
     """
-    return np.flatnonzero(frames(recipe, split.num_samples) >= split.num_labels + split.num_repeats)
-
-
-def frames(recipe: Recipe, num_samples: np.ndarray) -> np.ndarray:
-    """(utterances,) samples -> frames of the recipe's convolutional encoder."""
-    kernels = recipe.model.config.get("conv_kernel", KERNELS)
-    strides = recipe.model.config.get("conv_stride", STRIDES)
-    lengths = np.asarray(num_samples, dtype=np.int64)
-    for kernel, stride in zip(kernels, strides):
-        lengths = np.maximum((lengths - kernel) // stride + 1, 0)
-    return lengths
+    return np.flatnonzero(encoder.frames(split.num_samples) >= split.num_labels + split.num_repeats)

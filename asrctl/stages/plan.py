@@ -6,10 +6,9 @@ import dataclasses
 import math
 import shlex
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from asrctl import files, presets
+from asrctl import files, presets, weights
 from asrctl.errors import MissingArtifact, PresetError
 from asrctl.events import Emit, Note, ignore
 from asrctl.ipu import balance, config, geometry, limits, memory, placement
@@ -21,7 +20,7 @@ from asrctl.ipu.placement import Placement
 from asrctl.ipu.timetable import CombinedBatch, Timetable
 from asrctl.prepared import PreparedData
 from asrctl.recipe import IpuSection, Recipe
-from asrctl.stages.fit import conflicts
+from asrctl.stages.fit import conflicts, convolutions
 from asrctl.workspace import Workspace
 
 DEFAULT_PRESET = "base-4ipu"
@@ -242,25 +241,14 @@ def _model_values(recipe: Recipe) -> Tuple[Mapping[str, Any], Origin]:
     checkpoint = recipe.model.checkpoint
     if checkpoint is None:
         return {}, Origin("the preset's model.config")
-    folder = files.expanded(checkpoint)
-    path = folder / "config.json" if folder.is_dir() else _cached_config(checkpoint, recipe.model.revision)
-    if path is None:
+    folder = weights.checkpoint_at_hand(checkpoint, recipe.model.revision)
+    if folder is None:
         return geometry.known(checkpoint)
+    path = folder / "config.json"
     values = files.read_json(path, fix="correct model.checkpoint")
     if not isinstance(values, dict):
         raise PresetError(f"{path} does not describe a model", fix="correct model.checkpoint")
     return values, Origin("its config.json")
-
-
-def _cached_config(checkpoint: str, revision: Optional[str]) -> Optional[Path]:
-    """config.json of a hub checkpoint that was fetched before; nothing is fetched now."""
-    from huggingface_hub import try_to_load_from_cache
-
-    try:
-        found = try_to_load_from_cache(checkpoint, "config.json", revision=revision)
-    except ValueError:  # a name that can not be one of the hub's
-        return None
-    return Path(found) if isinstance(found, str) else None
 
 
 def _labels(recipe: Recipe, named: Optional[Named]) -> int:
@@ -353,7 +341,7 @@ def _warnings(
     if named is not None:
         data = named[1]
         splits = {name: data.split(name) for name in ("train", "eval") if name in data.splits}
-        found.extend(conflicts(recipe, data, splits))
+        found.extend(conflicts(recipe, data, splits, convolutions(recipe)))
     return found
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from asrctl import audio, files, presets
+from asrctl import files, presets
 from asrctl.audio import AudioRules
-from asrctl.errors import PresetError, UsageError
+from asrctl.errors import UsageError
 from asrctl.recipe import Recipe
+from asrctl.stages import fit
 from asrctl.text import TextRules
 
 
@@ -56,7 +57,7 @@ _TEXT_KEYS = ("case", "remove", "word_delimiter", "unk", "pad")
 
 
 def resolve(flags: RuleFlags, workspace: Optional[Path] = None) -> Rules:
-    """Raises PresetError, UsageError."""
+    """Raises PresetError, UsageError, and BadData where the preset's checkpoint does not say what it is."""
     resolved = presets.load(flags.preset, workspace=workspace) if flags.preset is not None else None
     recipe = resolved.recipe if resolved is not None else Recipe()
     origins: Dict[str, str] = {}
@@ -68,13 +69,13 @@ def resolve(flags: RuleFlags, workspace: Optional[Path] = None) -> Rules:
         origins[dotted] = "flag" if flag is not None else from_preset or "default"
         return flag if flag is not None else getattr(getattr(recipe, section), key)
 
-    kernels, strides = _geometry(recipe)
+    encoder = fit.convolutions(recipe)
     rules = Rules(
         audio=AudioRules(**{key: pick("audio", key) for key in _AUDIO_KEYS}),
         text=TextRules(**{key: pick("text", key) for key in _TEXT_KEYS}),
         vocab_splits=tuple(pick("text", "vocab_splits")),
-        kernels=kernels,
-        strides=strides,
+        kernels=encoder.kernels,
+        strides=encoder.strides,
         preset=_findable(flags.preset),
         origins=origins,
     )
@@ -96,18 +97,3 @@ def _findable(preset: Optional[str]) -> Optional[str]:
         return None
     is_path = preset.endswith((".yaml", ".yml")) or os.sep in preset
     return str(files.expanded(preset).resolve()) if is_path else preset
-
-
-def _geometry(recipe: Recipe) -> Tuple[Tuple[int, ...], Tuple[int, ...]]:
-    kernels = recipe.model.config.get("conv_kernel", audio.CONV_KERNELS)
-    strides = recipe.model.config.get("conv_stride", audio.CONV_STRIDES)
-    plain = all(
-        isinstance(row, (list, tuple)) and all(isinstance(value, int) and value > 0 for value in row)
-        for row in (kernels, strides)
-    )
-    if not plain or len(kernels) != len(strides) or not len(kernels):
-        raise PresetError(
-            "model.config.conv_kernel and conv_stride must be lists of whole numbers, equally long",
-            fix="correct these two keys in the preset",
-        )
-    return tuple(kernels), tuple(strides)

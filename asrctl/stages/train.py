@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from asrctl import files, presets
+from asrctl.configs import Convolutions
 from asrctl.errors import Locked, MissingArtifact, PresetError, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.prepared import PreparedData, PreparedSplit
 from asrctl.recipe import Recipe
 from asrctl.runs import Run, replaced_runs
-from asrctl.stages.fit import alignable, conflicts
+from asrctl.stages.fit import alignable, conflicts, convolutions
 from asrctl.stages.subject import sound_model
 from asrctl.workspace import Workspace
 
@@ -56,6 +57,7 @@ class TrainPlan:
     steps_per_epoch: int
     resume: bool
     train: PreparedSplit
+    encoder: Convolutions
 
     def as_dict(self) -> Dict[str, Any]:
         return {
@@ -122,9 +124,10 @@ def plan(
     if stored is not None:
         _refuse_changes(stored, recipe, data)
     train = data.split("train")
-    _refuse_conflicts(recipe, data, data_name, _splits(data))
+    encoder = convolutions(recipe, _started(stored))
+    _refuse_conflicts(recipe, data, data_name, encoder)
     _warn_of_no_effect(request, emit)
-    per_epoch = plan_of(recipe, train.only(alignable(recipe, train))).steps_per_epoch
+    per_epoch = plan_of(recipe, train.only(alignable(encoder, train))).steps_per_epoch
     total = request.max_steps or _stored_total(stored, recipe) or recipe.optim.max_steps
     total = total or max(1, math.ceil(recipe.optim.epochs * per_epoch))
     if not device.is_host:
@@ -133,7 +136,14 @@ def plan(
         total = whole_calls(recipe, total)
     name = stored.name if stored is not None else _run_name(workspace, request, recipe)
     sources = dict(resolved.sources)
-    return TrainPlan(recipe, sources, data, data_name, name, device, precision, total, per_epoch, request.resume, train)
+    return TrainPlan(
+        recipe, sources, data, data_name, name, device, precision, total, per_epoch, request.resume, train, encoder
+    )
+
+
+def _started(stored: Optional[Run]) -> Optional[Path]:
+    """The folder with the config.json of the run to resume, where there is one."""
+    return stored.shell if stored is not None and stored.shell.is_dir() else None
 
 
 def _precision(recipe: Recipe, device: Any, stored: Optional[Run], hardware_needed: bool) -> str:
@@ -145,8 +155,7 @@ def _precision(recipe: Recipe, device: Any, stored: Optional[Run], hardware_need
     from asrctl.backends import ipu
     from asrctl.ipu import config
 
-    started = stored.shell if stored is not None and stored.shell.is_dir() else None
-    ipu.preflight(recipe, device.kind, started=started, hardware_needed=hardware_needed)
+    ipu.preflight(recipe, device.kind, started=_started(stored), hardware_needed=hardware_needed)
     return config.section(recipe).precision
 
 
@@ -182,7 +191,7 @@ def _run(workspace: Workspace, request: TrainRequest, planned: TrainPlan, run: R
     from asrctl.stages.training import Start, carry_out
 
     splits = _splits(planned.data)
-    splits["train"] = _alignable(planned.recipe, splits["train"], emit)
+    splits["train"] = _alignable(planned.encoder, splits["train"], emit)
     start = Start(
         workspace=workspace,
         request_command=request.command,
@@ -201,8 +210,8 @@ def _run(workspace: Workspace, request: TrainRequest, planned: TrainPlan, run: R
     return carry_out(run, start, emit)
 
 
-def _alignable(recipe: Recipe, train: PreparedSplit, emit: Emit) -> PreparedSplit:
-    kept = alignable(recipe, train)
+def _alignable(encoder: Convolutions, train: PreparedSplit, emit: Emit) -> PreparedSplit:
+    kept = alignable(encoder, train)
     if len(kept) == len(train):
         return train
     left_out = len(train) - len(kept)
@@ -351,8 +360,8 @@ def differences(recipe: Recipe, kind: str) -> List[str]:
     ]
 
 
-def _refuse_conflicts(recipe: Recipe, data: PreparedData, name: str, splits: Dict[str, PreparedSplit]) -> None:
-    problems = conflicts(recipe, data, splits)
+def _refuse_conflicts(recipe: Recipe, data: PreparedData, name: str, encoder: Convolutions) -> None:
+    problems = conflicts(recipe, data, _splits(data), encoder)
     if problems:
         raise PresetError(
             f"preset {recipe.name} does not fit the prepared data {name}",
