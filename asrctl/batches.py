@@ -78,6 +78,11 @@ class Plan:
         return np.concatenate([group[np.argsort(-self.num_samples[group], kind="stable")] for group in groups])
 
 
+def samples_in(seconds: float, sample_rate: int) -> int:
+    """Samples of a duration, to the nearest: 2.01 s at 16,000 a second are 32160, in floating point a little less."""
+    return round(seconds * sample_rate)
+
+
 def micro_batches(
     lengths: Sequence[int], *, max_samples: Optional[int], max_items: Optional[int] = None, pad_to: Optional[int] = None
 ) -> List[np.ndarray]:

@@ -13,7 +13,7 @@ from asrctl.backends.feed import Feed, Limits, MicroBatch, StepBatch
 from asrctl.backends.hearing import Hearing
 from asrctl.backends.job import Outcome, TrainingJob
 from asrctl.backends.scoring import Scorer
-from asrctl.batches import Plan, generator
+from asrctl.batches import Plan, generator, samples_in
 from asrctl.engine import choice, footprint
 from asrctl.errors import BadData, DeviceError
 from asrctl.events import Emit, Note
@@ -47,7 +47,7 @@ class HostTrainer(Loop):
         self.optim = job.recipe.optim
         self.static = job.recipe.batches.shapes == "static"
         rate = job.train.sample_rate
-        self.pad_to = int(job.recipe.audio.max_s * rate) if self.static else None
+        self.pad_to = samples_in(job.recipe.audio.max_s, rate) if self.static else None
         self.recogniser = job.recogniser
         self.model = job.recogniser.model.to(self.device)
         if self.device.type == "cpu":
@@ -80,7 +80,7 @@ class HostTrainer(Loop):
             augment=self.recipe.batches.augment,
             limits=self._limits(int(self.micro_batch_s * rate)),
             delimiter=self.recogniser.vocabulary.delimiter_id,
-            max_item_samples=int(self.recipe.audio.max_s * rate),
+            max_item_samples=samples_in(self.recipe.audio.max_s, rate),
             pads=self.hearing.pads,
             cache=self.hearing.cache,
         )

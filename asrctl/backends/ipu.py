@@ -13,6 +13,7 @@ from asrctl.backends.course import Course, Done, Loop, Snapshot
 from asrctl.backends.host import plan_of
 from asrctl.backends.job import Outcome, TrainingJob
 from asrctl.backends.scoring import Scorer
+from asrctl.batches import samples_in
 from asrctl.errors import BadData, DeviceError
 from asrctl.events import Emit, Note, ignore
 from asrctl.ipu import config, hardware
@@ -124,7 +125,7 @@ class IpuRun(Loop):
         self.job, self.emit, self.recipe = job, emit, job.recipe
         self.section = config.section(job.recipe)
         self.iterations = self.section.device_iterations
-        self.pad_to = int(job.recipe.audio.max_s * job.train.sample_rate)
+        self.pad_to = samples_in(job.recipe.audio.max_s, job.train.sample_rate)
         self.plan = plan_of(job.recipe, job.train)
         self.total = whole_calls(job.recipe, job.total_steps)
         self.course = Course(job, emit, self, total=self.total, steps_per_epoch=self.plan.steps_per_epoch)

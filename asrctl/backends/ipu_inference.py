@@ -7,6 +7,7 @@ from typing import Any, Iterator, Sequence, Tuple
 
 from asrctl import acoustics, compat
 from asrctl.backends.ipu_data import Evaluated
+from asrctl.batches import samples_in
 from asrctl.errors import BadData, DeviceError
 from asrctl.events import Emit, Progress
 from asrctl.ipu import config, hardware
@@ -17,7 +18,7 @@ from asrctl.recipe import Recipe
 
 def evaluated(recipe: Recipe, recogniser: Recogniser, split: PreparedSplit, indices: Sequence[int]) -> Evaluated:
     """The chosen utterances as the device takes them. Raises BadData where one is longer than the static shape."""
-    ipu, pad_to = config.section(recipe), int(recipe.audio.max_s * split.sample_rate)
+    ipu, pad_to = config.section(recipe), samples_in(recipe.audio.max_s, split.sample_rate)
     longer = int((split.num_samples[indices] > pad_to).sum())
     if longer:
         raise BadData(

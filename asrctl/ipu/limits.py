@@ -11,6 +11,8 @@ from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 
+from asrctl.batches import samples_in
+
 # The shares that are offered, and the one that is recommended.
 DROPPED_SHARES = (0.01, 0.02, 0.05, 0.1)
 MAX_DROPPED_SHARE = 0.05
@@ -46,7 +48,7 @@ class Limit:
 
 def measure(num_samples: np.ndarray, sample_rate: int, max_s: float, cost: Cost) -> Limit:
     """num_samples: (utterances,). cost: forward operations of so many samples (a number or an array)."""
-    length = round(max_s * sample_rate)
+    length = samples_in(max_s, sample_rate)
     kept = num_samples[num_samples <= length]
     real = float(kept.sum(dtype=np.int64))
     everything = float(num_samples.sum(dtype=np.int64))

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional
 import numpy as np
 
 from asrctl import configs, weights
+from asrctl.batches import samples_in
 from asrctl.configs import Convolutions
 from asrctl.errors import PresetError
 from asrctl.prepared import PreparedData, PreparedSplit
@@ -68,7 +69,7 @@ def text_rules(recipe: Recipe) -> TextRules:
 
 def _lengths(recipe: Recipe, name: str, split: PreparedSplit, encoder: Convolutions) -> List[str]:
     found = []
-    too_long = int((split.num_samples > round(recipe.audio.max_s * split.sample_rate)).sum())
+    too_long = int((split.num_samples > samples_in(recipe.audio.max_s, split.sample_rate)).sum())
     if too_long:
         found.append(f"{too_long} utterances of {name} are longer than audio.max_s ({recipe.audio.max_s:g} s)")
     if recipe.batches.shapes == "static":

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from asrctl import files, presets, weights
+from asrctl.batches import samples_in
 from asrctl.errors import MissingArtifact, PresetError
 from asrctl.events import Emit, Note, ignore
 from asrctl.ipu import balance, config, geometry, limits, memory, placement
@@ -131,7 +132,7 @@ class PlanResult:
             },
             "shapes": {
                 "max_s": self.recipe.audio.max_s,
-                "samples": round(self.recipe.audio.max_s * self.recipe.audio.sample_rate),
+                "samples": samples_in(self.recipe.audio.max_s, self.recipe.audio.sample_rate),
                 "frames": self.frames,
                 "max_labels": self.recipe.batches.max_labels,
             },
@@ -157,7 +158,7 @@ def plan(workspace: Workspace, request: PlanRequest, emit: Emit = ignore) -> Pla
     resolved = _recipe(workspace, request, named, emit)
     recipe = resolved.recipe
     shape, origin = read_geometry(recipe, _labels(recipe, named))
-    num_samples = round(recipe.audio.max_s * recipe.audio.sample_rate)
+    num_samples = samples_in(recipe.audio.max_s, recipe.audio.sample_rate)
     layers = layers_of(shape, num_samples)
     ipu = config.section(recipe)
     names = placement.layer_names(len(shape.conv_dim), shape.layers)
