@@ -218,9 +218,9 @@ def load(name: str, *, overrides: Sequence[str] = (), workspace: Optional[Path] 
     return Resolved(recipe, sources, layers[-1].path, notes)
 
 
-def check(path: Path) -> Resolved:
-    """Validate one preset file. Raises PresetError."""
-    return load(str(Path(path).resolve()))
+def check(path: Path, workspace: Optional[Path] = None) -> Resolved:
+    """Validate one preset file, which may extend those that can be named from `workspace`. Raises PresetError."""
+    return load(str(files.expanded(str(path)).absolute()), workspace=workspace)
 
 
 def override(recipe: Recipe, overrides: Sequence[str], path: Path) -> Resolved:

@@ -81,7 +81,7 @@ def check(
     with session("presets check", Output(as_json, verbose)) as report:
         from asrctl import presets
 
-        resolved = presets.check(file)
+        resolved = presets.check(file, workspace)
         for note in resolved.notes:
             report.note(note)
         result = {"name": resolved.recipe.name, "path": str(resolved.path)}

@@ -65,3 +65,21 @@ def test_numbers_are_read_as_people_read_them(asrctl):
     for text, seed in (("010", 10), ("0", 0), ("7", 7)):
         shown = asrctl("presets", "show", "tiny-cpu", "--set", f"optim.seed={text}", "--json").succeeded()
         assert shown.result["recipe"]["optim"]["seed"] == seed
+
+
+def test_check_finds_what_train_finds(asrctl, in_folder, workspace):
+    """What a file extends: a preset of the workspace, or one beside the link by which the file was named."""
+    (workspace / "presets").mkdir(parents=True)
+    (workspace / "presets" / "ours.yaml").write_text("extends: tiny-cpu\n")
+    (in_folder / "mine.yaml").write_text("extends: ours\noptim: {epochs: 1}\n")
+    asrctl("presets", "check", "mine.yaml").succeeded()
+    asrctl("presets", "show", "./mine.yaml").succeeded()
+    refused = asrctl("presets", "check", "mine.yaml", "--workspace", in_folder / "other")
+    assert refused.exit_code == 3 and "no preset called 'ours'" in refused.stderr
+
+    (in_folder / "linked").mkdir()
+    (in_folder / "linked" / "mine.yaml").symlink_to(in_folder / "mine.yaml")
+    (in_folder / "linked" / "ours.yaml").write_text("model: {layerdrop: 2}\n")
+    for command in ("check", "show"):
+        refused = asrctl("presets", command, in_folder / "linked" / "mine.yaml")
+        assert refused.exit_code == 3 and "model.layerdrop is 2" in refused.stderr
