@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from asrctl import compat, files
-from asrctl.errors import BadData, MissingArtifact
+from asrctl.errors import BadData, MissingArtifact, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.fingerprint import digest
 from asrctl.stages import roles, rules, texts
@@ -64,6 +64,7 @@ def vocab(workspace: Workspace, request: VocabRequest, emit: Emit = ignore) -> V
         vocabulary, text = None, decided.text
         if request.checkpoint is not None:
             vocabulary = checkpoint_vocabulary(request.checkpoint, emit)
+            _refuse_other_tokens(request.checkpoint, vocabulary, decided)
             text = TextRules(text.case, text.remove, vocabulary.word_delimiter, vocabulary.unk, vocabulary.pad)
         scanned = texts.scan(listing.utterances(), assigned, text)
     if vocabulary is not None:
@@ -71,6 +72,20 @@ def vocab(workspace: Workspace, request: VocabRequest, emit: Emit = ignore) -> V
     result = publish(workspace, scanned, text, decided.vocab_splits, vocabulary=vocabulary, name=name, emit=emit)
     workspace.set_ref("vocab", name, result.id)
     return result
+
+
+def _refuse_other_tokens(checkpoint: str, vocabulary: Vocabulary, decided: rules.Rules) -> None:
+    """Raises UsageError where somebody asked for a token and the checkpoint has another in its place."""
+    asked = [
+        f"{key} {getattr(vocabulary, key)!r}, not {getattr(decided.text, key)!r} ({decided.origins[f'text.{key}']})"
+        for key in ("word_delimiter", "unk", "pad")
+        if decided.chosen(f"text.{key}") and getattr(decided.text, key) != getattr(vocabulary, key)
+    ]
+    if asked:
+        raise UsageError(
+            f"the vocabulary of {checkpoint} has {', '.join(asked)}",
+            fix="leave these out, or build a vocabulary of your own without --from",
+        )
 
 
 def publish(

@@ -116,6 +116,21 @@ def test_a_checkpoints_tokenizer_is_taken_over(asrctl, tmp_path: Path) -> None:
     assert special == {"word_delimiter": "|", "unk": "<unk>", "pad": "<pad>"}
 
 
+def test_tokens_that_the_checkpoint_does_not_have_are_refused(asrctl, tmp_path: Path, workspace: Path) -> None:
+    path = corpus(tmp_path, {"train": ["hello world"], "dev": ["again"]})
+    folder = checkpoint(tmp_path / "upper", UPPER, **ANGLED)
+    words = ("vocab", "manifest", path, "--from", folder, "--case", "upper")
+    own = tmp_path / "own.yaml"
+    own.write_text("text: {pad: '[P]'}")
+    for option, value in (("--unk", "?"), ("--pad", "_"), ("--word-delimiter", "_"), ("--preset", own)):
+        refused = asrctl(*words, option, value, "--json")
+        assert refused.exit_code == 2
+        assert "leave these out" in refused.error["fix"] and not (workspace / "vocab").exists()
+    assert refused.error["message"] == f"the vocabulary of {folder} has pad '<pad>', not '[P]' (preset own)"
+    same = ("--unk", "<unk>", "--pad", "<pad>", "--word-delimiter", "|")
+    assert asrctl(*words, *same, "--json").result["tokens"] == UPPER
+
+
 def test_a_hub_name_is_found_in_the_hubs_cache(asrctl_process, tmp_path: Path) -> None:
     path = corpus(tmp_path, {"train": ["hello world"], "dev": ["again"]})
     repository = tmp_path / "home" / "hub" / "models--somebody--speech"
