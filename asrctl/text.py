@@ -99,6 +99,12 @@ class Vocabulary:
         return self.tokens.index(self.word_delimiter)
 
     @property
+    def letters(self) -> Dict[str, int]:
+        """Ids of the tokens that are a character of a text, the delimiter among them; unk and pad never are."""
+        special = (self.unk, self.pad)
+        return {token: index for token, index in self.ids.items() if len(token) == 1 and token not in special}
+
+    @property
     def digest(self) -> str:
         """sha256 over the tokens in their order and the special ones: what a model's head is bound to."""
         return digest([list(self.tokens), self.word_delimiter, self.unk, self.pad])
@@ -150,8 +156,7 @@ class Encoder:
     """Text -> label ids, with the unknown characters counted as they come by."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._ids = {token: index for token, index in vocabulary.ids.items() if len(token) == 1}
-        self._ids[" "] = vocabulary.delimiter_id
+        self._ids = dict(vocabulary.letters, **{" ": vocabulary.delimiter_id})
         self._unk = vocabulary.unk_id
 
     def __call__(self, text: str) -> Tuple[List[int], Dict[str, int]]:
@@ -178,9 +183,10 @@ def tokens_by_id(ids: Any, where: Path) -> Tuple[str, ...]:
 def build_vocabulary(characters: Mapping[str, int], rules: TextRules) -> Vocabulary:
     """Characters of normalised text (with their counts) -> sorted characters, then unknown, then pad.
 
-    The delimiter takes the place of the space, as in the original recipe, so that equal texts give equal ids there.
+    The delimiter takes the place of the space, as in the original recipe, so that equal texts give equal ids there. A
+    character that is the unknown or the pad token is no letter: where it stands in a text, it is unknown.
     """
-    wanted = set(characters) | {" "}
+    wanted = (set(characters) | {" "}) - {rules.unk, rules.pad}
     tokens = [rules.word_delimiter if character == " " else character for character in sorted(wanted)]
     return Vocabulary(tuple(tokens) + (rules.unk, rules.pad), rules.word_delimiter, rules.unk, rules.pad)
 

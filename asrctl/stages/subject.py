@@ -168,4 +168,4 @@ def alphabet_gap(model: Vocabulary, data: Vocabulary) -> List[str]:
 
 
 def _characters(vocabulary: Vocabulary) -> "set[str]":
-    return {token for token in vocabulary.tokens if len(token) == 1} - {vocabulary.word_delimiter}
+    return set(vocabulary.letters) - {vocabulary.word_delimiter}

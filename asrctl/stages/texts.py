@@ -95,7 +95,7 @@ def _identity(utterance: Utterance) -> List[Any]:
 
 
 def unknown_characters(characters: Mapping[str, int], vocabulary: Vocabulary) -> "Counter[str]":
-    known = {token for token in vocabulary.tokens if len(token) == 1} | {" "}
+    known = {*vocabulary.letters, " "}
     return Counter({character: count for character, count in characters.items() if character not in known})
 
 

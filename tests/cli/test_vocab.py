@@ -8,6 +8,8 @@ from typing import Any, Dict, List
 
 import pytest
 
+from asrctl.text import Vocabulary
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -129,6 +131,20 @@ def test_tokens_that_the_checkpoint_does_not_have_are_refused(asrctl, tmp_path: 
     assert refused.error["message"] == f"the vocabulary of {folder} has pad '<pad>', not '[P]' (preset own)"
     same = ("--unk", "<unk>", "--pad", "<pad>", "--word-delimiter", "|")
     assert asrctl(*words, *same, "--json").result["tokens"] == UPPER
+
+
+@pytest.mark.parametrize("made_from", ["corpus", "checkpoint"])
+def test_a_token_of_one_letter_is_no_letter_of_the_text(asrctl, tmp_path: Path, made_from: str) -> None:
+    """Else it would be the CTC blank as a label, or unknown and never told."""
+    folder = checkpoint(tmp_path / "base", ["|", "a", "b", "?", "_"], unk_token="?", pad_token="_")
+    words = ("--from", folder) if made_from == "checkpoint" else ("--unk", "?", "--pad", "_")
+    path = corpus(tmp_path, {"train": ["a_b" + 400 * "a", "ab?" + 400 * "b"], "dev": ["a"]})
+    done = asrctl("vocab", "manifest", path, *words, "--json").succeeded()
+    assert done.result["tokens"] == ["|", "a", "b", "?", "_"]
+    assert done.result["beyond"] == {"train": {"?": 1, "_": 1}}
+    assert "2 characters" in done.stderr
+    vocabulary = Vocabulary.load(Path(done.result["path"]))
+    assert vocabulary.encoder()("a_b?") == ([1, vocabulary.unk_id, 2, vocabulary.unk_id], {"_": 1, "?": 1})
 
 
 def test_a_hub_name_is_found_in_the_hubs_cache(asrctl_process, tmp_path: Path) -> None:
