@@ -14,7 +14,7 @@ DEVICES = ("cpu", "cuda", "mps", "ipu", "ipu-emulated")
 
 
 def key(default: Any, doc: str, **limits: Any) -> Any:
-    """A preset key. limits: `choices`, `low`, `high` (inclusive), `above` (exclusive)."""
+    """A preset key. limits: `choices`, `low`, `high` (inclusive), `above`, `below` (exclusive)."""
     metadata = dict(limits, doc=doc)
     if isinstance(default, (dict, list)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -45,11 +45,11 @@ class ModelSection:
         choices=("keep", "reinit"),
     )
     freeze_feature_encoder: bool = key(True, "leave the convolutional encoder as it is")
-    hidden_dropout: float = key(0.1, "dropout after attention and feed-forward", low=0, high=1)
-    attention_dropout: float = key(0.1, "dropout of attention weights", low=0, high=1)
-    activation_dropout: float = key(0.1, "dropout inside the feed-forward", low=0, high=1)
-    feat_proj_dropout: float = key(0.0, "dropout after the feature projection", low=0, high=1)
-    final_dropout: float = key(0.0, "dropout before the head", low=0, high=1)
+    hidden_dropout: float = key(0.1, "dropout after attention and feed-forward", low=0, below=1)
+    attention_dropout: float = key(0.1, "dropout of attention weights", low=0, below=1)
+    activation_dropout: float = key(0.1, "dropout inside the feed-forward", low=0, below=1)
+    feat_proj_dropout: float = key(0.0, "dropout after the feature projection", low=0, below=1)
+    final_dropout: float = key(0.0, "dropout before the head", low=0, below=1)
     layerdrop: float = key(0.0, "probability to skip a transformer layer", low=0, high=1)
     ctc_loss_reduction: str = key(
         "mean", "mean: each utterance's loss over its labels; sum: as it is", choices=("mean", "sum")

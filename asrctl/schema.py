@@ -151,6 +151,8 @@ def _check_limits(value: Any, limits: Mapping[str, Any]) -> None:
             raise ValueError(f"is {item:g}, it must be above {limits['above']:g}")
         if "high" in limits and item > limits["high"]:
             raise ValueError(f"is {item:g}, the most is {limits['high']:g}")
+        if "below" in limits and item >= limits["below"]:
+            raise ValueError(f"is {item:g}, it must be below {limits['below']:g}")
 
 
 def _close(value: Any, choices: Tuple[str, ...]) -> str:

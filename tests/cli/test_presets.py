@@ -83,3 +83,16 @@ def test_check_finds_what_train_finds(asrctl, in_folder, workspace):
     for command in ("check", "show"):
         refused = asrctl("presets", command, in_folder / "linked" / "mine.yaml")
         assert refused.exit_code == 3 and "model.layerdrop is 2" in refused.stderr
+
+
+def test_a_dropout_of_all_there_is_is_refused(asrctl):
+    """Nothing is left to be scaled up; layers may all be dropped, and what is around them still learns."""
+    names = ("hidden", "attention", "activation", "feat_proj", "final")
+    words = [word for name in names for word in ("--set", f"model.{name}_dropout=1")]
+    refused = asrctl("presets", "show", "tiny-cpu", *words, "--json")
+    assert refused.exit_code == 3
+    assert len(refused.error["problems"]) == len(names)
+    for name, problem in zip(names, refused.error["problems"]):
+        assert f"model.{name}_dropout is 1, it must be below 1" in problem
+    nearly = ("--set", "model.hidden_dropout=0.99", "--set", "model.layerdrop=1")
+    asrctl("presets", "show", "tiny-cpu", *nearly).succeeded()
