@@ -115,15 +115,3 @@ def even_micro_batches(
     cuts = np.split(order, np.searchsorted(middles, np.arange(1, parts) * (total / parts)))
     size = max_items or len(order)
     return [cut[start : start + size] for cut in cuts for start in range(0, len(cut), size)]
-
-
-def padding_share(batches: Sequence[np.ndarray], lengths: np.ndarray) -> float:
-    """The share of a padded pass over `batches` that is padding, 0..1."""
-    padded = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
-    real = sum(int(lengths[batch].sum()) for batch in batches)
-    return 1.0 - real / padded if padded else 0.0
-
-
-def by_length(lengths: np.ndarray, *, max_samples: int) -> List[np.ndarray]:
-    """Indices of a whole split in batches of like lengths, longest first: the order of evaluation."""
-    return micro_batches(lengths, max_samples=max_samples) if len(lengths) else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import os
 import warnings
@@ -100,11 +99,6 @@ def is_plain_tensor(value: Any) -> bool:
     if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.device.type != "cpu":
         return False
     return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
-
-
-def dtype_key(config_class: Any) -> str:
-    """The config.json key of the weights' type: `dtype` in current transformers, `torch_dtype` before."""
-    return "dtype" if "dtype" in inspect.signature(config_class.__init__).parameters else "torch_dtype"
 
 
 @contextlib.contextmanager

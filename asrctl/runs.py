@@ -13,7 +13,6 @@ from asrctl.redact import redact_values
 from asrctl.schema import NUMBER, OPTIONAL_TEXT, misfit
 from asrctl.workspace import Workspace
 
-STATES = ("running", "interrupted", "failed", "complete")
 _FIX = "see `asrctl status`; a damaged run can be replaced with --overwrite"
 _ALWAYS = ("name", "state", "data", "vocabulary")
 # Of run.json: what users typed and what libraries said.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
@@ -189,16 +188,3 @@ def build_vocabulary(characters: Mapping[str, int], rules: TextRules) -> Vocabul
     wanted = (set(characters) | {" "}) - {rules.unk, rules.pad}
     tokens = [rules.word_delimiter if character == " " else character for character in sorted(wanted)]
     return Vocabulary(tuple(tokens) + (rules.unk, rules.pad), rules.word_delimiter, rules.unk, rules.pad)
-
-
-def count_characters(texts: Iterable[str]) -> "Counter[str]":
-    """Characters of normalised texts and how often they occur."""
-    counts: "Counter[str]" = Counter()
-    for text in texts:
-        counts.update(text)
-    return counts
-
-
-def dumps_vocabulary(vocabulary: Vocabulary) -> str:
-    """The `vocab.json` text of a tokenizer."""
-    return json.dumps(vocabulary.ids, ensure_ascii=False, indent=1)

@@ -295,9 +295,6 @@ def _vocabulary(place: Path) -> None:
     vocabulary.decode(list(range(len(vocabulary))))
     vocabulary.encoder()("some text")
     processor.read_features(place, layer_norm=True)
-    from asrctl.text import dumps_vocabulary
-
-    dumps_vocabulary(vocabulary).encode("utf-8")
 
 
 def _vocabulary_files() -> Tuple[Dict[str, bytes], Seeds]:
