@@ -91,7 +91,6 @@ class Course:
         self._evaluated_at: Optional[int] = None
         self._saved_at = None if job.resume is None else job.resume.step
         self.reason, self.audio_s = "finished", 0.0
-        self.final: Mapping[str, Any] = {}
         self.journal: Optional[Journal] = None
 
     def open(self) -> None:
@@ -106,8 +105,7 @@ class Course:
 
     def outcome(self) -> Outcome:
         seconds = time.monotonic() - self.started
-        steps = self.standing.step - self.start
-        return Outcome(self.reason, self.standing, seconds, self.audio_s, steps, self.final, self._kept_step())
+        return Outcome(self.reason, self.standing, seconds, self.audio_s, self._kept_step())
 
     # -- between calls ----------------------------------------------------------------------------------------------
 
@@ -139,7 +137,7 @@ class Course:
                     Verdict("the last step gave weights that are not finite", NOT_FINITE, self.watch.advice)
                 )
             if self.standing.step not in (self._evaluated_at, self.standing.best_step) or self.job.eval is None:
-                self.final = self._evaluate()
+                self._evaluate()
         if self.standing.step:
             if self._saved_at != self.standing.step:
                 self._save()
@@ -192,12 +190,12 @@ class Course:
     def _folder(self) -> Path:
         return self.job.folder / "checkpoints"
 
-    def _evaluate(self) -> Mapping[str, Any]:
+    def _evaluate(self) -> None:
         if self.watch.doubtful or not self.loop.sound():
-            return {}  # weights that are not numbers are no candidate
+            return  # weights that are not numbers are no candidate
         if self.job.eval is None:
             self._keep_model()
-            return {}
+            return
         values, standing = self.loop.score(), self.standing
         self._evaluated_at = standing.step
         better = self._is_better(values)
@@ -209,7 +207,6 @@ class Course:
         self.journal.write("eval", standing.step, values)
         self.emit(Evaluated(standing.step, values, better))
         self._warn_of_silence(values)
-        return values
 
     def _is_better(self, values: Mapping[str, Any]) -> bool:
         """By WER; at equal WER by CER, or the first evaluation would stay the best while every word is wrong."""

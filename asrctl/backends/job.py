@@ -74,6 +74,4 @@ class Outcome:
     standing: Standing
     seconds: float
     audio_s: float
-    trained_steps: int
-    final: Mapping[str, Any]
     kept_step: Optional[int] = None

@@ -7,22 +7,21 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from asrctl import files, presets
 from asrctl.configs import Convolutions
-from asrctl.errors import Locked, MissingArtifact, PresetError, UsageError
-from asrctl.events import Emit, Note, Warned, ignore
+from asrctl.errors import Locked, MissingArtifact, UsageError
+from asrctl.events import Emit, Note, ignore
 from asrctl.prepared import PreparedData, PreparedSplit
 from asrctl.recipe import Recipe
 from asrctl.runs import Run, replaced_runs
-from asrctl.stages.fit import alignable, conflicts, convolutions
+from asrctl.stages import train_checks as checks
+from asrctl.stages.fit import alignable, convolutions
 from asrctl.stages.subject import sound_model
 from asrctl.workspace import Workspace
 
 _FIX_DATA = "run `asrctl prepare CORPUS` first"
-# Keys that decide what is prepared, and that any prepared data fits.
-_OF_PREPARE = ("audio.min_s", "text.vocab_splits")
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def plan(
     from asrctl import devices
     from asrctl.backends.host import plan_of
 
-    _refuse_contradictions(request)
+    checks.refuse_contradictions(request)
     stored = _stored_run(workspace, request)
     # Before the data: a typo is told before data that is missing, which may take hours to make.
     asked = None if request.preset is None else _loaded(workspace, request, request.preset)
@@ -117,16 +116,16 @@ def plan(
     device = devices.choose(request.device)
     emit(Note(device.reason))
     if stored is None:
-        _refuse_optimiser(recipe, device)
-    for note in differences(recipe, device.kind):
+        checks.refuse_optimiser(recipe, device)
+    for note in checks.differences(recipe, device.kind):
         emit(Note(note))
     precision = _precision(recipe, device, stored, hardware_needed)
     if stored is not None:
-        _refuse_changes(stored, recipe, data)
+        checks.refuse_changes(stored, recipe, data)
     train = data.split("train")
     encoder = convolutions(recipe, _started(stored))
-    _refuse_conflicts(recipe, data, data_name, encoder)
-    _warn_of_no_effect(request, emit)
+    checks.refuse_conflicts(recipe, data, data_name, _splits(data), encoder)
+    checks.warn_of_no_effect(request.overrides, emit)
     per_epoch = plan_of(recipe, train.only(alignable(encoder, train))).steps_per_epoch
     total = request.max_steps or _stored_total(stored, recipe) or recipe.optim.max_steps
     total = total or max(1, math.ceil(recipe.optim.epochs * per_epoch))
@@ -327,76 +326,3 @@ def _run_name(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> st
             fix="choose another --run, go on with it by --resume, or replace it by --overwrite",
         )
     return request.run
-
-
-# -- what does not fit ------------------------------------------------------------------------------------------------
-
-
-def _refuse_contradictions(request: TrainRequest) -> None:
-    for name, given in (("--overwrite", request.overwrite), ("--from-run", request.from_run is not None)):
-        if request.resume and given:
-            raise UsageError(
-                f"--resume goes on with a run and {name} starts one, so they exclude each other", fix="give one of them"
-            )
-
-
-def _refuse_optimiser(recipe: Recipe, device: Any) -> None:
-    if device.is_host and recipe.optim.optimizer != "adamw":
-        raise PresetError(
-            f"{recipe.name} asks for the optimiser {recipe.optim.optimizer}, which only IPUs have here",
-            fix="add --set optim.optimizer=adamw, or use --device ipu-emulated",
-        )
-
-
-def differences(recipe: Recipe, kind: str) -> List[str]:
-    """What a device does otherwise than the recipe's IPU configuration says; nothing where there is no such section."""
-    if recipe.ipu is None or kind not in ("cpu", "cuda", "mps"):
-        return []
-    host = recipe.host(kind)
-    return [
-        f"{recipe.name} on {kind}: the same global batch of {recipe.optim.global_batch}, data order, padding, schedule "
-        f"and optimiser as on {recipe.ipu.ipus_per_replica} IPUs; precision is {host.precision} instead of "
-        f"{recipe.ipu.precision}, and dropout is drawn from other random numbers"
-    ]
-
-
-def _refuse_conflicts(recipe: Recipe, data: PreparedData, name: str, encoder: Convolutions) -> None:
-    problems = conflicts(recipe, data, _splits(data), encoder)
-    if problems:
-        raise PresetError(
-            f"preset {recipe.name} does not fit the prepared data {name}",
-            fix=f"prepare again with `--preset {recipe.name}`, or choose another preset",
-            problems=problems,
-        )
-
-
-def _warn_of_no_effect(request: TrainRequest, emit: Emit) -> None:
-    for override in request.overrides:
-        key = override.partition("=")[0].strip()
-        if key in _OF_PREPARE:
-            emit(Warned(f"--set {key} changes nothing here: `asrctl prepare` goes by it"))
-
-
-def _refuse_changes(stored: Run, recipe: Recipe, data: PreparedData) -> None:
-    info = stored.info()
-    changed = changed_keys(stored.recipe().experiment(), recipe.experiment())
-    if info["data"]["id"] != data.artifact.id:
-        changed.append(f"data: was {info['data']['id']}, is {data.artifact.id}")
-    if info["vocabulary"] != data.vocabulary().digest:
-        changed.append("vocabulary: is not the one the run was started with")
-    if changed:
-        raise PresetError(
-            f"run {stored.name!r} can not be resumed: what makes the experiment has changed",
-            fix=f"undo the changes, or start a new run from this one with --from-run {stored.name}",
-            problems=changed,
-        )
-
-
-def changed_keys(before: Any, after: Any, prefix: str = "") -> List[str]:
-    """One line for each value that differs between two nested mappings."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        lines: List[str] = []
-        for name in sorted(set(before) | set(after)):
-            lines.extend(changed_keys(before.get(name), after.get(name), f"{prefix}.{name}".lstrip(".")))
-        return lines
-    return [] if before == after else [f"{prefix}: was {before!r}, is {after!r}"]

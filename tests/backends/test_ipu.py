@@ -194,12 +194,11 @@ def test_every_utterance_is_scored_once_whatever_the_last_batch_holds(split, tmp
     """6 utterances by calls of 4: the same figures as the host, which counts each once."""
     for count in (1, 6):
         few = ipu_tiny.write_split(tmp_path / f"eval{count}", count=count, seed=5)
-        finals = []
         for kind, train in (("cpu", host.train), ("ipu-emulated", ipu.train)):
             job = ipu_tiny.job(
                 ipu_tiny.recipe(), split, tmp_path / f"{kind}{count}", steps=2, kind=kind, evaluation=few
             )
-            finals.append(train(job, lambda event: None).final or None)
+            train(job, lambda event: None)
         entries = [journal.read(tmp_path / f"{kind}{count}", "eval")[-1] for kind in ("cpu", "ipu-emulated")]
         assert entries[0] == entries[1]
 

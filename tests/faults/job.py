@@ -13,7 +13,7 @@ import soundfile
 import yaml
 
 from asrctl import checkpoints, files
-from asrctl.stages.train import changed_keys
+from asrctl.stages.train_checks import changed_keys
 from asrctl.workspace import KINDS
 
 from ..conftest import copy_workspace

@@ -1,0 +1,96 @@
+"""What `train` refuses or warns of before it begins: options, recipe, device and data that do not fit together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, List, Mapping, Sequence
+
+from asrctl.configs import Convolutions
+from asrctl.errors import PresetError, UsageError
+from asrctl.events import Emit, Warned
+from asrctl.prepared import PreparedData, PreparedSplit
+from asrctl.recipe import Recipe
+from asrctl.runs import Run
+from asrctl.stages.fit import conflicts
+
+if TYPE_CHECKING:
+    from asrctl.stages.train import TrainRequest
+
+# Keys that decide what is prepared, and that any prepared data fits.
+_OF_PREPARE = ("audio.min_s", "text.vocab_splits")
+
+
+def refuse_contradictions(request: "TrainRequest") -> None:
+    """Raises UsageError for options that exclude each other."""
+    for name, given in (("--overwrite", request.overwrite), ("--from-run", request.from_run is not None)):
+        if request.resume and given:
+            raise UsageError(
+                f"--resume goes on with a run and {name} starts one, so they exclude each other", fix="give one of them"
+            )
+
+
+def refuse_optimiser(recipe: Recipe, device: Any) -> None:
+    """Raises PresetError for one that the device has not."""
+    if device.is_host and recipe.optim.optimizer != "adamw":
+        raise PresetError(
+            f"{recipe.name} asks for the optimiser {recipe.optim.optimizer}, which only IPUs have here",
+            fix="add --set optim.optimizer=adamw, or use --device ipu-emulated",
+        )
+
+
+def differences(recipe: Recipe, kind: str) -> List[str]:
+    """What a device does otherwise than the recipe's IPU configuration says; nothing where there is no such section."""
+    if recipe.ipu is None or kind not in ("cpu", "cuda", "mps"):
+        return []
+    host = recipe.host(kind)
+    return [
+        f"{recipe.name} on {kind}: the same global batch of {recipe.optim.global_batch}, data order, padding, schedule "
+        f"and optimiser as on {recipe.ipu.ipus_per_replica} IPUs; precision is {host.precision} instead of "
+        f"{recipe.ipu.precision}, and dropout is drawn from other random numbers"
+    ]
+
+
+def refuse_conflicts(
+    recipe: Recipe, data: PreparedData, name: str, splits: Mapping[str, PreparedSplit], encoder: Convolutions
+) -> None:
+    """Raises PresetError with every conflict of asrctl.stages.fit. name: of the data."""
+    problems = conflicts(recipe, data, splits, encoder)
+    if problems:
+        raise PresetError(
+            f"preset {recipe.name} does not fit the prepared data {name}",
+            fix=f"prepare again with `--preset {recipe.name}`, or choose another preset",
+            problems=problems,
+        )
+
+
+def warn_of_no_effect(overrides: Sequence[str], emit: Emit) -> None:
+    """overrides: KEY=VALUE, of --set."""
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if key in _OF_PREPARE:
+            emit(Warned(f"--set {key} changes nothing here: `asrctl prepare` goes by it"))
+
+
+def refuse_changes(stored: Run, recipe: Recipe, data: PreparedData) -> None:
+    """Raises PresetError where what makes the experiment is not what the run to resume was started with."""
+    info = stored.info()
+    changed = changed_keys(stored.recipe().experiment(), recipe.experiment())
+    if info["data"]["id"] != data.artifact.id:
+        changed.append(f"data: was {info['data']['id']}, is {data.artifact.id}")
+    if info["vocabulary"] != data.vocabulary().digest:
+        changed.append("vocabulary: is not the one the run was started with")
+    if changed:
+        raise PresetError(
+            f"run {stored.name!r} can not be resumed: what makes the experiment has changed",
+            fix=f"undo the changes, or start a new run from this one with --from-run {stored.name}",
+            problems=changed,
+        )
+
+
+def changed_keys(before: Any, after: Any, prefix: str = "") -> List[str]:
+    """One line for each value that differs between two nested mappings."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        lines: List[str] = []
+        for name in sorted(set(before) | set(after)):
+            lines.extend(changed_keys(before.get(name), after.get(name), f"{prefix}.{name}".lstrip(".")))
+        return lines
+    return [] if before == after else [f"{prefix}: was {before!r}, is {after!r}"]
