@@ -36,6 +36,7 @@ REQUIRED = ("path", "text")
 _MAX_LINE = 1 << 20
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 _MAX_PROBLEMS = 20
+_OPEN_QUOTE = "a quote is opened and not closed on the same line"
 _DELIMITERS = ",\t;|"
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 # {field: value}, or what is wrong with the row.
@@ -73,7 +74,10 @@ def read(path: Path, *, root: Optional[Path] = None, inside: Optional[str] = Non
     if problems:
         count = "a bad row" if len(problems) == 1 else f"{len(problems)} bad rows"
         many = " (and perhaps more)" if len(problems) >= _MAX_PROBLEMS else ""
-        raise BadData(f"{path} has {count}{many}", fix="correct the lines named above", problems=problems)
+        fix = "correct the lines named above"
+        if any(problem.endswith(_OPEN_QUOTE) for problem in problems):
+            fix += '; a line break can be no part of a field, and a quote is written "" within quotes'
+        raise BadData(f"{path} has {count}{many}", fix=fix, problems=problems)
 
 
 class _Rows:
@@ -187,10 +191,43 @@ def _table_rows(path: Path) -> Iterator[Tuple[int, Row]]:
         columns = _columns(path, names)
         # In a TSV a quote is only a character, unless its writer quotes everything.
         quoting = csv.QUOTE_NONE if delimiter == "\t" and '"' not in header else csv.QUOTE_MINIMAL
-        reader = csv.reader(lines, delimiter=delimiter, quoting=quoting)
-        for cells in iter(lambda: _parsed(path, reader), None):
-            if cells:
-                yield reader.line_num + 1, _by_field(cells, columns, len(names))
+        single = _Single(lines)
+        reader = csv.reader(single, delimiter=delimiter, quoting=quoting)
+        for row in iter(lambda: single.row(path, reader), None):
+            if row:
+                yield reader.line_num + 1, row if isinstance(row, str) else _by_field(row, columns, len(names))
+
+
+class _Single:
+    """Lets a csv.reader have one line for each row.
+
+    Otherwise a quote that somebody forgot to close takes all the rows up to the next quote into its own cell.
+    """
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self._taken = False
+
+    def __iter__(self) -> "_Single":
+        return self
+
+    def __next__(self) -> str:
+        if self._taken:
+            raise _OpenQuote
+        self._taken = True
+        return next(self._lines)
+
+    def row(self, path: Path, reader: Any) -> Union[List[str], str, None]:
+        """The cells of the next line, or what is wrong with it; None after the last one. Raises BadData."""
+        self._taken = False
+        try:
+            return _parsed(path, reader)
+        except _OpenQuote:
+            return _OPEN_QUOTE
+
+
+class _OpenQuote(Exception):
+    """A row that would go on in the next line."""
 
 
 def _parsed(path: Path, reader: Any) -> Optional[List[str]]:

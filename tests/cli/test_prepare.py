@@ -366,6 +366,16 @@ def test_what_can_not_be_prepared_is_one_sentence_and_one_fix(
     assert not list((workspace / "prepared").glob("*")), "nothing is published"
 
 
+def test_a_forgotten_quote_costs_no_row(asrctl, tmp_path: Path, workspace: Path) -> None:
+    rows = [f"{number}.wav,word {number}" for number in range(100)]
+    rows[59] = '59.wav,"word 59'
+    (tmp_path / "quote.csv").write_text("path,text\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    for command in ("prepare", "vocab"):
+        failed = asrctl(command, "manifest", tmp_path / "quote.csv", "--json")
+        assert (failed.exit_code, failed.error["message"]) == (5, f"{tmp_path / 'quote.csv'} has a bad row")
+        assert failed.error["problems"] == ["line 61: a quote is opened and not closed on the same line"]
+
+
 def test_a_dry_run_tells_and_writes_nothing(asrctl, tmp_path: Path, workspace: Path) -> None:
     path = corpus(tmp_path / "corpus", plain_rows(20))
     result = asrctl("prepare", "manifest", path, "--dry-run", "--max-s", 10, "--json").result
