@@ -189,13 +189,23 @@ def _table_rows(path: Path) -> Iterator[Tuple[int, Row]]:
         delimiter = "\t" if path.suffix.lower() == ".tsv" else max(_DELIMITERS, key=header.count)
         names = _parsed(path, csv.reader([header], delimiter=delimiter)) or []
         columns = _columns(path, names)
-        # In a TSV a quote is only a character, unless its writer quotes everything.
-        quoting = csv.QUOTE_NONE if delimiter == "\t" and '"' not in header else csv.QUOTE_MINIMAL
+        # In a TSV a quote is only a character, unless its writer quotes everything, or the cell for its quotes' sake.
+        is_plain = delimiter == "\t" and '"' not in header
         single = _Single(lines)
-        reader = csv.reader(single, delimiter=delimiter, quoting=quoting)
+        reader = csv.reader(single, delimiter=delimiter, quoting=csv.QUOTE_NONE if is_plain else csv.QUOTE_MINIMAL)
         for row in iter(lambda: single.row(path, reader), None):
+            if is_plain and isinstance(row, list):
+                row = [_unquoted(cell) for cell in row]
             if row:
                 yield reader.line_num + 1, row if isinstance(row, str) else _by_field(row, columns, len(names))
+
+
+def _unquoted(cell: str) -> str:
+    """The text of a cell that csv has quoted because there are quotes in it; any other cell as it is."""
+    # csv doubles the inner ones. Where none is doubled, csv would not have quoted the cell: "Hello." is a quotation.
+    inner = cell[1:-1]
+    is_quoted = len(cell) > 2 and cell[0] == cell[-1] == '"'
+    return inner.replace('""', '"') if is_quoted and '""' in inner and '"' not in inner.replace('""', "") else cell
 
 
 class _Single:

@@ -48,6 +48,12 @@ def test_real_transcripts_give_the_letters(asrctl, librispeech: Path, workspace:
     assert asrctl(*words, "--json").result == {**result, "new": False}
 
 
+def test_quotes_that_csv_put_around_a_cell_of_a_tsv_are_no_characters(asrctl, tmp_path: Path) -> None:
+    path = tmp_path / "list.tsv"
+    path.write_text("path\ttext\n" + "".join(f'{n}.wav\t"he said ""hi"""\n' for n in range(4)), encoding="utf-8")
+    assert asrctl("vocab", "manifest", path, "--json").result["characters"]['"'] == 2 * 4 - 2, "one is held out"
+
+
 def test_what_other_splits_hold_beyond_is_counted(asrctl, tmp_path: Path) -> None:
     path = corpus(tmp_path, {"train": ["ab ba"], "dev": ["abc", "ccd"], "test": ["ab"]})
     result = asrctl("vocab", "manifest", path, "--json").result

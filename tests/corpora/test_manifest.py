@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import List, Optional
@@ -93,6 +94,23 @@ def test_an_unknown_split_keeps_its_name(tmp_path: Path) -> None:
 
 def test_a_tsv_takes_quotes_as_they_are(tmp_path: Path) -> None:
     assert read(written(tmp_path, "a.tsv", 'path\ttext\na.wav\t"he said\nb.wav\tyes"\n'))[0].text == '"he said'
+
+
+@pytest.mark.parametrize("text", ['he said "hi"', '"hi" he said', '"', '""', "plain", 'a "b" "c"', '"Hello."'])
+def test_a_tsv_of_csvs_own_making_is_read_as_it_was_meant(tmp_path: Path, text: str) -> None:
+    with open(tmp_path / "a.tsv", "w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream, delimiter="\t").writerows([["path", "text"], ["a.wav", text], ["b.wav", "next"]])
+    assert [row.text for row in read(tmp_path / "a.tsv")] == [text, "next"]
+
+
+@pytest.mark.parametrize(
+    "text", ['"Hello."', '"he said', 'said"', '"', '""', '"a" and "b"', '"he said "hi""', '"a"" b', 'a ""b""', '"a"b""']
+)
+def test_quotes_in_a_tsv_that_csv_would_not_write_are_text(tmp_path: Path, text: str) -> None:
+    assert [row.text for row in read(written(tmp_path, "a.tsv", f"path\ttext\na.wav\t{text}\nb.wav\tnext\n"))] == [
+        text,
+        "next",
+    ]
 
 
 @pytest.mark.parametrize(
