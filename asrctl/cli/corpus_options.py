@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Optional, Sequence
+from typing import TYPE_CHECKING, List, Mapping, Optional, Sequence
 
 import typer
 
@@ -47,6 +47,13 @@ def choice(
 def words(values: Sequence[str]) -> "tuple":
     """("a,b", "c") -> ("a", "b", "c")."""
     return tuple(word.strip() for value in values for word in value.split(",") if word.strip())
+
+
+def unused(splits: Mapping[str, int], most: int = 10) -> List[str]:
+    """A line on the utterances of splits that have no role, if there are any."""
+    shown = [f"{name} {count}" for name, count in list(splits.items())[:most]]
+    more = f" and {len(splits) - most} more splits" if len(splits) > most else ""
+    return [f"not used: {', '.join(shown)}{more}"] if splits else []
 
 
 def characters(counts: "dict", most: int = 60) -> List[str]:

@@ -75,6 +75,7 @@ def plan_lines(planned: "PreparePlan") -> List[str]:
     lines = [f"to download: {name} ({size(count)})" for name, count in planned.downloads.items()]
     for role, split in planned.splits.items():
         lines.append(f"{role}: {split['utterances']} utterances from {', '.join(split['sources'])}")
+    lines += corpora.unused(planned.unused)
     if planned.note:
         lines.append(planned.note)
     if planned.splits:
@@ -91,6 +92,7 @@ def result_lines(result: "PrepareResult") -> List[str]:
     done = f"prepared in {result.seconds:.1f} s" if result.new else "was prepared already"
     return [
         *table(rows, header=["split", "utterances", "speech", "rejected", ""]),
+        *corpora.unused(result.unused),
         f"{result.name} {done}: {result.path} ({size(result.bytes)}, {result.vocabulary['size']} tokens)",
         "next: asrctl train --preset tiny-cpu   (all presets: asrctl presets list)",
     ]

@@ -75,6 +75,7 @@ def result_lines(result: "VocabResult", corpus: str, source: Optional[Path]) -> 
     for group, found in result.beyond.items():
         lines.append(f"beyond the vocabulary in {group}: {', '.join(corpora.characters(dict(found)))}")
     return lines + [
+        *corpora.unused(result.unused),
         f"vocabulary {result.name}: {result.path}",
         f"next: asrctl prepare {corpus}{f' {source}' if source else ''}",
     ]

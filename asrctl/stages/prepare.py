@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
@@ -46,13 +46,17 @@ class PrepareRequest:
 
 @dataclass(frozen=True)
 class PrepareResult:
-    """Prepared data. new: False where it was there already. splits, reasons: as in the artifact's summary."""
+    """Prepared data. new: False where it was there already. splits, reasons: as in the artifact's summary.
+
+    unused: {split of the corpus that has no role: utterances}.
+    """
 
     name: str
     id: str
     path: Path
     new: bool
     splits: Mapping[str, Mapping[str, Any]]
+    unused: Mapping[str, int]
     vocabulary: Mapping[str, Any]
     bytes: int
     seconds: float
@@ -72,6 +76,7 @@ class PreparePlan:
     downloads: Mapping[str, int]
     settings: Mapping[str, Any]
     origins: Mapping[str, str]
+    unused: Mapping[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> Dict[str, Any]:
         return dict(self.__dict__)
@@ -115,8 +120,7 @@ def _listed(
     text, given = _choose_vocabulary(workspace, request, decided, name, emit)
     with manifest.listed(workspace, request.choice, emit, write=write) as (_, wanted, listing):
         assigned = roles.assign(wanted, listing.path, listing.counts)
-        if assigned.note:
-            emit(Note(assigned.note))
+        assigned.tell(emit)
         yield _Found(rules.with_text(decided, text), given, assigned, name), listing
 
 
@@ -317,6 +321,7 @@ class _Job:
             path=artifact.path,
             new=new,
             splits=summary["splits"],
+            unused=self._found.roles.unused,
             vocabulary={"id": summary["vocabulary"], "size": summary["vocabulary_size"]},
             bytes=files.folder_bytes(artifact.path),
             seconds=0.0,
@@ -347,7 +352,8 @@ def plan(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> 
         }
         estimated = _estimate_bytes(listing.utterances(), found, scanned)
         settings["text"] = found.rules.text.as_dict()
-        return PreparePlan(name, splits, found.roles.note, estimated, {}, settings, decided.origins)
+        found.roles.tell_unused(emit)
+        return PreparePlan(name, splits, found.roles.note, estimated, {}, settings, decided.origins, found.roles.unused)
 
 
 def _downloads(workspace: Workspace, choice: CorpusChoice) -> Dict[str, int]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import heapq
 from array import array
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Dict, FrozenSet, Iterable, List, Mapping, Optional, Tuple
 
-from asrctl.corpora import ROLES, Corpus
+from asrctl.corpora import ROLES, SPLIT_NAMES, Corpus
 from asrctl.errors import BadData, UsageError
+from asrctl.events import Emit, Note, Warned
 from asrctl.utterances import Utterance, read_manifest
 
 # A held-out set of whole speakers must come this near to a tenth of the utterances; a fifth of a small corpus would
@@ -20,6 +22,9 @@ _SHARE = 0.10
 _SHARE_RANGE = (0.05, 0.15)
 _MIN_SPEAKERS = 5
 _SALT = b"asrctl hold-out 0 "
+_MAX_NAMED = 10
+# difflib's measure: "trainn" is 0.91 of "train", and "validated" 0.74 of "validation", which is another thing.
+_NEAR = 0.8
 
 
 @dataclass(frozen=True)
@@ -36,22 +41,31 @@ class RoleFlags:
 
 @dataclass(frozen=True)
 class WantedSplits:
-    """{role: corpus splits}; `required` ones were named by the user (or are the default for training)."""
+    """{role: corpus splits}; `required` ones were named by the user (or are the default for training).
+
+    chosen: whether the user named any.
+    """
 
     by_role: Mapping[str, Tuple[str, ...]]
     required: Tuple[str, ...]
     optional: Tuple[str, ...]
+    chosen: bool = False
 
 
 @dataclass(frozen=True)
 class Roles:
-    """Who does what. `note` says in a sentence how an eval split came about that nobody named, if so."""
+    """Who does what. `note` says in a sentence how an eval split came about that nobody named, if so.
+
+    unused: {corpus split without a role: utterances}; `lost` says so in a sentence, where nobody may have meant it.
+    """
 
     by_role: Mapping[str, Tuple[str, ...]]
     note: Optional[str] = None
     held_speakers: FrozenSet[str] = field(default_factory=frozenset)
     held_below: int = 0
     held_out: bool = False
+    unused: Mapping[str, int] = field(default_factory=dict)
+    lost: Optional[str] = None
 
     def of(self, utterance: Utterance) -> Optional[str]:
         """train, eval, test, or None where the utterance is not used."""
@@ -59,6 +73,16 @@ class Roles:
             if utterance.split in splits and not (role == "eval" and self.held_out):
                 return "eval" if role == "train" and self.held_out and self._is_held(utterance) else role
         return None
+
+    def tell(self, emit: Emit) -> None:
+        """What the user did not say, and may want otherwise."""
+        if self.note:
+            emit(Note(self.note))
+        self.tell_unused(emit)
+
+    def tell_unused(self, emit: Emit) -> None:
+        if self.lost:
+            emit(Warned(self.lost))
 
     @property
     def names(self) -> List[str]:
@@ -84,7 +108,7 @@ def wanted_splits(corpus: Corpus, flags: RoleFlags) -> WantedSplits:
         raise UsageError("no split is left for training", fix="name one with --train")
     required = by_role["train"] + named["eval"] + named["test"]
     optional = tuple(name for names in by_role.values() for name in names if name not in required)
-    return WantedSplits(by_role, required, optional)
+    return WantedSplits(by_role, required, optional, chosen=bool(taken))
 
 
 def _left(names: Iterable[str], taken: Iterable[str]) -> Tuple[str, ...]:
@@ -102,10 +126,41 @@ def assign(wanted: WantedSplits, listing: Path, counts: Mapping[str, int]) -> Ro
         )
     present = {role: tuple(name for name in names if counts.get(name)) for role, names in wanted.by_role.items()}
     by_role = {role: names for role, names in present.items() if names}
+    used = {name for names in by_role.values() for name in names}
+    unused = {name: count for name, count in sorted(counts.items()) if name not in used}
+    lost = _lost(wanted, unused, sum(counts.values()))
     if "eval" in by_role:
-        return Roles(by_role)
+        return Roles(by_role, unused=unused, lost=lost)
     in_train = (utterance for utterance in read_manifest(listing) if utterance.split in by_role["train"])
-    return _hold_out(by_role, in_train)
+    return replace(_hold_out(by_role, in_train), unused=unused, lost=lost)
+
+
+def _lost(wanted: WantedSplits, unused: Mapping[str, int], total: int) -> Optional[str]:
+    """A warning of splits that nobody asked for. Other splits are a corpus' right, so it is never more than that.
+
+    Whoever has named splits knows the others, and hears only of those that are called nearly like a known one.
+    """
+    meant = {name: _meant(wanted, name) for name in unused}
+    if not unused or (wanted.chosen and not any(meant.values())):
+        return None
+    named = [
+        f"{name} ({count}{f'; did you mean {meant[name]}?' if meant[name] else ''})" for name, count in unused.items()
+    ]
+    more = f" and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
+    return (
+        f"{sum(unused.values())} of {total} utterances are not used, as nothing says what their splits are for: "
+        f"{', '.join(named[:_MAX_NAMED])}{more}; name splits with --train, --eval and --test, or correct the list"
+    )
+
+
+def _meant(wanted: WantedSplits, name: str) -> Optional[str]:
+    """The known split whose name differs by little, such as two letters in the wrong order."""
+    word = name.lower()
+    known = [split for splits in wanted.by_role.values() for split in splits] + list(SPLIT_NAMES)
+    if word in known:
+        return None
+    twisted = [other for other in known if sorted(other.lower()) == sorted(word)]
+    return next(iter(twisted + difflib.get_close_matches(word, known, n=1, cutoff=_NEAR)), None)
 
 
 def _hold_out(by_role: Dict[str, Tuple[str, ...]], train: Iterable[Utterance]) -> Roles:

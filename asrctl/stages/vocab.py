@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
@@ -33,7 +33,8 @@ class VocabRequest:
 class VocabResult:
     """What was published, and what the transcripts hold.
 
-    beyond: {split: {character: count}} of characters that the vocabulary does not have.
+    beyond: {split: {character: count}} of characters that the vocabulary does not have. unused: {split of the corpus
+    that has no role: utterances}.
     """
 
     name: str
@@ -48,6 +49,7 @@ class VocabResult:
     combining: Mapping[str, int]
     checkpoint: Optional[str]
     new: bool
+    unused: Mapping[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> Dict[str, Any]:
         return dict(self.__dict__, path=str(self.path), tokens=list(self.tokens), splits=list(self.splits))
@@ -59,8 +61,7 @@ def vocab(workspace: Workspace, request: VocabRequest, emit: Emit = ignore) -> V
     name = request.choice.data_name
     with listed(workspace, request.choice, emit) as (_, wanted, listing):
         assigned = roles.assign(wanted, listing.path, listing.counts)
-        if assigned.note:
-            emit(Note(assigned.note))
+        assigned.tell(emit)
         vocabulary, text = None, decided.text
         if request.checkpoint is not None:
             vocabulary = checkpoint_vocabulary(request.checkpoint, emit)
@@ -71,7 +72,7 @@ def vocab(workspace: Workspace, request: VocabRequest, emit: Emit = ignore) -> V
         texts.check_unknown(scanned, vocabulary, text, emit, splits=assigned.names)
     result = publish(workspace, scanned, text, decided.vocab_splits, vocabulary=vocabulary, name=name, emit=emit)
     workspace.set_ref("vocab", name, result.id)
-    return result
+    return replace(result, unused=assigned.unused)
 
 
 def _refuse_other_tokens(checkpoint: str, vocabulary: Vocabulary, decided: rules.Rules) -> None:

@@ -166,6 +166,21 @@ def test_digits_hold_out_a_tenth_and_leave_test_alone(asrctl, fsdd: Path, worksp
     assert {int(test.id(index).rsplit("_", 1)[1][:-4]) for index in range(len(test))} == {0, 1, 2, 3, 4}
 
 
+def test_a_mistyped_split_is_told(asrctl, tmp_path: Path, workspace: Path) -> None:
+    rows = plain_rows(20) + plain_rows(10, "trian") + plain_rows(3, "dialect")
+    words = ("manifest", corpus(tmp_path / "corpus", rows, seconds=0.3), "--json")
+    told = "13 of 33 utterances are not used, as nothing says what their splits are for: dialect (3), "
+    told += "trian (10; did you mean train?); name splits with --train, --eval and --test, or correct the list"
+    for command in (("prepare", *words, "--dry-run"), ("vocab", *words), ("prepare", *words), ("prepare", *words)):
+        done = asrctl(*command)
+        assert done.result["unused"] == {"dialect": 3, "trian": 10}, command
+        assert f"warning: {told}" in done.stderr, command
+    assert "not used: dialect 3, trian 10" in asrctl("prepare", *words[:2]).succeeded().stdout
+    chosen = asrctl("prepare", *words, "--train", "train", "--train", "trian")
+    assert (chosen.result["unused"], "warning" in chosen.stderr) == ({"dialect": 3}, False), "these were chosen"
+    assert sum(split["utterances"] for split in chosen.result["splits"].values()) == 30
+
+
 # -- rejects ----------------------------------------------------------------------------------------------------------
 
 

@@ -115,3 +115,43 @@ def test_small_corpora(tmp_path: Path, count: int, held: int) -> None:
     roles = decide(tmp_path, everything)
     assert len(by_role(roles, everything).get("eval", [])) == held
     assert roles.note
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("trian", "train"),
+        ("Trainn", "train"),
+        ("dve", "dev"),
+        ("evla", "eval"),
+        ("tset", "test"),
+        ("vaild", "valid"),
+        ("other", None),
+        ("validated", None),
+        ("Dialect 3", None),
+    ],
+)
+def test_a_split_without_a_role_is_told_with_what_was_meant(tmp_path: Path, name: str, meant: Optional[str]) -> None:
+    roles = decide(tmp_path, corpus({"a": 30}) + corpus({"b": 2}, name))
+    assert roles.unused == {name: 2}
+    assert str(roles.lost).startswith("2 of 32 utterances are not used")
+    assert (f"did you mean {meant}?" in str(roles.lost)) == bool(meant)
+    assert ("did you mean" in str(roles.lost)) == bool(meant)
+
+
+def test_whoever_names_splits_knows_the_others(tmp_path: Path) -> None:
+    everything = corpus({"a": 30}, "alpha") + corpus({"b": 2}, "beta")
+    assert decide(tmp_path, everything, RoleFlags(train=("alpha",))).lost is None
+    everything += corpus({"b": 2}, "train")
+    assert decide(tmp_path, everything, RoleFlags(train=("alpha",))).lost is None
+    everything += corpus({"b": 2}, "alhpa")
+    told = str(decide(tmp_path, everything, RoleFlags(train=("alpha",))).lost)
+    assert "alhpa (2; did you mean alpha?), beta (2), train (2);" in told
+
+
+def test_splits_that_all_have_a_role_are_not_spoken_of(tmp_path: Path) -> None:
+    everything = corpus({"a": 30}) + corpus({"b": 2}, "eval") + corpus({"c": 1}, "test")
+    roles = decide(tmp_path, everything)
+    assert (roles.unused, roles.lost) == ({}, None)
+    many = decide(tmp_path, everything + [item for n in range(300) for item in corpus({"d": 1}, f"part {n}")])
+    assert len(str(many.lost)) < 500 and "and 290 more" in str(many.lost)
