@@ -1,6 +1,7 @@
 """A folder of audio: a `.txt` of the same stem beside each file, or a `metadata.csv` that names files and transcripts.
 
-Folders may lie in each other. Where the first level is called train, dev, test or a synonym, it is the split.
+Folders may lie in each other, or be links. Where the first level is called train, dev, test or a synonym, it is the
+split.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Iterator, List, Optional, Set
+from typing import Iterator, List, Optional, Sequence, Set, Tuple
 
 from asrctl import files
 from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, manifest, need_source, refuse_outside
 from asrctl.errors import BadData
+from asrctl.events import Warned
 from asrctl.utterances import Utterance
 
 NAMES = SPLIT_NAMES
@@ -50,10 +52,12 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
     if not source.is_dir():
         what = "a file, not a folder" if source.exists() else "not there"
         raise BadData(f"{source} is {what}", fix="give the folder that holds the recordings")
-    found = False
-    for utterance in _walk(source, request.root):
+    found, links = False, _Links(source, request.root)
+    for utterance in _walk(source, request.root, links):
         found = True
         yield utterance
+    if links.told:
+        request.emit(Warned(links.told))
     if not found:
         raise BadData(
             f"{source} holds no audio with transcripts",
@@ -61,16 +65,71 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
         )
 
 
-def _walk(source: Path, root: Optional[Path]) -> Iterator[Utterance]:
-    for folder, folders, names in os.walk(str(source), onerror=_refuse):
+class _Links:
+    """Says which folders are walked. A link to a folder is one of them, but none is entered twice through links: what
+    leads in a circle comes to an end.
+
+    Nor is a link followed into what is walked without it, or up to a folder that holds the corpus.
+    """
+
+    def __init__(self, source: Path, root: Optional[Path]) -> None:
+        self._source = os.path.realpath(str(source))
+        self._root = root
+        self._behind: Set[str] = set()  # folders that a link has led to
+        self._entered: Set[Tuple[int, int]] = set()
+        self._left_out = 0
+        self._first = ""
+
+    def folders(self, folder: str, names: Sequence[str]) -> List[str]:
+        """Those folders in `folder` that are walked, in order. Raises BadData (--root), OSError."""
+        return [name for name in sorted(names) if not name.startswith(".") and self._is_walked(folder, name)]
+
+    @property
+    def told(self) -> str:
+        """A warning of the links that were not followed; "" where there are none."""
+        if not self._left_out:
+            return ""
+        count = f"{self._left_out} links to folders are" if self._left_out > 1 else "a link to a folder is"
+        why = "what it leads to holds this corpus, or is read without it"
+        return f"{count} not followed{', such as' if self._left_out > 1 else ':'} {self._first} ({why})"
+
+    def _is_walked(self, folder: str, name: str) -> bool:
+        path = os.path.join(folder, name)
+        is_link = Path(path).is_symlink()
+        if not is_link and folder not in self._behind:
+            return True
+        if is_link and self._is_near(os.path.realpath(path)):
+            return self._leave_out(path)
+        refuse_outside(self._root, path)
+        status = Path(path).stat()
+        if (status.st_dev, status.st_ino) in self._entered:
+            return self._leave_out(path) if is_link else False
+        self._entered.add((status.st_dev, status.st_ino))
+        self._behind.add(path)
+        return True
+
+    def _is_near(self, target: str) -> bool:
+        """Whether a folder holds the corpus, or lies in it where it is walked anyway."""
+        if os.path.commonpath([target, self._source]) == target:
+            return True
+        inner = Path(os.path.relpath(target, self._source)).parts  # begins with ".." where it lies elsewhere
+        return not any(part.startswith(".") for part in inner)
+
+    def _leave_out(self, path: str) -> bool:
+        self._left_out, self._first = self._left_out + 1, self._first or path
+        return False
+
+
+def _walk(source: Path, root: Optional[Path], links: _Links) -> Iterator[Utterance]:
+    for folder, folders, names in os.walk(str(source), onerror=_refuse, followlinks=True):
         _refuse_depth(folder, source)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
         visible = sorted(name for name in names if not name.startswith("."))
         listed = next((name for name in METADATA if name in visible), None)
         if listed is not None:
             folders[:] = []
-            yield from _read_listed(Path(folder), listed, source, root)
+            yield from _read_listed(Path(folder), listed, source, root, links)
         else:
+            folders[:] = links.folders(folder, folders)
             yield from _read_folder(Path(folder), visible, source, root)
 
 
@@ -98,16 +157,16 @@ def _read_folder(folder: Path, names: List[str], source: Path, root: Optional[Pa
             yield _utterance(folder / stem, _transcript(path, root), source)
 
 
-def _read_listed(folder: Path, listed: str, source: Path, root: Optional[Path]) -> Iterator[Utterance]:
+def _read_listed(folder: Path, listed: str, source: Path, root: Optional[Path], links: _Links) -> Iterator[Utterance]:
     """What the metadata names, then the audio under the folder that it does not name."""
     refuse_outside(root, str(folder / listed))
     seen: Set[bytes] = set()
     for utterance in manifest.read(folder / listed, root=root, inside=folder.relative_to(source).as_posix()):
         seen.add(_fingerprint(utterance.audio))
         yield utterance
-    for inner, folders, names in os.walk(str(folder), onerror=_refuse):
+    for inner, folders, names in os.walk(str(folder), onerror=_refuse, followlinks=True):
         _refuse_depth(inner, folder)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = links.folders(inner, folders)
         for name in sorted(names):
             path = Path(inner) / name
             if _is_audio(path.suffix.lower(), has_text=False) and _fingerprint(str(path)) not in seen:

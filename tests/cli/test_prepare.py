@@ -391,6 +391,21 @@ def test_a_forgotten_quote_costs_no_row(asrctl, tmp_path: Path, workspace: Path)
         assert failed.error["problems"] == ["line 61: a quote is opened and not closed on the same line"]
 
 
+def test_recordings_behind_links_to_folders_are_prepared(asrctl, tmp_path: Path, workspace: Path) -> None:
+    for number in range(6):
+        folder = tmp_path / ("mine" if number < 2 else "disk")
+        folder.mkdir(exist_ok=True)
+        soundfile.write(str(folder / f"{number}.wav"), noise(0.5, number), 16000)
+        (folder / f"{number}.txt").write_text("word", encoding="utf-8")
+    (tmp_path / "mine" / "more").symlink_to(tmp_path / "disk")
+    (tmp_path / "mine" / "up").symlink_to(tmp_path)
+    done = asrctl("prepare", "folder", tmp_path / "mine", "--json")
+    assert sum(split["utterances"] for split in done.result["splits"].values()) == 6
+    assert f"warning: a link to a folder is not followed: {tmp_path / 'mine' / 'up'} " in done.stderr
+    confined = asrctl("prepare", "folder", tmp_path / "mine", "--root", tmp_path / "mine", "--json")
+    assert (confined.exit_code, "lies outside" in confined.error["message"]) == (5, True)
+
+
 def test_a_dry_run_tells_and_writes_nothing(asrctl, tmp_path: Path, workspace: Path) -> None:
     path = corpus(tmp_path / "corpus", plain_rows(20))
     result = asrctl("prepare", "manifest", path, "--dry-run", "--max-s", 10, "--json").result

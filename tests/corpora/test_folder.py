@@ -10,6 +10,7 @@ import pytest
 
 from asrctl.corpora import CorpusRequest, find
 from asrctl.errors import BadData
+from asrctl.events import Event, Warned
 from asrctl.utterances import Utterance
 
 
@@ -109,6 +110,61 @@ def test_a_folder_without_audio_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing", make(tmp_path, {"file": ""}) / "file"):
         with pytest.raises(BadData):
             read(folder)
+
+
+def test_links_to_folders_are_followed_each_folder_once(tmp_path: Path) -> None:
+    source = make(tmp_path / "mine", {"b/one.wav": "", ".kept/two.wav": "", "z/three.wav": ""})
+    make(tmp_path, {"disk/four.wav": "", "disk/deep/five.wav": "", "listed/six.wav": "", "listed/seven.wav": ""})
+    make(tmp_path, {"listed/metadata.csv": "file_name,text\nsix.wav,six\n"})
+    for link, target in {
+        "a": source / "b",  # is read as b
+        "c": source / ".kept",
+        "dev": tmp_path / "disk" / "deep",
+        "e": tmp_path / "disk",
+        "f": tmp_path / "disk",
+        "g": tmp_path / "listed",
+        "h": tmp_path,
+        "b/loop": source / "b",
+    }.items():
+        (source / link).symlink_to(target)
+    (tmp_path / "disk" / "loop").symlink_to(tmp_path / "disk")
+    (tmp_path / "listed" / "back").symlink_to(source)
+    (tmp_path / "listed" / "deep").symlink_to(tmp_path / "disk" / "deep")
+    (source / "nowhere").symlink_to(tmp_path / "nowhere")
+    (source / "self").symlink_to(source / "self")
+    emitted: List[Event] = []
+    request = CorpusRequest(source=source, emit=emitted.append)
+    assert [(row.id, row.split, row.text) for row in find("folder").utterances(request)] == [
+        ("b/one.wav", "train", ""),
+        ("c/two.wav", "train", ""),
+        ("dev/five.wav", "eval", ""),
+        ("e/four.wav", "train", ""),
+        ("g/six.wav", "train", "six"),
+        ("g/seven.wav", "train", ""),
+        ("z/three.wav", "train", ""),
+    ]
+    why = "(what it leads to holds this corpus, or is read without it)"
+    told = f"7 links to folders are not followed, such as {source / 'a'} {why}"
+    assert emitted == [Warned(told)]
+
+
+def test_a_folder_may_be_named_by_a_link(tmp_path: Path) -> None:
+    make(tmp_path, {"real/sub/a.wav": ""})
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "sub" / "up").symlink_to(tmp_path / "link")
+    assert told(tmp_path / "link") == [("sub/a.wav", "", "train")]
+
+
+def test_links_to_folders_out_of_the_root_are_refused(tmp_path: Path) -> None:
+    make(tmp_path, {"outside/a.wav": "", "top/shared/c.wav": "", "top/in/b.wav": ""})
+    source = tmp_path / "top" / "in"
+    (source / "link").symlink_to(tmp_path / "top" / "shared")
+    assert [row.id for row in read(source, root=tmp_path / "top")] == ["b.wav", "link/c.wav"]
+    (source / "out").symlink_to(tmp_path / "outside")
+    assert len(read(source)) == 3
+    for root in (tmp_path / "top", source):
+        with pytest.raises(BadData, match="outside"):
+            read(source, root=root)
 
 
 def test_links_out_of_the_root_are_refused(tmp_path: Path) -> None:
