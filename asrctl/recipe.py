@@ -70,7 +70,7 @@ class AudioSection:
 @dataclass(frozen=True)
 class TextSection:
     case: str = key("lower", "case policy of transcripts", choices=("lower", "upper", "keep"))
-    remove: str = key("", "plain characters dropped from transcripts")
+    remove: str = key("", "plain characters dropped from transcripts; letters in both cases, unless case is keep")
     vocab_splits: Tuple[str, ...] = key(("train",), "splits whose characters make the vocabulary")
     word_delimiter: str = key("|", "token that stands for the space")
     unk: str = key("[UNK]", "token of unknown characters")

@@ -21,8 +21,9 @@ _FIX_VOCABULARY = "build it again with `asrctl vocab`, or choose another checkpo
 class TextRules:
     """How a transcript becomes the text that is learned.
 
-    Unicode NFC, case, `remove` (a string of plain characters that are dropped), white space collapsed. The word
-    delimiter stands for a space in the vocabulary; where it occurs in the text itself it counts as a space.
+    Unicode NFC, case, `remove` (a string of plain characters that are dropped; letters in both cases, unless case is
+    keep), white space collapsed. The word delimiter stands for a space in the vocabulary; where it occurs in the text
+    itself it counts as a space.
     """
 
     case: str = "lower"
@@ -44,17 +45,29 @@ class TextRules:
     def apply(self, text: str) -> str:
         """The text that is learned; words are separated by single spaces."""
         text = unicodedata.normalize("NFC", text)
+        gone = {ord(character): None for character in self._removed()}
         if self.case != "keep":
-            # Changing case can decompose (Turkish dotted I), hence NFC once more.
-            text = unicodedata.normalize("NFC", text.lower() if self.case == "lower" else text.upper())
-        table = {ord(character): None for character in unicodedata.normalize("NFC", self.remove)}
-        table[ord(self.word_delimiter)] = " "
+            # Before as well: the capitals of a letter that has two of them (SS) could not be told from others.
+            text = self._cased(text.translate(gone))
+        table: Dict[int, Any] = {**gone, ord(self.word_delimiter): " "}
         return " ".join(text.translate(table).split())
+
+    def _cased(self, text: str) -> str:
+        if self.case == "keep":
+            return text
+        # Changing case can decompose (Turkish dotted I), hence NFC once more.
+        return unicodedata.normalize("NFC", text.lower() if self.case == "lower" else text.upper())
+
+    def _removed(self) -> str:
+        """`remove` as the text has it once its case is changed, sorted; a letter that becomes two stays as it is."""
+        given = set(unicodedata.normalize("NFC", self.remove))
+        cased = {character: self._cased(character) for character in given}
+        return "".join(sorted({new if len(new) == 1 else old for old, new in cased.items()}))
 
     def as_dict(self) -> Dict[str, str]:
         return {
             "case": self.case,
-            "remove": "".join(sorted(set(self.remove))),
+            "remove": self._removed(),
             "word_delimiter": self.word_delimiter,
             "unk": self.unk,
             "pad": self.pad,

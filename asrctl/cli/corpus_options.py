@@ -20,7 +20,12 @@ EVAL = typer.Option([], "--eval", metavar="SPLIT", help="Split that picks the be
 TEST = typer.Option([], "--test", metavar="SPLIT", help="Split for the last test, never used to choose. Repeatable.")
 NAME = typer.Option(None, "--name", help="Name of the result; default: that of the corpus or file.")
 CASE = typer.Option(None, "--case", help="Case of the text: lower, upper or keep; default: lower.")
-REMOVE = typer.Option(None, "--remove", metavar="CHARS", help='Plain characters to drop from the text, such as ".,!".')
+REMOVE = typer.Option(
+    None,
+    "--remove",
+    metavar="CHARS",
+    help='Plain characters to drop from the text, such as ".,!"; letters in both cases, unless --case is keep.',
+)
 ROOT = typer.Option(None, "--root", help="Refuse audio outside this folder.", readable=False)
 NO_DOWNLOAD = typer.Option(False, "--no-download", help="Never fetch anything; say what is missing instead.")
 

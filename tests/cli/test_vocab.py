@@ -100,6 +100,32 @@ def test_removed_characters_are_plain_never_a_pattern(asrctl, tmp_path: Path) ->
     assert result["tokens"][1:-2] == list("'3bdefnot"), "the apostrophe and the digit stay"
 
 
+@pytest.mark.parametrize(
+    ("case", "remove", "text", "tokens"),
+    [
+        ("lower", "E", "EeAa", "a"),
+        ("lower", "e", "EeAa", "a"),
+        ("upper", "e", "EeAa", "A"),
+        ("keep", "e", "EeAa", "AEa"),
+        ("upper", "ß", "ßa", "A"),
+        ("lower", "\u00c9", "e\u0301\u00c9a", "a"),
+        ("lower", "\u0130", "\u0130ia", "ai"),
+    ],
+)
+def test_what_is_removed_goes_through_the_case_too(
+    asrctl, tmp_path: Path, case: str, remove: str, text: str, tokens: str
+) -> None:
+    path = corpus(tmp_path, {"train": [text], "dev": ["a"]})
+    result = asrctl("vocab", "manifest", path, "--case", case, "--remove", remove, "--json").result
+    assert result["tokens"][1:-2] == list(tokens)
+
+
+def test_the_case_of_what_is_removed_makes_no_other_vocabulary(asrctl, tmp_path: Path) -> None:
+    path = corpus(tmp_path, {"train": ["hello"], "dev": ["a"]})
+    small, large = (asrctl("vocab", "manifest", path, "--remove", word, "--json").result for word in ("e", "E"))
+    assert (large["id"], large["new"]) == (small["id"], False)
+
+
 def test_tokens_have_the_names_that_are_asked_for(asrctl, tmp_path: Path) -> None:
     path = corpus(tmp_path, {"train": ["ab"], "dev": ["a"]})
     words = ("--word-delimiter", "_", "--unk", "<unk>", "--pad", "<pad>")
