@@ -11,7 +11,7 @@ import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Dict, Iterator, Mapping, Optional, Tuple
+from typing import Callable, Dict, Iterator, Mapping, Optional, Tuple
 
 from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, ignore
@@ -29,6 +29,10 @@ SPLIT_NAMES: Mapping[str, str] = {
 SPLIT_DEFAULTS: Mapping[str, Tuple[str, ...]] = {role: (role,) for role in ROLES}
 
 
+def _nobody(path: str) -> None:
+    """Who is told of transcripts where nobody asks."""
+
+
 @dataclass(frozen=True)
 class CorpusRequest:
     """Where a corpus lies and what of it is wanted.
@@ -36,6 +40,7 @@ class CorpusRequest:
     splits: the corpus splits that must be there; optional_splits: those that are taken where they are. Corpora that
     are read as a whole anyway may yield others too. root: audio must lie under this folder. downloads: where archives
     go; None forbids downloading. cache: a folder that is safe to delete.
+    watch: is told the path of every file of transcripts before it is read.
     """
 
     source: Optional[Path] = None
@@ -46,6 +51,12 @@ class CorpusRequest:
     allow_download: bool = True
     cache: Optional[Path] = None
     emit: Emit = ignore
+    watch: Callable[[str], None] = _nobody
+
+    def before_reading(self, path: str) -> None:
+        """To be called with every file of transcripts. Raises BadData where it lies outside `root`."""
+        refuse_outside(self.root, path)
+        self.watch(path)
 
 
 @dataclass(frozen=True)

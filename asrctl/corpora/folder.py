@@ -53,7 +53,7 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
         what = "a file, not a folder" if source.exists() else "not there"
         raise BadData(f"{source} is {what}", fix="give the folder that holds the recordings")
     found, links = False, _Links(source, request.root)
-    for utterance in _walk(source, request.root, links):
+    for utterance in _walk(source, request, links):
         found = True
         yield utterance
     if links.told:
@@ -120,17 +120,17 @@ class _Links:
         return False
 
 
-def _walk(source: Path, root: Optional[Path], links: _Links) -> Iterator[Utterance]:
+def _walk(source: Path, request: CorpusRequest, links: _Links) -> Iterator[Utterance]:
     for folder, folders, names in os.walk(str(source), onerror=_refuse, followlinks=True):
         _refuse_depth(folder, source)
         visible = sorted(name for name in names if not name.startswith("."))
         listed = next((name for name in METADATA if name in visible), None)
         if listed is not None:
             folders[:] = []
-            yield from _read_listed(Path(folder), listed, source, root, links)
+            yield from _read_listed(Path(folder), listed, source, request, links)
         else:
             folders[:] = links.folders(folder, folders)
-            yield from _read_folder(Path(folder), visible, source, root)
+            yield from _read_folder(Path(folder), visible, source, request)
 
 
 def _refuse(error: OSError) -> None:
@@ -143,7 +143,7 @@ def _refuse_depth(folder: str, source: Path) -> None:
         raise BadData(f"{source} holds folders nested more than {_MAX_DEPTH} deep", fix="leave these out")
 
 
-def _read_folder(folder: Path, names: List[str], source: Path, root: Optional[Path]) -> Iterator[Utterance]:
+def _read_folder(folder: Path, names: List[str], source: Path, request: CorpusRequest) -> Iterator[Utterance]:
     """Audio with the transcripts beside it; then the transcripts that nobody speaks."""
     texts = {name[: -len(TRANSCRIPT)]: folder / name for name in names if name.lower().endswith(TRANSCRIPT)}
     spoken = set()
@@ -151,17 +151,18 @@ def _read_folder(folder: Path, names: List[str], source: Path, root: Optional[Pa
         key = name if name in texts else Path(name).stem
         if _is_audio(Path(name).suffix.lower(), has_text=key in texts):
             spoken.add(key)
-            yield _utterance(folder / name, _transcript(texts[key], root) if key in texts else "", source)
+            yield _utterance(folder / name, _transcript(texts[key], request) if key in texts else "", source)
     for stem, path in texts.items():
         if stem not in spoken and stem.lower() not in _ABOUT:
-            yield _utterance(folder / stem, _transcript(path, root), source)
+            yield _utterance(folder / stem, _transcript(path, request), source)
 
 
-def _read_listed(folder: Path, listed: str, source: Path, root: Optional[Path], links: _Links) -> Iterator[Utterance]:
+def _read_listed(folder: Path, listed: str, source: Path, request: CorpusRequest, links: _Links) -> Iterator[Utterance]:
     """What the metadata names, then the audio under the folder that it does not name."""
-    refuse_outside(root, str(folder / listed))
+    request.before_reading(str(folder / listed))
     seen: Set[bytes] = set()
-    for utterance in manifest.read(folder / listed, root=root, inside=folder.relative_to(source).as_posix()):
+    inside = folder.relative_to(source).as_posix()
+    for utterance in manifest.read(folder / listed, root=request.root, inside=inside):
         seen.add(_fingerprint(utterance.audio))
         yield utterance
     for inner, folders, names in os.walk(str(folder), onerror=_refuse, followlinks=True):
@@ -189,9 +190,9 @@ def _utterance(audio: Path, text: str, source: Path) -> Utterance:
     return Utterance(identity, str(audio), text, manifest.split_by_folder(name))
 
 
-def _transcript(path: Path, root: Optional[Path]) -> str:
+def _transcript(path: Path, request: CorpusRequest) -> str:
     """The text in a file; "" where it is not readable as UTF-8 text of bounded length. Raises BadData (--root)."""
-    refuse_outside(root, str(path))
+    request.before_reading(str(path))
     try:
         return files.read_bytes(path, fix="", most=_MAX_TEXT_BYTES).decode("utf-8-sig").replace("\0", "")
     except (BadData, PermissionError, UnicodeDecodeError):

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from asrctl import files
-from asrctl.corpora import CorpusRequest, archives, download, refuse_outside
+from asrctl.corpora import CorpusRequest, archives, download
 from asrctl.errors import BadData, UsageError
 from asrctl.utterances import ARCHIVE_SEPARATOR, ARCHIVE_SUFFIXES, Utterance
 
@@ -50,7 +50,7 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
     places = _locate(request) if request.source is not None else _fetch(request)
     for split, place in places.items():
         empty = True
-        for utterance in _read(place, split, request.root):
+        for utterance in _read(place, split, request):
             empty = False
             yield utterance
         if empty and split in request.splits:
@@ -60,8 +60,8 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
             raise BadData(f"{place.path} holds no utterance of {split} ({has})", fix=fix)
 
 
-def _read(place: _Place, split: str, root: Optional[Path]) -> Iterator[Utterance]:
-    return _read_archive(place.path, split) if place.is_archive else _read_folder(place.path, split, root)
+def _read(place: _Place, split: str, request: CorpusRequest) -> Iterator[Utterance]:
+    return _read_archive(place.path, split) if place.is_archive else _read_folder(place.path, split, request)
 
 
 def _locate(request: CorpusRequest) -> Dict[str, _Place]:
@@ -113,18 +113,18 @@ def _fetch(request: CorpusRequest) -> Dict[str, _Place]:
 # -- folders ----------------------------------------------------------------------------------------------------------
 
 
-def _read_folder(folder: Path, split: str, root: Optional[Path]) -> Iterator[Utterance]:
+def _read_folder(folder: Path, split: str, request: CorpusRequest) -> Iterator[Utterance]:
     for speaker in sorted(path for path in folder.iterdir() if path.is_dir()):
         for chapter in sorted(path for path in speaker.iterdir() if path.is_dir()):
-            yield from _read_chapter(chapter, split, speaker.name, root)
+            yield from _read_chapter(chapter, split, speaker.name, request)
 
 
-def _read_chapter(chapter: Path, split: str, speaker: str, root: Optional[Path]) -> Iterator[Utterance]:
+def _read_chapter(chapter: Path, split: str, speaker: str, request: CorpusRequest) -> Iterator[Utterance]:
     texts: Dict[str, str] = {}
     audio: Dict[str, Path] = {}
     for path in sorted(chapter.iterdir()):
         if path.name.endswith(_TRANSCRIPTS):
-            refuse_outside(root, str(path))
+            request.before_reading(str(path))
             data = files.read_bytes(path, fix="fetch the corpus again", most=archives.MAX_TEXT_BYTES)
             texts.update(_transcripts(data, str(path)))
         elif path.suffix in _AUDIO_SUFFIXES:

@@ -68,16 +68,23 @@ class Listing:
 
 @contextmanager
 def listed(
-    workspace: Workspace, choice: CorpusChoice, emit: Emit = ignore, *, write: bool = True
+    workspace: Workspace,
+    choice: CorpusChoice,
+    emit: Emit = ignore,
+    *,
+    write: bool = True,
+    watcher: Optional[Watcher] = None,
 ) -> Iterator[Tuple[Corpus, roles.WantedSplits, Listing]]:
     """List a corpus into a scratch file that goes when the block ends. write=False: leave the workspace untouched.
 
-    Raises BadData, MissingArtifact, UsageError.
+    watcher: is shown every file of transcripts. Raises BadData, MissingArtifact, UsageError.
     """
     corpus = find(choice.corpus)
     wanted = roles.wanted_splits(corpus, choice.splits)
     with scratch.folder(workspace, write=write) as folder:
         request = _request(workspace, choice, wanted, emit)
+        if watcher is not None:
+            request = replace(request, watch=watcher.reads)
         path = folder / "utterances.jsonl"
         counts: "Counter[str]" = Counter()
         with _Identities() as identities:

@@ -48,8 +48,7 @@ class PrepareRequest:
 class PrepareResult:
     """Prepared data. new: False where it was there already. splits, reasons: as in the artifact's summary.
 
-    unused: {split of the corpus that has no role: utterances}.
-    """
+    unused: {split without a role: utterances}."""
 
     name: str
     id: str
@@ -93,7 +92,7 @@ def prepare(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) 
         raise UsageError(f"--max-rejects {request.max_rejects:g} is no share", fix="use a number from 0 to 1")
     workers = request.workers or default_workers()
     watcher = sources.Watcher(request.choice.source, workspace.root)
-    with _listed(workspace, request, emit) as (found, listing):
+    with _listed(workspace, request, emit, watcher) as (found, listing):
         listed = manifest.publish(workspace, listing, watcher, workers=workers, emit=emit)
     job = _Job(workspace, request, found, listed, workers, emit)
     result = job.run()
@@ -113,12 +112,13 @@ class _Found:
 
 @contextmanager
 def _listed(
-    workspace: Workspace, request: PrepareRequest, emit: Emit, *, write: bool = True
+    workspace: Workspace, request: PrepareRequest, emit: Emit, watcher: Optional[sources.Watcher]
 ) -> Iterator[Tuple[_Found, manifest.Listing]]:
+    write = watcher is not None
     decided = rules.resolve(request.flags, workspace.root)
     name = request.choice.data_name
     text, given = _choose_vocabulary(workspace, request, decided, name, emit)
-    with manifest.listed(workspace, request.choice, emit, write=write) as (_, wanted, listing):
+    with manifest.listed(workspace, request.choice, emit, write=write, watcher=watcher) as (_, wanted, listing):
         assigned = roles.assign(wanted, listing.path, listing.counts)
         assigned.tell(emit)
         yield _Found(rules.with_text(decided, text), given, assigned, name), listing
@@ -344,7 +344,7 @@ def plan(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> 
     downloads = _downloads(workspace, request.choice)
     if downloads:
         return PreparePlan(name, {}, None, 0, downloads, settings, decided.origins)
-    with _listed(workspace, request, ignore, write=False) as (found, listing):
+    with _listed(workspace, request, ignore, None) as (found, listing):
         scanned = texts.scan(listing.utterances(), found.roles, found.rules.text)
         splits = {
             role: {"utterances": scanned.utterances(role), "sources": list(sources)}

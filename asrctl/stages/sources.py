@@ -1,7 +1,8 @@
 """Whether a corpus still is what it was when it was prepared, by the sizes and times of a few of its files.
 
 A sample, so that the answer is quick however large the corpus is: the list or folder that the user named, some audio
-files drawn by the hash of their path, and the number of files in the folders where these lie.
+files and some files of transcripts drawn by the hash of their path, and the number of files in the folders where the
+audio lies.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import shlex
 import stat
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from asrctl.errors import BadData
 from asrctl.redact import redact_values
@@ -21,14 +22,35 @@ from asrctl.schema import OPTIONAL_TEXT, misfit
 SAMPLE = 64
 _RECORD = {
     "command?": [str], "cwd?": str, "source?": OPTIONAL_TEXT, "list?": ([int], type(None)),
-    "audio?": {"*": ([int], type(None))}, "folders?": {"*": [int]}, "workspace?": str,
+    "audio?": {"*": ([int], type(None))}, "texts?": {"*": ([int], type(None))}, "folders?": {"*": [int]},
+    "workspace?": str,
 }  # fmt: skip
 # Words of a command that say how it talks, not what it makes.
 _TALK = ("--json", "--verbose", "-v", "--force")
 
 
+class _Sample:
+    """Some of the files that come by. kept: {path: status, None where there is no such file}."""
+
+    def __init__(self) -> None:
+        self.kept: Dict[str, Optional[os.stat_result]] = {}
+        self._heap: List[Tuple[int, str]] = []
+
+    def offer(self, path: str, status: Callable[[], Optional[os.stat_result]]) -> None:
+        """status: is asked only for a file that is kept."""
+        if path in self.kept:
+            return
+        rank = -int.from_bytes(hashlib.blake2b(os.fsencode(path), digest_size=8).digest(), "big")
+        if len(self._heap) >= SAMPLE and rank < self._heap[0][0]:
+            return
+        heapq.heappush(self._heap, (rank, path))
+        self.kept[path] = status()
+        if len(self._heap) > SAMPLE:
+            del self.kept[heapq.heappop(self._heap)[1]]
+
+
 class Watcher:
-    """Sees every audio file of a corpus pass, and keeps a sample of them.
+    """Sees every audio file and every file of transcripts of a corpus pass, and keeps a sample of them.
 
     source: what the user named. workspace: its cache is of no account, and the folder itself counts for nothing where
     it lies among the recordings.
@@ -38,25 +60,22 @@ class Watcher:
         self._source = str(source.absolute()) if source is not None else None
         self._workspace = str(workspace.absolute())
         self._cache = os.path.join(self._workspace, "cache", "")
-        self._kept: Dict[str, Optional[os.stat_result]] = {}
-        self._heap: List[Tuple[int, str]] = []
+        self._audio, self._texts, self._lists = _Sample(), _Sample(), _Sample()
 
     def saw(self, path: str, status: Optional[os.stat_result]) -> None:
         """path: an audio file or archive. status: None where there is no such file."""
-        if path in self._kept:
-            return
-        rank = -int.from_bytes(hashlib.blake2b(os.fsencode(path), digest_size=8).digest(), "big")
-        if len(self._heap) >= SAMPLE and rank < self._heap[0][0]:
-            return
-        heapq.heappush(self._heap, (rank, path))
-        self._kept[path] = status
-        if len(self._heap) > SAMPLE:
-            del self._kept[heapq.heappop(self._heap)[1]]
+        self._audio.offer(path, lambda: status)
+
+    def reads(self, path: str) -> None:
+        """path: a file of transcripts that is about to be read, so that a change while it is read is noticed later."""
+        # A list speaks for many recordings, so it is not drawn among the transcripts of single ones.
+        sample = self._texts if path.lower().endswith(".txt") else self._lists
+        sample.offer(path, lambda: _status(path))
 
     def record(self, command: Sequence[str]) -> Dict[str, Any]:
         """JSON values for `changes`, with the command that prepares the corpus and where it was typed."""
-        seen = {str(Path(path).absolute()): status for path, status in self._kept.items()}
-        seen = {path: status for path, status in seen.items() if not path.startswith(self._cache) and _is_text(path)}
+        seen = self._seen(self._audio)
+        texts = {**self._seen(self._lists), **self._seen(self._texts)}
         folders = {str(Path(path).parent) for path in seen}
         if self._source is not None and Path(self._source).is_dir():
             folders.add(self._source)
@@ -67,9 +86,14 @@ class Watcher:
             "source": self._source if self._source is not None and _is_text(self._source) else None,
             "list": _signature(_status(self._source)) if self._source and Path(self._source).is_file() else None,
             "audio": {path: _signature(status) for path, status in sorted(seen.items())},
+            "texts": {path: _signature(status) for path, status in sorted(texts.items())},
             "folders": {path: _entries(path, self._workspace) for path in sorted(folders) if _is_text(path)},
             "workspace": self._workspace if _is_text(self._workspace) else "",
         }
+
+    def _seen(self, sample: _Sample) -> Dict[str, Optional[os.stat_result]]:
+        seen = {str(Path(path).absolute()): status for path, status in sample.kept.items()}
+        return {path: status for path, status in seen.items() if not path.startswith(self._cache) and _is_text(path)}
 
 
 def checked(record: Any, name: str) -> Mapping[str, Any]:
@@ -95,15 +119,22 @@ def changes(record: Mapping[str, Any]) -> Optional[str]:
         return f"{source} is gone"
     if record.get("list") is not None and _signature(_status(source)) != record["list"]:
         return f"{source} has changed since"
-    now = {path: _signature(_status(path)) for path in record.get("audio", {})}
-    then = record.get("audio", {})
+    return (
+        _other_files(record.get("audio", {}), "audio files")
+        or _other_files(record.get("texts", {}), "files of transcripts")
+        or _other_folder(record)
+    )
+
+
+def _other_files(then: Mapping[str, Any], what: str) -> Optional[str]:
+    now = {path: _signature(_status(path)) for path in then}
     gone = [path for path in now if now[path] is None and then[path] is not None]
     other = [path for path in now if now[path] != then[path] and path not in gone]
-    for paths, what in ((gone, "gone"), (other, "changed")):
+    for paths, how in ((gone, "gone"), (other, "changed")):
         if paths:
             verb = "is" if len(paths) == 1 else "are"
-            return f"{len(paths)} of {len(now)} audio files looked at {verb} {what}, such as {paths[0]}"
-    return _other_folder(record)
+            return f"{len(paths)} of {len(now)} {what} looked at {verb} {how}, such as {paths[0]}"
+    return None
 
 
 def command(record: Mapping[str, Any]) -> Optional[str]:

@@ -157,6 +157,49 @@ def test_recordings_that_changed_or_went_make_data_stale(asrctl, in_folder):
     )
 
 
+def test_transcripts_that_changed_make_data_stale(asrctl, in_folder):
+    folder = recordings(in_folder / "mine", 12)
+    rows = [f"{number}.wav,word {'abc'[number % 3]}" for number in range(12)]
+    (recordings(folder / "more", 12) / "metadata.csv").write_text("file_name,text\n" + "\n".join(rows))
+    asrctl("prepare", "folder", folder).succeeded()
+    assert why(asrctl("status", "--json").result) == ("done", "")
+
+    for path, text in (
+        (folder / "5.txt", "word and word"),
+        (folder / "more" / "metadata.csv", "file_name,text\n" + "\n".join(["0.wav,word and word", *rows[1:]])),
+    ):
+        path.write_text(text)
+        state, told = why(asrctl("status", "--json").result)
+        assert (state, told) == ("stale", f"1 of 13 files of transcripts looked at is changed, such as {path}")
+        assert asrctl("prepare", "folder", folder, "--json").result["new"]
+        assert why(asrctl("status", "--json").result) == ("done", "")
+
+    (folder / "5.txt").unlink()
+    assert "1 of 13 files of transcripts looked at is gone" in why(asrctl("status", "--json").result)[1]
+
+
+def test_transcripts_of_librispeech_are_looked_at_too(asrctl, in_folder):
+    chapter = in_folder / "LibriSpeech" / "dev-clean" / "1" / "2"
+    recordings(chapter, 4)
+    for number in range(4):
+        (chapter / f"{number}.txt").unlink()
+    (chapter / "1-2.trans.txt").write_text("".join(f"{number} WORD\n" for number in range(4)))
+    asrctl("prepare", "librispeech", in_folder / "LibriSpeech", "--train", "dev-clean").succeeded()
+    assert why(asrctl("status", "--json").result) == ("done", "")
+    (chapter / "1-2.trans.txt").write_text("".join(f"{number} WORDS\n" for number in range(4)))
+    assert "files of transcripts looked at is changed" in why(asrctl("status", "--json").result)[1]
+
+
+def test_data_prepared_before_transcripts_were_looked_at_are_still_understood(asrctl, in_folder, place):
+    folder = recordings(in_folder / "mine", 12)
+    asrctl("prepare", "folder", folder).succeeded()
+    ref = place.ref("prepared", "mine")
+    del ref["source"]["texts"]
+    place.set_ref("prepared", "mine", ref["id"], source=ref["source"])
+    (folder / "5.txt").write_text("another word")
+    assert why(asrctl("status", "--json").result) == ("done", "")
+
+
 def test_a_list_that_changed_is_told_with_the_command_to_type(asrctl_process, in_folder, monkeypatch):
     recordings(in_folder / "mine", 12)
     (in_folder / "list.csv").write_text("path,text\n" + "".join(f"mine/{n}.wav,word {n % 3}\n" for n in range(12)))
