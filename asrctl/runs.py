@@ -146,6 +146,7 @@ def require(workspace: Workspace, name: Optional[str]) -> Run:
         raise MissingArtifact(f"there is no {what} in {workspace.root}", fix="run `asrctl train --preset NAME` first")
     if not run.model.is_dir():
         raise MissingArtifact(
-            f"run {run.name!r} has no model yet", fix=f"go on with `asrctl train --resume --run {run.name}`"
+            f"run {run.name!r} has no model yet",
+            fix=f"go on with `{workspace.command('train', '--resume', '--run', run.name)}`",
         )
     return run

@@ -10,12 +10,13 @@ import contextlib
 import fcntl
 import os
 import platform
+import shlex
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, TextIO
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextIO, Tuple
 
 from asrctl import __version__, files
 from asrctl.errors import BadData, Locked, MissingArtifact, UsageError
@@ -24,6 +25,7 @@ from asrctl.schema import OPTIONAL_TEXT, misfit
 
 SCHEMA_VERSION = 1
 DEFAULT_ROOT = "asr-workspace"
+ROOT_VARIABLE = "ASRCTL_WORKSPACE"
 KINDS = ("manifests", "vocab", "prepared", "evals", "exports", "lm")
 _CALLED = {
     "manifests": "manifest",
@@ -108,6 +110,19 @@ class Workspace:
     @property
     def is_there(self) -> bool:
         return self.marker.exists()
+
+    def command(self, *words: str) -> str:
+        """`asrctl WORDS` for people to type: as a shell reads it, and about this workspace."""
+        return " ".join(shlex.quote(word) for word in self.named(("asrctl", *words)))
+
+    def named(self, words: Sequence[str]) -> Tuple[str, ...]:
+        """The words of a command with --workspace, where they lack it and it is not the default.
+
+        A variable that makes it the default may be another one in the next shell, so it does not count.
+        """
+        named = any(word[:2] == "-w" or word.split("=")[0] == "--workspace" for word in words)
+        plain = str(self.root) == DEFAULT_ROOT == os.environ.get(ROOT_VARIABLE, DEFAULT_ROOT)
+        return tuple(words) if named or plain else (*words, "--workspace", str(self.root))
 
     def _check_schema(self) -> None:
         if not self.is_there:

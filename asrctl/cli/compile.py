@@ -34,17 +34,21 @@ def command(
         from asrctl.stages.compile import CompileRequest, compile_executables
         from asrctl.workspace import Workspace
 
+        place = Workspace(workspace)
         request = CompileRequest(preset, data, device, tuple(overrides))
-        result = compile_executables(Workspace(workspace), request, report.emit)
-        report.done(result.as_dict(), result_lines(result))
+        result = compile_executables(place, request, report.emit)
+        words = ["--preset", result.preset, "--device", "ipu-emulated" if result.emulated else "ipu"]
+        words += ["--data", data] if data is not None else []
+        words += [word for override in overrides for word in ("--set", override)]
+        report.done(result.as_dict(), result_lines(result, place.command("train", *words)))
 
 
-def result_lines(result: "CompileResult") -> List[str]:
+def result_lines(result: "CompileResult", following: str) -> List[str]:
     """What was compiled, where it lies, and what to type next."""
     emulated = " (emulated: a record of what would be compiled)" if result.emulated else ""
     count = len(result.executables)
     found = f"{count} executables compiled{emulated}" if count else "nothing to compile: all executables are there"
     return [
         f"{found}, in {result.cache}",
-        f"next: asrctl train --preset {result.preset} --device {'ipu-emulated' if result.emulated else 'ipu'}",
+        f"next: {following}",
     ]

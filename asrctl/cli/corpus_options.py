@@ -49,6 +49,26 @@ def choice(
     return CorpusChoice(corpus, source, splits, root, download, name)
 
 
+def typed(
+    corpus: str,
+    source: Optional[Path],
+    *,
+    train: Sequence[str],
+    eval: Sequence[str],
+    test: Sequence[str],
+    root: Optional[Path],
+    download: bool,
+    name: Optional[str],
+) -> List[str]:
+    """The words that mean the same `choice` to another command."""
+    found = [corpus] + ([str(source)] if source is not None else [])
+    for option, values in (("--train", train), ("--eval", eval), ("--test", test)):
+        found += [word for value in values for word in (option, value)]
+    for option, value in (("--root", root), ("--name", name)):
+        found += [option, str(value)] if value is not None else []
+    return found + ([] if download else ["--no-download"])
+
+
 def words(values: Sequence[str]) -> "tuple":
     """("a,b", "c") -> ("a", "b", "c")."""
     return tuple(word.strip() for value in values for word in value.split(",") if word.strip())

@@ -14,6 +14,7 @@ from asrctl.cli.report import Output, outlook_lines, session, table
 if TYPE_CHECKING:
     from asrctl.stages.evaluate import EvaluateResult
     from asrctl.stages.outlook import Outlook
+    from asrctl.workspace import Workspace
 
 EPILOG = options.examples(
     "asrctl eval",
@@ -51,13 +52,14 @@ def command(
         from asrctl.workspace import Workspace
 
         check_limit(max_wer)
+        place = Workspace(workspace)
         request = EvaluateRequest(run, model, data, split, precision, device, batch_s, force)
         if dry_run:
-            planned = plan(Workspace(workspace), request, report.emit)
+            planned = plan(place, request, report.emit)
             report.done(planned.as_dict(), plan_lines(planned))
             return
-        result = evaluate(Workspace(workspace), request, report.emit)
-        report.done(result.as_dict(), result_lines(result))
+        result = evaluate(place, request, report.emit)
+        report.done(result.as_dict(), result_lines(result, place))
         check_gate(result, max_wer)
 
 
@@ -68,7 +70,7 @@ def plan_lines(planned: "Outlook") -> List[str]:
     return [f"to transcribe: split {found['split']}, {what} on {found['device']}, greedy", *outlook_lines(planned)]
 
 
-def result_lines(result: "EvaluateResult") -> List[str]:
+def result_lines(result: "EvaluateResult", place: "Workspace") -> List[str]:
     """Rates, edits, the worst utterances, and what to type next."""
     found = result.metrics
     lines = [
@@ -83,8 +85,8 @@ def result_lines(result: "EvaluateResult") -> List[str]:
         lines.append(f"{found['empty_references']} references are empty; what was written for them counts as inserted")
     lines += worst_lines(found["worst"][:_WORST_SHOWN])
     lines += ["", f"all hypotheses: {result.hypotheses}"]
-    target = f"--run {result.run}" if result.run is not None else f"--model {result.model}"
-    return [*lines, f"next: asrctl export {target} --format hf"]
+    target = ("--run", result.run) if result.run is not None else ("--model", str(result.model))
+    return [*lines, f"next: {place.command('export', *target, '--format', 'hf')}"]
 
 
 def device_words(kind: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from asrctl import files
-from asrctl.workspace import DEFAULT_ROOT
+from asrctl.workspace import DEFAULT_ROOT, ROOT_VARIABLE
 
 
 def _workspace(name: str) -> Path:
@@ -22,7 +22,7 @@ WORKSPACE = typer.Option(
     Path(DEFAULT_ROOT),
     "--workspace",
     "-w",
-    envvar="ASRCTL_WORKSPACE",
+    envvar=ROOT_VARIABLE,
     help="Folder that keeps every result.",
     parser=_workspace,
     metavar="FOLDER",

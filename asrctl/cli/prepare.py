@@ -14,6 +14,7 @@ from asrctl.cli.report import Output, session, size, table
 
 if TYPE_CHECKING:
     from asrctl.stages.prepare import PreparePlan, PrepareResult
+    from asrctl.workspace import Workspace
 
 EPILOG = options.examples(
     "asrctl prepare librispeech",
@@ -60,14 +61,15 @@ def command(
         choice = corpora.choice(
             corpus, source, train=train, eval=eval, test=test, root=root, download=not no_download, name=name
         )
-        typed = ("asrctl", *sys.argv[1:])
+        place = Workspace(workspace)
+        typed = place.named(("asrctl", *sys.argv[1:]))
         request = PrepareRequest(choice, flags, vocab, workers, max_rejects, force, typed)
         if dry_run:
-            planned = plan(Workspace(workspace), request, report.emit)
+            planned = plan(place, request, report.emit)
             report.done(planned.as_dict(), plan_lines(planned))
             return
-        result = prepare(Workspace(workspace), request, report.emit)
-        report.done(result.as_dict(), result_lines(result))
+        result = prepare(place, request, report.emit)
+        report.done(result.as_dict(), result_lines(result, place))
 
 
 def plan_lines(planned: "PreparePlan") -> List[str]:
@@ -83,7 +85,7 @@ def plan_lines(planned: "PreparePlan") -> List[str]:
     return lines + [f"{key}: {origin}" for key, origin in planned.origins.items() if origin != "default"]
 
 
-def result_lines(result: "PrepareResult") -> List[str]:
+def result_lines(result: "PrepareResult", place: "Workspace") -> List[str]:
     """Splits, rejects, and what to type next."""
     rows = [
         [role, split["utterances"], f"{split['seconds'] / 3600:.2f} h", split["rejected"], _reasons(split["reasons"])]
@@ -94,7 +96,7 @@ def result_lines(result: "PrepareResult") -> List[str]:
         *table(rows, header=["split", "utterances", "speech", "rejected", ""]),
         *corpora.unused(result.unused),
         f"{result.name} {done}: {result.path} ({size(result.bytes)}, {result.vocabulary['size']} tokens)",
-        "next: asrctl train --preset tiny-cpu   (all presets: asrctl presets list)",
+        f"next: {place.command('train', '--preset', 'tiny-cpu')}   (all presets: asrctl presets list)",
     ]
 
 

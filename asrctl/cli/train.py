@@ -13,6 +13,7 @@ from asrctl.cli.report import Output, session
 
 if TYPE_CHECKING:
     from asrctl.stages.train import TrainPlan, TrainResult
+    from asrctl.workspace import Workspace
 
 EPILOG = options.examples(
     "asrctl train --preset tiny-cpu",
@@ -45,6 +46,7 @@ def command(
         from asrctl.stages.train import TrainRequest, plan, train
         from asrctl.workspace import Workspace
 
+        place = Workspace(workspace)
         request = TrainRequest(
             preset=preset,
             data=data,
@@ -59,11 +61,11 @@ def command(
             command=tuple(["asrctl"] + sys.argv[1:]),
         )
         if dry_run:
-            planned = plan(Workspace(workspace), request, report.emit)
+            planned = plan(place, request, report.emit)
             report.done(planned.as_dict(), plan_lines(planned))
             return
-        result = train(Workspace(workspace), request, report.emit)
-        report.done(result.as_dict(), result_lines(result))
+        result = train(place, request, report.emit)
+        report.done(result.as_dict(), result_lines(result, place))
 
 
 def plan_lines(planned: "TrainPlan") -> List[str]:
@@ -87,13 +89,15 @@ def _flat(values: dict, prefix: str = "") -> "List[tuple]":
     return found
 
 
-def result_lines(result: "TrainResult") -> List[str]:
+def result_lines(result: "TrainResult", place: "Workspace") -> List[str]:
     """The end of a run: the model, its best WER, and what to type next."""
     if result.nothing_to_do and result.reason == "early-stopping":
         told = f"run {result.run} was stopped early at step {result.steps}, after evaluations that were no better"
         return [f"{told}; raise run.early_stopping (--set) to go on"]
     if result.nothing_to_do:
         return [f"run {result.run} has its {result.steps} steps already; raise --max-steps to extend it"]
+    from asrctl.stages.status import after_training
+
     best = "no evaluation split, so the last model is kept"
     if result.best_wer is not None:
         best = f"best WER {100 * result.best_wer:.2f} % at step {result.best_step}"
@@ -101,5 +105,5 @@ def result_lines(result: "TrainResult") -> List[str]:
     return [
         f"run {result.run}: {result.steps} steps, {result.reason}{emulated}; {best}",
         f"model: {result.model}",
-        f"next: asrctl eval --run {result.run}",
+        f"next: {after_training(place, result.run)}",
     ]

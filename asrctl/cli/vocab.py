@@ -62,11 +62,18 @@ def command(
         choice = corpora.choice(
             corpus, source, train=train, eval=eval, test=test, root=root, download=not no_download, name=name
         )
-        result = vocab(Workspace(workspace), VocabRequest(choice, flags, checkpoint), report.emit)
-        report.done(result.as_dict(), result_lines(result, choice.corpus, source))
+        place = Workspace(workspace)
+        result = vocab(place, VocabRequest(choice, flags, checkpoint), report.emit)
+        words = corpora.typed(
+            corpus, source, train=train, eval=eval, test=test, root=root, download=not no_download, name=name
+        )
+        if preset is not None and checkpoint is None and flags == RuleFlags(preset=preset):
+            # Together with other rules than its own, the preset would contradict the vocabulary.
+            words += ["--preset", preset]
+        report.done(result.as_dict(), result_lines(result, place.command("prepare", *words)))
 
 
-def result_lines(result: "VocabResult", corpus: str, source: Optional[Path]) -> List[str]:
+def result_lines(result: "VocabResult", following: str) -> List[str]:
     """Tokens, what is beyond them, and what to type next."""
     lines = [
         f"{len(result.tokens)} tokens from {', '.join(result.splits)}: {' '.join(result.tokens)}",
@@ -77,5 +84,5 @@ def result_lines(result: "VocabResult", corpus: str, source: Optional[Path]) -> 
     return lines + [
         *corpora.unused(result.unused),
         f"vocabulary {result.name}: {result.path}",
-        f"next: asrctl prepare {corpus}{f' {source}' if source else ''}",
+        f"next: {following}",
     ]

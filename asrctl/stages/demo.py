@@ -81,7 +81,7 @@ def demo(workspace: Workspace, *, force: bool = False, emit: Emit = ignore) -> D
     clock = _Clock(emit)
     choice, flags = CorpusChoice(NAME, name=NAME), RuleFlags(preset=PRESET)
     clock.run("vocab", lambda: vocab(workspace, VocabRequest(choice, flags), emit))
-    again = PrepareRequest(choice, flags, command=("asrctl", "demo"))
+    again = PrepareRequest(choice, flags, command=workspace.named(("asrctl", "demo")))
     clock.run("prepare", lambda: prepare(workspace, again, emit))
     trained: TrainResult = clock.run("train", lambda: train(workspace, _train_request(workspace, force), emit))
     evaluated: EvaluateResult = clock.run(
@@ -163,9 +163,8 @@ def _one_of_each(voices: Sequence[str], references: Sequence[str], hypotheses: S
 
 
 def _next(workspace: Workspace, exported: Path) -> List[str]:
-    place = f" --workspace {workspace.root}" if str(workspace.root) != "asr-workspace" else ""
     return [
-        f"asrctl status{place}",
-        "asrctl prepare folder my-recordings/    # a .txt beside each recording",
-        f"asrctl export --run {NAME} --format onnx{place}",
+        workspace.command("status"),
+        f"{workspace.command('prepare', 'folder', 'my-recordings/')}    # a .txt beside each recording",
+        workspace.command("export", "--run", NAME, "--format", "onnx"),
     ]

@@ -46,9 +46,9 @@ class PrepareRequest:
 
 @dataclass(frozen=True)
 class PrepareResult:
-    """Prepared data. new: False where it was there already. splits, reasons: as in the artifact's summary.
-
-    unused: {split without a role: utterances}."""
+    """Prepared data. new: False where it was there already. splits, reasons: as in the artifact's summary; unused:
+    {split without a role: utterances}.
+    """
 
     name: str
     id: str

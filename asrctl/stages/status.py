@@ -67,7 +67,7 @@ def status(workspace: Workspace) -> Status:
         lines=lines,
         disk={name: count for name, count in disk.items() if count},
         free_bytes=shutil.disk_usage(str(place)).free,
-        next=_next(lines),
+        next=_next(workspace, lines),
     )
 
 
@@ -168,25 +168,50 @@ def _unfinished(workspace: Workspace) -> List[Line]:
     return lines
 
 
-def _next(lines: Sequence[Line]) -> List[str]:
+def _next(workspace: Workspace, lines: Sequence[Line]) -> List[str]:
     """What to type next: go on with what was stopped, else the stage after the last one that is done."""
     found: List[str] = []
     runs = [line for line in lines if line.stage == "train"]
     for line in runs:
         if line.state in ("interrupted", "killed"):
-            found.append(f"asrctl train --resume --run {line.name}")
+            found.append(workspace.command("train", "--resume", "--run", line.name))
     prepared = [line for line in lines if line.stage == "prepare"]
     if not prepared:
-        return ["asrctl demo", "asrctl prepare folder my-recordings/", "asrctl prepare librispeech"]
+        first = (("demo",), ("prepare", "folder", "my-recordings/"), ("prepare", "librispeech"))
+        return [workspace.command(*words) for words in first]
     for line in prepared:
         if line.state in ("stale", "interrupted"):
             found.append(f"{line.details.get('command') or 'asrctl prepare ...'}   # again: {line.why}")
     done = [line for line in runs if line.state in ("complete", "stale")]
     if not done:
-        return found or ["asrctl train --preset tiny-cpu"]
+        return found or [workspace.command("train", "--preset", "tiny-cpu")]
     last = done[-1].name
-    if not any(line.stage == "eval" and line.name == last and line.state == "done" for line in lines):
-        found.append(f"asrctl eval --run {last}")
-    elif not any(line.stage == "export" and line.name == last and line.state == "done" for line in lines):
-        found.append(f"asrctl export --run {last} --format hf")
+    made = {line.stage for line in lines if line.name == last and line.state == "done"}
+    evaluation = _evaluation(workspace, last) if "eval" not in made else None
+    if evaluation is not None:
+        found.append(evaluation)
+    elif "export" not in made:
+        found.append(_export(workspace, last))
     return found
+
+
+def after_training(workspace: Workspace, run: str) -> str:
+    """What to type once a run has a model: to evaluate it, or else, without a split for that, to export it.
+
+    Raises BadData.
+    """
+    return _evaluation(workspace, run) or _export(workspace, run)
+
+
+def _evaluation(workspace: Workspace, run: str) -> Optional[str]:
+    """The command that evaluates a run; None where its data is known and has no split for that."""
+    identity = str((Run(workspace.run(run)).brief().get("data") or {}).get("id"))
+    artifact = workspace.find("prepared", identity) if is_plain_name(identity) else None
+    splits = artifact.summary.get("splits") if artifact is not None else None
+    if not isinstance(splits, dict) or "eval" in splits:
+        return workspace.command("eval", "--run", run)
+    return workspace.command("eval", "--run", run, "--split", "test") if "test" in splits else None
+
+
+def _export(workspace: Workspace, run: str) -> str:
+    return workspace.command("export", "--run", run, "--format", "hf")

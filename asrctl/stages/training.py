@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shlex
 import time
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Sequence
@@ -18,7 +17,7 @@ from asrctl.recipe import Recipe
 from asrctl.runs import Run
 from asrctl.stages.train import TrainResult
 from asrctl.text import Vocabulary
-from asrctl.workspace import DEFAULT_ROOT, Workspace
+from asrctl.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -249,12 +248,10 @@ def _close(run: Run, start: Start, info: Dict[str, Any], outcome: Outcome) -> Tr
 
 
 def resume_command(run: Run, start: Start) -> str:
-    words = [f"asrctl train --resume --run {run.name} --device {start.device.kind}"]
-    if str(start.workspace.root) != DEFAULT_ROOT:
-        words.append(f"--workspace {shlex.quote(str(start.workspace.root))}")
+    words = ["train", "--resume", "--run", run.name, "--device", start.device.kind]
     if start.total_steps != start.recipe.optim.max_steps:
-        words.append(f"--max-steps {start.total_steps}")
-    return " ".join(words)
+        words += ["--max-steps", str(start.total_steps)]
+    return start.workspace.command(*words)
 
 
 def _reached_by(standing: Standing) -> Dict[str, Any]:

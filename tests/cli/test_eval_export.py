@@ -16,7 +16,7 @@ from asrctl.workspace import Workspace
 def test_eval_prints_rates_and_the_next_command(asrctl, tones: Path) -> None:
     done = asrctl("eval", "--device", "cpu").succeeded()
     assert "error rate  95 % interval" in done.stdout and "most errors:" in done.stdout
-    assert done.stdout.rstrip().endswith("next: asrctl export --run learned --format hf")
+    assert done.stdout.rstrip().endswith(f"next: asrctl export --run learned --format hf --workspace {tones}")
     assert "learned" in done.stderr
 
 

@@ -39,10 +39,11 @@ def items(result):
 def test_an_empty_folder_is_told_where_to_begin(asrctl, workspace):
     result = asrctl("status", "--json").result
     assert (result["items"], result["exists"]) == ([], False)
-    assert result["next"][0] == "asrctl demo"
+    place = f" --workspace {workspace}"
+    assert result["next"][0] == f"asrctl demo{place}"
     shown = asrctl("status").succeeded().stdout
     assert "is not there yet" in shown
-    assert "next  asrctl prepare folder my-recordings/" in shown
+    assert f"next  asrctl prepare folder my-recordings/{place}" in shown
     assert not workspace.exists()
 
 
@@ -52,7 +53,7 @@ def test_a_stage_is_stale_when_what_it_was_made_from_has_changed(asrctl, place):
     make_run(place, "r", "complete", data={"name": "speech", "id": data}, steps=10, best={"step": 10, "wer": 0.125})
     result = asrctl("status", "--json").result
     assert items(result) == [("vocab", "speech", "done"), ("prepare", "speech", "done"), ("train", "r", "complete")]
-    assert result["next"] == ["asrctl eval --run r"]
+    assert result["next"] == [place.command("eval", "--run", "r")]
     assert "best WER 12.50 %" in asrctl("status").succeeded().stdout
 
     publish(place, "vocab", "speech", {"splits": ["train", "eval"]})
@@ -71,7 +72,7 @@ def test_a_run_whose_process_is_gone_can_be_resumed(asrctl, place):
     make_run(place, "r", "running", data={"name": "speech", "id": data})
     result = asrctl("status", "--json").result
     assert items(result)[-1] == ("train", "r", "killed")
-    assert result["next"] == ["asrctl train --resume --run r"]
+    assert result["next"] == [place.command("train", "--resume", "--run", "r")]
     with place.lock("run-r"):
         assert items(asrctl("status", "--json").result)[-1] == ("train", "r", "running")
 
@@ -100,14 +101,14 @@ def test_the_disk_in_use_is_told_by_kind(asrctl, place):
     assert "cache 5.0 kB" in asrctl("status").succeeded().stdout
 
 
-def test_what_the_commands_make_is_what_status_sees(asrctl, trained_run):
+def test_what_the_commands_make_is_what_status_sees(asrctl, trained_run, workspace):
     before = asrctl("status", "--json").result
     assert items(before) == [("prepare", "librispeech", "done"), ("train", "tiny", "complete")]
-    assert before["next"] == ["asrctl eval --run tiny"]
+    assert before["next"] == [f"asrctl eval --run tiny --workspace {workspace}"]
     asrctl("eval", "--json").succeeded()
     after = asrctl("status", "--json").result
     assert items(after)[2:] == [("eval", "tiny", "done")]
-    assert after["next"] == ["asrctl export --run tiny --format hf"]
+    assert after["next"] == [f"asrctl export --run tiny --format hf --workspace {workspace}"]
     shown = asrctl("status").succeeded().stdout
     assert "train 98 utterances" in shown
     assert "2 of 2 steps" in shown
@@ -200,7 +201,7 @@ def test_data_prepared_before_transcripts_were_looked_at_are_still_understood(as
     assert why(asrctl("status", "--json").result) == ("done", "")
 
 
-def test_a_list_that_changed_is_told_with_the_command_to_type(asrctl_process, in_folder, monkeypatch):
+def test_a_list_that_changed_is_told_with_the_command_to_type(asrctl_process, in_folder, workspace, monkeypatch):
     recordings(in_folder / "mine", 12)
     (in_folder / "list.csv").write_text("path,text\n" + "".join(f"mine/{n}.wav,word {n % 3}\n" for n in range(12)))
     words = ("manifest", "list.csv", "--name", "my data", "--json", "--force")
@@ -210,7 +211,7 @@ def test_a_list_that_changed_is_told_with_the_command_to_type(asrctl_process, in
         stream.write("mine/0.wav,word 2\n")
     done = asrctl_process("status", "--json").result
     assert why(done) == ("stale", f"{in_folder / 'list.csv'} has changed since")
-    again = "asrctl prepare manifest list.csv --name mine"
+    again = f"asrctl prepare manifest list.csv --name mine --workspace {workspace}"
     assert done["next"][0] == f"{again}   # again: {in_folder / 'list.csv'} has changed since"
     (in_folder / "elsewhere").mkdir()
     monkeypatch.chdir(in_folder / "elsewhere")

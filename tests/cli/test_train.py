@@ -90,7 +90,7 @@ def test_a_run_leaves_model_metrics_and_the_next_command(ready, asrctl):
     assert info["steps"] == info["total_steps"] == 10
     assert info["best"]["wer"] == min(entry["wer"] for entry in metrics(run, "eval"))
     assert [entry["step"] for entry in metrics(run, "train")] == list(range(1, 11))
-    assert "next: asrctl eval --run small" in done.stdout
+    assert f"next: asrctl eval --run small --workspace {ready}\n" in done.stdout
     assert "device: cpu" in done.stderr
     from transformers import AutoModelForCTC
 
