@@ -25,6 +25,7 @@ from asrctl.workspace import Artifact
 
 # Each costs some 100 kB of memory before a sample of it is read, and up to its 16 MB after.
 _MAPPED = 512
+_SPLITS = ("train", "eval", "test")
 _FIX = "delete that folder and run `asrctl prepare` again"
 
 _SUMMARY = {
@@ -291,7 +292,7 @@ class PreparedData:
     def __post_init__(self) -> None:
         problem = misfit(self.artifact.summary, _SUMMARY)
         names = self.artifact.summary.get("splits", {})
-        if problem is None and not set(names) <= {"train", "eval", "test"}:
+        if problem is None and not set(names) <= set(_SPLITS):
             problem = f"there is no split {sorted(names)}"
         if problem:
             raise BadData(f"{self.artifact.path} does not say what it holds ({problem})", fix=_FIX)
@@ -314,9 +315,10 @@ class PreparedData:
     def split(self, name: str) -> PreparedSplit:
         """Raises MissingArtifact where the data has no such split, BadData where it is damaged."""
         if name not in self.splits:
+            again = f", or run `asrctl prepare` again with --{name}" if name in _SPLITS else ""
             raise MissingArtifact(
                 f"the prepared data has no split {name!r} (it has {', '.join(self.splits)})",
-                fix=f"choose one of these with --split, or run `asrctl prepare` again with --{name}",
+                fix=f"choose one of these with --split{again}",
             )
         split = PreparedSplit(self.artifact.path / name, name=name, sample_rate=self.sample_rate)
         if split.largest_label >= len(self.vocabulary()):

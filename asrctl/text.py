@@ -195,9 +195,15 @@ def tokens_by_id(ids: Any, where: Path) -> Tuple[str, ...]:
 def build_vocabulary(characters: Mapping[str, int], rules: TextRules) -> Vocabulary:
     """Characters of normalised text (with their counts) -> sorted characters, then unknown, then pad.
 
-    The delimiter takes the place of the space, as in the original recipe, so that equal texts give equal ids there. A
-    character that is the unknown or the pad token is no letter: where it stands in a text, it is unknown.
+    The delimiter takes the place of the space, as in the original recipe, so that equal texts give equal ids there.
+    Raises UsageError where a character is also the token for something else.
     """
-    wanted = (set(characters) | {" "}) - {rules.unk, rules.pad}
+    for key, token in (("unk", rules.unk), ("pad", rules.pad)):
+        if token in characters:
+            raise UsageError(
+                f"the transcripts hold {token!r}, so it can not be the {key} token",
+                fix=f"choose another one, such as [{key.upper()}]: `asrctl vocab --{key}`, or text.{key} of the preset",
+            )
+    wanted = set(characters) | {" "}
     tokens = [rules.word_delimiter if character == " " else character for character in sorted(wanted)]
     return Vocabulary(tuple(tokens) + (rules.unk, rules.pad), rules.word_delimiter, rules.unk, rules.pad)

@@ -20,6 +20,17 @@ def test_eval_prints_rates_and_the_next_command(asrctl, tones: Path) -> None:
     assert "learned" in done.stderr
 
 
+def test_a_split_that_is_not_there_is_refused_with_those_that_are(asrctl, tones: Path) -> None:
+    for name, fix in (
+        ("nonexist", "choose one of these with --split"),
+        ("test", "choose one of these with --split, or run `asrctl prepare` again with --test"),
+    ):
+        failed = asrctl("eval", "--device", "cpu", "--split", name, "--json")
+        assert failed.exit_code == 4
+        assert failed.error["message"] == f"the prepared data has no split {name!r} (it has train, eval)"
+        assert failed.error["fix"] == fix
+
+
 def test_eval_gives_one_document(asrctl, tones: Path) -> None:
     result = asrctl("eval", "--device", "cpu", "--json").succeeded().result
     assert 0 < result["wer"] < 0.5 and result["wer_interval"][0] <= result["wer"] <= result["wer_interval"][1]

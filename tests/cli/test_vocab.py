@@ -134,6 +134,16 @@ def test_tokens_have_the_names_that_are_asked_for(asrctl, tmp_path: Path) -> Non
     assert failed.exit_code == 2
 
 
+@pytest.mark.parametrize("key", ["pad", "unk"])
+def test_a_token_that_is_a_letter_of_the_text_is_refused_with_the_fix(asrctl, tmp_path: Path, key: str) -> None:
+    path = corpus(tmp_path, {"train": ["hello"], "dev": ["a"]})
+    failed = asrctl("vocab", "manifest", path, f"--{key}", "e", "--json")
+    assert failed.exit_code == 2
+    assert failed.error["message"] == f"the transcripts hold 'e', so it can not be the {key} token"
+    assert failed.error["fix"].startswith("choose another one, such as [") and f"--{key}" in failed.error["fix"]
+    assert "[PAD]" in asrctl("vocab", "manifest", path, "--unk", "x", "--json").result["tokens"], "no text has an x"
+
+
 def test_composed_and_decomposed_letters_are_one(asrctl, tmp_path: Path) -> None:
     done = asrctl("vocab", "manifest", corpus(tmp_path, {"train": ["e\u0301 \u00e9 x\u0323"], "dev": ["x"]}), "--json")
     assert done.result["tokens"][1:-2] == ["x", "\u00e9", "\u0323"]
@@ -165,13 +175,11 @@ def test_tokens_that_the_checkpoint_does_not_have_are_refused(asrctl, tmp_path: 
     assert asrctl(*words, *same, "--json").result["tokens"] == UPPER
 
 
-@pytest.mark.parametrize("made_from", ["corpus", "checkpoint"])
-def test_a_token_of_one_letter_is_no_letter_of_the_text(asrctl, tmp_path: Path, made_from: str) -> None:
+def test_a_checkpoints_token_of_one_letter_is_no_letter_of_the_text(asrctl, tmp_path: Path) -> None:
     """Else it would be the CTC blank as a label, or unknown and never told."""
     folder = checkpoint(tmp_path / "base", ["|", "a", "b", "?", "_"], unk_token="?", pad_token="_")
-    words = ("--from", folder) if made_from == "checkpoint" else ("--unk", "?", "--pad", "_")
     path = corpus(tmp_path, {"train": ["a_b" + 400 * "a", "ab?" + 400 * "b"], "dev": ["a"]})
-    done = asrctl("vocab", "manifest", path, *words, "--json").succeeded()
+    done = asrctl("vocab", "manifest", path, "--from", folder, "--json").succeeded()
     assert done.result["tokens"] == ["|", "a", "b", "?", "_"]
     assert done.result["beyond"] == {"train": {"?": 1, "_": 1}}
     assert "2 characters" in done.stderr
