@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 CORPUS = typer.Argument(..., help="Kind of corpus: librispeech, manifest, folder or demo.")
 # readable=False, here and below: what may not be read is told by the stage that tries, not as a mistake of the typist.
 SOURCE = typer.Argument(
-    None, help="A folder, an archive, or a CSV, TSV or JSONL file.", show_default=False, readable=False
+    None,
+    help="A folder, an archive, or a CSV, TSV or JSONL file; for demo, where to build it (default: in the workspace).",
+    show_default=False,
+    readable=False,
 )
 TRAIN = typer.Option([], "--train", metavar="SPLIT", help="Corpus split for training. Repeatable.")
 EVAL = typer.Option([], "--eval", metavar="SPLIT", help="Split that picks the best model; none: a tenth is held out.")

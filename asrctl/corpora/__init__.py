@@ -40,7 +40,8 @@ class CorpusRequest:
     splits: the corpus splits that must be there; optional_splits: those that are taken where they are. Corpora that
     are read as a whole anyway may yield others too. root: audio must lie under this folder. downloads: where archives
     go; None forbids downloading. cache: a folder that is safe to delete.
-    watch: is told the path of every file of transcripts before it is read.
+    watch: is told the path of every file of transcripts before it is read. write: whether a corpus may be made where
+    it is not there.
     """
 
     source: Optional[Path] = None
@@ -52,6 +53,7 @@ class CorpusRequest:
     cache: Optional[Path] = None
     emit: Emit = ignore
     watch: Callable[[str], None] = _nobody
+    write: bool = True
 
     def before_reading(self, path: str) -> None:
         """To be called with every file of transcripts. Raises BadData where it lies outside `root`."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 from asrctl.corpora.speech_synthesis import Speech, Voice, synthesize
+from asrctl.errors import BadData
 from asrctl.files import read_json, write_json
 from asrctl.fingerprint import digest
 from asrctl.utterances import Utterance, read_manifest, write_manifest
@@ -63,6 +64,7 @@ SPEAKERS: Dict[str, Tuple[str, ...]] = {
 }
 
 UTTERANCES: Dict[str, int] = {"train": 2700, "eval": 72, "test": 120}
+_MEAN_S = 1.6  # the mean duration of the utterances, as they come out
 
 
 @dataclass(frozen=True)
@@ -82,29 +84,63 @@ def build_demo_corpus(folder: Path, *, seed: int = 0, on_progress: Optional[Call
     is. `on_progress` is told (utterances done, utterances in all). Raises MissingDependency, BadData and OSError.
     """
     plans = _plan_corpus(seed)
-    record = {"corpus": "demo", "seed": seed, "plans": digest([asdict(plan) for plan in plans])}
+    record = _record(plans, seed)
     manifest, record_path = folder / MANIFEST_NAME, folder / _RECORD_NAME
-    if record_path.exists():
-        if read_json(record_path, fix=f"delete the folder {folder}") == record:
-            return manifest
-        record_path.unlink()
+    if record_path.exists() and read_json(record_path, fix=f"delete the folder {folder}") == record:
+        return manifest
     utterances: List[Utterance] = []
     for done, plan in enumerate(plans, 1):
-        audio = f"{plan.split}/{plan.id}.flac"
-        _write_flac(folder / audio, synthesize(plan.text, plan.voice))
-        utterances.append(Utterance(plan.id, audio, plan.text, plan.split, speaker=plan.voice.name))
+        speech = synthesize(plan.text, plan.voice)
+        if done == 1:
+            # Marks the folder as ours; not what it will hold, so that a build that was stopped is built again.
+            write_json(record_path, {"corpus": "demo", "unfinished": True})
+        utterances.append(_utterance(plan))
+        _write_flac(folder / utterances[-1].audio, speech)
         if on_progress is not None:
             on_progress(done, len(plans))
     write_manifest(manifest, utterances)
-    # Last, so that a build that was stopped is built again.
     write_json(record_path, record)
     return manifest
+
+
+def may_hold_demo(folder: Path) -> bool:
+    """Whether the corpus can be built in `folder` without touching anybody's files."""
+    if not folder.exists():
+        return True
+    if not folder.is_dir():
+        return False
+    try:
+        record = read_json(folder / _RECORD_NAME, fix="")
+    except BadData:
+        return all(path.name.startswith(".") for path in folder.iterdir())
+    return isinstance(record, dict) and record.get("corpus") == "demo"
+
+
+def is_built(folder: Path, seed: int = 0) -> bool:
+    """Whether `folder` holds the corpus that `build_demo_corpus` would make. Raises BadData."""
+    path = folder / _RECORD_NAME
+    return path.exists() and read_json(path, fix=f"delete the folder {folder}") == _record(_plan_corpus(seed), seed)
+
+
+def planned_demo_corpus(seed: int = 0) -> Iterator[Utterance]:
+    """The utterances that `build_demo_corpus` would write, about as long as they would be; there is no audio."""
+    for plan in _plan_corpus(seed):
+        yield replace(_utterance(plan), end_s=_MEAN_S)
 
 
 def read_demo_corpus(folder: Path) -> Iterator[Utterance]:
     """The utterances that `build_demo_corpus` wrote, with full audio paths. Raises BadData."""
     for utterance in read_manifest(folder / MANIFEST_NAME):
         yield replace(utterance, audio=str(folder / utterance.audio))
+
+
+def _record(plans: List[_Plan], seed: int) -> Dict[str, object]:
+    return {"corpus": "demo", "seed": seed, "plans": digest([asdict(plan) for plan in plans])}
+
+
+def _utterance(plan: _Plan) -> Utterance:
+    """With its audio's path below the corpus folder."""
+    return Utterance(plan.id, f"{plan.split}/{plan.id}.flac", plan.text, plan.split, speaker=plan.voice.name)
 
 
 def _plan_corpus(seed: int) -> List[_Plan]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Iterator
 
 from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest
-from asrctl.corpora.demo import build_demo_corpus, read_demo_corpus
+from asrctl.corpora.demo import build_demo_corpus, is_built, may_hold_demo, planned_demo_corpus, read_demo_corpus
 from asrctl.errors import UsageError
 from asrctl.events import Progress
 from asrctl.utterances import Utterance
@@ -15,10 +15,17 @@ DEFAULTS = SPLIT_DEFAULTS
 
 
 def utterances(request: CorpusRequest) -> Iterator[Utterance]:
-    """Build the corpus in `request.source`, or else in the cache. Raises MissingDependency, OSError."""
+    """Build the corpus in `request.source`, or else in the cache. Raises MissingDependency, UsageError, OSError."""
     folder = request.source or request.cache
     if folder is None:
         raise UsageError("the demo corpus needs a folder", fix="say where to build it: asrctl prepare demo FOLDER")
+    if request.source is not None and not may_hold_demo(folder):
+        raise UsageError(
+            f"{folder} holds something else, and the demo corpus is made by asrctl, not read",
+            fix="leave the folder out, or name a new or empty one to build it in; `asrctl prepare folder` reads yours",
+        )
+    if not request.write and not is_built(folder):
+        return planned_demo_corpus()
     build_demo_corpus(
         folder, on_progress=lambda done, total: request.emit(Progress("demo corpus", done, total, "utterances"))
     )

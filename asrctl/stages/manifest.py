@@ -82,7 +82,7 @@ def listed(
     corpus = find(choice.corpus)
     wanted = roles.wanted_splits(corpus, choice.splits)
     with scratch.folder(workspace, write=write) as folder:
-        request = _request(workspace, choice, wanted, emit)
+        request = replace(_request(workspace, choice, wanted, emit), write=write)
         if watcher is not None:
             request = replace(request, watch=watcher.reads)
         path = folder / "utterances.jsonl"

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from asrctl.corpora.demo import WORDS
+from asrctl.corpora import demo
+from asrctl.corpora.demo import UTTERANCES, WORDS
 from asrctl.stages.demo import _by_voice
 
 LIMIT_S = 360
@@ -17,6 +18,37 @@ def test_voices_are_counted_one_by_one_and_new_accents_named():
         ("en+m1", 2, 0.25, False),
         ("en-gb-scotland+f1", 1, 0.5, True),
     ]
+
+
+@pytest.mark.parametrize("command", ["prepare", "vocab"])
+def test_the_corpus_is_not_built_over_other_files(asrctl, in_folder, workspace, command):
+    (in_folder / "mine").mkdir()
+    for path in (in_folder / "mine" / "utterances.jsonl", in_folder / "list.csv"):
+        path.write_text("mine", encoding="utf-8")
+        source = path.parent.name if path.name == "utterances.jsonl" else path.name
+        failed = asrctl(command, "demo", path.parent if source == "mine" else path, "--json")
+        assert (failed.exit_code, "holds something else" in failed.error["message"]) == (2, True)
+        assert path.read_text(encoding="utf-8") == "mine"
+    assert sorted(path.name for path in in_folder.iterdir()) == ["list.csv", "mine"]
+
+
+def test_a_dry_run_builds_nothing(asrctl, in_folder, workspace):
+    for words in ((), (in_folder / "demo",)):
+        result = asrctl("prepare", "demo", *words, "--dry-run", "--json").result
+        assert {name: split["utterances"] for name, split in result["splits"].items()} == UTTERANCES
+        assert 100e6 < result["estimated_bytes"] < 200e6
+    assert not list(in_folder.iterdir())
+
+
+def test_the_corpus_is_built_where_it_is_told(asrctl, in_folder, workspace, monkeypatch):
+    pytest.importorskip("espeakng_loader")
+    monkeypatch.setattr(demo, "UTTERANCES", {"train": 12, "eval": 6, "test": 6})
+    (in_folder / "demo").mkdir()
+    for _ in range(2):
+        result = asrctl("prepare", "demo", in_folder / "demo", "--max-rejects", 1, "--json").result
+        assert sum(split["utterances"] for split in result["splits"].values()) == 24
+    assert len(list((in_folder / "demo").rglob("*.flac"))) == 24
+    assert not (workspace / "cache" / "demo").exists()
 
 
 @pytest.mark.slow

@@ -128,6 +128,7 @@ def test_without_the_package_the_fix_is_the_extra(tmp_path, monkeypatch):
         demo.build_demo_corpus(tmp_path)
 
     assert caught.value.fix == "pip install 'asrctl[demo]'"
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_built_can_be_read(voices, tmp_path, monkeypatch):
