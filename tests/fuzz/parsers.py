@@ -82,8 +82,8 @@ a.wav,"hello, world",train,s1,u1,0.5,1.25,
 c.tar.gz::d.wav,\xc3\xa9\xc3\xa0 |,test,,,,2,
 """
 _SEMICOLONS = _CSV.replace(b",", b";").replace(b'"hello; world"', b"hello").replace(b"path", b"\xef\xbb\xbfaudio")
-_TSV = b'file\tsentence\tclient_id\tsplit\na.wav\the said "no\tx\tdev\nb.wav\tyes\ty\ttrain\n'
-_QUOTED_TSV = b'"path"\t"text"\n"a.wav"\t"two\nlines"\n'
+_TSV = b'file\tsentence\tclient_id\tsplit\na.wav\the said "no\tx\tdev\nb.wav\t"he said ""yes"""\ty\ttrain\n'
+_QUOTED_TSV = b'"path"\t"text"\n"a.wav"\t"two ""quoted"" words"\n'
 _JSONL = (
     b'{"audio_filepath": "a.wav", "text": "hello", "duration": 1.5, "offset": 0.25, "speaker": 7}\n'
     b'{"path": "b.wav", "text": "\\u00e9t\\u00e9", "split": "valid", "start": 1, "end": 2.5}\n\n'
