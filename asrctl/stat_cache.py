@@ -1,4 +1,8 @@
-"""(path, size, mtime) -> sha256 in a small database, as git's index does, so that a rerun does not hash 60 GB again."""
+"""(path, what stat tells) -> sha256 in a small database, as git's index does: a rerun does not hash 60 GB again.
+
+The time of the last content (mtime) is what whoever wrote the file says, and archives with fixed times say the same of
+every version; hence the time of the last change (ctime), which no program can set, and the inode count too.
+"""
 
 from __future__ import annotations
 
@@ -25,31 +29,36 @@ class StatCache:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
-        self._new: List[Tuple[bytes, int, int, str]] = []
+        self._new: List[Tuple[bytes, str, str]] = []
         self.damaged = False
 
     def get(self, path: str, status: os.stat_result) -> Optional[str]:
         """The digest of a file that has not changed since it was put in."""
-        query = "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?"
+        query = "SELECT sha256 FROM digests WHERE path = ? AND seen = ?"
         try:
-            found = self._database.execute(query, (os.fsencode(path), status.st_size, status.st_mtime_ns)).fetchone()
+            found = self._database.execute(query, (os.fsencode(path), _seen(status))).fetchone()
         except _DAMAGED:  # somewhere inside: as good as not there
             return None
         return found[0] if found and isinstance(found[0], str) and _SHA256.fullmatch(found[0]) else None
 
     def put(self, path: str, status: os.stat_result, sha256: str) -> None:
-        if time.time_ns() - status.st_mtime_ns > _FRESH_NS:
-            self._new.append((os.fsencode(path), status.st_size, status.st_mtime_ns, sha256))
+        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _FRESH_NS:
+            self._new.append((os.fsencode(path), _seen(status), sha256))
         if len(self._new) >= _COMMIT_ROWS:
             self.flush()
 
     def flush(self) -> None:
         try:
             with self._database:
-                self._database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", self._new)
+                self._database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", self._new)
         except _DAMAGED as error:  # it is only a cache; a full disk will show elsewhere
             self.damaged = self.damaged or not isinstance(error, sqlite3.OperationalError)
         self._new.clear()
+
+
+def _seen(status: os.stat_result) -> str:
+    """As text: an inode may be too large for SQLite's integers."""
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 @contextmanager
@@ -80,10 +89,9 @@ def _connect(path: str) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=_WAIT_S)
     try:
         database.execute("PRAGMA synchronous = OFF")
-        database.execute(
-            "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT)"
-        )
-        database.execute("SELECT * FROM files LIMIT 1").fetchall()
+        database.execute("DROP TABLE IF EXISTS files")  # of an earlier asrctl: it went by size and mtime alone
+        database.execute("CREATE TABLE IF NOT EXISTS digests (path BLOB PRIMARY KEY, seen TEXT, sha256 TEXT)")
+        database.execute("SELECT * FROM digests LIMIT 1").fetchall()
     except _DAMAGED:
         database.close()
         raise

@@ -19,7 +19,7 @@ class TrainingJob:
 
     resume: the checkpoint to go on from, or None to start. total_steps: optimiser steps when the run is complete.
     cache: where executables compiled for an IPU are kept, outside the run. features: where a frozen encoder's output
-    is kept (None: nowhere). data: the ID of the prepared data.
+    is kept (None: nowhere). data: stands for what the prepared data holds.
     """
 
     recipe: Recipe

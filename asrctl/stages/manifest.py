@@ -185,14 +185,18 @@ class _Audio(NamedTuple):
     sha256: Optional[str]
 
 
-def publish(workspace: Workspace, listing: Listing, watcher: Watcher, *, workers: int, emit: Emit = ignore) -> Artifact:
+def publish(
+    workspace: Workspace, listing: Listing, watcher: Watcher, *, workers: int, afresh: bool = False, emit: Emit = ignore
+) -> Artifact:
     """The listing with audio digests, published as a `manifests` artifact. watcher: is shown every audio file.
+
+    afresh: read every audio file, also those that look unchanged.
 
     Its ID comes from its own content, paths included: it says where things lie on this machine. What is made of it is
     named by digests alone. Raises OSError.
     """
     scratch_list = listing.path.with_name("digests.jsonl")
-    write_manifest(scratch_list, _with_digests(workspace, listing, watcher, workers, emit))
+    write_manifest(scratch_list, _with_digests(workspace, listing, watcher, workers, afresh, emit))
     key = Key("manifests", VERSION, inputs={"listing": file_sha256(scratch_list)})
     with workspace.publish(key) as draft:
         if draft.published is None:
@@ -206,11 +210,11 @@ def _vanished(key: Key) -> Artifact:
 
 
 def _with_digests(
-    workspace: Workspace, listing: Listing, watcher: Watcher, workers: int, emit: Emit
+    workspace: Workspace, listing: Listing, watcher: Watcher, workers: int, afresh: bool, emit: Emit
 ) -> Iterator[Utterance]:
     total = sum(listing.counts.values())
     with stat_cache.opened(workspace.own(workspace.cache("stat") / "stat.sqlite")) as cache:
-        known = _Known(cache)
+        known = _Known(cache, afresh)
         chunks = known.chunks(listing.utterances())
         done = 0
         for chunk in in_order(_Hasher(), chunks, workers=workers, on_stall=_reporter(emit)):
@@ -230,10 +234,11 @@ def _reporter(emit: Emit) -> Any:
 
 
 class _Known:
-    """Digests that need no reading: of files seen a moment ago, or unchanged since an earlier run."""
+    """Digests that need no reading: of files seen a moment ago, or (but for afresh) unchanged since an earlier run."""
 
-    def __init__(self, cache: stat_cache.StatCache) -> None:
+    def __init__(self, cache: stat_cache.StatCache, afresh: bool) -> None:
         self._cache = cache
+        self._afresh = afresh
         self._recent: "OrderedDict[str, Tuple[Optional[os.stat_result], Optional[str]]]" = OrderedDict()
 
     def chunks(self, utterances: Iterable[Utterance]) -> Iterator[List[_Audio]]:
@@ -241,7 +246,7 @@ class _Known:
         for utterance in utterances:
             container = split_path(utterance.audio)[0]
             status, digest = self._recent.get(container) or (_status(container), None)
-            if status is not None and digest is None:
+            if status is not None and digest is None and not self._afresh:
                 digest = self._cache.get(container, status)
             chunk.append(_Audio(utterance, container, status, digest))
             if len(chunk) >= _CHUNK:

@@ -32,6 +32,7 @@ _ARCHIVE_GROWTH = 1.8
 class PrepareRequest:
     """What the user asked for. vocab: name of a vocabulary; max_rejects: share of utterances that may be dropped.
 
+    force: read every recording again, also where it looks unchanged, and make the data anew.
     command: the words typed, for `asrctl status` to tell them again.
     """
 
@@ -93,7 +94,7 @@ def prepare(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) 
     workers = request.workers or default_workers()
     watcher = sources.Watcher(request.choice.source, workspace.root)
     with _listed(workspace, request, emit, watcher) as (found, listing):
-        listed = manifest.publish(workspace, listing, watcher, workers=workers, emit=emit)
+        listed = manifest.publish(workspace, listing, watcher, workers=workers, afresh=request.force, emit=emit)
     job = _Job(workspace, request, found, listed, workers, emit)
     result = job.run()
     workspace.set_ref("prepared", result.name, result.id, source=watcher.record(request.command))

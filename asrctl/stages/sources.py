@@ -117,7 +117,7 @@ def changes(record: Mapping[str, Any]) -> Optional[str]:
     source = record.get("source")
     if source is not None and not Path(source).exists():
         return f"{source} is gone"
-    if record.get("list") is not None and _signature(_status(source)) != record["list"]:
+    if record.get("list") is not None and not _same(_signature(_status(source)), record["list"]):
         return f"{source} has changed since"
     return (
         _other_files(record.get("audio", {}), "audio files")
@@ -129,7 +129,7 @@ def changes(record: Mapping[str, Any]) -> Optional[str]:
 def _other_files(then: Mapping[str, Any], what: str) -> Optional[str]:
     now = {path: _signature(_status(path)) for path in then}
     gone = [path for path in now if now[path] is None and then[path] is not None]
-    other = [path for path in now if now[path] != then[path] and path not in gone]
+    other = [path for path in now if not _same(now[path], then[path]) and path not in gone]
     for paths, how in ((gone, "gone"), (other, "changed")):
         if paths:
             verb = "is" if len(paths) == 1 else "are"
@@ -164,7 +164,13 @@ def _status(path: Optional[str]) -> Optional[os.stat_result]:
 
 
 def _signature(status: Optional[os.stat_result]) -> Optional[List[int]]:
-    return None if status is None else [status.st_size, status.st_mtime_ns]
+    """Size and times; that of the last change too, as an archive may give every version of a file the same mtime."""
+    return None if status is None else [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _same(now: Optional[List[int]], then: Optional[List[int]]) -> bool:
+    """Whether two signatures agree; a record of an earlier asrctl holds no time of the last change."""
+    return now == then or (now is not None and then is not None and len(then) == 2 and now[:2] == then)
 
 
 def _entries(folder: str, workspace: str) -> List[int]:

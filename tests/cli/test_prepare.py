@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sqlite3
 import tarfile
 from pathlib import Path
 from typing import Any, Dict, List
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from asrctl import stat_cache
 from asrctl.prepared import PreparedData, PreparedSplit
 from asrctl.workspace import Workspace
 
@@ -424,6 +427,47 @@ def test_force_does_it_again_with_the_same_result(asrctl, tmp_path: Path, worksp
     again = asrctl("prepare", "manifest", path, "--force", "--workers", 1, "--json").result
     assert (again["new"], again["id"]) == (True, first["id"])
     assert json.loads((Path(again["path"]) / "meta.json").read_text(encoding="utf-8"))["files"] == meta["files"]
+
+
+def clips_of_an_archive(folder: Path, seed: int) -> Path:
+    """A corpus as it comes out of an archive with fixed times: every version has the same sizes and mtimes."""
+    folder.mkdir(exist_ok=True)
+    for number in range(20):
+        path = folder / f"{number}.wav"
+        soundfile.write(str(folder / "new"), noise(1.0, seed + number), 16000, format="WAV")
+        os.utime(str(folder / "new"), (0, 0))
+        os.replace(str(folder / "new"), str(path))
+        path.with_suffix(".txt").write_text("abc", encoding="utf-8")
+    return folder
+
+
+def test_other_clips_of_the_same_length_and_time_are_noticed(
+    asrctl, tmp_path: Path, workspace: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(stat_cache, "_FRESH_NS", -1)  # digests are remembered, however new the files
+    folder = clips_of_an_archive(tmp_path / "clips", seed=0)
+    first = asrctl("prepare", "folder", folder, "--json").result
+    clips_of_an_archive(folder, seed=100)
+    (line,) = [item for item in asrctl("status", "--json").result["items"] if item["stage"] == "prepare"]
+    assert line["state"] == "stale"
+    second = asrctl("prepare", "folder", folder, "--json").result
+    assert (second["new"], second["id"] == first["id"]) == (True, False)
+    for split in (opened(workspace).split(name) for name in opened(workspace).splits):
+        for item in split:
+            assert np.array_equal(item.pcm, soundfile.read(str(folder / item.id), dtype="int16")[0])
+
+
+def test_force_reads_recordings_again_that_look_unchanged(asrctl, tmp_path: Path, workspace: Path, monkeypatch) -> None:
+    """On a file system that does not tell changes, nothing else can."""
+    monkeypatch.setattr(stat_cache, "_FRESH_NS", -1)
+    folder = clips_of_an_archive(tmp_path / "clips", seed=0)
+    first = asrctl("prepare", "folder", folder, "--json").result
+    with sqlite3.connect(str(workspace / "cache" / "stat" / "stat.sqlite")) as database:
+        ((table,),) = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        database.execute(f"UPDATE {table} SET sha256 = ?", ("f" * 64,))
+    database.close()
+    assert asrctl("prepare", "folder", folder, "--json").result["id"] != first["id"], "digests are remembered"
+    assert asrctl("prepare", "folder", folder, "--force", "--json").result["id"] == first["id"]
 
 
 def test_paths_do_not_matter_content_does(asrctl, tmp_path: Path, workspace: Path) -> None:
