@@ -25,8 +25,8 @@ def command(
     """Show what can be deleted, and delete it with --yes.
 
     cache: made again when needed. unfinished: what stopped builds left (`prepare` would have continued there).
-    unreferenced: data and vocabularies that no name or run uses. checkpoints: of complete runs, all but the last one;
-    the best model is kept elsewhere. Nothing that a running asrctl may be using is touched.
+    unreferenced: data and vocabularies that no name or run uses. checkpoints: of complete runs, all but the last
+    one that is whole; the best model is kept elsewhere. Nothing that a running asrctl may be using is touched.
     """
     with session("clean", Output(json, verbose)) as report:
         from asrctl.errors import UsageError

@@ -188,14 +188,15 @@ def _checkpoints(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:
         lock = f"run-{run.name}"
         if state != "complete" or lock in held or run.name.startswith("."):
             continue
-        # The last one stays: from it, a finished run can be extended. The best model lies in model/.
-        for path in sorted((run / "checkpoints").glob("step-*"), key=_step)[:-1]:
-            yield Removable("checkpoints", path, _bytes(path), "an older checkpoint of a complete run", lock=lock)
-
-
-def _step(path: Path) -> int:
-    digits = path.name.rpartition("-")[2]
-    return int(digits) if digits.isdigit() else -1
+        folder = run / "checkpoints"
+        steps = checkpoints.steps(folder)
+        # The last good one stays: from it, a finished run can be extended. The best model lies in model/.
+        kept = checkpoints.latest_valid(folder).checkpoint if len(steps) > 1 else None
+        for step in steps if kept is not None else []:
+            path = checkpoints.path_of(folder, step)
+            reason = f"{'an older' if step < kept.step else 'a damaged'} checkpoint of a complete run"
+            if path != kept.path:
+                yield Removable("checkpoints", path, _bytes(path), reason, lock=lock)
 
 
 def _bytes(path: Path) -> int:

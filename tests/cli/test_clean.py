@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import torch
 
+from asrctl import checkpoints
 from asrctl.stages import scratch
 from asrctl.workspace import Key, Workspace
 
@@ -21,8 +23,8 @@ def publish(workspace, kind, name=None, inputs=None, text="x" * 1000):
 def make_run(workspace, name, state, **values):
     run = workspace.run(name)
     for step in (10, 20, 100):
-        (run / "checkpoints" / f"step-{step}").mkdir(parents=True)
-        (run / "checkpoints" / f"step-{step}" / "state.json").write_text("{}")
+        weights = {"weight": torch.zeros(step)}
+        checkpoints.save(run / "checkpoints", step, model=weights, optimizer=weights, state={})
     (run / "run.json").write_text(json.dumps({"schema": 1, "name": name, "state": state, **values}))
     return run
 
@@ -69,8 +71,19 @@ def test_of_a_complete_run_the_last_checkpoint_stays(asrctl, place):
     complete = make_run(place, "done", "complete")
     interrupted = make_run(place, "half", "interrupted")
     asrctl("clean", "checkpoints", "--yes").succeeded()
-    assert [path.name for path in (complete / "checkpoints").iterdir()] == ["step-100"]
+    assert [path.name for path in (complete / "checkpoints").iterdir()] == ["step-00000100"]
     assert len(list((interrupted / "checkpoints").iterdir())) == 3
+
+
+@pytest.mark.parametrize("damaged, kept", [((100,), [20]), ((20, 100), [10]), ((10,), [100]), ((10, 20, 100), None)])
+def test_of_a_complete_run_the_last_whole_checkpoint_stays(asrctl, place, damaged, kept):
+    """Else it could never be resumed; where none is whole, somebody should look first."""
+    folder = make_run(place, "done", "complete") / "checkpoints"
+    for step in damaged:
+        weights = checkpoints.path_of(folder, step) / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    asrctl("clean", "--yes").succeeded()
+    assert checkpoints.steps(folder) == (kept or [10, 20, 100])
 
 
 def test_leftovers_of_dead_builds_go(asrctl, place):
