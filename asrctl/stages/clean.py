@@ -8,12 +8,13 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set
 
 from asrctl import checkpoints, files, runs
 from asrctl.errors import Locked
 from asrctl.events import Emit, Progress, ignore
 from asrctl.runs import Run
+from asrctl.stages import scratch
 from asrctl.workspace import KINDS, Artifact, Workspace
 
 WHAT = ("cache", "unfinished", "unreferenced", "checkpoints")
@@ -24,13 +25,14 @@ _HALF_WRITTEN = re.compile(r"^\..+\.tmp$")
 
 @dataclass(frozen=True)
 class Removable:
-    """A file or folder that can go. `lock`: the lock to hold while it goes."""
+    """A file or folder that can go. lock: to be held while it goes; idle: it goes only while nobody is at work."""
 
     what: str
     path: Path
     bytes: int
     reason: str
     lock: Optional[str] = None
+    idle: bool = False
 
     def as_dict(self) -> Dict[str, Any]:
         return {"what": self.what, "path": str(self.path), "bytes": self.bytes, "reason": self.reason}
@@ -63,19 +65,35 @@ def plan(workspace: Workspace, what: Sequence[str] = WHAT) -> Plan:
 
 
 def clean(workspace: Workspace, removable: Sequence[Removable], emit: Emit = ignore) -> int:
-    """Delete them; the bytes that were freed. What has been locked since is left alone."""
+    """Delete them; the bytes that were freed. What somebody has begun to use since is left alone."""
     freed = 0
-    for count, item in enumerate(removable, 1):
-        with contextlib.ExitStack() as stack:
-            try:
-                if item.lock is not None:
-                    stack.enter_context(workspace.lock(item.lock))
-            except Locked:
-                continue
-            _remove(workspace, item.path)
-            freed += item.bytes
-        emit(Progress("clean", count, len(removable), "items"))
+    if not removable:
+        return freed
+    # Under this lock commands make the folder that tells of them: none begins while we look and delete.
+    with workspace.lock(scratch.LOCK, wait=True):
+        some = any(item.what == "unreferenced" for item in removable)
+        named = _named(_artifacts(workspace), workspace) if some else set()
+        for count, item in enumerate(removable, 1):
+            is_named = item.what == "unreferenced" and item.path.name in named
+            freed += item.bytes if not is_named and _removed(workspace, item) else 0
+            emit(Progress("clean", count, len(removable), "items"))
     return freed
+
+
+def _removed(workspace: Workspace, item: Removable) -> bool:
+    """Whether it went: what was free when we looked may be in use by now, or gone."""
+    if not os.path.lexists(str(item.path)):
+        return False
+    if item.lock is None or item.idle:
+        held = held_locks(workspace) - {scratch.LOCK}
+        if item.path.name in held or (held and item.idle):
+            return False
+    try:
+        with workspace.lock(item.lock) if item.lock is not None else contextlib.nullcontext():
+            _remove(workspace, item.path)
+    except Locked:
+        return False
+    return True
 
 
 def held_locks(workspace: Workspace) -> Set[str]:
@@ -114,14 +132,14 @@ def _remove(workspace: Workspace, path: Path) -> None:
 def _cache(workspace: Workspace) -> Iterator[Removable]:
     folder = workspace.root / "cache"
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        yield Removable("cache", path, _bytes(path), "made again when needed")
+        yield Removable("cache", path, _bytes(path), "made again when needed", idle=True)
 
 
 def _unfinished(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:
     for path in sorted((workspace.root / ".tmp").glob("*")):
         if path.is_dir() and path.name not in held:
             reason = "deleted only in part" if path.name.startswith("removed-") else "a build that was stopped"
-            yield Removable("unfinished", path, _bytes(path), reason, lock=path.name)
+            yield Removable("unfinished", path, _bytes(path), reason, lock=scratch.lock_beside(path))
     for name in runs.replaced_runs(workspace):
         path, lock = workspace.root / "runs" / f".{name}.old", f"run-{name}"
         # Until the new one has a checkpoint, the old one may come back.
@@ -138,18 +156,30 @@ def _unfinished(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:
 def _half_written(workspace: Workspace) -> Iterator[Removable]:
     for path in sorted((workspace.root / ".tmp").glob("*")):
         if path.is_file() and path.suffix != ".lock":
-            yield Removable("unfinished", path, _bytes(path), "scratch of a command that was stopped")
+            yield Removable("unfinished", path, _bytes(path), "scratch of a command that was stopped", idle=True)
     for root, folders, names in os.walk(str(workspace.root)):
         if Path(root) == workspace.root:
             folders[:] = [name for name in folders if name not in (".tmp", "cache")]
         for path in sorted(Path(root) / name for name in names + folders if _HALF_WRITTEN.match(name)):
             if path.is_dir() or not _is_held(path):
-                yield Removable("unfinished", path, _bytes(path), "left half written by a command that was stopped")
+                reason = "left half written by a command that was stopped"
+                yield Removable("unfinished", path, _bytes(path), reason, idle=True)
         folders[:] = [name for name in folders if not _HALF_WRITTEN.match(name)]
 
 
 def _unreferenced(workspace: Workspace) -> Iterator[Removable]:
-    artifacts = {artifact.id: artifact for kind in KINDS for artifact in workspace.all(kind)}
+    artifacts = _artifacts(workspace)
+    for identity in sorted(set(artifacts) - _named(artifacts, workspace)):
+        path, lock = artifacts[identity].path, f"{artifacts[identity].kind}-{identity}"
+        yield Removable("unreferenced", path, _bytes(path), "no name or run uses it", lock=lock, idle=True)
+
+
+def _artifacts(workspace: Workspace) -> Dict[str, Artifact]:
+    return {artifact.id: artifact for kind in KINDS for artifact in workspace.all(kind)}
+
+
+def _named(artifacts: Mapping[str, Artifact], workspace: Workspace) -> Set[str]:
+    """IDs of the artifacts that a name, a run or a result leads to, over however many others."""
     reached: Set[str] = set()
     waiting = [identity for kind in KINDS for identity in workspace.names(kind).values()]
     waiting += [artifact.id for artifact in artifacts.values() if artifact.kind not in _ONLY_INPUTS]
@@ -160,10 +190,7 @@ def _unreferenced(workspace: Workspace) -> Iterator[Removable]:
         if identity in artifacts and identity not in reached:
             reached.add(identity)
             waiting.extend(_strings(_known(artifacts[identity])))
-    for identity, artifact in sorted(artifacts.items()):
-        if identity not in reached:
-            lock = f"{artifact.kind}-{identity}"
-            yield Removable("unreferenced", artifact.path, _bytes(artifact.path), "no name or run uses it", lock=lock)
+    return reached
 
 
 def _known(artifact: Artifact) -> List[Any]:
@@ -200,4 +227,8 @@ def _checkpoints(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:
 
 
 def _bytes(path: Path) -> int:
-    return files.disk_bytes(path) if path.is_dir() else path.lstat().st_size
+    """Of disk; 0 for what went while we looked."""
+    try:
+        return files.disk_bytes(path) if path.is_dir() else path.lstat().st_size
+    except FileNotFoundError:
+        return 0

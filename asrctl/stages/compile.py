@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
-from asrctl import files, models
+from asrctl import models
 from asrctl.backends.job import TrainingJob
 from asrctl.errors import UsageError
 from asrctl.events import Emit, ignore
 from asrctl.interrupts import StopRequest
-from asrctl.stages.train import TrainRequest, plan
+from asrctl.stages import scratch
+from asrctl.stages.train import TrainPlan, TrainRequest, plan
 from asrctl.workspace import Workspace
 
 DEVICES = ("ipu", "ipu-emulated")
@@ -57,11 +57,16 @@ def compile_executables(workspace: Workspace, request: CompileRequest, emit: Emi
     planned = plan(workspace, wanted, emit, hardware_needed=False)
     from asrctl.backends import ipu
 
-    workspace.create()
-    recipe, folder = planned.recipe, workspace.own(workspace.root / ".tmp" / f"compile-{os.getpid()}")
-    vocabulary, cache = planned.data.vocabulary(), workspace.own(workspace.root / "cache" / "ipu")
+    with scratch.folder(workspace) as folder:  # its lock keeps `asrctl clean` away, from the cache too
+        job = _job(workspace, planned, folder / "compile")
+        made = ipu.compile_only(job, emit)
+    return CompileResult(job.recipe.name, job.cache, tuple(made), request.device == "ipu-emulated")
+
+
+def _job(workspace: Workspace, planned: TrainPlan, folder: Path) -> TrainingJob:
+    recipe, vocabulary = planned.recipe, planned.data.vocabulary()
     built = models.build(recipe.model, vocabulary, seed=recipe.optim.seed, sample_rate=recipe.audio.sample_rate)
-    job = TrainingJob(
+    return TrainingJob(
         recipe=recipe,
         folder=folder,
         recogniser=built.recogniser,
@@ -71,10 +76,5 @@ def compile_executables(workspace: Workspace, request: CompileRequest, emit: Emi
         precision=planned.precision,
         total_steps=planned.total_steps,
         stop=StopRequest(),
-        cache=cache,
+        cache=workspace.own(workspace.root / "cache" / "ipu"),
     )
-    try:
-        made = ipu.compile_only(job, emit)
-    finally:
-        files.remove_tree(folder)
-    return CompileResult(recipe.name, cache, tuple(made), request.device == "ipu-emulated")

@@ -95,9 +95,10 @@ def prepare(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) 
     watcher = sources.Watcher(request.choice.source, workspace.root)
     with _listed(workspace, request, emit, watcher) as (found, listing):
         listed = manifest.publish(workspace, listing, watcher, workers=workers, afresh=request.force, emit=emit)
-    job = _Job(workspace, request, found, listed, workers, emit)
-    result = job.run()
-    workspace.set_ref("prepared", result.name, result.id, source=watcher.record(request.command))
+        # Still in the block: until the name is set, nothing leads to what is made here, and only the listing's lock
+        # tells `asrctl clean` that somebody is at work between one artifact and the next.
+        result = _Job(workspace, request, found, listed, workers, emit).run()
+        workspace.set_ref("prepared", result.name, result.id, source=watcher.record(request.command))
     return replace(result, seconds=round(time.monotonic() - started, 2))
 
 

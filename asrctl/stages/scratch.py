@@ -7,11 +7,13 @@ import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List
+from typing import Iterator, List, Optional
 
 from asrctl.files import remove_tree
 from asrctl.workspace import Workspace
 
+# Held while a folder is made or removed; never for long.
+LOCK = "scratch"
 _PREFIX = "scratch-"
 _LOCK = "in-use.lock"
 
@@ -27,7 +29,7 @@ def folder(workspace: Workspace, *, write: bool = True) -> Iterator[Path]:
             yield Path(path)
         return
     is_new, made = not workspace.is_there, _missing(workspace.root)
-    with workspace.lock("scratch", wait=True):
+    with workspace.lock(LOCK, wait=True):
         workspace.create()
         _sweep(workspace.root / ".tmp")
         path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=str(workspace.root / ".tmp")))
@@ -36,10 +38,15 @@ def folder(workspace: Workspace, *, write: bool = True) -> Iterator[Path]:
     try:
         yield path
     finally:
-        with workspace.lock("scratch", wait=True), lock:  # nobody sweeps it while it goes
+        with workspace.lock(LOCK, wait=True), lock:  # nobody sweeps it while it goes
             remove_tree(path)
         if is_new:
             _take_away(workspace, made)
+
+
+def lock_beside(path: Path) -> Optional[str]:
+    """The lock of an entry of `.tmp`, by name; None for a folder of ours, which has its lock in it."""
+    return None if path.name.startswith(_PREFIX) else path.name
 
 
 def _missing(path: Path) -> List[Path]:
@@ -49,10 +56,10 @@ def _missing(path: Path) -> List[Path]:
 
 def _take_away(workspace: Workspace, made: List[Path]) -> None:
     """Remove a workspace that holds nothing but its marker, and the folders made for it."""
-    with workspace.lock("scratch", wait=True):  # nobody else is about to begin something in it
+    with workspace.lock(LOCK, wait=True):  # nobody else is about to begin something in it
         temporary = workspace.root / ".tmp"
         is_empty = {path.name for path in workspace.root.iterdir()} <= {workspace.marker.name, temporary.name}
-        if not is_empty or [path.name for path in temporary.iterdir()] != ["scratch.lock"]:
+        if not is_empty or [path.name for path in temporary.iterdir()] != [f"{LOCK}.lock"]:
             return
         remove_tree(temporary)
         workspace.marker.unlink()

@@ -14,6 +14,8 @@ import yaml
 from safetensors.torch import load_file
 
 from asrctl import checkpoints
+from asrctl.stages.compile import CompileRequest, compile_executables
+from asrctl.workspace import Workspace
 
 from ..conftest import copy_workspace, emulated_ipu, run_here
 from .ipu_tiny import TINY
@@ -244,6 +246,21 @@ def test_compile_then_train_finds_the_executables(ready, asrctl):
     assert not (ready / "runs").exists()
     again = asrctl("compile", "--preset", "tiny", "--device", "ipu-emulated").succeeded()
     assert "nothing to compile" in again.stdout
+
+
+def test_clean_leaves_alone_what_is_being_compiled(ready, asrctl):
+    cleaned = []
+
+    def clean_meanwhile(event):
+        cleaned.append(asrctl("clean", "--yes", "--json").result)
+
+    request = CompileRequest("tiny", device="ipu-emulated")
+    made = compile_executables(Workspace(ready), request, clean_meanwhile)
+    assert len(made.executables) == 2
+    assert all(path.exists() for path in made.executables)
+    assert any(result["held"] for result in cleaned)
+    left = [path.name for path in (ready / ".tmp").iterdir() if not path.name.endswith(".lock")]
+    assert left == []
 
 
 def test_the_real_device_is_missed_politely(ready, asrctl_process):

@@ -9,7 +9,8 @@ lines of JSON on stdin and stdout:
 
 More keys of a run: powerless (root gives its capabilities up, and meets permissions as anybody does), file_bytes (most
 bytes in a file: RLIMIT_FSIZE), roots (folders whose changes are counted), counted (a file that gets the changes, one a
-line), die_at (the number of the change before which the child kills itself with SIGKILL).
+line), die_at, stop_at (the number of the change before which the child kills itself with SIGKILL, or stops itself with
+SIGSTOP), looks (listing a folder counts too).
 """
 
 from __future__ import annotations
@@ -23,22 +24,24 @@ import sys
 import warnings
 from typing import Any, Dict, List
 
+_LOOKS = {"os.scandir", "os.listdir"}
 _CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.link", "os.symlink"}
 
 
 class Counter:
     """An audit hook: counts what changes the folders `roots`, and what is opened there to be written or for fsync."""
 
-    def __init__(self, roots: List[str], die_at: int) -> None:
-        self.roots, self.die_at = tuple(roots), die_at
+    def __init__(self, order: Dict[str, Any]) -> None:
+        self.roots, self.events = tuple(order.get("roots", [])), _CHANGES | (_LOOKS if order.get("looks") else set())
+        self.signals = {order.get("die_at", 0): signal.SIGKILL, order.get("stop_at", 0): signal.SIGSTOP}
         self.changes: List[str] = []
 
     def __call__(self, event: str, arguments: Any) -> None:
-        if not (event in _CHANGES or event == "open") or not self._counts(event, arguments):
+        if not (event in self.events or event == "open") or not self._counts(event, arguments):
             return
         self.changes.append(f"{event} {arguments[0]}")
-        if len(self.changes) == self.die_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if len(self.changes) in self.signals:
+            os.kill(os.getpid(), self.signals[len(self.changes)])
 
     def _counts(self, event: str, arguments: Any) -> bool:
         path = os.fsdecode(arguments[0]) if isinstance(arguments[0], (str, bytes, os.PathLike)) else ""
@@ -96,7 +99,7 @@ def give_up_capabilities() -> None:
 def child(order: Dict[str, Any]) -> int:
     become(order)
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
-    counter = Counter(order.get("roots", []), order.get("die_at", 0))
+    counter = Counter(order)
     if order.get("roots"):
         sys.addaudithook(counter)
     from asrctl.cli.app import main

@@ -69,10 +69,19 @@ class Started:
     @property
     def is_over(self) -> bool:
         """Whether it has ended; a zombie has."""
+        return self._state in "ZX"
+
+    @property
+    def _state(self) -> str:
+        """As the kernel tells it: R, S, D, T (stopped by a signal), Z or X (proc(5))."""
         try:
-            return Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] in "ZX"
+            return Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
         except FileNotFoundError:
-            return True
+            return "X"
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._state == "T"
 
     def until(self, condition: Callable[[], Any]) -> bool:
         """Wait for `condition`, or for the end: whether the condition came first."""

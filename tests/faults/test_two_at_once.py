@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
+from typing import Any, List, Sequence
 
 import pytest
 
 from asrctl import files
+from asrctl.workspace import Workspace
 
 from ..fault_table import Faults
 from .job import RESUME, Job
-from .processes import Nursery, Started
+from .processes import Nursery, Started, changes
 
 TRIES = [1, pytest.param(4, marks=pytest.mark.faults_full)]
 
@@ -103,3 +106,80 @@ def test_prepare_is_forced_under_a_training(job: Job, nursery: Nursery, tmp_path
         nursery.run((*job.words("prepare"), "--force"), workspace).succeeded()
         started.ended().succeeded()
         job.check("train", workspace)
+
+
+# -- clean, at every moment of another command ------------------------------------------------------------------------
+
+
+def numbers_of(done: Sequence[str], *parts: str) -> List[int]:
+    """Of the changes that name one of `parts`."""
+    return [number for number, change in enumerate(done, 1) if any(part in change for part in parts)]
+
+
+def counted(nursery: Nursery, words: Any, workspace: Path, **more: Any) -> List[str]:
+    told = workspace.with_name("counted")
+    nursery.run(words, workspace, roots=[str(workspace)], counted=str(told), **more).succeeded()
+    return changes(told)
+
+
+def stopped(nursery: Nursery, words: Any, workspace: Path, number: int, **more: Any) -> Started:
+    """A command that has stopped just before a change, with all that it holds."""
+    started = nursery.start(words, workspace, roots=[str(workspace)], stop_at=number, **more)
+    assert started.until(lambda: started.is_stopped)
+    return started
+
+
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.faults_full)])
+@pytest.mark.parametrize("stage", ["prepare", "train", "eval", "export"])
+def test_clean_before_a_change(
+    job: Job, nursery: Nursery, tmp_path: Path, faults: Faults, stage: str, every: bool
+) -> None:
+    """Nothing goes that the command still needs; most of all not where it lets go of one lock and takes the next."""
+    done = counted(nursery, job.words(stage), job.start_from(stage, tmp_path / "straight"))
+    # Who takes a scratch folder, or gives it back, holds the lock that `clean` waits for.
+    begun = max(numbers_of(done, "in-use.lock")[:1], default=0)
+    last = len(done) if not begun else max(numbers_of(done, "/refs"))
+    few = [*numbers_of(done, ".lock"), *numbers_of(done, "/refs")[:1], last]
+    for number in sorted(set(range(begun + 1, last + 1) if every else few)):
+        if not begun < number <= last:
+            continue
+        workspace = job.start_from(stage, tmp_path / str(number))
+        with faults.survives(f"clean --yes before a change of a file in {stage}"):
+            started = stopped(nursery, job.words(stage), workspace, number)
+            nursery.run(("clean", "--yes"), workspace).succeeded()
+            started.signal(signal.SIGCONT)
+            started.ended().succeeded()
+            job.check(stage, workspace, but=("checkpoints",))
+        files.remove_tree(workspace)
+
+
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.faults_full)])
+def test_a_command_begins_while_clean_looks(
+    job: Job, nursery: Nursery, tmp_path: Path, faults: Faults, every: bool
+) -> None:
+    """What was free when `clean` looked at the locks is in use, or gone, when it deletes."""
+    done = counted(nursery, job.words("prepare"), with_leftovers(job, tmp_path / "straight"))
+    busy = numbers_of(done, "/manifests-")[0]
+    clean = ("clean", "--yes")
+    looks = counted(nursery, clean, with_leftovers(job, tmp_path / "cleaned"), looks=True)
+    last = numbers_of(looks, ".lock", "os.rename")[0]  # from there on, who begins waits for `clean`
+    for number in range(1, last + 1) if every else sorted({*numbers_of(looks[:last], "/.tmp"), last}):
+        workspace = with_leftovers(job, tmp_path / str(number))
+        with faults.survives("prepare begins while clean --yes looks"):
+            cleaning = stopped(nursery, clean, workspace, number, looks=True)
+            started = stopped(nursery, job.words("prepare"), workspace, busy)
+            cleaning.signal(signal.SIGCONT)
+            cleaning.ended().succeeded()
+            started.signal(signal.SIGCONT)
+            started.ended().succeeded()
+            job.check("prepare", workspace)
+
+
+def with_leftovers(job: Job, place: Path) -> Path:
+    """A workspace as `prepare` finds it after another one was killed."""
+    workspace = job.start_from("prepare", place)
+    Workspace(workspace).create()
+    for folder in (workspace / ".tmp" / "scratch-dead", workspace / "cache" / "stat"):
+        folder.mkdir(parents=True)
+        (folder / "left").write_text("x", encoding="utf-8")
+    return workspace
