@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import List
+from typing import List, Optional
 
 from asrctl import files
 from asrctl.checksums import SUMS, read_sums
 from asrctl.errors import BadData, UsageError
+from asrctl.fingerprint import file_sha256
 
 _FIX = "delete that folder and export again"
 
@@ -45,8 +46,25 @@ def _listed(source: Path) -> List[str]:
     return names
 
 
+def check(folder: Path, copied_from: Optional[Path] = None) -> None:
+    """Raises BadData where a file of an export is not what SHA256SUMS says.
+
+    copied_from: the export that `folder` is a copy of, for the error to name.
+    """
+    told = read_sums(folder, fix=_FIX)
+    for name in _listed(folder):
+        if file_sha256(folder / name) != told[name]:
+            raise BadData(
+                f"{(copied_from or folder) / name} is damaged: its digest is not the one in {SUMS}",
+                fix="export again with --force: it is built anew",
+            )
+
+
 def deliver(source: Path, target: Path) -> None:
-    """Copy what SHA256SUMS lists, and it, to `target`: whole or not at all. Call `check_target` first."""
+    """Copy what SHA256SUMS lists, and it, to `target`: whole or not at all. Call `check_target` first.
+
+    Raises BadData where a file is damaged.
+    """
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     building = target.with_name(f".{target.name}.asrctl-tmp")
@@ -57,6 +75,7 @@ def deliver(source: Path, target: Path) -> None:
             building.mkdir()
             for name in [*_listed(source), SUMS]:
                 shutil.copyfile(str(source / name), str(building / name))
+            check(building, copied_from=source)
             files.fsync_tree(building)
             files.replace_tree(building, target)
         finally:

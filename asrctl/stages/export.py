@@ -101,6 +101,8 @@ def export(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) ->
             )
     if unchanged:
         emit(Note(f"nothing has changed: export {key.id} is there already"))
+        if request.output is None:
+            delivery.check(draft.published.path)
     if request.output is not None:
         delivery.deliver(draft.published.path, request.output)
     return _result(draft.published, subject, request, unchanged)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import transformers
 
+from asrctl import checksums, files
 from asrctl.features import to_float
 from asrctl.prepared import PreparedData
 from asrctl.workspace import Workspace
@@ -111,6 +112,23 @@ def test_export_tells_where_and_how_to_use_it(asrctl, tones: Path, tmp_path: Pat
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_a_damaged_export_is_told_and_never_delivered(asrctl, tones: Path, tmp_path: Path) -> None:
+    folder = Path(asrctl("export", "--json").result["path"])
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    for words in (("--output", tmp_path / "model"), ()):
+        error = asrctl("export", *words, "--json").error
+        assert error["message"] == f"{weights} is damaged: its digest is not the one in SHA256SUMS"
+        assert "--force" in error["fix"]
+        assert not (tmp_path / "model").exists()
+    asrctl("export", "--output", tmp_path / "model", "--force").succeeded()
+    told = checksums.read_sums(tmp_path / "model", fix="")
+    assert told == {name: sha for name, sha in files.file_digests(tmp_path / "model").items() if name != "SHA256SUMS"}
+    asrctl("export").succeeded()
+
+
 def test_real_speech_from_end_to_end(asrctl, trained_run: Path, tmp_path: Path) -> None:
     """Real utterances, a model that has hardly learned: long hypotheses, and close calls in every frame."""
     evaluated = asrctl("eval", "--device", "cpu", "--json").succeeded().result

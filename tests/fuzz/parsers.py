@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gzip
+import hashlib
 import io
 import json
 import shutil
@@ -547,7 +548,7 @@ def _sums(place: Path) -> None:
 
 
 _SUMS = {"export/a.bin": b"1", "export/b.bin": b"2"}
-_SUM_LINES = b"6b86  a.bin\n2c62  b.bin\n"
+_SUM_LINES = "".join(f"{hashlib.sha256(data).hexdigest()}  {name[7:]}\n" for name, data in _SUMS.items()).encode()
 
 
 # -- all --------------------------------------------------------------------------------------------------------------
