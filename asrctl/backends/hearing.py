@@ -91,8 +91,8 @@ def _open_cache(job: TrainingJob, steps_per_epoch: int, emit: Emit) -> Optional[
         return None
     config = recogniser.model.config
     size = feature_cache.size_bytes(config, job.train.num_samples, job.precision)
-    limit = feature_cache.make_room(job.features, name, int(host.cache_gb * _GB), size)
     try:
+        limit = feature_cache.make_room(job.features, name, int(host.cache_gb * _GB), size)
         cache = FeatureCache(folder, config, job.train.num_samples, job.precision, limit)
     except OSError as error:
         emit(Warned(f"encoder features are not kept: {folder} can not be used ({error})"))

@@ -183,7 +183,7 @@ def _write_at(descriptor: int, data: bytes, place: int) -> None:
 def make_room(root: Path, keep: str, limit_bytes: int, size: int) -> int:
     """Bytes that `keep` may grow to: within the limit over all folders under `root`, and half of the free disk.
 
-    Others' folders go, the longest unused first, while the limit needs it and nobody works with them.
+    Others' folders go, the longest unused first, while the limit needs it and nobody works with them. Raises OSError.
     """
     root.mkdir(parents=True, exist_ok=True)
     others = sorted((path for path in root.iterdir() if path.is_dir() and path.name != keep), key=_last_use)
@@ -196,7 +196,11 @@ def make_room(root: Path, keep: str, limit_bytes: int, size: int) -> int:
 
 
 def _last_use(path: Path) -> float:
-    return path.stat().st_mtime
+    """In seconds since 1970; of a folder that another training has just removed, never."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _remove_unused(path: Path) -> bool:
@@ -206,5 +210,5 @@ def _remove_unused(path: Path) -> bool:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             files.remove_tree(path)
     except OSError:
-        return False
+        return not path.exists()  # another training was quicker
     return True

@@ -145,6 +145,14 @@ def test_a_frozen_encoder_is_cached_and_a_run_that_loses_the_cache_is_the_straig
     assert same(weights(straight), weights(parts))
 
 
+def test_features_that_can_not_be_kept_are_no_reason_to_stop(ready, asrctl):
+    (ready / "cache" / "features").parent.mkdir(exist_ok=True)
+    (ready / "cache" / "features").write_text("a file in the folder's place")
+    options = ["--preset", "small", "--device", "cpu", "--max-steps", 12, "--set", "model.freeze_feature_encoder=true"]
+    told = asrctl("train", *options, "--set", "batches.augment={}").succeeded().stderr
+    assert "encoder features are not kept" in told
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_a_checkpoint_and_the_command_that_resumes(ready, asrctl, number):
     options = [

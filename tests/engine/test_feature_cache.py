@@ -1,6 +1,7 @@
 """Frames come back from the disk as they went there, or not at all."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,6 +133,24 @@ def test_room_is_made_by_the_longest_unused_and_never_by_one_in_use(tmp_path, co
     assert room == size
     assert feature_cache.make_room(tmp_path, "mine", size, size) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["in use"]
+
+
+class Shrinking(type(Path())):
+    """A folder whose entries go just after somebody has seen them: another training makes room at the same moment."""
+
+    def iterdir(self):
+        for path in list(super().iterdir()):
+            yield path
+            files.remove_tree(path)
+
+
+def test_two_may_make_room_at_once(tmp_path, config):
+    for name in ("one", "two"):
+        cache = opened(tmp_path / name, config)
+        cache.write(0, frames_of(config, 0))
+        cache.close()
+    assert feature_cache.make_room(Shrinking(tmp_path), "mine", 1000, 1000) == 1000
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_300000_utterances_open_in_no_time_and_little_memory(tmp_path, config):
