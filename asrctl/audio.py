@@ -13,6 +13,8 @@ from typing import IO, Any, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
+from asrctl import containers
+
 # Kernels and strides of the convolutional encoder of wav2vec 2.0, HuBERT, WavLM and XLS-R: one frame per 320 samples,
 # the first after 400 (Baevski et al. 2020, section 4.1).
 CONV_KERNELS = (10, 3, 3, 3, 3, 2, 2)
@@ -38,9 +40,6 @@ TOLERANCE_S = 0.1
 RATES_HZ = (1000, 768000)
 _BLOCK_VALUES = 1 << 19
 _SMALL_BLOCK = 256
-_RIFF_CHUNKS = 64
-# Sizes that programs write into a WAV header when they stream and do not know the end.
-_STREAMED_BYTES = 0x7FFFFF00
 
 
 class Rejected(Exception):
@@ -102,9 +101,10 @@ def _decode_stream(
 ) -> np.ndarray:
     import soundfile
 
-    missing_s = _missing_riff_s(stream)
-    if missing_s > TOLERANCE_S and end_s is None:
-        raise Rejected("truncated", f"{missing_s:.2f} s are missing at the end")
+    if end_s is None:
+        _refuse_cut(containers.missing_s(stream))
+        if containers.ogg_is_cut(stream):
+            raise Rejected("truncated", "its last Ogg page is cut")
     try:
         return _decode_blocks(stream, rules, (start_s or 0.0, end_s), _BLOCK_VALUES)
     except _NotDecodable as first:
@@ -113,6 +113,12 @@ def _decode_stream(
             return _decode_blocks(stream, rules, (start_s or 0.0, end_s), _SMALL_BLOCK, salvage=True)
         except (_NotDecodable, soundfile.SoundFileError):
             raise Rejected("unreadable", str(first)) from None
+
+
+def _refuse_cut(missing_s: float) -> None:
+    """missing_s: seconds that the file promises and does not hold."""
+    if missing_s > TOLERANCE_S:
+        raise Rejected("truncated", f"{missing_s:.2f} s are missing at the end")
 
 
 def _open(stream: IO[bytes]) -> Any:
@@ -137,7 +143,7 @@ def _decode_blocks(
         rate = sound.samplerate
         if not RATES_HZ[0] <= rate <= RATES_HZ[1]:
             raise Rejected("bad-rate", f"{rate} Hz")
-        promised = sound.frames
+        promised, sound_format = sound.frames, sound.format
         first, wanted = _span(stretch, rate, promised, rules)
         direct = sound.channels == 1 and sound.subtype == "PCM_16" and rate == rules.sample_rate
         sink = _Sink(rate, rules.sample_rate, direct)
@@ -148,6 +154,8 @@ def _decode_blocks(
             raise _NotDecodable(error)
     if not taken:
         raise Rejected("empty", "no samples")
+    if stretch == (0.0, None) and taken < wanted and sound_format == "MP3" and containers.mp3_counts_frames(stream):
+        _refuse_cut((promised - taken) / rate)
     if stretch[1] is not None and taken < wanted - TOLERANCE_S * rate:
         raise Rejected("outside", f"the file ends at {(first + taken) / rate:.2f} s")
     pcm = sink.finish()
@@ -241,32 +249,6 @@ class _Sink:
         if self._resampler is not None:
             mono = self._resampler.resample_chunk(mono, last=last)
         self._parts.append(mono)
-
-
-def _missing_riff_s(stream: IO[bytes]) -> float:
-    """Seconds of sound that a WAV file's `data` chunk promises and the file does not hold (libsndfile keeps silent).
-
-    0 for other formats, and where the header says nothing definite, as that of a recording that was streamed.
-    """
-    end = stream.seek(0, os.SEEK_END)
-    stream.seek(0)
-    if stream.read(12)[0:12:8] != b"RW" or end < 44:  # "RIFF....WAVE"
-        return 0.0
-    bytes_per_second = 0
-    position = 12
-    for _ in range(_RIFF_CHUNKS):
-        stream.seek(position)
-        header = stream.read(8)
-        if len(header) < 8:
-            return 0.0
-        size = int.from_bytes(header[4:], "little")
-        if header[:4] == b"fmt ":
-            bytes_per_second = int.from_bytes(stream.read(12)[8:12], "little")
-        elif header[:4] == b"data":
-            missing = position + 8 + size - end
-            return missing / bytes_per_second if bytes_per_second and size < _STREAMED_BYTES else 0.0
-        position += 8 + size + size % 2
-    return 0.0
 
 
 def _plain(error: Exception) -> str:

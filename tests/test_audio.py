@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from pathlib import Path
+from typing import Dict
 
 import numpy as np
 import pytest
@@ -172,6 +173,73 @@ def test_a_wav_that_was_streamed_is_taken_as_it_is(tmp_path: Path) -> None:
     struct.pack_into("<I", whole, 4, 0xFFFFFFFF)
     (tmp_path / "streamed.wav").write_bytes(bytes(whole))
     assert len(decode(tmp_path / "streamed.wav", RULES)) == 32000
+
+
+def packed(container: str, subtype: str = "", seconds: float = 2.0) -> bytearray:
+    """Noise, of which no part is much smaller than another."""
+    stream = io.BytesIO()
+    noise = np.random.default_rng(0).normal(0, 0.1, int(seconds * 16000))
+    soundfile.write(stream, noise, 16000, format=container, subtype=subtype or None)
+    return bytearray(stream.getvalue())
+
+
+def streamed() -> Dict[str, bytearray]:
+    """Whole recordings of 2 s whose header does not say how long they are, as programs write them into a pipe."""
+    found = {}
+    for name, size in (("sox.wav", 0x7FFFF000), ("unknown.wav", 0xFFFFFFFF)):
+        found[name] = packed("WAV")
+        struct.pack_into("<I", found[name], 40, size)
+    found["unknown.w64"] = packed("W64")
+    struct.pack_into("<Q", found["unknown.w64"], found["unknown.w64"].find(b"data") + 16, 2**63 - 1)
+    for size in (0x7F000008, 0xFFFFFFFF):
+        found[f"{size}.aiff"] = packed("AIFF")
+        struct.pack_into(">I", found[f"{size}.aiff"], found[f"{size}.aiff"].find(b"SSND") + 4, size)
+    found["unknown.au"] = packed("AU")
+    struct.pack_into(">I", found["unknown.au"], 8, 0xFFFFFFFF)
+    return found
+
+
+@pytest.mark.parametrize("name", list(streamed()))
+def test_what_was_streamed_is_taken_as_it_is(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(streamed()[name])
+    assert len(decode(tmp_path / name, RULES)) == 32000
+
+
+@pytest.mark.parametrize("container", ["WAV", "RF64", "W64", "AIFF", "AU", "NIST"])
+def test_the_last_milliseconds_are_forgiven(tmp_path: Path, container: str) -> None:
+    (tmp_path / "a").write_bytes(packed(container)[:-1000])  # 31 ms
+    assert len(decode(tmp_path / "a", RULES)) == 31500
+    (tmp_path / "a").write_bytes(packed(container)[:-6400])
+    assert reason(tmp_path / "a") == "truncated"
+
+
+def test_an_mp3_that_does_not_count_its_frames_is_taken_as_it_is(tmp_path: Path) -> None:
+    whole = packed("MP3")
+    second = whole.find(whole[:2], 2)
+    assert b"Info" in whole[:second] or b"Xing" in whole[:second]
+    for data in (whole[second:], whole[second : second + len(whole) // 2]):
+        (tmp_path / "a.mp3").write_bytes(data)
+        assert len(decode(tmp_path / "a.mp3", RULES)) > 8000
+
+
+def test_tags_do_not_count(tmp_path: Path) -> None:
+    """Before and behind an MP3, behind an Ogg file."""
+    first, last = b"ID3\x03\0\0\0\0\x01\x00" + bytes(128), b"TAG" + bytes(125)
+    (tmp_path / "a.mp3").write_bytes(first + packed("MP3") + last)
+    assert len(decode(tmp_path / "a.mp3", RULES)) == 32000
+    (tmp_path / "a.mp3").write_bytes(first + packed("MP3")[:-6000])
+    assert reason(tmp_path / "a.mp3") == "truncated"
+    (tmp_path / "a.ogg").write_bytes(packed("OGG") + last)
+    assert len(decode(tmp_path / "a.ogg", RULES)) == 32000
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_file_without_its_last_page_may_be_a_stream(tmp_path: Path, subtype: str) -> None:
+    whole = packed("OGG", subtype, seconds=5.0)
+    (tmp_path / "a.ogg").write_bytes(whole[: whole.rfind(b"OggS")])
+    assert len(decode(tmp_path / "a.ogg", RULES)) > 16000
+    (tmp_path / "a.ogg").write_bytes(whole[:-1])
+    assert reason(tmp_path / "a.ogg") == "truncated"
 
 
 def test_a_wav_that_claims_forty_hours_is_refused_at_once(tmp_path: Path) -> None:

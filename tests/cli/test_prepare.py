@@ -213,6 +213,27 @@ def test_every_dropped_utterance_is_listed_with_its_reason(asrctl, workspace: Pa
     }
 
 
+_CONTAINERS = {"wav": "WAV", "rf64": "RF64", "w64": "W64", "aiff": "AIFF", "au": "AU", "sph": "NIST"}
+_CONTAINERS.update(ogg="OGG", mp3="MP3", opus="OGG", flac="FLAC", caf="CAF")
+
+
+def test_half_a_recording_never_goes_with_its_whole_transcript(asrctl, workspace: Path, tmp_path: Path) -> None:
+    path = corpus(tmp_path / "corpus", plain_rows(20))
+    rows = path.read_text(encoding="utf-8")
+    for suffix, container in _CONTAINERS.items():
+        whole, cut = (path.parent / f"{name}.{suffix}" for name in ("whole", "cut"))
+        subtype = "OPUS" if suffix == "opus" else None
+        soundfile.write(str(whole), noise(5.0), 16000, format=container, subtype=subtype)
+        cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+        rows += "".join(json.dumps({"path": file.name, "text": "word a"}) + "\n" for file in (whole, cut))
+    path.write_text(rows, encoding="utf-8")
+    asrctl("prepare", "manifest", path, "--max-rejects", 0.5).succeeded()
+    found = outcomes(opened(workspace))
+    assert {suffix: found[f"whole.{suffix}"] for suffix in _CONTAINERS} == dict.fromkeys(_CONTAINERS, "prepared")
+    wanted = dict(dict.fromkeys(_CONTAINERS, "truncated"), flac="unreadable", caf="unreadable")
+    assert {suffix: found[f"cut.{suffix}"] for suffix in _CONTAINERS} == wanted
+
+
 def test_ctc_needs_a_frame_for_each_label_and_each_repeat(asrctl, workspace: Path, tmp_path: Path) -> None:
     # 1 s has 49 frames: enough for 49 labels, or for 48 of which one comes twice in a row.
     rows = plain_rows(20) + [
