@@ -68,10 +68,11 @@ def vocab(workspace: Workspace, request: VocabRequest, emit: Emit = ignore) -> V
             _refuse_other_tokens(request.checkpoint, vocabulary, decided)
             text = TextRules(text.case, text.remove, vocabulary.word_delimiter, vocabulary.unk, vocabulary.pad)
         scanned = texts.scan(listing.utterances(), assigned, text)
-    if vocabulary is not None:
-        texts.check_unknown(scanned, vocabulary, text, emit, splits=assigned.names)
-    result = publish(workspace, scanned, text, decided.vocab_splits, vocabulary=vocabulary, name=name, emit=emit)
-    workspace.set_ref("vocab", name, result.id)
+        if vocabulary is not None:
+            texts.check_unknown(scanned, vocabulary, text, emit, splits=assigned.names)
+        # Still in the block: its lock keeps `asrctl clean` away until the name leads to what is made here.
+        result = publish(workspace, scanned, text, decided.vocab_splits, vocabulary=vocabulary, name=name, emit=emit)
+        workspace.set_ref("vocab", name, result.id)
     return replace(result, unused=assigned.unused)
 
 

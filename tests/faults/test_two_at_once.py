@@ -153,6 +153,18 @@ def test_clean_before_a_change(
         files.remove_tree(workspace)
 
 
+def test_clean_before_a_vocabulary_is_named(job: Job, nursery: Nursery, tmp_path: Path, faults: Faults) -> None:
+    words = ("vocab", *job.words("prepare")[1:3])
+    done = counted(nursery, words, job.start_from("prepare", tmp_path / "straight"))
+    for number in (*numbers_of(done, "/vocab-")[:1], numbers_of(done, "/refs")[0]):
+        workspace = job.start_from("prepare", tmp_path / str(number))
+        with faults.survives("clean --yes before a vocabulary is named"):
+            started = stopped(nursery, words, workspace, number)
+            nursery.run(("clean", "--yes"), workspace).succeeded()
+            started.signal(signal.SIGCONT)
+            assert Path(started.ended().result["path"], "vocab.json").exists()
+
+
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.faults_full)])
 def test_a_command_begins_while_clean_looks(
     job: Job, nursery: Nursery, tmp_path: Path, faults: Faults, every: bool
