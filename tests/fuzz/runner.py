@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PARSER_MODULES = [
     f"*/asrctl/{name}.py"
     for name in (
-        "audio", "utterances", "text", "presets", "schema", "processor", "weights", "prepared", "checkpoints",
-        "corpora/archives", "corpora/folder", "corpora/librispeech", "corpora/manifest", "ipu/imports",
+        "audio", "containers", "utterances", "text", "presets", "schema", "processor", "weights", "prepared",
+        "checkpoints", "corpora/archives", "corpora/folder", "corpora/librispeech", "corpora/manifest", "ipu/imports",
     )
 ]  # fmt: skip
 _LIMIT_S = 900
