@@ -9,23 +9,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from asrctl import audio, files
+from asrctl import files
 from asrctl.corpora import CorpusRequest, find
 from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.parallel import default_workers
 from asrctl.prepared import PreparedData, totals
-from asrctl.stages import manifest, roles, rules, shards, sources, texts, vocab
+from asrctl.stages import estimate, manifest, roles, rules, shards, sources, texts, vocab
 from asrctl.stages.manifest import CorpusChoice
 from asrctl.text import TextRules, Vocabulary
-from asrctl.utterances import Utterance, read_manifest, split_path
+from asrctl.utterances import Utterance, read_manifest
 from asrctl.workspace import Artifact, Draft, Key, Workspace
 
 VERSION = 1
-_SAMPLE = 64
 _FIX_VOCAB = "build it with `asrctl vocab`, or leave --vocab out"
-# Shards of FLAC at LibriSpeech's rate are 1.8 times as large as their source (115 against 65 MB per hour).
-_ARCHIVE_GROWTH = 1.8
 
 
 @dataclass(frozen=True)
@@ -235,7 +232,7 @@ class _Job:
     def _tell_size(self, key: Key) -> None:
         """Say what will be written and what fits. Raises StorageError where it does not fit."""
         self._workspace.create()
-        wanted = _estimate_bytes(self._utterances(), self._found, self._scan)
+        wanted = estimate.num_bytes(self._utterances(), self._found.roles, self._scan, self._found.rules.audio)
         wanted = max(0, wanted - files.folder_bytes(self._workspace.building(key)))
         free = shutil.disk_usage(str(self._workspace.root)).free
         self._emit(Note(f"prepared speech will take about {_mb(wanted)} on disk ({_mb(free)} free)"))
@@ -352,7 +349,7 @@ def plan(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> 
             role: {"utterances": scanned.utterances(role), "sources": list(sources)}
             for role, sources in found.roles.by_role.items()
         }
-        estimated = _estimate_bytes(listing.utterances(), found, scanned)
+        estimated = estimate.num_bytes(listing.utterances(), found.roles, scanned, found.rules.audio)
         settings["text"] = found.rules.text.as_dict()
         found.roles.tell_unused(emit)
         return PreparePlan(name, splits, found.roles.note, estimated, {}, settings, decided.origins, found.roles.unused)
@@ -367,34 +364,6 @@ def _downloads(workspace: Workspace, choice: CorpusChoice) -> Dict[str, int]:
     wanted = roles.wanted_splits(find(choice.corpus), choice.splits)
     request = CorpusRequest(splits=wanted.required, optional_splits=wanted.optional)
     return download.librispeech_sizes(workspace.root / "downloads", request.splits + request.optional_splits)
-
-
-def _estimate_bytes(utterances: Iterator[Utterance], found: _Found, scanned: texts.Scan) -> int:
-    """Bytes of int16 samples, from the headers of a few files spread over the corpus (archives: from their size)."""
-    total = sum(scanned.utterances(role) for role in found.roles.names)
-    step = max(1, total // _SAMPLE)
-    durations_s: List[float] = []
-    archive_bytes: Dict[str, int] = {}
-    for index, utterance in enumerate(item for item in utterances if found.roles.of(item) is not None):
-        container, member = split_path(utterance.audio)
-        if member is not None and container not in archive_bytes:
-            archive_bytes[container] = Path(container).stat().st_size
-        if member is None and index % step == 0:
-            durations_s.append(_duration_s(utterance, found.rules.audio))
-    if archive_bytes:
-        return int(sum(archive_bytes.values()) * _ARCHIVE_GROWTH)
-    mean_s = sum(durations_s) / max(1, len(durations_s))
-    return int(mean_s * total * found.rules.audio.sample_rate * 2)
-
-
-def _duration_s(utterance: Utterance, limits: audio.AudioRules) -> float:
-    """Seconds that this utterance will take; 0 where it will be rejected."""
-    end_s = utterance.end_s
-    if end_s is None:
-        path = Path(utterance.audio)
-        end_s = (audio.duration_s(path) if path.is_file() else None) or 0.0
-    seconds = end_s - (utterance.start_s or 0.0)
-    return seconds if 0 < seconds <= limits.max_s else 0.0
 
 
 def _mb(num_bytes: float) -> str:
