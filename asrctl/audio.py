@@ -207,7 +207,7 @@ def _skip(sound: Any, frames: int, block: int) -> None:
 
 def _check_duration(samples: int, cut: bool, rules: AudioRules) -> None:
     seconds = samples / rules.sample_rate
-    if cut or samples > rules.max_s * rules.sample_rate:
+    if cut or samples > round(rules.max_s * rules.sample_rate):
         raise Rejected("too-long", f"more than {rules.max_s:g} s")
     if seconds < rules.min_s:
         raise Rejected("too-short", f"{seconds:.3f} s")

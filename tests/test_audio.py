@@ -39,6 +39,12 @@ def test_int16_at_the_right_rate_is_read_as_it_is(tmp_path: Path) -> None:
     assert np.array_equal(decode(write(tmp_path / "a.flac", samples), RULES), samples)
 
 
+def test_exactly_the_longest_duration_is_kept(tmp_path: Path) -> None:
+    """In floating point 2.01 * 16000 is a little less than 32160."""
+    path = write(tmp_path / "a.wav", np.zeros(32160))
+    assert len(decode(path, AudioRules(max_s=2.01))) == 32160
+
+
 @pytest.mark.parametrize(
     ("name", "subtype", "error"),
     [

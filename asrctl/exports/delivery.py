@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import List, Optional
@@ -65,7 +66,7 @@ def deliver(source: Path, target: Path) -> None:
 
     Raises BadData where a file is damaged.
     """
-    target = target.absolute()
+    target = Path(os.path.realpath(str(target)))  # behind a link to a folder, such as current -> release
     target.parent.mkdir(parents=True, exist_ok=True)
     building = target.with_name(f".{target.name}.asrctl-tmp")
     with files.locked_folder(target.parent):

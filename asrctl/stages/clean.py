@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set
 
 from asrctl import checkpoints, files, runs
+from asrctl.corpora import CORPORA
 from asrctl.errors import Locked
 from asrctl.events import Emit, Progress, ignore
+from asrctl.fingerprint import ID_LENGTH
 from asrctl.runs import Run
 from asrctl.stages import scratch
 from asrctl.workspace import KINDS, Artifact, Workspace
@@ -21,6 +23,10 @@ WHAT = ("cache", "unfinished", "unreferenced", "checkpoints")
 # Evaluations and exports are results: nothing leads to them, and people still want them.
 _ONLY_INPUTS = ("manifests", "vocab", "prepared", "lm")
 _HALF_WRITTEN = re.compile(r"^\..+\.tmp$")
+# What asrctl makes in a workspace: the folder may hold other things too, which are nobody's business here.
+_CACHES = ("features", "ipu", "stat", *CORPORA)
+_FOLDERS = (*KINDS, "refs", "runs", "downloads", "presets")
+_ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ class Plan:
 
 def plan(workspace: Workspace, what: Sequence[str] = WHAT) -> Plan:
     """Look, and change nothing. Raises BadData where the workspace's own files are damaged."""
+    if not workspace.is_there:  # nothing here is ours
+        return Plan([], [])
     held = held_locks(workspace)
     found: List[Removable] = []
     if not held:
@@ -130,9 +138,9 @@ def _remove(workspace: Workspace, path: Path) -> None:
 
 
 def _cache(workspace: Workspace) -> Iterator[Removable]:
-    folder = workspace.root / "cache"
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        yield Removable("cache", path, _bytes(path), "made again when needed", idle=True)
+    for path in (workspace.root / "cache" / name for name in sorted(_CACHES)):
+        if os.path.lexists(str(path)):
+            yield Removable("cache", path, _bytes(path), "made again when needed", idle=True)
 
 
 def _unfinished(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:
@@ -147,7 +155,7 @@ def _unfinished(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:
             yield Removable("unfinished", path, _bytes(path), "a run that another has replaced", lock=lock)
     for kind in KINDS:
         for path in sorted((workspace.root / kind).glob("*")):
-            if path.is_dir() and not (path / "meta.json").exists():
+            if _ID.fullmatch(path.name) and path.is_dir() and not (path / "meta.json").exists():
                 lock = f"{kind}-{path.name}"
                 if lock not in held:
                     yield Removable("unfinished", path, _bytes(path), "has no meta.json", lock=lock)
@@ -159,7 +167,8 @@ def _half_written(workspace: Workspace) -> Iterator[Removable]:
             yield Removable("unfinished", path, _bytes(path), "scratch of a command that was stopped", idle=True)
     for root, folders, names in os.walk(str(workspace.root)):
         if Path(root) == workspace.root:
-            folders[:] = [name for name in folders if name not in (".tmp", "cache")]
+            folders[:] = [name for name in folders if name in _FOLDERS]
+            names = [name for name in names if name == f".{workspace.marker.name}.tmp"]
         for path in sorted(Path(root) / name for name in names + folders if _HALF_WRITTEN.match(name)):
             if path.is_dir() or not _is_held(path):
                 reason = "left half written by a command that was stopped"

@@ -31,7 +31,9 @@ def make_run(workspace, name, state, **values):
 
 @pytest.fixture
 def place(workspace):
-    return Workspace(workspace)
+    made = Workspace(workspace)
+    made.create()
+    return made
 
 
 def found(result):
@@ -42,6 +44,27 @@ def test_an_empty_folder_has_nothing_to_clean(asrctl, workspace):
     result = asrctl("clean", "--json").result
     assert (result["removable"], result["bytes"], result["deleted"]) == ([], 0, False)
     assert not workspace.exists()
+
+
+def test_a_folder_that_is_no_workspace_is_left_alone(asrctl, workspace):
+    """A wrong $ASRCTL_WORKSPACE must not cost a project its own cache/ or .tmp/."""
+    for name in ("cache/x/f", "cache/features/f", "prepared/mine/data", ".tmp/y", ".tmp/z/y", "src/.swap.tmp"):
+        (workspace / name).parent.mkdir(parents=True, exist_ok=True)
+        (workspace / name).write_text("mine")
+    result = asrctl("clean", "--yes", "--json").succeeded().result
+    assert (result["removable"], result["freed_bytes"]) == ([], 0)
+    assert len([path for path in workspace.rglob("*") if path.is_file()]) == 6
+
+
+def test_a_workspace_in_somebodys_project_takes_only_its_own(asrctl, place):
+    (place.cache("features") / "blob").write_text("ours")
+    theirs = ("cache/x/f", "prepared/mine/data", "src/.swap.tmp", ".editor.tmp")
+    for name in theirs:
+        (place.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (place.root / name).write_text("mine")
+    asrctl("clean", "--yes").succeeded()
+    assert all((place.root / name).exists() for name in theirs)
+    assert not (place.root / "cache" / "features").exists()
 
 
 def test_it_shows_first_and_deletes_when_told(asrctl, place):

@@ -111,6 +111,13 @@ def test_export_tells_where_and_how_to_use_it(asrctl, tones: Path, tmp_path: Pat
     asrctl("export", "--output", tmp_path / "model", "--force").succeeded()
 
 
+def test_an_export_to_a_link_goes_where_the_link_leads(asrctl, tones: Path, tmp_path: Path) -> None:
+    (tmp_path / "release").mkdir()
+    (tmp_path / "current").symlink_to("release")
+    asrctl("export", "--output", tmp_path / "current").succeeded()
+    assert (tmp_path / "current").is_symlink() and (tmp_path / "release" / "model.safetensors").is_file()
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_damaged_export_is_told_and_never_delivered(asrctl, tones: Path, tmp_path: Path) -> None:
     folder = Path(asrctl("export", "--json").result["path"])
