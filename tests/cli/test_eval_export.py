@@ -118,7 +118,6 @@ def test_an_export_to_a_link_goes_where_the_link_leads(asrctl, tones: Path, tmp_
     assert (tmp_path / "current").is_symlink() and (tmp_path / "release" / "model.safetensors").is_file()
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_a_damaged_export_is_told_and_never_delivered(asrctl, tones: Path, tmp_path: Path) -> None:
     folder = Path(asrctl("export", "--json").result["path"])
     weights = folder / "model.safetensors"
@@ -136,6 +135,7 @@ def test_a_damaged_export_is_told_and_never_delivered(asrctl, tones: Path, tmp_p
     asrctl("export").succeeded()
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_real_speech_from_end_to_end(asrctl, trained_run: Path, tmp_path: Path) -> None:
     """Real utterances, a model that has hardly learned: long hypotheses, and close calls in every frame."""
     evaluated = asrctl("eval", "--device", "cpu", "--json").succeeded().result
