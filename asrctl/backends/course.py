@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
 from asrctl import checkpoints, compat, files, models
 from asrctl.backends.job import Outcome, Standing, TrainingJob
@@ -87,9 +87,11 @@ class Course:
         self._unproven: List[int] = []
         self._unproven_model: Optional[int] = None
         self.start = self.standing.step
-        # Steps of the last evaluation and checkpoint: a run may end at either, and need not do them again.
+        # Steps of the last evaluation and checkpoint, and whether something has changed since that one: a run may end
+        # at either, and need not do them again.
         self._evaluated_at: Optional[int] = None
         self._saved_at = None if job.resume is None else job.resume.step
+        self._unsaved = False
         self.reason, self.audio_s = "finished", 0.0
         self.journal: Optional[Journal] = None
 
@@ -111,7 +113,7 @@ class Course:
 
     def after(self, done: Done) -> bool:
         """All that is due after a call; False where it was the last. Raises Diverged."""
-        before, self.standing.step = self.standing.step, done.step
+        before, self.standing.step, self._unsaved = self.standing.step, done.step, True
         self.audio_s += done.audio_s
         self._watch(before, done)
         self._record(before, done)
@@ -138,10 +140,12 @@ class Course:
                 )
             if self.standing.step not in (self._evaluated_at, self.standing.best_step) or self.job.eval is None:
                 self._evaluate()
-        if self.standing.step:
-            if self._saved_at != self.standing.step:
-                self._save()
+        if self._unsaved:
+            self._save()
+        if not self._unsaved:
             self._prune()
+        elif self.watch.doubtful:  # so nothing is saved, and the checkpoint before is perhaps ruined already
+            self._take_back_unproven()
 
     def _why_stop(self) -> Optional[str]:
         patience, limit = self.run.early_stopping, self.job.max_minutes
@@ -197,7 +201,7 @@ class Course:
             self._keep_model()
             return
         values, standing = self.loop.score(), self.standing
-        self._evaluated_at = standing.step
+        self._evaluated_at, self._unsaved = standing.step, True
         better = self._is_better(values)
         standing.evaluations_without_gain = 0 if better else standing.evaluations_without_gain + 1
         self.watch.evaluated(values)
@@ -240,7 +244,7 @@ class Course:
             state=dict(self.standing.as_dict(), **parts.state),
             extra=parts.extra,
         )
-        self._saved_at = saved.step
+        self._saved_at, self._unsaved = saved.step, False
         self._unproven.append(saved.step)
         self.emit(CheckpointSaved(self.standing.step, str(saved.path)))
 
@@ -269,13 +273,19 @@ class Course:
         raise Diverged(verdict.message, fix=f"{verdict.advice}; {what}", problems=causes)
 
     def _take_back(self) -> None:
-        """Checkpoints, and the model, that were made after the last good step."""
-        good, best = self.watch.good_step, self.standing.best_step
-        doomed = [step for step in self._unproven if step > good]
+        """What was made after the last good step, and of a model that fell silent what came after the best."""
+        best = self.standing.best_step
         if self.watch.fell_silent and best in checkpoints.steps(self._folder):
-            doomed += [step for step in checkpoints.steps(self._folder) if step > best]
-        for step in doomed:
+            self._remove(step for step in checkpoints.steps(self._folder) if step > best)
+        self._take_back_unproven()
+
+    def _remove(self, steps: Iterable[int]) -> None:
+        for step in steps:
             files.remove_tree(checkpoints.path_of(self._folder, step))
+
+    def _take_back_unproven(self) -> None:
+        good = self.watch.good_step
+        self._remove(step for step in self._unproven if step > good)
         if self._unproven_model is not None and self._unproven_model > good:
             self._model_from_checkpoint()
 

@@ -1,6 +1,8 @@
 """`asrctl train` when the numbers go bad: noticed, explained, stopped, and nothing bad left behind as the newest."""
 
 import json
+import os
+import signal
 
 import pytest
 from safetensors.torch import load_file
@@ -8,6 +10,10 @@ from safetensors.torch import load_file
 from asrctl import checkpoints
 from asrctl.backends import journal, watch
 from asrctl.backends.job import Standing
+from asrctl.errors import Interrupted
+from asrctl.events import StepDone
+from asrctl.stages.train import TrainRequest, train
+from asrctl.workspace import Workspace
 
 TRAIN = ("train", "--device", "cpu", "--json", "--preset")
 EVERY_STEP = ("--set", "run.save_every=1", "--set", "run.eval_every=1")
@@ -60,6 +66,24 @@ def test_a_learning_rate_that_ruins_a_good_model(tones, asrctl, preset, rate, sa
     resumed = asrctl("train", "--resume", "--run", "ruined", "--device", "cpu", "--max-steps", 2)
     assert "resuming run ruined after step 1" in resumed.stderr
     assert checkpoints.steps(run / "checkpoints")[0] == 1
+
+
+def test_a_stop_while_the_loss_explodes_keeps_the_last_good_checkpoint(tones, preset):
+    """Step 2 ruins the weights and its checkpoint; the losses tell from step 3 on, and Ctrl-C comes at step 5."""
+    changes = [word for word in (*EVERY_STEP, *hopeless(30, warmup=3)) if word != "--set"]
+    request = TrainRequest(
+        str(preset), run="ruined", device="cpu", from_run="learned", overrides=(*changes, "run.keep=1")
+    )
+
+    def interrupt(event):
+        if isinstance(event, StepDone) and event.step == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        train(Workspace(tones), request, interrupt)
+    run = tones / "runs" / "ruined"
+    assert checkpoints.steps(run / "checkpoints") == [1]
+    assert same(weights(run / "model"), weights(tones / "runs" / "learned" / "model"))
 
 
 def test_a_run_that_explodes_at_once_leaves_no_checkpoint_and_no_model(tones, asrctl, preset):
