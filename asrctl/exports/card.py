@@ -16,7 +16,7 @@ _MODELS = {"wav2vec2": "wav2vec 2.0", "hubert": "HuBERT", "wavlm": "WavLM", "dat
 class CardFacts:
     """Everything a card says. run: run.json, or nothing. data: summary of the prepared data, or nothing.
 
-    evaluations: metrics of each evaluation of this very model.
+    evaluations: metrics of each evaluation of this very model; "data_name" is what its data was called.
     """
 
     name: str
@@ -63,7 +63,7 @@ def _front_matter(facts: CardFacts) -> str:
 
 def _index(facts: CardFacts) -> Dict[str, Any]:
     task = {"type": "automatic-speech-recognition", "name": "Speech recognition"}
-    data = facts.data_name or "prepared data"
+    names = [found.get("data_name") or "prepared data" for found in facts.evaluations]
     results = [
         {
             "task": task,
@@ -73,7 +73,7 @@ def _index(facts: CardFacts) -> Dict[str, Any]:
                 {"type": "cer", "value": round(100 * found["cer"], 2), "name": "CER (%)"},
             ],
         }
-        for found in facts.evaluations
+        for data, found in zip(names, facts.evaluations)
     ]
     return {"name": facts.name, "results": results}
 
@@ -131,15 +131,16 @@ def _results(facts: CardFacts) -> str:
         return f"Not evaluated by itself. The best WER during training was {100 * best:.2f} %."
     lines = [
         "Greedy decoding, no language model. The intervals hold 95 % (bootstrap over utterances).\n",
-        "| split | utterances | words | WER % | interval | CER % | precision |",
-        "| --- | ---: | ---: | ---: | --- | ---: | --- |",
+        "| data | split | utterances | words | WER % | interval | CER % | device | precision |",
+        "| --- | --- | ---: | ---: | ---: | --- | ---: | --- | --- |",
     ]
     for found in facts.evaluations:
         bounds = found.get("wer_interval")
         interval = f"{100 * bounds[0]:.2f} - {100 * bounds[1]:.2f}" if bounds else "-"
         lines.append(
-            f"| {found['split']} | {found['utterances']} | {found['words']} | {100 * found['wer']:.2f} | {interval} "
-            f"| {100 * found['cer']:.2f} | {found['precision']} |"
+            f"| {found.get('data_name') or '-'} | {found['split']} | {found['utterances']} | {found['words']} "
+            f"| {100 * found['wer']:.2f} | {interval} | {100 * found['cer']:.2f} | {found['device']} "
+            f"| {found['precision']} |"
         )
     return "\n".join(lines)
 

@@ -21,7 +21,7 @@ from asrctl.stages.outlook import Outlook
 from asrctl.stages.subject import ChosenData, Subject, find_data, find_subject, sentence
 from asrctl.workspace import Artifact, Key, Workspace
 
-VERSION = 1
+VERSION = 2
 FORMATS = ("hf", "onnx")
 # Enough to see every length; long ones cost seconds each on a CPU.
 _SAMPLES = 6
@@ -253,7 +253,7 @@ def _facts(subject: Subject, chosen: ChosenData, evaluations: List[Artifact], re
         run=_told(subject),
         data_name=chosen.name if own_data else None,
         data=chosen.data.summary if own_data else {},
-        evaluations=[read_metrics(artifact) for artifact in evaluations],
+        evaluations=[dict(read_metrics(item), data_name=item.summary.get("data")) for item in evaluations],
     )
 
 

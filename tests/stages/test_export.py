@@ -141,10 +141,22 @@ def test_the_card_tells_data_result_and_command(tones: Path) -> None:
     after = export(workspace, ExportRequest(format="hf"))
     assert after.artifact.id != before.artifact.id
     text = (after.folder / "README.md").read_text(encoding="utf-8")
-    assert f"| eval | 12 | 30 | {100 * wer:.2f} |" in text
+    assert f"| tones | eval | 12 | 30 | {100 * wer:.2f} |" in text
     assert "| train | 96 |" in text and "preset: `tones`" in text
     assert front_matter(text)["model-index"][0]["results"][0]["metrics"][0]["value"] == round(100 * wer, 2)
     assert str(tones.parent) not in text
+
+
+def test_the_card_names_the_data_of_each_evaluation() -> None:
+    found = {"split": "eval", "utterances": 5, "words": 9, "wer": 0.5, "cer": 0.2, "device": "cpu", "precision": "fp32"}
+    evaluations = [dict(found, data_name="own"), dict(found, wer=0.9, data_name="other", device="cuda")]
+    text = card.render(card.CardFacts("name", "hubert", 1000, 16000, 30, data_name="own", evaluations=evaluations))
+    assert "| other | eval | 5 | 9 | 90.00 | - | 20.00 | cuda | fp32 |" in text
+    named = {
+        result["dataset"]["name"]: result["metrics"][0]["value"]
+        for result in front_matter(text)["model-index"][0]["results"]
+    }
+    assert named == {"own": 50.0, "other": 90.0}
 
 
 def test_the_card_names_an_emulation_and_hides_paths() -> None:
