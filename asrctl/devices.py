@@ -68,13 +68,11 @@ def describe(kind: str) -> str:
 
 
 def ipu_available() -> bool:
-    """Whether a real poptorch is installed and sees an IPU."""
-    import importlib.util
-
-    if importlib.util.find_spec("poptorch") is None:
+    """Whether a real poptorch is installed, loads (its SDK is enabled) and sees an IPU."""
+    try:
+        import poptorch
+    except (ImportError, OSError):
         return False
-    import poptorch
-
     if "emulated" in getattr(poptorch, "__version__", ""):
         return False
     return bool(poptorch.ipuHardwareIsAvailable())

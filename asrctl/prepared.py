@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from asrctl import files
 from asrctl.errors import BadData, MissingArtifact
+from asrctl.fingerprint import digest
 from asrctl.schema import NUMBER, OPTIONAL_TEXT, misfit
 from asrctl.text import Vocabulary
 from asrctl.workspace import Artifact
@@ -300,6 +301,14 @@ class PreparedData:
     @property
     def summary(self) -> Dict[str, Any]:
         return self.artifact.summary
+
+    @property
+    def content(self) -> str:
+        """A digest of what the data holds; its ID says what it was made from.
+
+        They part where it was made again by another release of a decoder or resampler.
+        """
+        return digest([self.artifact.id, self.artifact.meta.get("files")])
 
     @property
     def splits(self) -> List[str]:

@@ -21,7 +21,7 @@ _INFO = {
     **dict.fromkeys(("name?", "state?", "vocabulary?", "preset?", "device?", "precision?", "reason?"), str),
     **dict.fromkeys(("sequence?", "steps?", "total_steps?"), int),
     **dict.fromkeys(("base?", "error?"), OPTIONAL_TEXT),
-    "data?": {"name": str, "id": str},
+    "data?": {"name": str, "id": str, "content?": str},
     "best?": ({"step": int, "wer": (*NUMBER, type(None))}, type(None)),
     "command?": [str],
     "versions?": {"*": str},

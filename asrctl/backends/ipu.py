@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -37,12 +38,6 @@ def preflight(recipe: Recipe, kind: str, *, started: Optional[Path] = None, hard
             fix="set ipu.auto_loss_scaling=false and ipu.loss_scaling to a number",
         )
     hardware.require(kind, hardware=hardware_needed)
-
-
-def whole_calls(recipe: Recipe, steps: int) -> int:
-    """Optimiser steps, rounded up to whole calls of the device."""
-    iterations = config.section(recipe).device_iterations
-    return -(-steps // iterations) * iterations
 
 
 def train(job: TrainingJob, emit: Emit = ignore) -> Outcome:
@@ -127,7 +122,7 @@ class IpuRun(Loop):
         self.iterations = self.section.device_iterations
         self.pad_to = samples_in(job.recipe.audio.max_s, job.train.sample_rate)
         self.plan = plan_of(job.recipe, job.train)
-        self.total = whole_calls(job.recipe, job.total_steps)
+        self.total = config.whole_calls(job.recipe, job.total_steps)
         self.course = Course(job, emit, self, total=self.total, steps_per_epoch=self.plan.steps_per_epoch)
         self._announce()
         order = ipu_data.TrainingOrder(
@@ -167,7 +162,9 @@ class IpuRun(Loop):
         if ipu.output_mode == "final":
             self.emit(Note("losses are those of a step's last micro-batch (ipu.output_mode: final)"))
         if ipu.hosts > 1:
-            words = ["train", f"--preset {self.recipe.name}", "--device ipu"]
+            words = [shlex.quote(word) for word in self.job.command[1:]] or ["train", f"--preset {self.recipe.name}"]
+            if not any(word.startswith("--device") for word in words):
+                words.append("--device ipu")
             self.emit(Note(f"a pod of {ipu.hosts} hosts is started with: {config.poprun_line(self.recipe, words)}"))
 
     # -- the run ----------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional, Sequence
 
 from asrctl.checkpoints import Checkpoint
 from asrctl.interrupts import StopRequest
@@ -19,7 +19,8 @@ class TrainingJob:
 
     resume: the checkpoint to go on from, or None to start. total_steps: optimiser steps when the run is complete.
     cache: where executables compiled for an IPU are kept, outside the run. features: where a frozen encoder's output
-    is kept (None: nowhere). data: stands for what the prepared data holds.
+    is kept (None: nowhere). data: stands for what the prepared data holds. command: the words
+    that the user typed.
     """
 
     recipe: Recipe
@@ -36,6 +37,7 @@ class TrainingJob:
     cache: Optional[Path] = None
     features: Optional[Path] = None
     data: str = ""
+    command: Sequence[str] = ()
 
 
 @dataclass

@@ -91,6 +91,8 @@ class Display:
         now = time.monotonic()
         began_s, began_at = self._began.setdefault(task, (now, done))
         finished = total is not None and done >= total
+        if finished:
+            self._began.pop(task)  # evaluations of a training begin again and again
         if self._is_due(task, now, finished):
             left = self._time_left(now - began_s, done - began_at, total - done) if total and not finished else ""
             self.line("  ".join(part for part in (f"{task}: {amount(done, total, unit)}", detail, left) if part))

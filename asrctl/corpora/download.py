@@ -13,7 +13,7 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Dict, Iterator, List, Mapping, Sequence, Tuple
@@ -126,7 +126,8 @@ def fetch(file: RemoteFile, folder: Path, emit: Emit, patience: Patience = Patie
         return target
     with _held(part) as stream:
         if is_complete(file, folder):  # somebody else was first, and took the .part that we did not see
-            part.unlink()
+            with suppress(FileNotFoundError):  # they may have taken it since
+                part.unlink()
             return target
         _fill(file, stream, emit, patience)
         _verify(file, stream, part, emit)

@@ -136,6 +136,12 @@ def _layer_problems(ipu: IpuSection, facts: ModelFacts) -> List[str]:
     return [f"ipu.layers_per_ipu places {given} layers, {what}; correct a count, or write -1 for the rest on one IPU"]
 
 
+def whole_calls(recipe: Recipe, steps: int) -> int:
+    """Optimiser steps, rounded up to whole calls of the device."""
+    iterations = section(recipe).device_iterations
+    return -(-steps // iterations) * iterations
+
+
 def refuse_small(name: str, utterances: int, recipe: Recipe) -> None:
     """Raises PresetError where a split does not fill one call of the device."""
     need = recipe.optim.global_batch * section(recipe).device_iterations

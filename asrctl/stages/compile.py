@@ -60,7 +60,7 @@ def compile_executables(workspace: Workspace, request: CompileRequest, emit: Emi
     with scratch.folder(workspace) as folder:  # its lock keeps `asrctl clean` away, from the cache too
         job = _job(workspace, planned, folder / "compile")
         made = ipu.compile_only(job, emit)
-    return CompileResult(job.recipe.name, job.cache, tuple(made), request.device == "ipu-emulated")
+    return CompileResult(request.preset or job.recipe.name, job.cache, tuple(made), request.device == "ipu-emulated")
 
 
 def _job(workspace: Workspace, planned: TrainPlan, folder: Path) -> TrainingJob:

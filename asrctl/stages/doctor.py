@@ -129,6 +129,13 @@ def _accelerators() -> Iterator[Check]:
 
 def _ipu() -> Iterator[Check]:
     sdk = util.find_spec("poptorch") is not None
+    if sdk:
+        try:
+            import poptorch  # noqa: F401
+        except (ImportError, OSError) as error:
+            fix = "source the enable scripts of the Poplar SDK in this shell"
+            yield Check("ipu", WARN, f"poptorch is installed and does not load ({error})", fix)
+            return
     package = util.find_spec("optimum") is not None and util.find_spec("optimum.graphcore") is not None
     if sdk and package:
         yield Check("ipu", OK, "Poplar SDK (poptorch) and optimum-graphcore are installed")

@@ -33,7 +33,7 @@ from asrctl.stages.subject import (
 from asrctl.stages.transcription import How
 from asrctl.workspace import Artifact, Key, Workspace
 
-VERSION = 1
+VERSION = 2
 DECODER = "greedy"
 # A limit of 20 is a percentage that somebody meant; nobody gates at ten times more errors than words.
 _HIGHEST_LIMIT = 10.0
@@ -206,7 +206,7 @@ def _key(subject: Subject, chosen: ChosenData, request: EvaluateRequest, how: Ho
             "device": how.device.kind,
             "decoder": DECODER,
         },
-        inputs={"model": subject.digest, "data": chosen.data.artifact.id},
+        inputs={"model": subject.digest, "data": chosen.data.artifact.id, "content": chosen.data.content},
     )
 
 
@@ -214,7 +214,7 @@ def _provenance(key: Key, split: PreparedSplit, subject: Subject) -> Dict[str, A
     info = subject.info()
     return {
         **dict(key.parameters),
-        **dict(key.inputs),
+        **{name: key.inputs[name] for name in ("model", "data")},
         "audio_s": round(split.seconds, 3),
         "trained_on": info.get("device"),
         "emulated": bool(info.get("emulated", False)) or key.parameters["device"] == "ipu-emulated",

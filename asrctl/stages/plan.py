@@ -21,7 +21,7 @@ from asrctl.ipu.placement import Placement
 from asrctl.ipu.timetable import CombinedBatch, Timetable
 from asrctl.prepared import PreparedData
 from asrctl.recipe import IpuSection, Recipe
-from asrctl.stages.fit import conflicts, convolutions
+from asrctl.stages.fit import alignable, conflicts, convolutions
 from asrctl.workspace import Workspace
 
 DEFAULT_PRESET = "base-4ipu"
@@ -303,7 +303,7 @@ def _steps(recipe: Recipe, corpus: Optional[CorpusPlan]) -> Tuple[Optional[int],
     steps = recipe.optim.max_steps
     if corpus is None:
         return steps, recipe.optim.epochs if steps is None else None
-    steps = steps or max(1, math.ceil(recipe.optim.epochs * corpus.steps_per_epoch))
+    steps = config.whole_calls(recipe, steps or max(1, math.ceil(recipe.optim.epochs * corpus.steps_per_epoch)))
     return steps, steps / corpus.steps_per_epoch
 
 
@@ -342,8 +342,18 @@ def _warnings(
     if named is not None:
         data = named[1]
         splits = {name: data.split(name) for name in ("train", "eval") if name in data.splits}
-        found.extend(conflicts(recipe, data, splits, convolutions(recipe)))
+        encoder = convolutions(recipe)
+        found.extend(conflicts(recipe, data, splits, encoder))
+        found.extend(_too_small(recipe, len(alignable(encoder, splits["train"]))))
     return found
+
+
+def _too_small(recipe: Recipe, utterances: int) -> List[str]:
+    try:
+        config.refuse_small("train", utterances, recipe)
+    except PresetError as refusal:
+        return [f"`--device ipu` refuses this data: {refusal.message}; {refusal.fix}"]
+    return []
 
 
 def _poprun(recipe: Recipe, request: PlanRequest) -> Optional[str]:

@@ -21,7 +21,7 @@ from asrctl.text import TextRules, Vocabulary
 from asrctl.utterances import Utterance, read_manifest
 from asrctl.workspace import Artifact, Draft, Key, Workspace
 
-VERSION = 1
+VERSION = 2
 _FIX_VOCAB = "build it with `asrctl vocab`, or leave --vocab out"
 
 

@@ -130,9 +130,10 @@ def plan(
     total = request.max_steps or _stored_total(stored, recipe) or recipe.optim.max_steps
     total = total or max(1, math.ceil(recipe.optim.epochs * per_epoch))
     if not device.is_host:
-        from asrctl.backends.ipu import whole_calls
+        from asrctl.ipu import config
 
-        total = whole_calls(recipe, total)
+        config.refuse_small("train", len(alignable(encoder, train)), recipe)
+        total = config.whole_calls(recipe, total)
     name = stored.name if stored is not None else _run_name(workspace, request, recipe)
     sources = dict(resolved.sources)
     return TrainPlan(
@@ -195,7 +196,7 @@ def _run(workspace: Workspace, request: TrainRequest, planned: TrainPlan, run: R
         workspace=workspace,
         request_command=request.command,
         recipe=planned.recipe,
-        data={"name": planned.data_name, "id": planned.data.artifact.id},
+        data={"name": planned.data_name, "id": planned.data.artifact.id, "content": planned.data.content},
         vocabulary=planned.data.vocabulary(),
         train=splits["train"],
         eval=splits.get("eval"),
@@ -304,7 +305,12 @@ def _model_of(workspace: Workspace, run: str) -> Path:
 
 
 def _base(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> Optional[str]:
-    return f"run {request.from_run}" if request.from_run is not None else recipe.model.checkpoint
+    """What training starts from: a run, a folder (never written like a name on the hub), a name on the hub, nothing."""
+    name = recipe.model.checkpoint
+    if request.from_run is not None:
+        return f"run {request.from_run}"
+    is_folder = name is not None and files.expanded(name).is_dir()
+    return f"./{name}" if is_folder and not name.startswith((".", "/", "~")) else name
 
 
 def _run_name(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> str:

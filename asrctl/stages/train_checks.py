@@ -76,6 +76,8 @@ def refuse_changes(stored: Run, recipe: Recipe, data: PreparedData) -> None:
     changed = changed_keys(stored.recipe().experiment(), recipe.experiment())
     if info["data"]["id"] != data.artifact.id:
         changed.append(f"data: was {info['data']['id']}, is {data.artifact.id}")
+    elif info["data"].get("content", data.content) != data.content:
+        changed.append(f"data: {data.artifact.id} was made again and holds other speech or labels")
     if info["vocabulary"] != data.vocabulary().digest:
         changed.append("vocabulary: is not the one the run was started with")
     if changed:

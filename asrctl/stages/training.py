@@ -11,7 +11,6 @@ from asrctl import __version__, checkpoints, compat, files, models, presets
 from asrctl.backends.job import Outcome, Standing, TrainingJob
 from asrctl.errors import AsrctlError, BadData, Interrupted, MissingArtifact
 from asrctl.events import Emit, Note, Warned
-from asrctl.fingerprint import digest
 from asrctl.interrupts import StopRequest, stop_requests
 from asrctl.prepared import PreparedSplit
 from asrctl.recipe import Recipe
@@ -162,20 +161,9 @@ def _job(
         max_minutes=start.max_minutes,
         cache=start.workspace.own(start.workspace.root / "cache" / "ipu"),
         features=start.workspace.own(start.workspace.root / "cache" / "features"),
-        data=_content(start),
+        data=start.data["content"],
+        command=start.request_command,
     )
-
-
-def _content(start: Start) -> str:
-    """Of the prepared data: its ID says what it was made from, the digests what it holds.
-
-    They part where the data was made again by another release of a decoder or resampler, or of recordings that changed
-    unnoticed.
-    """
-    identity = start.data["id"]
-    artifact = start.workspace.find("prepared", identity)
-    # Data that was deleted meanwhile is still open, and what was cached of it before is not looked for.
-    return digest([identity, artifact.meta.get("files") if artifact is not None else None])
 
 
 def _info(run: Run, start: Start) -> Dict[str, Any]:

@@ -240,6 +240,22 @@ def test_steps_are_whole_calls_of_the_device(ready, asrctl):
     assert result["steps"] == 4
 
 
+def test_data_that_does_not_fill_one_call_is_refused_before_any_work(ready, asrctl):
+    changes = ("--set", "ipu.device_iterations=500")
+    for words in (("--dry-run",), ()):
+        refused = asrctl(*TRAIN, *changes, *words, "--json")
+        assert (refused.exit_code, "one call of the device" in refused.error["message"]) == (3, True)
+    assert not (ready / "runs").exists()
+    planned = asrctl("plan", "--preset", "tiny", *changes, "--json").succeeded().result
+    assert any("one call of the device" in warning for warning in planned["warnings"])
+
+
+def test_plan_counts_the_steps_that_train_takes(ready, asrctl):
+    changes = ("--set", "ipu.device_iterations=2", "--set", "optim.max_steps=3")
+    planned = asrctl("plan", "--preset", "tiny", *changes, "--json").succeeded().result
+    assert planned["steps"] == asrctl(*TRAIN, *changes, "--dry-run", "--json").result["steps"] == 4
+
+
 def test_compile_then_train_finds_the_executables(ready, asrctl):
     compiled = asrctl("compile", "--preset", "tiny", "--device", "ipu-emulated", "--json").succeeded().result
     assert len(compiled["executables"]) == 2

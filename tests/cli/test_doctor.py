@@ -1,5 +1,9 @@
 """asrctl doctor."""
 
+import os
+import subprocess
+import sys
+
 
 def test_a_machine_that_runs_the_tests_is_fit(asrctl, tmp_path):
     result = asrctl("doctor", "--json").result
@@ -33,3 +37,17 @@ def test_a_workspace_that_can_not_be_written_is_a_failure(asrctl_with_permission
     result = asrctl_with_permissions("doctor", "--workspace", "closed/workspace", "--json")
     assert result.exit_code == 6
     assert "correct the permissions" in result.error["fix"]
+
+
+def test_a_poptorch_that_does_not_load_is_told_and_stops_nobody(asrctl_process, tmp_path):
+    """As where the wheel is installed and the SDK's scripts were not sourced in this shell."""
+    (tmp_path / "modules" / "poptorch").mkdir(parents=True)
+    (tmp_path / "modules" / "poptorch" / "__init__.py").write_text("raise ImportError('libpoplar.so is not there')")
+    path = os.pathsep.join([str(tmp_path / "modules"), os.environ.get("PYTHONPATH", "")])
+    checks = asrctl_process("doctor", "--json", env={"PYTHONPATH": path}).result["checks"]
+    (ipu,) = [check for check in checks if check["name"] == "ipu"]
+    assert ipu["state"] == "warn" and "libpoplar.so" in ipu["found"] and "source" in ipu["fix"]
+    chosen = "from asrctl import devices; print(devices.choose('auto').kind)"
+    env = {**os.environ, "PYTHONPATH": path}
+    found = subprocess.run([sys.executable, "-c", chosen], env=env, stdout=subprocess.PIPE, check=True)
+    assert found.stdout.strip() in (b"cpu", b"cuda", b"mps")

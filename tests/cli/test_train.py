@@ -134,15 +134,37 @@ def test_a_frozen_encoder_is_cached_and_a_run_that_loses_the_cache_is_the_straig
     (cache,) = (ready / "cache" / "features").iterdir()
     told = asrctl("train", *options, "--run", "parts", "--max-minutes", 0).succeeded().stderr
     assert "100 % of the utterances there already" in told
-    _made_again_by_other_libraries(ready)
-    told = asrctl("train", *options, "--run", "other", "--max-minutes", 0).succeeded().stderr
-    assert "the frozen encoder's output is kept in" in told
-    assert "there already" not in told
     assert asrctl("status", "--json").succeeded().json["result"]["disk"]["cache"] > 1000
     asrctl("clean", "cache", "--yes").succeeded()
     assert not cache.exists()
     asrctl("train", "--resume", "--run", "parts", "--device", "cpu", "--max-steps", 12).succeeded()
     assert same(weights(straight), weights(parts))
+
+
+def test_data_that_was_made_again_with_other_samples_is_other_data(ready, asrctl):
+    """Its cached features are not used, its evaluations not found, and no run goes on with it."""
+    options = ["--preset", "small", "--device", "cpu", "--max-steps", 12, "--set", "model.freeze_feature_encoder=true"]
+    options += ["--set", "batches.augment={}", "--max-minutes", 0]
+    asrctl("train", *options, "--run", "before").succeeded()
+    first = asrctl("eval", "--device", "cpu", "--json").succeeded().result
+    assert asrctl("eval", "--device", "cpu", "--json").result["unchanged"]
+    _made_again_by_other_libraries(ready)
+    again = asrctl("eval", "--device", "cpu", "--json").succeeded().result
+    assert not again["unchanged"] and again["id"] != first["id"] and again["data"] == first["data"]
+    refused = asrctl("train", "--resume", "--run", "before", "--device", "cpu", "--json")
+    assert refused.exit_code == 3 and "was made again" in refused.error["problems"][0]
+    told = asrctl("train", *options, "--run", "after").succeeded().stderr
+    assert "the frozen encoder's output is kept in" in told
+    assert "there already" not in told
+
+
+def test_what_the_last_evaluation_found_is_kept_when_the_clock_ends_a_run(ready, asrctl):
+    """It comes after the step's checkpoint; resuming must not forget which model was the best."""
+    options = ("--set", "run.save_every=1", "--set", "run.eval_every=300", "--max-minutes", 0, "--max-steps", 12)
+    short = asrctl("train", "--preset", "small", "--device", "cpu", *options, "--json").succeeded()
+    run = ready / "runs" / "small"
+    kept = checkpoints.latest_valid(run / "checkpoints").checkpoint
+    assert (kept.state["best_step"], kept.state["best_wer"]) == (1, short.result["best_wer"])
 
 
 def test_features_that_can_not_be_kept_are_no_reason_to_stop(ready, asrctl):
