@@ -146,6 +146,7 @@ class Course:
             self._prune()
         elif self.watch.doubtful:  # so nothing is saved, and the checkpoint before is perhaps ruined already
             self._take_back_unproven()
+            self._best_of_what_is_left()
 
     def _why_stop(self) -> Optional[str]:
         patience, limit = self.run.early_stopping, self.job.max_minutes
@@ -288,6 +289,12 @@ class Course:
         self._remove(step for step in self._unproven if step > good)
         if self._unproven_model is not None and self._unproven_model > good:
             self._model_from_checkpoint()
+
+    def _best_of_what_is_left(self) -> None:
+        """What run.json calls the best is what the checkpoint that stays calls so."""
+        left, standing = checkpoints.latest_valid(self._folder).checkpoint, self.standing
+        then = Standing() if left is None else Standing.from_dict(left.state)
+        standing.best_step, standing.best_wer, standing.best_cer = then.best_step, then.best_wer, then.best_cer
 
     def _model_from_checkpoint(self) -> None:
         """Make `model/` the best model that a checkpoint still has; without one there is none."""

@@ -83,6 +83,7 @@ def test_a_stop_while_the_loss_explodes_keeps_the_last_good_checkpoint(tones, pr
         train(Workspace(tones), request, interrupt)
     run = tones / "runs" / "ruined"
     assert checkpoints.steps(run / "checkpoints") == [1]
+    assert state(run) == ("interrupted", 5, 1)
     assert same(weights(run / "model"), weights(tones / "runs" / "learned" / "model"))
 
 
