@@ -139,6 +139,12 @@ def latest_valid(folder: Path) -> Latest:
     return Latest(None, damaged)
 
 
+def best_left(folder: Path, checkpoint: Checkpoint) -> Checkpoint:
+    """The best one as `checkpoint` tells it, if it is still there; else `checkpoint`. Raises BadData."""
+    best = checkpoint.state.get("best_step")
+    return open_checkpoint(path_of(folder, best)) if best in steps(folder) else checkpoint
+
+
 def prune(folder: Path, *, keep: int, best_step: Optional[int], newest: int) -> None:
     """Delete all but the newest `keep` checkpoints up to `newest`, which was verified, and the best one.
 

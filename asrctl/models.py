@@ -374,6 +374,13 @@ def save_recogniser_atomically(recogniser: Recogniser, folder: Path) -> None:
         raise
 
 
+def save_with_weights(recogniser: Recogniser, weights: Mapping[str, Any], folder: Path) -> None:
+    """The same after giving the model other weights. weights: {name on disk: tensor}, such as a checkpoint's."""
+    names = compat.model_names(recogniser.model)
+    recogniser.model.load_state_dict({names[name]: tensor for name, tensor in weights.items()})
+    save_recogniser_atomically(recogniser, folder)
+
+
 def require_rate(recogniser: Recogniser, sample_rate: int) -> None:
     """Raises PresetError where the data's sample rate is not the checkpoint's."""
     if recogniser.features.sample_rate != sample_rate:

@@ -314,7 +314,11 @@ class Workspace:
         folder = self.root / "runs"
         found = [path.parent for path in folder.glob("*/run.json")] if folder.is_dir() else []
         found = [path for path in found if not path.name.startswith(".")]  # what --overwrite has put aside
-        return sorted(found, key=_sequence if strict else _sequence_or_none)
+        return sorted(found, key=_sequence if strict else _known_sequence)
+
+    def last_sequence(self) -> int:
+        """The number of the run that was started last, 0 where there is none; a damaged one has none."""
+        return max((_known_sequence(path) for path in self.runs()), default=0)
 
     def cache(self, name: str) -> Path:
         """A folder that is always safe to delete; made when asked for."""
@@ -377,11 +381,11 @@ def _sequence(run: Path) -> int:
     return values.get("sequence", 0)
 
 
-def _sequence_or_none(run: Path) -> int:
+def _known_sequence(run: Path) -> int:
     try:
         return _sequence(run)
     except BadData:
-        return -1
+        return 0
 
 
 def is_plain_name(name: str) -> bool:

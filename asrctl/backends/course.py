@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
-from asrctl import checkpoints, compat, files, models
+from asrctl import checkpoints, files, models
 from asrctl.backends.job import Outcome, Standing, TrainingJob
 from asrctl.backends.journal import Journal
 from asrctl.backends.watch import NOT_FINITE, SILENT, Verdict, Watch
@@ -302,8 +302,5 @@ class Course:
         if found is None:
             files.remove_tree(self.job.folder / "model")
             return
-        if found.state.get("best_step") in checkpoints.steps(self._folder):
-            found = checkpoints.open_checkpoint(checkpoints.path_of(self._folder, found.state["best_step"]))
-        recogniser, names = self.job.recogniser, compat.model_names(self.job.recogniser.model)
-        recogniser.model.load_state_dict({names[name]: value for name, value in found.model().items()})
-        models.save_recogniser_atomically(recogniser, self.job.folder / "model")
+        best = checkpoints.best_left(self._folder, found)
+        models.save_with_weights(self.job.recogniser, best.model(), self.job.folder / "model")

@@ -52,24 +52,15 @@ def choice(
     return CorpusChoice(corpus, source, splits, root, download, name)
 
 
-def typed(
-    corpus: str,
-    source: Optional[Path],
-    *,
-    train: Sequence[str],
-    eval: Sequence[str],
-    test: Sequence[str],
-    root: Optional[Path],
-    download: bool,
-    name: Optional[str],
-) -> List[str]:
-    """The words that mean the same `choice` to another command."""
-    found = [corpus] + ([str(source)] if source is not None else [])
-    for option, values in (("--train", train), ("--eval", eval), ("--test", test)):
+def typed(chosen: "CorpusChoice") -> List[str]:
+    """The words that mean the same to another command."""
+    found = [chosen.corpus] + ([str(chosen.source)] if chosen.source is not None else [])
+    splits = chosen.splits
+    for option, values in (("--train", splits.train), ("--eval", splits.eval), ("--test", splits.test)):
         found += [word for value in values for word in (option, value)]
-    for option, value in (("--root", root), ("--name", name)):
-        found += [option, str(value)] if value is not None else []
-    return found + ([] if download else ["--no-download"])
+    for option, given in (("--root", chosen.root), ("--name", chosen.name)):
+        found += [option, str(given)] if given is not None else []
+    return found + ([] if chosen.download else ["--no-download"])
 
 
 def words(values: Sequence[str]) -> "tuple":

@@ -64,9 +64,7 @@ def command(
         )
         place = Workspace(workspace)
         result = vocab(place, VocabRequest(choice, flags, checkpoint), report.emit)
-        words = corpora.typed(
-            corpus, source, train=train, eval=eval, test=test, root=root, download=not no_download, name=name
-        )
+        words = corpora.typed(choice)
         if preset is not None and checkpoint is None and flags == RuleFlags(preset=preset):
             # Together with other rules than its own, the preset would contradict the vocabulary.
             words += ["--preset", preset]

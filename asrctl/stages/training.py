@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Sequence
 
-from asrctl import __version__, checkpoints, compat, files, models, presets
+from asrctl import __version__, checkpoints, files, models, presets
 from asrctl.backends.job import Outcome, Standing, TrainingJob
 from asrctl.errors import AsrctlError, BadData, Interrupted, MissingArtifact
 from asrctl.events import Emit, Note, Warned
@@ -168,12 +168,11 @@ def _job(
 
 def _info(run: Run, start: Start) -> Dict[str, Any]:
     before = run.info() if run.exists() else {}
-    others = [_sequence(Run(folder)) for folder in start.workspace.runs()]
     return {
         "schema": 1,
         "name": run.name,
         # Resuming makes a run the latest again.
-        "sequence": max(others, default=0) + 1,
+        "sequence": start.workspace.last_sequence() + 1,
         "state": "running",
         "preset": start.recipe.name,
         "device": start.device.kind,
@@ -189,14 +188,6 @@ def _info(run: Run, start: Start) -> Dict[str, Any]:
         "versions": versions(),
         "seconds": before.get("seconds", 0.0),
     }
-
-
-def _sequence(run: Run) -> int:
-    """A damaged run must not keep the others from being trained."""
-    try:
-        return int(run.brief().get("sequence", 0))
-    except BadData:
-        return 0
 
 
 def versions() -> Dict[str, str]:
@@ -282,13 +273,8 @@ def _bring_back_model(run: Run, start: Start, checkpoint: checkpoints.Checkpoint
     """Make a finished run's `model/` anew where it was deleted: from its best checkpoint, or else from the last."""
     if run.model.is_dir():
         return
-    best = checkpoint.state.get("best_step")
-    if best in checkpoints.steps(run.checkpoints):
-        checkpoint = checkpoints.open_checkpoint(checkpoints.path_of(run.checkpoints, best))
-    recogniser = _recogniser(run, start, checkpoint, emit)
-    names = compat.model_names(recogniser.model)
-    recogniser.model.load_state_dict({names[name]: tensor for name, tensor in checkpoint.model().items()})
-    models.save_recogniser_atomically(recogniser, run.model)
+    checkpoint = checkpoints.best_left(run.checkpoints, checkpoint)
+    models.save_with_weights(_recogniser(run, start, checkpoint, emit), checkpoint.model(), run.model)
     emit(
         Note(
             f"the model of run {run.name} was missing; it was made again from the checkpoint of step {checkpoint.step}"
