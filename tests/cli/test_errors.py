@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from asrctl import errors
+from asrctl.cli import progress
 from asrctl.cli.report import Output, session
 
 
@@ -263,3 +264,13 @@ def test_a_home_folder_is_a_home_folder_in_an_environment_variable_too(asrctl_pr
 
 def test_a_workspace_without_a_name_is_refused(asrctl_process):
     assert asrctl_process("status", "--workspace", "").exit_code == 2
+
+
+def test_the_time_left_is_that_of_the_task_that_goes_on(monkeypatch, capsys):
+    """A training evaluates again and again; an hour between two evaluations is no part of the second."""
+    shown, now = progress.Display(verbose=False), [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    for at, done in ((0, 0), (10, 100), (3610, 0), (3630, 10)):
+        now[0] = at
+        shown.progress("evaluate", done, 100, "s", "")
+    assert capsys.readouterr().err.splitlines()[-1].endswith("3:00 left")

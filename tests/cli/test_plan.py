@@ -145,8 +145,8 @@ def test_the_better_limit_is_the_best_of_all_on_the_grid():
 
 def test_the_picture(asrctl, in_folder):
     pytest.importorskip("matplotlib")
-    result = asrctl("plan", "--preset", "large-8ipu", "--png", "plan.png", "--json").result
-    assert result["png"] == "plan.png" and (in_folder / "plan.png").read_bytes().startswith(b"\x89PNG")
+    result = asrctl("plan", "--preset", "large-8ipu", "--png", "plots/plan.png", "--json").result
+    assert result["png"] == "plots/plan.png" and (in_folder / "plots/plan.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_picture_without_matplotlib_is_exit_6(asrctl, in_folder, monkeypatch):
