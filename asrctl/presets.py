@@ -31,6 +31,8 @@ _YAML_ERRORS = (
     IndexError,
     OverflowError,
 )
+# A preset that extends another one is not what the other one describes.
+_OF_ONE_FILE = ("extends", "description")
 _FIX_LIST = "see `asrctl presets list`, or give the path of a YAML file"
 
 
@@ -93,9 +95,11 @@ def available(workspace: Optional[Path] = None) -> List[PresetInfo]:
 
 def _describe(path: Path) -> str:
     try:
-        return str(_read(path).values.get("description", ""))
+        values = _read(path).values
     except PresetError as error:
         return f"(unusable: {error.message})"
+    parent = values.get("extends")
+    return str(values.get("description") or (f"extends {parent}" if parent else ""))
 
 
 def find(name: str, workspace: Optional[Path] = None, beside: Optional[Path] = None) -> Path:
@@ -203,9 +207,10 @@ def load(name: str, *, overrides: Sequence[str] = (), workspace: Optional[Path] 
     values: Dict[str, Any] = {}
     sources: Dict[str, str] = {}
     for layer in layers:
-        own = {key: value for key, value in layer.values.items() if key != "extends"}
+        own = {key: value for key, value in layer.values.items() if key not in _OF_ONE_FILE}
         _merge(values, own, sources, f"preset {layer.path.stem}")
-    values["name"] = layers[-1].values.get("name", layers[-1].path.stem)
+    last = layers[-1]
+    values.update(name=last.values.get("name", last.path.stem), description=last.values.get("description", ""))
     problems = _apply_overrides(values, overrides, sources)
     recipe, found = build(Recipe, values)
     problems = problems + found

@@ -40,6 +40,9 @@ def command(
     batch_s: Optional[float] = typer.Option(
         None, "--batch-s", min=0.1, help="Seconds of audio in a batch; default: the preset's."
     ),
+    worst: Optional[int] = typer.Option(
+        None, "--worst", metavar="N", min=0, max=10, help="List N utterances with most errors; default: 5, in JSON 0."
+    ),
     force: bool = options.FORCE,
     dry_run: bool = options.DRY_RUN,
     workspace: Path = options.WORKSPACE,
@@ -59,7 +62,8 @@ def command(
             report.done(planned.as_dict(), plan_lines(planned))
             return
         result = evaluate(place, request, report.emit)
-        report.done(result.as_dict(), result_lines(result, place))
+        shown = worst if worst is not None else (0 if json else _WORST_SHOWN)
+        report.done(result.as_dict(worst=shown), result_lines(result, place, shown))
         check_gate(result, max_wer)
 
 
@@ -70,8 +74,8 @@ def plan_lines(planned: "Outlook") -> List[str]:
     return [f"to transcribe: split {found['split']}, {what} on {found['device']}, greedy", *outlook_lines(planned)]
 
 
-def result_lines(result: "EvaluateResult", place: "Workspace") -> List[str]:
-    """Rates, edits, the worst utterances, and what to type next."""
+def result_lines(result: "EvaluateResult", place: "Workspace", worst: int = _WORST_SHOWN) -> List[str]:
+    """Rates, edits, the utterances with most errors, and what to type next."""
     found = result.metrics
     lines = [
         f"split {found['split']} of {result.data}: {found['utterances']:,} utterances, "
@@ -83,7 +87,7 @@ def result_lines(result: "EvaluateResult", place: "Workspace") -> List[str]:
     lines += table([rates(found, "words", "wer", ""), rates(found, "characters", "cer", "character_")], header)
     if found["empty_references"]:
         lines.append(f"{found['empty_references']} references are empty; what was written for them counts as inserted")
-    lines += worst_lines(found["worst"][:_WORST_SHOWN])
+    lines += worst_lines(found["worst"][:worst])
     lines += ["", f"all hypotheses: {result.hypotheses}"]
     target = ("--run", result.run) if result.run is not None else ("--model", str(result.model))
     return [*lines, f"next: {place.command('export', *target, '--format', 'hf')}"]

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from asrctl.exports import usage
+from asrctl.features import FeatureRules
 from asrctl.redact import redact
+from asrctl.text import Vocabulary
 
 _MODELS = {"wav2vec2": "wav2vec 2.0", "hubert": "HuBERT", "wavlm": "WavLM", "data2vec-audio": "Data2VecAudio"}
 
@@ -43,6 +46,26 @@ def render(facts: CardFacts) -> str:
         "## Licence\n\nNone is given here: it follows from the data and from the model that training started from.",
     ]
     return redact("\n\n".join(part for part in parts if part) + "\n")
+
+
+def render_onnx(rules: FeatureRules, vocabulary: Vocabulary) -> str:
+    """README.md of an ONNX export: what lies there and a program that uses it."""
+    files = (
+        ("model.onnx", "`input_values`, `attention_mask` -> `logits`; any batch size and length"),
+        ("vocab.json, special_tokens.json", "the labels that the logits stand for"),
+        ("preprocessing.json", "sample rate, normalization, padding, frames for a number of samples"),
+        ("parity.json", "how closely the graph follows PyTorch on real utterances"),
+        ("SHA256SUMS", "`sha256sum -c SHA256SUMS` checks all of them"),
+    )
+    parts = [
+        f"# Speech recognizer (ONNX)\n\nHears {rules.sample_rate} Hz mono and writes characters: a CTC model with "
+        f"{len(vocabulary)} outputs. Made with asrctl.",
+        f"## Use\n\n```python\n{usage.onnx_program(rules, vocabulary)}```",
+        "`pip install onnxruntime numpy soundfile soxr` installs what it needs. In a batch, fill shorter recordings up "
+        "with zeros after normalizing, and set their `attention_mask` to 0 there: padding changes no transcript.",
+        "## Files\n\n| file | what it holds |\n| --- | --- |\n" + "\n".join(f"| {a} | {b} |" for a, b in files),
+    ]
+    return redact("\n\n".join(parts) + "\n")
 
 
 def _front_matter(facts: CardFacts) -> str:
@@ -110,14 +133,8 @@ def _emulation(facts: CardFacts) -> str:
 
 def _use(facts: CardFacts) -> str:
     return (
-        "```python\n"
-        "import soundfile\n"
-        "from transformers import pipeline\n\n"
-        'recognise = pipeline("automatic-speech-recognition", "PATH-OF-THIS-FOLDER")\n'
-        f'samples, rate = soundfile.read("speech.wav", dtype="float32")  # mono, {facts.sample_rate} Hz\n'
-        'print(recognise({"raw": samples, "sampling_rate": rate})["text"])\n'
-        "```\n\n"
-        "Recordings at another rate need torchaudio here, or to be resampled before. Give one recording at a time: "
+        f"```python\n{usage.transformers_program(facts.sample_rate)}```\n\n"
+        "`pip install transformers torch soundfile soxr` installs what it needs. Give it one recording at a time: "
         "in a batch (`batch_size`) the pipeline also writes what the model makes of the silence that shorter "
         "recordings are filled up with."
     )

@@ -87,8 +87,12 @@ class EvaluateResult:
     def hypotheses(self) -> Path:
         return self.artifact.path / "hypotheses.jsonl"
 
-    def as_dict(self) -> Dict[str, Any]:
+    def as_dict(self, worst: int = 0) -> Dict[str, Any]:
+        """worst: how many of the utterances with most errors it lists; the key is left out for none."""
         values = dict(self.metrics)
+        listed = values.pop("worst")[:worst]
+        if worst:
+            values["worst"] = listed
         values["model"] = {"path": str(self.model), "digest": self.metrics["model"]}
         values["data"] = {"name": self.data, "id": self.metrics["data"]}
         return dict(

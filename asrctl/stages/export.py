@@ -21,7 +21,7 @@ from asrctl.stages.outlook import Outlook
 from asrctl.stages.subject import ChosenData, Subject, find_data, find_subject, sentence
 from asrctl.workspace import Artifact, Key, Workspace
 
-VERSION = 2
+VERSION = 3
 FORMATS = ("hf", "onnx")
 # Enough to see every length; long ones cost seconds each on a CPU.
 _SAMPLES = 6
@@ -201,6 +201,7 @@ def _write_onnx(
 
     onnx.write_graph(recogniser, folder / "model.onnx")
     onnx.write_description(recogniser, folder)
+    files.write_text(folder / "README.md", card.render_onnx(recogniser.features, recogniser.vocabulary))
     emit(Progress("export onnx", 1, 2, detail="verifying with onnxruntime"))
     # Each alone, and then the longest half together with the shortest: padding must change nothing.
     groups = [[utterance] for utterance in utterances]

@@ -66,6 +66,15 @@ def test_a_dry_run_tells_what_would_be_read_and_written(asrctl, tones: Path, tmp
     assert asrctl("eval", "--split", "test", "--dry-run").exit_code == 4
 
 
+def test_the_worst_utterances_are_listed_in_json_only_when_asked_for(asrctl, tones: Path) -> None:
+    done = asrctl("eval", "--device", "cpu", "--json")
+    assert "worst" not in done.result and len(done.stdout) < 2000
+    listed = asrctl("eval", "--device", "cpu", "--json", "--worst", "2").result["worst"]
+    assert len(listed) == 2 and listed[0]["errors"] >= listed[1]["errors"] and listed[0]["reference"]
+    assert "most errors" in asrctl("eval", "--device", "cpu").stdout
+    assert "most errors" not in asrctl("eval", "--device", "cpu", "--worst", "0").stdout
+
+
 def test_a_gate_fails_with_the_number_in_the_document(asrctl, tones: Path) -> None:
     done = asrctl("eval", "--device", "cpu", "--max-wer", "0.01", "--json")
     assert done.exit_code == 8

@@ -19,6 +19,14 @@ def test_a_preset_of_the_workspace_comes_first(asrctl, workspace):
     assert (found["mine"], found["tiny-cpu"], found["base-4ipu"]) == ("workspace", "workspace", "built-in")
 
 
+def test_a_preset_does_not_inherit_the_description_of_another(asrctl, in_folder, workspace):
+    (workspace / "presets").mkdir(parents=True)
+    (workspace / "presets" / "mine.yaml").write_text("extends: tiny-cpu\noptim: {epochs: 1}\n")
+    found = {preset["name"]: preset["description"] for preset in asrctl("presets", "list", "--json").result["presets"]}
+    assert found["mine"] == "extends tiny-cpu"
+    assert asrctl("presets", "show", "mine", "--json").result["recipe"]["description"] == ""
+
+
 def test_show_tells_where_each_value_comes_from(asrctl):
     shown = asrctl("presets", "show", "tiny-cpu", "--set", "optim.seed=7", "--json").result
     assert shown["recipe"]["optim"]["seed"] == 7

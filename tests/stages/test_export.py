@@ -6,9 +6,12 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Callable
 
 import numpy as np
 import pytest
+import soundfile
+import soxr
 import torch
 import transformers
 import yaml
@@ -16,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from asrctl import compat, configs, files
 from asrctl.errors import BadData, UsageError
-from asrctl.exports import card, delivery, hf
+from asrctl.exports import card, delivery, hf, usage
 from asrctl.features import FeatureRules, to_float
 from asrctl.models import Recogniser, load_recogniser
 from asrctl.prepared import PreparedData
@@ -24,6 +27,8 @@ from asrctl.stages.evaluate import EvaluateRequest, evaluate, read_hypotheses
 from asrctl.stages.export import ExportRequest, choose_utterances, export
 from asrctl.text import Vocabulary
 from asrctl.workspace import Workspace
+
+from ..conftest import ROOT
 
 
 def tones_data(workspace: Workspace) -> PreparedData:
@@ -175,6 +180,56 @@ def test_the_card_names_an_emulation_and_hides_paths() -> None:
     hub = dict(run, base="facebook/wav2vec2-base", device="cuda", emulated=False)
     text = card.render(card.CardFacts("name", "hubert", 1000, 16000, 30, run=hub))
     assert front_matter(text)["base_model"] == "facebook/wav2vec2-base" and "mulat" not in text
+
+
+# -- the programs of README files ------------------------------------------------------------------------------------
+
+
+def shown_program(text: str) -> str:
+    """The Python that a README shows: fenced, or indented as in asrctl's own."""
+    if "```python\n" in text:
+        return text.split("```python\n")[1].split("```")[0]
+    block = text[text.index("    import soundfile\n") :].split("\n\n")[0]
+    return "\n".join(line[4:] for line in block.splitlines())
+
+
+def output_of(program: str, folder: Path, recording: Path, capsys: pytest.CaptureFixture) -> str:
+    """What `program` prints for a recording, with only the two names in it replaced."""
+    for name, path in ((usage.FOLDER, folder), ("my-model", folder), (usage.RECORDING, recording)):
+        program = program.replace(f'"{name}', f'"{path}')
+    capsys.readouterr()
+    exec(compile(program.replace('"hello.wav"', f'"{recording}"'), "README.md", "exec"), {})
+    return capsys.readouterr().out.strip()
+
+
+@pytest.fixture
+def recordings(tones: Path, tmp_path: Path) -> Callable[[int, int], Path]:
+    """One evaluated utterance as a recording of some rate and number of channels."""
+    utterance = tones_data(Workspace(tones)).split("eval")[1]
+
+    def write(rate: int, channels: int) -> Path:
+        samples = soxr.resample(to_float(utterance.pcm), 16000, rate)
+        path = tmp_path / f"{rate}-{channels}.wav"
+        soundfile.write(str(path), np.stack([samples] * channels, axis=1), rate)
+        return path
+
+    return write
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["hf", "onnx", "asrctl's own"])
+def test_the_program_of_a_readme_hears_any_recording(
+    kind: str, tones: Path, recordings: Callable[[int, int], Path], capsys: pytest.CaptureFixture
+) -> None:
+    if kind == "onnx":
+        pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
+    workspace = Workspace(tones)
+    expected = read_hypotheses(evaluate(workspace, EvaluateRequest(device="cpu")).hypotheses)[1]["hypothesis"]
+    folder = export(workspace, ExportRequest(format="onnx" if kind == "onnx" else "hf")).folder
+    readme = (ROOT if kind == "asrctl's own" else folder) / "README.md"
+    program = shown_program(readme.read_text(encoding="utf-8"))
+    for rate, channels in ((16000, 1), (8000, 2), (22050, 1), (44100, 2)):
+        assert output_of(program, folder, recordings(rate, channels), capsys) == expected != ""
 
 
 # -- folders of users -------------------------------------------------------------------------------------------------

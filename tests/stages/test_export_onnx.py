@@ -61,6 +61,7 @@ def test_a_learned_model_hears_the_same_in_one_batch_of_all(tones: Path, capfd: 
     heard = transcripts(result.folder, list(tones_data(workspace).split("eval")))
     assert heard == {row["id"]: row["hypothesis"] for row in read_hypotheses(evaluated.hypotheses)}
     assert set(result.files) == {
+        "README.md",
         "model.onnx",
         "parity.json",
         "preprocessing.json",
