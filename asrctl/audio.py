@@ -22,7 +22,7 @@ CONV_STRIDES = (5, 2, 2, 2, 2, 2, 2)
 
 # Why an utterance is not used; the words of `rejects.jsonl`.
 REASONS = {
-    "no-audio": "the audio file is missing, not a regular file, or may not be read",
+    "no-audio": "the audio file is missing, not a regular file, or can not be read",
     "no-transcript": "the transcript is missing, empty, or not UTF-8",
     "unreadable": "libsndfile can not decode the file",
     "truncated": "the file ends before the length that it promises",

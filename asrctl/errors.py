@@ -124,6 +124,9 @@ def from_os_error(error: OSError) -> StorageError:
         errno.EPERM: ("operation not permitted", "correct the permissions, or choose another place with --workspace"),
         errno.ENOENT: ("a file has vanished", "restore the file, or run the stage that made it again"),
         errno.EMFILE: ("too many open files", "raise the limit (`ulimit -n`) or lower --workers"),
+        errno.ENFILE: ("the machine has too many open files", "end other programs, or ask who runs the machine"),
+        errno.ENAMETOOLONG: ("a name is longer than the file system allows", "choose a shorter one"),
+        errno.EIO: ("the disk fails to read or write", "check the disk (`dmesg` may say more) and run again"),
     }
     what, fix = known.get(error.errno or 0, (error.strerror or str(error), "check the disk and run the command again"))
     return StorageError(f"{what}{where}", fix=fix)

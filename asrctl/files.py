@@ -15,6 +15,7 @@ from typing import IO, Any, Dict, Iterator, Optional, Tuple
 
 from asrctl.errors import BadData
 from asrctl.fingerprint import file_sha256
+from asrctl.os_errors import naming
 
 _BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own (POSIX)
 # JSON grows about twentyfold in memory; what asrctl writes, and what comes with a model, is far smaller.
@@ -107,6 +108,15 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def regular_status(path: str) -> Optional[os.stat_result]:
+    """The status of a regular file; None where there is none, or none that can be reached, of that name."""
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
 @contextmanager
 def open_regular(path: Path, *, fix: str) -> Iterator[IO[bytes]]:
     """A file to read from. Raises BadData (with `fix`) where it is missing or a folder, pipe or device: these never
@@ -124,7 +134,7 @@ def open_regular(path: Path, *, fix: str) -> Iterator[IO[bytes]]:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise BadData(f"{path} is not a regular file", fix=fix)
-        with open(descriptor, "rb", closefd=False) as stream:
+        with naming(path), open(descriptor, "rb", closefd=False) as stream:
             yield stream
     finally:
         os.close(descriptor)

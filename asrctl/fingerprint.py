@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from asrctl.os_errors import naming
+
 ID_LENGTH = 12
 _BLOCK = 1 << 20
 
@@ -30,7 +32,7 @@ def short_id(value: Any) -> str:
 def file_sha256(path: Path) -> str:
     """sha256 (64 hex digits) of a file's bytes. Raises OSError."""
     hasher = hashlib.sha256()
-    with open(path, "rb") as stream:
+    with naming(path), open(path, "rb") as stream:
         for block in iter(lambda: stream.read(_BLOCK), b""):
             hasher.update(block)
     return hasher.hexdigest()

@@ -12,9 +12,10 @@ import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Callable, Iterator, Optional, Tuple
+from typing import IO, Callable, Iterator, Optional, Set, Tuple
 
 from asrctl.errors import BadData
+from asrctl.os_errors import naming
 
 MAX_AUDIO_BYTES = 1 << 26
 MAX_TEXT_BYTES = 1 << 24
@@ -128,7 +129,8 @@ class _Position:
 
     def _exactly(self, count: int, at_end: bool = False) -> Optional[bytes]:
         try:
-            data = self._stream.read(count)
+            with naming(self._path):
+                data = self._stream.read(count)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise self._damaged(str(error)) from None
         self._unpacked_bytes += len(data)
@@ -178,17 +180,37 @@ def _clean(name: str) -> str:
 
 
 class MemberReader:
-    """Reads chosen members of one archive; those asked for in the archive's order cost one pass."""
+    """Reads chosen members of one archive; those asked for in the archive's order cost one pass.
+
+    Members that are not there cost one more in all, however many they are.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._members = members(path)
+        self._names: Optional[Set[str]] = None  # of all members that can be read, once a pass has come to their end
+        self._problem: Optional[Exception] = None
+        self._members = self._pass()
 
     def read(self, name: str) -> bytes:
-        """A member's bytes, MAX_AUDIO_BYTES at most. Raises BadData where it is not there (any more)."""
+        """A member's bytes, MAX_AUDIO_BYTES at most. Raises BadData where it is not there or damaged, OSError."""
         for _ in range(2):
+            if self._names is not None and name not in self._names:
+                break
             for member in self._members:
                 if member.name == name:
                     return member.read(MAX_AUDIO_BYTES)
-            self._members = members(self.path)
-        raise BadData(f"{self.path} holds no {name} any more", fix="leave the archive as it is, and run again")
+            self._members = self._pass()
+        if self._problem is not None:
+            raise self._problem.with_traceback(None)
+        raise BadData(f"{self.path} holds no {name}", fix="correct the list, or fetch the archive again")
+
+    def _pass(self) -> Iterator[Member]:
+        """The members from the first on, as far as they can be read."""
+        names: Set[str] = set()
+        try:
+            for member in members(self.path):
+                names.add(member.name)
+                yield member
+        except (BadData, OSError) as error:
+            self._problem = error
+        self._names = names

@@ -15,6 +15,7 @@ from asrctl import files
 from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, manifest, need_source, refuse_outside
 from asrctl.errors import BadData
 from asrctl.events import Warned
+from asrctl.os_errors import fault_of_file
 from asrctl.utterances import Utterance
 
 NAMES = SPLIT_NAMES
@@ -195,5 +196,9 @@ def _transcript(path: Path, request: CorpusRequest) -> str:
     request.before_reading(str(path))
     try:
         return files.read_bytes(path, fix="", most=_MAX_TEXT_BYTES).decode("utf-8-sig").replace("\0", "")
-    except (BadData, PermissionError, UnicodeDecodeError):
+    except (BadData, UnicodeDecodeError):
+        return ""
+    except OSError as error:
+        if fault_of_file(error) is None:
+            raise
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Dict, Iterator, List
 
-from asrctl import audio
+from asrctl import audio, files
 from asrctl.stages import roles, texts
 from asrctl.utterances import Utterance, split_path
 
@@ -26,10 +26,11 @@ def num_bytes(
     for index, utterance in enumerate(item for item in utterances if assigned.of(item) is not None):
         container, member = split_path(utterance.audio)
         if member is not None and container not in archive_bytes:
-            archive_bytes[container] = Path(container).stat().st_size
+            status = files.regular_status(container)
+            archive_bytes[container] = status.st_size if status is not None else 0
         if member is None and index % step == 0:
             durations_s.append(_duration_s(utterance, limits))
-    if archive_bytes:
+    if any(archive_bytes.values()):
         return int(sum(archive_bytes.values()) * _ARCHIVE_GROWTH)
     mean_s = sum(durations_s) / max(1, len(durations_s))
     return int(mean_s * total * limits.sample_rate * 2)
@@ -39,7 +40,7 @@ def _duration_s(utterance: Utterance, limits: audio.AudioRules) -> float:
     """Seconds that this utterance will take; 0 where it will be rejected."""
     end_s = utterance.end_s
     if end_s is None:
-        path = Path(utterance.audio)
-        end_s = (audio.duration_s(path) if path.is_file() else None) or 0.0
+        is_there = files.regular_status(utterance.audio) is not None
+        end_s = (audio.duration_s(Path(utterance.audio)) if is_there else None) or 0.0
     seconds = end_s - (utterance.start_s or 0.0)
     return seconds if 0 < seconds <= limits.max_s else 0.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-import stat
 import threading
 from collections import Counter, OrderedDict
 from concurrent.futures import Future
@@ -14,11 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from asrctl import stat_cache
+from asrctl import files, stat_cache
 from asrctl.corpora import Corpus, CorpusRequest, find
 from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Progress, Warned, ignore
 from asrctl.fingerprint import file_sha256
+from asrctl.os_errors import fault_of_file
 from asrctl.parallel import in_order
 from asrctl.stages import roles, scratch
 from asrctl.stages.sources import Watcher
@@ -245,7 +245,7 @@ class _Known:
         chunk: List[_Audio] = []
         for utterance in utterances:
             container = split_path(utterance.audio)[0]
-            status, digest = self._recent.get(container) or (_status(container), None)
+            status, digest = self._recent.get(container) or (files.regular_status(container), None)
             if status is not None and digest is None and not self._afresh:
                 digest = self._cache.get(container, status)
             chunk.append(_Audio(utterance, container, status, digest))
@@ -263,15 +263,6 @@ class _Known:
         self._recent[item.container] = (item.status, item.sha256)
         if len(self._recent) > _RECENT:
             self._recent.popitem(last=False)
-
-
-def _status(path: str) -> Optional[os.stat_result]:
-    """The status of a regular file; None where there is none (a pipe or a device would never end)."""
-    try:
-        status = Path(path).stat()
-    except (OSError, ValueError):
-        return None
-    return status if stat.S_ISREG(status.st_mode) else None
 
 
 class _Hasher:
@@ -304,9 +295,12 @@ class _Hasher:
 
 
 def _sha256(path: str) -> Optional[str]:
+    """None where the file can not be read to its end."""
     try:
         return file_sha256(Path(path))
-    except (PermissionError, FileNotFoundError):
+    except OSError as error:
+        if fault_of_file(error) is None:
+            raise
         return None
 
 

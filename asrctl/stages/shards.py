@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from asrctl.audio import Rejected, num_frames
 from asrctl.corpora.archives import MemberReader
 from asrctl.errors import BadData, StorageError
 from asrctl.events import Emit, Progress, Warned
+from asrctl.os_errors import fault_of_file
 from asrctl.parallel import in_order
 from asrctl.prepared import PreparedUtterance, count_repeats, write_shard
 from asrctl.schema import is_text, misfit
@@ -45,6 +46,10 @@ class Reject(NamedTuple):
     audio: str
     reason: str
     detail: str
+
+
+class Unread(Reject):
+    """That of a recording whose digest is known, so that it could be read once, and now can not."""
 
 
 @dataclass
@@ -86,8 +91,9 @@ class RejectLimit:
 
 
 Outcome = Union[PreparedUtterance, Reject]
-# An utterance and where its samples come from: a file, a member's bytes, or nothing.
-Source = Tuple[Utterance, Union[Path, io.BytesIO, None]]
+# Where samples come from: a file, a member's bytes, or nowhere, with the reason.
+Stream = Union[Path, io.BytesIO, Exception, None]
+Source = Tuple[Utterance, Stream]
 
 
 class Converter:
@@ -99,14 +105,24 @@ class Converter:
 
     def __call__(self, source: Source) -> Outcome:
         utterance, stream = source
+        path = _printable(utterance.audio)
         try:
             return self._convert(utterance, stream)
         except Rejected as rejected:
-            return Reject(utterance.id, _printable(utterance.audio), rejected.reason, rejected.detail)
+            return Reject(utterance.id, path, rejected.reason, _printable(rejected.detail))
+        except BadData as error:  # an archive that is damaged, or without this member
+            return Reject(utterance.id, path, "no-audio", _printable(error.message))
+        except OSError as error:
+            fault = fault_of_file(error)
+            if fault is None:
+                raise
+            return Unread(utterance.id, path, "no-audio", fault)
 
-    def _convert(self, utterance: Utterance, stream: Union[Path, io.BytesIO, None]) -> PreparedUtterance:
+    def _convert(self, utterance: Utterance, stream: Stream) -> PreparedUtterance:
+        if isinstance(stream, Exception):
+            raise stream
         if stream is None:
-            raise Rejected("no-audio")
+            raise Rejected("no-audio", _why_unreadable(Path(split_path(utterance.audio)[0])))
         text = self._rules.text.apply(utterance.text)
         if not text:
             raise Rejected("no-transcript")
@@ -119,6 +135,18 @@ class Converter:
         if needed > frames:
             raise Rejected("ctc-impossible", f"{needed} labels and repeats, {frames} frames")
         return PreparedUtterance(utterance.id, utterance.speaker, text, np.asarray(labels, dtype=np.int32), pcm)
+
+
+def _why_unreadable(path: Path) -> str:
+    """What keeps a file from being read, as far as a look at it tells."""
+    try:
+        with files.open_regular(path, fix="") as stream:
+            stream.read(1)
+    except BadData as error:
+        return error.message.replace(f"{path} ", "", 1).replace("is ", "", 1)
+    except OSError as error:
+        return error.strerror or str(error)
+    return "it can not be read to its end"
 
 
 def _printable(path: str) -> str:
@@ -137,7 +165,14 @@ def sources(utterances: Iterable[Utterance]) -> Iterator[Source]:
         else:
             if reader is None or str(reader.path) != container:
                 reader = MemberReader(Path(container))
-            yield utterance, io.BytesIO(reader.read(member))
+            yield utterance, _member(reader, member)
+
+
+def _member(reader: MemberReader, name: str) -> Stream:
+    try:
+        return io.BytesIO(reader.read(name))
+    except (BadData, OSError) as error:
+        return error
 
 
 @dataclass(frozen=True)
@@ -192,11 +227,14 @@ def _write_parts(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLi
         limit.add(part["rejects"], part["utterances"])
     limit.check()
     rest = islice(utterances, progress.utterances, None)
-    shard = _Shard()
+    shard, unread = _Shard(), []
 
     def finish() -> None:
-        shard.write(job.folder, index)
         limit.add(shard.rejects, shard.count)
+        unread.extend(reject for reject in shard.rejects if isinstance(reject, Unread))
+        if unread:
+            limit.check()  # before it is written: when the disk is mended, these recordings are tried again
+        shard.write(job.folder, index)
         limit.check()
 
     for outcome in in_order(job.convert, sources(rest), workers=job.workers, on_stall=_stalled(emit)):
@@ -209,6 +247,18 @@ def _write_parts(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLi
     if shard.count:
         finish()
     progress.tell()
+    if unread:
+        emit(Warned(_told_unread(job.name, unread)))
+
+
+def _told_unread(split: str, rejects: Sequence[Reject]) -> str:
+    count = f"{len(rejects)} recordings" if len(rejects) > 1 else "a recording"
+    such = ", such as" if len(rejects) > 1 else ":"
+    first = rejects[0]
+    return (
+        f"{count} of the {split} split could be read before and now can not{such} {first.audio} ({first.detail});"
+        " once that is mended, prepare with --force"
+    )
 
 
 class _Shard:

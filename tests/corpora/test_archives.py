@@ -82,7 +82,7 @@ def test_members_are_read_in_any_order(tmp_path: Path) -> None:
     path = pack(tmp_path / "a.tar.gz", [entry(name, name.encode()) for name in "abc"])
     reader = archives.MemberReader(path)
     assert [reader.read(name) for name in "acba"] == [b"a", b"c", b"b", b"a"]
-    with pytest.raises(BadData, match="holds no z any more"):
+    with pytest.raises(BadData, match="holds no z"):
         reader.read("z")
 
 
