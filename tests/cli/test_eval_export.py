@@ -69,8 +69,8 @@ def test_a_dry_run_tells_what_would_be_read_and_written(asrctl, tones: Path, tmp
 def test_the_worst_utterances_are_listed_in_json_only_when_asked_for(asrctl, tones: Path) -> None:
     done = asrctl("eval", "--device", "cpu", "--json")
     assert "worst" not in done.result and len(done.stdout) < 2000
-    listed = asrctl("eval", "--device", "cpu", "--json", "--worst", "2").result["worst"]
-    assert len(listed) == 2 and listed[0]["errors"] >= listed[1]["errors"] and listed[0]["reference"]
+    listed = asrctl("eval", "--device", "cpu", "--json", "--worst", "1").result["worst"]
+    assert len(listed) == 1 and listed[0]["errors"] > 0 and listed[0]["reference"]
     assert "most errors" in asrctl("eval", "--device", "cpu").stdout
     assert "most errors" not in asrctl("eval", "--device", "cpu", "--worst", "0").stdout
 
