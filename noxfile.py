@@ -1,6 +1,9 @@
 """The project's checks: `nox` runs those of every change, `nox -s NAME` any other. `nox --list` names them."""
 
+import shutil
+import subprocess
 from pathlib import Path
+from typing import Tuple
 
 import nox
 
@@ -9,12 +12,19 @@ nox.options.sessions = ["lint", "tests", "old"]
 nox.options.error_on_missing_interpreters = True
 
 FLOOR = "3.8"
+POD_EXTRAS = "ipu,demo,onnx,plot,dev"
 PYTHON_FILES = ("asrctl", "tests", "benchmarks", "noxfile.py")
 # Tests use one thread each, so that as many of them run side by side as there are cores; a file stays with one worker,
 # because its tests share what was made for them.
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile")
 # It measures processor time, of which a command takes up to half as much again where the other cores are busy.
 ALONE = "tests/cli/test_help.py::test_help_is_quick"
+
+
+def runs(python: str) -> bool:
+    """Whether there is such an interpreter; a version manager's stand-in for one is there and does not run."""
+    found = shutil.which(python)
+    return found is not None and subprocess.run([found, "--version"], capture_output=True).returncode == 0
 
 
 def install(session: nox.Session, extras: str, constraints: str = "constraints.txt") -> None:
@@ -40,10 +50,17 @@ def lint(session: nox.Session) -> None:
     # `file` was a function of Python 2; here it is only ever a name of our own.
     session.run("vermin", f"--target={FLOOR}-", "--no-tips", "--violations", "--exclude", "file", "asrctl")
     for extras in ((), ("demo", "onnx", "plot", "tensorboard", "bench", "dev"), ("ipu",)):
-        chosen = [word for extra in extras for word in ("--extra", extra)]
-        session.run(
-            "uv", "pip", "compile", "--quiet", "--python-version", FLOOR, *chosen, "pyproject.toml", silent=True
-        )
+        resolve(session, *extras)
+    # On a pod nothing is built: a package without a wheel there would want compilers. cppimport never had one.
+    wheels = ("--only-binary", ":all:", "--no-binary", "cppimport", "--python-platform", "x86_64-manylinux_2_31")
+    resolve(session, *POD_EXTRAS.split(","), with_words=("--constraints", "constraints-pod.txt", *wheels))
+
+
+def resolve(session: nox.Session, *extras: str, with_words: Tuple[str, ...] = ()) -> None:
+    """Fails unless there are releases for the oldest Python that go together."""
+    chosen = [word for extra in extras for word in ("--extra", extra)]
+    words = ("--quiet", "--python-version", FLOOR, *with_words, *chosen, "pyproject.toml")
+    session.run("uv", "pip", "compile", *words, silent=True)
 
 
 @nox.session
@@ -57,6 +74,13 @@ def tests(session: nox.Session) -> None:
 def old(session: nox.Session) -> None:
     """The same test suite on the library generation of optimum-graphcore, where its own tests run too."""
     install(session, "ipu,demo,onnx,plot,dev", "constraints-ipu.txt")
+    suite(session)
+
+
+@nox.session(python=FLOOR if runs(f"python{FLOOR}") else None, venv_backend="venv")
+def pod(session: nox.Session) -> None:
+    """The same test suite with what a pod has: torch 2.0.1, and Python 3.8 where there is one (5 GB)."""
+    install(session, POD_EXTRAS, "constraints-pod.txt")
     suite(session)
 
 
