@@ -41,11 +41,13 @@ def differences(recipe: Recipe, kind: str) -> List[str]:
     """What a device does otherwise than the recipe's IPU configuration says; nothing where there is no such section."""
     if recipe.ipu is None or kind not in ("cpu", "cuda", "mps"):
         return []
-    host = recipe.host(kind)
+    host, model = recipe.host(kind), recipe.model
+    dropouts = (model.hidden_dropout, model.attention_dropout, model.activation_dropout, model.feat_proj_dropout)
+    drawn = any((*dropouts, model.final_dropout, model.layerdrop))
     return [
         f"{recipe.name} on {kind}: the same global batch of {recipe.optim.global_batch}, data order, padding, schedule "
         f"and optimiser as on {recipe.ipu.ipus_per_replica} IPUs; precision is {host.precision} instead of "
-        f"{recipe.ipu.precision}, and dropout is drawn from other random numbers"
+        f"{recipe.ipu.precision}{', and dropout is drawn from other random numbers' if drawn else ''}"
     ]
 
 
