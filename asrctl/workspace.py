@@ -26,6 +26,7 @@ from asrctl.schema import OPTIONAL_TEXT, misfit
 SCHEMA_VERSION = 1
 DEFAULT_ROOT = "asr-workspace"
 ROOT_VARIABLE = "ASRCTL_WORKSPACE"
+MARKER = "workspace.json"
 KINDS = ("manifests", "vocab", "prepared", "evals", "exports", "lm")
 _CALLED = {
     "manifests": "manifest",
@@ -105,7 +106,7 @@ class Workspace:
     @property
     def marker(self) -> Path:
         """The file that makes a folder a workspace."""
-        return self.root / "workspace.json"
+        return self.root / MARKER
 
     @property
     def is_there(self) -> bool:

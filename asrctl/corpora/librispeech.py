@@ -1,6 +1,7 @@
 """LibriSpeech (Panayotov et al. 2015): the folder layout, or OpenSLR's archives as they are.
 
 SPLIT/SPEAKER/CHAPTER/SPEAKER-CHAPTER-NNNN.flac, and SPEAKER-CHAPTER.trans.txt with a line "ID TRANSCRIPT" for each.
+Other corpora come in this layout too, with tabs, other kinds of audio, or names in capitals.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from asrctl import files
 from asrctl.corpora import CorpusRequest, archives, download
+from asrctl.corpora.encodings import OtherEncoding, decode
+from asrctl.corpora.names import is_audio, is_hidden, preference
+from asrctl.corpora.walk import is_workspace
 from asrctl.errors import BadData, UsageError
 from asrctl.utterances import ARCHIVE_SEPARATOR, ARCHIVE_SUFFIXES, Utterance
 
@@ -34,7 +38,6 @@ NAMES: Mapping[str, str] = {
 DEFAULTS: Mapping[str, Tuple[str, ...]] = {"train": ("train-clean-100",), "eval": ("dev-clean",)}
 SPLITS = ("train-clean-100", "train-clean-360", "train-other-500", "dev-clean", "dev-other", "test-clean", "test-other")
 
-_AUDIO_SUFFIXES = (".flac", ".wav")
 _TRANSCRIPTS = ".trans.txt"
 
 
@@ -95,7 +98,7 @@ def _find(source: Path, split: str) -> Optional[_Place]:
 def _folders_and_archives(source: Path) -> List[str]:
     """Names of splits that may lie in a folder: LibriSpeech's own first."""
     inner = source / "LibriSpeech" if (source / "LibriSpeech").is_dir() else source
-    names = [path.name for path in sorted(inner.iterdir()) if path.is_dir()]
+    names = [path.name for path in _visible(inner) if path.is_dir() and not is_workspace(path)]
     return list(SPLITS) + [name for name in names if name not in SPLITS]
 
 
@@ -113,22 +116,28 @@ def _fetch(request: CorpusRequest) -> Dict[str, _Place]:
 # -- folders ----------------------------------------------------------------------------------------------------------
 
 
+def _visible(folder: Path) -> List[Path]:
+    return sorted(path for path in folder.iterdir() if not is_hidden(path.name))
+
+
 def _read_folder(folder: Path, split: str, request: CorpusRequest) -> Iterator[Utterance]:
-    for speaker in sorted(path for path in folder.iterdir() if path.is_dir()):
-        for chapter in sorted(path for path in speaker.iterdir() if path.is_dir()):
+    for speaker in (path for path in _visible(folder) if path.is_dir()):
+        for chapter in (path for path in _visible(speaker) if path.is_dir()):
             yield from _read_chapter(chapter, split, speaker.name, request)
 
 
 def _read_chapter(chapter: Path, split: str, speaker: str, request: CorpusRequest) -> Iterator[Utterance]:
     texts: Dict[str, str] = {}
     audio: Dict[str, Path] = {}
-    for path in sorted(chapter.iterdir()):
-        if path.name.endswith(_TRANSCRIPTS):
+    for path in _visible(chapter):
+        if path.name.lower().endswith(_TRANSCRIPTS):
             request.before_reading(str(path))
             data = files.read_bytes(path, fix="fetch the corpus again", most=archives.MAX_TEXT_BYTES)
             texts.update(_transcripts(data, str(path)))
-        elif path.suffix in _AUDIO_SUFFIXES:
-            audio[path.stem] = path
+        elif is_audio(path.name):
+            known = audio.setdefault(path.stem, path)
+            if preference(path.name) < preference(known.name):
+                audio[path.stem] = path
     for name in sorted(set(texts) | set(audio)):
         path = audio.get(name, chapter / f"{name}.flac")
         yield Utterance(name, str(path), texts.get(name, ""), split, speaker=speaker)
@@ -136,11 +145,12 @@ def _read_chapter(chapter: Path, split: str, speaker: str, request: CorpusReques
 
 def _transcripts(data: bytes, where: str) -> Iterator[Tuple[str, str]]:
     try:
-        lines = data.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadData(f"{where} is not UTF-8 ({error.reason})", fix="fetch the corpus again") from None
+        lines = decode(data).splitlines()
+    except OtherEncoding as other:
+        fix = "fetch the corpus again, or save the file as UTF-8"
+        raise BadData(f"{where} is not UTF-8 but {other.likely}", fix=fix) from None
     for line in lines:
-        name, _, text = line.strip().partition(" ")
+        name, text = (line.split(maxsplit=1) + ["", ""])[:2]
         # The id is a file's name; one that leads elsewhere, or that no file can have, is nobody's.
         if name and "/" not in name and "\0" not in name and name not in (".", ".."):
             yield name, text.strip()
@@ -166,21 +176,33 @@ def _index(path: Path, split: str, database: sqlite3.Connection) -> None:
         parts = _parts(member.name)
         if parts is None or parts[-4] != split:
             continue
-        if member.name.endswith(_TRANSCRIPTS):
+        if member.name.lower().endswith(_TRANSCRIPTS):
             where, folder = f"{path}{ARCHIVE_SEPARATOR}{member.name}", str(PurePosixPath(member.name).parent)
             for name, text in _transcripts(member.read(archives.MAX_TEXT_BYTES), where):
                 database.execute("INSERT OR REPLACE INTO text VALUES (?, ?, ?, ?)", (name, text, folder, parts[-3]))
         else:
-            row = (PurePosixPath(member.name).stem, position, member.name, parts[-3])
-            if database.execute("INSERT OR IGNORE INTO audio VALUES (?, ?, ?, ?)", row).rowcount == 0:
-                raise BadData(f"{path} holds the utterance {row[0]} twice", fix="fetch the archive again")
+            _add_audio(database, path, position, member.name, parts[-3])
+
+
+def _add_audio(database: sqlite3.Connection, path: Path, position: int, member: str, speaker: str) -> None:
+    """Raises BadData where the same file comes twice."""
+    name = PurePosixPath(member).stem
+    known = database.execute("SELECT member FROM audio WHERE id = ?", (name,)).fetchone()
+    if known is not None:
+        if preference(member) == preference(known[0]):
+            raise BadData(f"{path} holds the utterance {name} twice", fix="fetch the archive again")
+        if preference(member) > preference(known[0]):
+            return
+    database.execute("INSERT OR REPLACE INTO audio VALUES (?, ?, ?, ?)", (name, position, member, speaker))
 
 
 def _parts(member: str) -> Optional[Tuple[str, ...]]:
     """(..., SPLIT, SPEAKER, CHAPTER, FILE) of a member that is audio or transcripts, else None."""
-    parts = PurePosixPath(member).parts
-    wanted = member.endswith(_AUDIO_SUFFIXES + (_TRANSCRIPTS,))
-    return parts if wanted and len(parts) >= 4 else None
+    path = PurePosixPath(member)
+    wanted = is_audio(path.name) or path.name.lower().endswith(_TRANSCRIPTS)
+    # Of the folders above the split only a Mac's own holds nothing of the corpus.
+    hidden = "__MACOSX" in path.parts or any(is_hidden(part) for part in path.parts[-4:])
+    return path.parts if wanted and len(path.parts) >= 4 and not hidden else None
 
 
 def _splits_of_archive(path: Path) -> List[str]:

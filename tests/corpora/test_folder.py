@@ -39,17 +39,86 @@ def test_each_audio_file_has_the_text_of_its_stem(tmp_path: Path) -> None:
     assert read(tmp_path)[1].audio == str(tmp_path / "b.wav")
 
 
-def test_files_of_one_stem_share_their_text(tmp_path: Path) -> None:
+def notes(folder: Path) -> List[Event]:
+    emitted: List[Event] = []
+    list(find("folder").utterances(CorpusRequest(source=folder, emit=emitted.append)))
+    return emitted
+
+
+def test_of_several_recordings_of_one_transcript_one_is_read(tmp_path: Path) -> None:
+    make(tmp_path, {"a.wav": "", "a.flac": "", "a.strange": "", "a.json": "{}", "a.txt": "one"})
     make(
         tmp_path,
-        {"a.wav": "", "a.flac": "", "a.strange": "", "a.json": "{}", "a.txt": "one", "b.wav": "", "b.wav.txt": "two"},
+        {"b.wav": "", "b.wav.txt": "two", "b.txt": "three", "b.flac": "", "c.m4a": "", "c.MP3": "", "c.txt": ""},
     )
+    make(tmp_path, {"d.WAV": "", "d.WAV.wav": "", "d.TXT": "four", "mute.wav": "", "mute.flac": ""})
     assert told(tmp_path) == [
-        ("a.flac", "one", "train"),
-        ("a.strange", "one", "train"),
         ("a.wav", "one", "train"),
+        ("b.flac", "three", "train"),
         ("b.wav", "two", "train"),
+        ("c.MP3", "", "train"),
+        ("d.WAV", "four", "train"),
+        ("mute.flac", "", "train"),
+        ("mute.wav", "", "train"),
     ]
+    why = "as another of their name has the same transcript"
+    such = f"such as {tmp_path / 'a.flac'} (a.wav is read)"
+    assert notes(tmp_path) == [Warned(f"3 recordings are left out, {why}, {such}")]
+
+
+def test_what_metadata_names_is_not_read_again_in_another_format(tmp_path: Path) -> None:
+    make(tmp_path, {"metadata.csv": "file_name,text\nx/a.wav,one\n", "x/a.wav": "", "x/a.flac": "", "y/a.flac": ""})
+    assert told(tmp_path) == [("x/a.wav", "one", "train"), ("y/a.flac", "", "train")]
+    assert "(a.wav is read)" in notes(tmp_path)[0].message
+
+
+BESIDE = ["PHN", "WRD", "pkf", "ass", "TextGrid", "xyz", "reapeaks", "txt~", "wav~", "wav.bak", "f0", "unheard-of"]
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".FLAC", ".mp3"])
+def test_what_lies_beside_a_recording_is_none(tmp_path: Path, suffix: str) -> None:
+    make(tmp_path, {f"a.{name}": "" for name in BESIDE})
+    make(tmp_path, {f"a{suffix}": "", "a.txt": "one"})
+    assert told(tmp_path) == [(f"a{suffix}", "one", "train")]
+
+
+def test_a_transcript_without_a_recording_makes_none_of_its_annotations(tmp_path: Path) -> None:
+    make(tmp_path, {"a.TXT": "one", "a.PHN": "", "a.WRD": "", "a.TXT~": "", "b.raw": "", "b.txt": "two"})
+    assert told(tmp_path) == [("b.raw", "two", "train"), ("a", "one", "train")]
+
+
+def test_names_that_differ_in_case_or_unicode_form_belong_together(tmp_path: Path) -> None:
+    names = {"A0.WAV": "a0.txt", "gru\u0308n.wav": "gr\u00fcn.txt", "\uac01.wav": "\u1100\u1161\u11a8.TXT"}
+    make(tmp_path, {**dict.fromkeys(names, ""), **dict.fromkeys(names.values(), "one")})
+    if len(list(tmp_path.iterdir())) < 6:
+        pytest.skip("this file system takes such names for one")
+    make(tmp_path, {"b.wav": "", "B.wav": "", "b.txt": "two", "C.wav": "", "c.WAV": "", "c.txT": "3", "Other.txt": "x"})
+    found = {row.id: row.text for row in read(tmp_path)}
+    wanted = {**dict.fromkeys(names, "one"), "B.wav": "", "b.wav": "two", "C.wav": "", "c.WAV": "3", "Other": "x"}
+    assert found == wanted
+    assert notes(tmp_path)[0].message.startswith("3 recordings and their transcripts have names that differ in case")
+
+
+HIDDEN = ("._a.wav", ".DS_Store", "__MACOSX/._a.wav", "__MACOSX/a.wav", ".git/a.wav", "@eaDir/a.wav", "Thumbs.db")
+
+
+def test_hidden_files_and_those_of_other_systems_are_passed_over(tmp_path: Path) -> None:
+    make(tmp_path, dict.fromkeys(HIDDEN, ""))
+    make(tmp_path, {"a.wav": "", "a.txt": "one", "._a.txt": "no", "._metadata.csv": "no", ".metadata.csv.swp": ""})
+    assert told(tmp_path) == [("a.wav", "one", "train")]
+    make(tmp_path, {"metadata.csv": "file_name,text\na.wav,two\n"})
+    assert told(tmp_path) == [("a.wav", "two", "train")]
+
+
+def test_workspaces_are_no_part_of_a_corpus(tmp_path: Path) -> None:
+    marker = '{"schema": 1}'
+    make(tmp_path, {"a.wav": "", "deep/work/workspace.json": marker, "deep/work/cache/demo/b.wav": ""})
+    make(tmp_path, {"listed/metadata.csv": "file_name,text\nc.wav,x\n", "listed/c.wav": "", "listed/w/d.wav": ""})
+    make(tmp_path, {"listed/w/workspace.json": '{"schema": 9}', "mine/workspace.json": "{}", "mine/e.wav": ""})
+    assert [row[0] for row in told(tmp_path)] == ["a.wav", "listed/c.wav", "mine/e.wav"]
+    (note,) = notes(tmp_path)
+    assert note.message.startswith(f"{tmp_path / 'deep' / 'work'} is a workspace of asrctl")
+    assert told(tmp_path / "deep" / "work" / "cache") == [("demo/b.wav", "", "train")]
 
 
 def test_folders_called_after_splits_are_splits(tmp_path: Path) -> None:

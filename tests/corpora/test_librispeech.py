@@ -76,6 +76,55 @@ def test_archives_give_what_folders_give(corpus: Path, tmp_path: Path, reverse: 
             assert reader.read(str(split_path(utterance.audio)[1])) == utterance.id.encode()
 
 
+HIDDEN = (
+    ".DS_Store",
+    "._19-198-0000.flac",
+    "._19-198.trans.txt",
+    "__MACOSX/1/x.flac",
+    ".git/1/x.flac",
+    "._19/1/x.flac",
+)
+
+
+def test_hidden_files_are_passed_over(corpus: Path, tmp_path: Path) -> None:
+    split = corpus / "train-clean-100"
+    for name in HIDDEN:
+        for folder in (corpus, split, split / "19", split / "19" / "198"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(b"\0\5\x16\7\xb0\xff")
+    archive = pack(corpus, "train-clean-100", tmp_path / "train-clean-100.tar.gz")
+    for source in (corpus, archive):
+        assert sorted(told(read(source, "train-clean-100"))) == TRAIN
+    with pytest.raises(BadData, match="it has train-clean-100, dev-clean[)]"):
+        read(corpus, "test-clean")
+
+
+@pytest.mark.parametrize("suffix", ["FLAC", "mp3", "opus", "OGG"])
+def test_any_white_space_and_any_audio_will_do(corpus: Path, tmp_path: Path, suffix: str) -> None:
+    for path in sorted((corpus / "train-clean-100").rglob("*.*")):
+        if path.suffix == ".flac":
+            path.rename(path.with_suffix(f".{suffix}"))
+        else:
+            path.write_text(path.read_text(encoding="utf-8").replace(" ", "\t", 1), encoding="utf-16")
+            path.rename(path.with_name(path.name.upper()))
+    archive = pack(corpus, "train-clean-100", tmp_path / "train-clean-100.tar.gz")
+    for source in (corpus, archive):
+        found = read(source, "train-clean-100")
+        assert sorted(told(found)) == [(name, text.replace("\t", " "), speaker) for name, text, speaker in TRAIN]
+        assert {row.audio.rsplit(".", 1)[1] for row in found} == {suffix}
+
+
+def test_a_recording_in_two_formats_is_one_utterance(corpus: Path, tmp_path: Path) -> None:
+    for path in list((corpus / "train-clean-100").rglob("*.flac")):
+        path.with_suffix(".mp3").write_bytes(b"")
+    for reverse in (False, True):
+        archive = pack(corpus, "train-clean-100", tmp_path / "train-clean-100.tar.gz", reverse)
+        for source in (corpus, archive):
+            found = read(source, "train-clean-100")
+            assert sorted(told(found)) == TRAIN
+            assert {row.audio[-5:] for row in found} == {".flac"}
+
+
 def test_splits_that_nobody_insists_on_may_be_missing(corpus: Path) -> None:
     assert told(read(corpus, "train-clean-100", optional=("dev-other",))) == TRAIN
     assert len(read(corpus, "train-clean-100", optional=("dev-clean",))) == 4
