@@ -1,4 +1,4 @@
-"""What every machine reached, side by side: the first table of docs/performance.md, from benchmarks/results/.
+"""What every machine reached, side by side: the table of docs/performance.md, from benchmarks/results/.
 
     python -m benchmarks.overview
 
@@ -27,7 +27,7 @@ ROWS = {
     "training, features cached": "training, features cached",
     "training without the cache": "training without the cache",
     "epochs, cache built": "whole run of three epochs",
-    "epochs, stock in fp32": "the same, stock in fp32",
+    "epochs, stock in fp32": "the same, stock in fp32 and random order",
     "evaluation": "evaluation",
     "prepare, 1 worker": "prepare, 1 worker",
     "prepare, 2 workers": "prepare, 2 workers",
