@@ -12,7 +12,7 @@ from typing import Any, List, Optional, Sequence
 
 import typer
 
-from asrctl import __version__, errors, parallel
+from asrctl import __version__, errors, parallel, telemetry
 from asrctl.cli.progress import Display
 from asrctl.cli.report import Output, Report, guard
 from asrctl.cli.signals import interruptible
@@ -92,6 +92,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     output = Output("--json" in words, "--verbose" in words)
     command = next((word for word in words if word in COMMANDS), None)
     parallel.set_environment()
+    telemetry.switch_off()
     with interruptible(), guard(Report(command, output, sys.stdout, Display(output.verbose))):
         raise SystemExit(_run(words or ["--help"]))
 
