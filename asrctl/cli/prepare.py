@@ -95,9 +95,25 @@ def result_lines(result: "PrepareResult", place: "Workspace") -> List[str]:
     return [
         *table(rows, header=["split", "utterances", "speech", "rejected", ""]),
         *corpora.unused(result.unused),
+        *_rejects(result),
         f"{result.name} {done}: {result.path} ({size(result.bytes)}, {result.vocabulary['size']} tokens)",
         f"next: {place.command('train', '--preset', 'tiny-cpu')}   (all presets: asrctl presets list)",
     ]
+
+
+def _rejects(result: "PrepareResult") -> List[str]:
+    """Some of what was left out, each with its path, and where the rest stands."""
+    from asrctl.stages import rejects
+
+    folders = [result.path / role for role, split in result.splits.items() if split["rejected"]]
+    if not folders:
+        return []
+    found = rejects.first(folders)
+    total = sum(split["rejected"] for split in result.splits.values())
+    rest = (
+        f"  (all {total}: {', '.join(str(folder / rejects.FILE) for folder in folders)})" if total > len(found) else ""
+    )
+    return ["left out:", *(f"  {reject}" for reject in found), *([rest] if rest else [])]
 
 
 def _reasons(reasons: dict) -> str:

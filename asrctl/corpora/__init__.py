@@ -29,8 +29,8 @@ SPLIT_NAMES: Mapping[str, str] = {
 SPLIT_DEFAULTS: Mapping[str, Tuple[str, ...]] = {role: (role,) for role in ROLES}
 
 
-def _nobody(path: str) -> None:
-    """Who is told of transcripts where nobody asks."""
+def _nobody(*_: str) -> None:
+    """Who is told where nobody asks."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,9 @@ class CorpusRequest:
     splits: the corpus splits that must be there; optional_splits: those that are taken where they are. Corpora that
     are read as a whole anyway may yield others too. root: audio must lie under this folder. downloads: where archives
     go; None forbids downloading. cache: a folder that is safe to delete.
-    watch: is told the path of every file of transcripts before it is read. write: whether a corpus may be made where
-    it is not there.
+    watch: is told the path of every file of transcripts before it is read. hint: is told a reason of audio.REASONS and
+    what to do about it, where the reader of this corpus knows more than the reason says. write: whether a corpus may
+    be made where it is not there.
     """
 
     source: Optional[Path] = None
@@ -53,6 +54,7 @@ class CorpusRequest:
     cache: Optional[Path] = None
     emit: Emit = ignore
     watch: Callable[[str], None] = _nobody
+    hint: Callable[[str, str], None] = _nobody
     write: bool = True
 
     def before_reading(self, path: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import shlex
 from pathlib import Path
+from typing import Optional
 
 # UTF-32's mark begins with UTF-16's.
 _MARKS = (
@@ -16,17 +17,24 @@ _MARKS = (
 # Of every second byte, where a file without a mark is taken for UTF-16: its letters from the first 256 code points.
 _ZEROS = 0.4
 # More bytes above ASCII than this are no Latin alphabet in one byte a letter.
-_LATIN_SHARE = 0.3
+_LATIN_SHARE = 0.5
 HEAD_BYTES = 4096
 
 
 class OtherEncoding(ValueError):
-    """Bytes that are no Unicode text. likely: what they may be, in words; name: for iconv."""
+    """Bytes that are no Unicode text. likely: what they may be, in words; name: for iconv, where it is known."""
 
-    def __init__(self, likely: str, name: str) -> None:
+    def __init__(self, likely: str, name: Optional[str] = None) -> None:
         super().__init__(likely)
         self.likely = likely
         self.name = name
+
+    def cure(self, path: Path) -> str:
+        """What to do about the file that holds them."""
+        if self.name is None:
+            return f"save {path} as UTF-8 in the program that wrote it"
+        old, new = shlex.quote(str(path)), shlex.quote(f"{path}.utf8")
+        return f"convert such files to UTF-8: iconv -f {self.name} -t UTF-8 {old} > {new} && mv {new} {old}"
 
 
 def encoding_of(head: bytes) -> str:
@@ -52,13 +60,9 @@ def decode(data: bytes) -> str:
 
 def likely_encoding(data: bytes) -> OtherEncoding:
     """What bytes that are not Unicode may be instead."""
-    share = sum(byte >= 0x80 for byte in data[:HEAD_BYTES]) / max(1, len(data[:HEAD_BYTES]))
-    if share > _LATIN_SHARE or b"\0" in data:
-        return OtherEncoding("an encoding that asrctl does not know", "ENCODING")
-    return OtherEncoding("probably Windows-1252 (or Latin-1)", "WINDOWS-1252")
-
-
-def conversion(path: Path, other: OtherEncoding) -> str:
-    """The command that writes a copy of a text in UTF-8."""
-    copy = path.with_name(f"{path.stem}-utf8{path.suffix}")
-    return f"iconv -f {other.name} -t UTF-8 {shlex.quote(str(path))} > {shlex.quote(str(copy))}"
+    head = data[:HEAD_BYTES]
+    if b"\0" in head:
+        return OtherEncoding("no text, or UTF-16 without a byte order mark")
+    if sum(byte >= 0x80 for byte in head) > _LATIN_SHARE * len(head):
+        return OtherEncoding("another encoding")
+    return OtherEncoding("probably Windows-1252 or Latin-1", "WINDOWS-1252")

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from pathlib import Path
 from typing import Iterator, List, Set
 
 from asrctl import files
 from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, manifest, need_source
-from asrctl.corpora.names import is_audio, stem_of
+from asrctl.corpora.encodings import OtherEncoding, decode
+from asrctl.corpora.names import is_audio, stem_of, suffix_of
 from asrctl.corpora.pairs import TRANSCRIPT, pair
 from asrctl.corpora.tally import Tally
 from asrctl.corpora.walk import Walk
@@ -27,6 +29,7 @@ DEFAULTS = SPLIT_DEFAULTS
 
 METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
 _MAX_TEXT_BYTES = 1 << 20
+_TABLES = (".csv", ".tsv", ".jsonl", ".json", ".xlsx", ".ods", ".parquet")
 # Lone texts that are about the corpus, not in it.
 _ABOUT = frozenset(("readme", "license", "licence", "copying", "copyright", "authors", "source", "notes", "changelog"))
 
@@ -57,7 +60,9 @@ class _Reader:
         self._source = source
         self._request = request
         self._walk = Walk(source, request.root)
-        self._copies, self._renamed = Tally(), Tally()
+        self._copies, self._renamed, self._foreign = Tally(), Tally(), Tally()
+        self._mute, self._lone, self._tables = Tally(), Tally(), Tally()
+        self._cure = ""  # of the first transcript in another encoding
 
     def read(self) -> Iterator[Utterance]:
         """Raises BadData, OSError."""
@@ -69,36 +74,47 @@ class _Reader:
                 yield from self._paired(Path(folder), names)
 
     def tell(self) -> None:
-        """What was left out, or paired by other than the name."""
-        self._walk.tell(self._request.emit)
+        """What was left out, paired by other than the name, or can not be used, and why."""
+        emit = self._request.emit
+        self._walk.tell(emit)
         if self._copies:
-            self._request.emit(
-                Warned(
-                    f"{self._copies.count} recordings are left out, as another of their name has the same transcript, "
-                    f"such as {self._copies.first}"
-                )
-            )
+            why = "as another of their name has the same transcript"
+            emit(Warned(f"{self._copies.count} recordings are left out, {why}, such as {self._copies.first}"))
         if self._renamed:
-            self._request.emit(
-                Note(
-                    f"{self._renamed.count} recordings and their transcripts have names that differ in case or Unicode "
-                    f"form, such as {self._renamed.first}: they are taken together"
-                )
-            )
+            why = "whose names differ in case or Unicode form are taken together"
+            emit(Note(f"{self._renamed.count} recordings and transcripts {why}, such as {self._renamed.first}"))
+        if self._foreign:
+            why = "are not UTF-8, and so count as missing"
+            emit(Warned(f"{self._foreign.count} transcripts {why}, such as {self._foreign.first}"))
+        if self._lone:
+            self._request.hint("no-audio", f"put the recordings beside their transcripts: {self._lone.first} has none")
+        if self._foreign.count >= max(1, self._mute.count):
+            self._request.hint("no-transcript", self._cure)
+        elif self._mute:
+            table = self._tables.first
+            other = f"; if {table} holds them, asrctl prepare manifest {shlex.quote(table)}" if table else ""
+            beside = f"put a .txt of the same name beside each recording: {self._mute.first} has none"
+            self._request.hint("no-transcript", beside + other)
 
     def _paired(self, folder: Path, names: List[str]) -> Iterator[Utterance]:
         """Audio with the transcripts beside it; then the transcripts that nobody speaks."""
         found = pair(names)
         for name, text in found.spoken:
+            if text is None:
+                self._mute.add(str(folder / name))
             yield self._utterance(folder / name, self._transcript(folder / text) if text is not None else "")
         for text in found.silent:
             stem = text[: -len(TRANSCRIPT)]
             if stem.lower() not in _ABOUT:
+                self._lone.add(str(folder / text))
                 yield self._utterance(folder / stem, self._transcript(folder / text))
         for name, taken in found.copies:
             self._copies.add(f"{folder / name} ({taken} is read)")
         for name, text in found.renamed:
             self._renamed.add(f"{folder / name} and {text}")
+        for name in names:
+            if suffix_of(name).lower() in _TABLES:
+                self._tables.add(str(folder / name))
 
     def _listed(self, folder: Path, listed: str) -> Iterator[Utterance]:
         """What the metadata names, then the audio under the folder that it does not name."""
@@ -125,11 +141,15 @@ class _Reader:
         return Utterance(identity, str(audio), text, manifest.split_by_folder(name))
 
     def _transcript(self, path: Path) -> str:
-        """The text in a file; "" where it is not readable as UTF-8 text of bounded length. Raises BadData (--root)."""
+        """The text in a file; "" where it is not readable as Unicode of bounded length. Raises BadData (--root)."""
         self._request.before_reading(str(path))
         try:
-            return files.read_bytes(path, fix="", most=_MAX_TEXT_BYTES).decode("utf-8-sig").replace("\0", "")
-        except (BadData, UnicodeDecodeError):
+            return decode(files.read_bytes(path, fix="", most=_MAX_TEXT_BYTES)).replace("\0", "")
+        except OtherEncoding as other:
+            self._foreign.add(f"{path} ({other.likely})")
+            self._cure = self._cure or other.cure(path)
+            return ""
+        except BadData:
             return ""
         except OSError as error:
             if fault_of_file(error) is None:

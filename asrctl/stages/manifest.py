@@ -9,9 +9,9 @@ import threading
 from collections import Counter, OrderedDict
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from asrctl import files, stat_cache
 from asrctl.corpora import Corpus, CorpusRequest, find
@@ -57,10 +57,13 @@ class CorpusChoice:
 
 @dataclass(frozen=True)
 class Listing:
-    """The utterances of a corpus in a file of JSON lines. counts: {corpus split: utterances}."""
+    """The utterances of a corpus in a file of JSON lines. counts: {corpus split: utterances}. hints: as its reader gave
+    them, {reason of a reject: what to do}.
+    """
 
     path: Path
     counts: Mapping[str, int]
+    hints: Mapping[str, str] = field(default_factory=dict)
 
     def utterances(self) -> Iterator[Utterance]:
         return read_manifest(self.path)
@@ -87,15 +90,19 @@ def listed(
             request = replace(request, watch=watcher.reads)
         path = folder / "utterances.jsonl"
         counts: "Counter[str]" = Counter()
+        hints: Dict[str, str] = {}
+        request = replace(request, hint=hints.__setitem__)
         with _Identities() as identities:
-            found = _with_a_transcript(identities.checked(corpus.utterances(request)), choice)
+            found = _with_a_transcript(identities.checked(corpus.utterances(request)), choice, hints)
             write_manifest(path, _counted(found, counts, emit))
         if not counts:
             raise BadData(f"{choice.source or choice.corpus} holds no utterances", fix="check that this is the corpus")
-        yield corpus, wanted, Listing(path, dict(counts))
+        yield corpus, wanted, Listing(path, dict(counts), hints)
 
 
-def _with_a_transcript(found: Iterable[Utterance], choice: CorpusChoice) -> Iterator[Utterance]:
+def _with_a_transcript(
+    found: Iterable[Utterance], choice: CorpusChoice, hints: Mapping[str, str]
+) -> Iterator[Utterance]:
     """The same. Raises BadData at the end of a corpus without a word: before its audio is read."""
     has_audio = has_text = False
     for utterance in found:
@@ -104,7 +111,9 @@ def _with_a_transcript(found: Iterable[Utterance], choice: CorpusChoice) -> Iter
     if has_audio and not has_text:
         raise BadData(
             f"no utterance of {choice.source or choice.corpus} has a transcript",
-            fix="put a .txt of the same name beside each recording, or check the text column",
+            fix=hints.get(
+                "no-transcript", "put a .txt of the same name beside each recording, or check the text column"
+            ),
         )
 
 

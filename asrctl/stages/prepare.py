@@ -17,6 +17,7 @@ from asrctl.parallel import default_workers
 from asrctl.prepared import PreparedData, totals
 from asrctl.stages import estimate, manifest, roles, rules, shards, sources, texts, vocab
 from asrctl.stages.manifest import CorpusChoice
+from asrctl.stages.rejects import RejectLimit
 from asrctl.text import TextRules, Vocabulary
 from asrctl.utterances import Utterance, read_manifest
 from asrctl.workspace import Artifact, Draft, Key, Workspace
@@ -101,12 +102,13 @@ def prepare(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) 
 
 @dataclass(frozen=True)
 class _Found:
-    """A corpus that was listed: who does what, and by which rules."""
+    """A corpus that was listed: who does what, and by which rules; what to do about rejects, by their reason."""
 
     rules: rules.Rules
     given: Optional[Artifact]
     roles: roles.Roles
     name: str
+    hints: Mapping[str, str]
 
 
 @contextmanager
@@ -120,7 +122,7 @@ def _listed(
     with manifest.listed(workspace, request.choice, emit, write=write, watcher=watcher) as (_, wanted, listing):
         assigned = roles.assign(wanted, listing.path, listing.counts)
         assigned.tell(emit)
-        yield _Found(rules.with_text(decided, text), given, assigned, name), listing
+        yield _Found(rules.with_text(decided, text), given, assigned, name, listing.hints), listing
 
 
 def _choose_vocabulary(
@@ -249,7 +251,7 @@ class _Job:
         (draft.path / "vocab").mkdir(exist_ok=True)
         vocabulary.save(draft.path / "vocab")
         names = self._found.roles.names
-        limit = shards.RejectLimit(self._request.max_rejects, sum(self._scan.utterances(role) for role in names))
+        limit = self._limit(sum(self._scan.utterances(role) for role in names))
         convert = shards.Converter(decided, vocabulary)
         splits = {}
         for role in names:
@@ -280,6 +282,9 @@ class _Job:
             splits=splits,
         )
 
+    def _limit(self, total: int) -> RejectLimit:
+        return RejectLimit(self._request.max_rejects, total, self._found.rules.audio, self._found.hints)
+
     def _split_summary(self, job: shards.SplitJob, reasons: Mapping[str, int]) -> Dict[str, Any]:
         utterances, samples = totals(job.folder)
         return {
@@ -290,7 +295,7 @@ class _Job:
             "sources": list(self._found.roles.by_role[job.name]),
         }
 
-    def _empty(self, job: shards.SplitJob, limit: shards.RejectLimit) -> None:
+    def _empty(self, job: shards.SplitJob, limit: RejectLimit) -> None:
         """Nothing of a split is left: fatal, unless it was only held out."""
         if job.name == "eval" and self._found.roles.held_out:
             self._emit(Warned("all held-out utterances are rejected: there is no eval split"))
@@ -298,12 +303,12 @@ class _Job:
             return
         raise BadData(
             f"no utterance of the {job.name} split can be used",
-            fix="mend the data, or change --min-s and --max-s",
+            fix=limit.cure(),
             problems=limit.lines(),
         )
 
     def _nothing_to_do(self, artifact: Artifact) -> PrepareResult:
-        limit = shards.RejectLimit(self._request.max_rejects, 0)
+        limit = self._limit(0)
         for split in PreparedData(artifact).summary["splits"].values():
             limit.total += split["utterances"] + split["rejected"]
             limit.reasons.update(split["reasons"])

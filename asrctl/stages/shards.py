@@ -11,10 +11,10 @@ import io
 import json
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -26,7 +26,9 @@ from asrctl.events import Emit, Progress, Warned
 from asrctl.os_errors import fault_of_file
 from asrctl.parallel import in_order
 from asrctl.prepared import PreparedUtterance, count_repeats, write_shard
-from asrctl.schema import is_text, misfit
+from asrctl.schema import misfit
+from asrctl.stages import rejects
+from asrctl.stages.rejects import Reject, RejectLimit, Unread
 from asrctl.stages.rules import Rules
 from asrctl.text import Vocabulary
 from asrctl.utterances import Utterance, split_path
@@ -35,60 +37,7 @@ SHARD_BYTES = 16 << 20
 SHARD_UTTERANCES = 2048
 _TELL_EVERY_S = 0.2
 _GIVE_UP_S = 600.0
-_EXAMPLES = 10
 _FIX_PART = "delete that folder and run `asrctl prepare` again"
-
-
-class Reject(NamedTuple):
-    """A line of `rejects.jsonl`."""
-
-    id: str
-    audio: str
-    reason: str
-    detail: str
-
-
-class Unread(Reject):
-    """That of a recording whose digest is known, so that it could be read once, and now can not."""
-
-
-@dataclass
-class RejectLimit:
-    """Counts rejects over all splits, and refuses once they are more than `share` of `total`.
-
-    seen: utterances that were looked at until then.
-    """
-
-    share: float
-    total: int
-    seen: int = 0
-    reasons: "Counter[str]" = field(default_factory=Counter)
-    examples: List[Reject] = field(default_factory=list)
-
-    def add(self, rejects: Iterable[Reject], seen: int) -> None:
-        """seen: utterances among which these rejects were."""
-        self.seen += seen
-        for reject in rejects:
-            self.reasons[reject.reason] += 1
-            if len(self.examples) < _EXAMPLES:
-                self.examples.append(reject)
-
-    def check(self) -> None:
-        """Raises BadData above the limit."""
-        count = sum(self.reasons.values())
-        if count > self.share * self.total:
-            among = f"the first {self.seen} of {self.total}" if self.seen < self.total else str(self.total)
-            enough = min(1.0, count / max(1, self.seen) + 0.05)  # if those to come are like those seen
-            raise BadData(
-                f"{count} of {among} utterances are rejected, more than --max-rejects {self.share:g} allows",
-                fix=f"mend the data, or allow more with --max-rejects {enough:.2f}; what is done is kept",
-                problems=self.lines(),
-            )
-
-    def lines(self) -> List[str]:
-        counted = [f"{count} x {reason}: {audio.REASONS[reason]}" for reason, count in self.reasons.most_common()]
-        return counted + [f"{item.id}: {item.reason} {item.detail}".rstrip() for item in self.examples]
-
 
 Outcome = Union[PreparedUtterance, Reject]
 # Where samples come from: a file, a member's bytes, or nowhere, with the reason.
@@ -190,32 +139,17 @@ class SplitJob:
 def build_split(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLimit, emit: Emit) -> Dict[str, int]:
     """Write what is missing of a split; {reason: rejects} of all of it. Raises BadData, StorageError, OSError."""
     job.folder.mkdir(parents=True, exist_ok=True)
-    merged = job.folder / "rejects.jsonl"
+    merged = job.folder / rejects.FILE
     if merged.exists():
-        limit.add(_read_rejects(merged), job.total)
+        limit.add(rejects.read(merged), job.total)
         limit.check()
     else:
         _write_parts(job, utterances, limit, emit)
         _merge_parts(job.folder)
     for path in _parts(job.folder):
         path.unlink()
-    reasons = Counter(reject.reason for reject in _read_rejects(merged))
+    reasons = Counter(reject.reason for reject in rejects.read(merged))
     return dict(sorted(reasons.items()))
-
-
-def _read_rejects(path: Path) -> Iterator[Reject]:
-    """Raises BadData."""
-    for number, values in files.read_json_lines(path, fix=_FIX_PART):
-        yield _reject(values, f"{path}, line {number}")
-
-
-def _reject(values: Any, where: str) -> Reject:
-    problem = misfit(values, dict.fromkeys(Reject._fields, str))
-    if not problem and not all(is_text(values[name]) for name in Reject._fields):
-        problem = "it holds half a character"
-    if problem or len(values) != len(Reject._fields) or values["reason"] not in audio.REASONS:
-        raise BadData(f"{where} is not a reject ({problem or values.get('reason')})", fix=_FIX_PART)
-    return Reject(**values)
 
 
 def _write_parts(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLimit, emit: Emit) -> None:
@@ -251,10 +185,10 @@ def _write_parts(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLi
         emit(Warned(_told_unread(job.name, unread)))
 
 
-def _told_unread(split: str, rejects: Sequence[Reject]) -> str:
-    count = f"{len(rejects)} recordings" if len(rejects) > 1 else "a recording"
-    such = ", such as" if len(rejects) > 1 else ":"
-    first = rejects[0]
+def _told_unread(split: str, unread: Sequence[Reject]) -> str:
+    count = f"{len(unread)} recordings" if len(unread) > 1 else "a recording"
+    such = ", such as" if len(unread) > 1 else ":"
+    first = unread[0]
     return (
         f"{count} of the {split} split could be read before and now can not{such} {first.audio} ({first.detail});"
         " once that is mended, prepare with --force"
@@ -304,11 +238,11 @@ def _finished_parts(folder: Path) -> Iterator[Dict[str, Any]]:
         problem = misfit(part, {"utterances": int, "samples": int, "rejects": list})
         if problem or part["utterances"] < 0 or part["samples"] < 0:
             raise BadData(f"{path} is damaged ({problem or 'a count is below 0'})", fix=_FIX_PART)
-        yield dict(part, rejects=[_reject(values, str(path)) for values in part["rejects"]])
+        yield dict(part, rejects=[rejects.parsed(values, str(path)) for values in part["rejects"]])
 
 
 def _merge_parts(folder: Path) -> None:
-    with files.atomic_path(folder / "rejects.jsonl") as temporary, open(temporary, "w", encoding="utf-8") as stream:
+    with files.atomic_path(folder / rejects.FILE) as temporary, open(temporary, "w", encoding="utf-8") as stream:
         for part in _finished_parts(folder):
             for reject in part["rejects"]:
                 stream.write(json.dumps(reject._asdict(), ensure_ascii=False) + "\n")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 import pytest
@@ -76,3 +78,115 @@ def test_the_workspace_is_no_part_of_the_corpus(asrctl, in_folder: Path, monkeyp
     done = asrctl("prepare", "folder", ".", "--max-rejects", 0, "--json")
     assert sum(counts(done.result).values()) == 12
     assert "asr-workspace is a workspace of asrctl" in done.stderr
+
+
+# -- transcripts in other encodings -----------------------------------------------------------------------------------
+
+
+def in_encoding(folder: Path, encoding: str, extra: str = " f\u00fcr \u00df") -> Path:
+    for stem in recordings(folder, 12):
+        path = folder / f"{stem}.txt"
+        path.write_bytes((path.read_text(encoding="utf-8") + extra).encode(encoding))
+    return folder
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_unicode_is_read_in_any_form(asrctl, tmp_path: Path, workspace: Path, encoding: str) -> None:
+    folder = in_encoding(tmp_path / "mine", encoding)
+    result = asrctl("vocab", "folder", folder, "--json").result
+    assert set(result["characters"]) == set("word abcf\u00fcr\u00df")
+
+
+@pytest.mark.parametrize("extra", [" f\u00fcr \u00df", "\u00e9"])
+def test_the_fix_of_another_encoding_works_when_typed(asrctl, in_folder: Path, workspace: Path, extra: str) -> None:
+    folder = in_encoding(in_folder / "my folder", "cp1252", extra)
+    paths = sorted(folder.glob("*.txt"))
+    for path in paths[1:]:
+        path.write_text("word", encoding="utf-8")
+    refused = asrctl("prepare", "folder", folder, "--json")
+    assert "warning: 1 transcripts are not UTF-8" in refused.stderr and "probably Windows-1252" in refused.stderr
+    subprocess.run(refused.error["fix"].split(": ", 1)[1].split("; ")[0].split(", or ")[0], shell=True, check=True)
+    asrctl("prepare", "folder", folder, "--max-rejects", 0).succeeded()
+
+
+def test_transcripts_in_no_known_encoding_are_named(asrctl, tmp_path: Path, workspace: Path) -> None:
+    folder = in_encoding(tmp_path / "mine", "cp1251", " \u0432\u0441\u0435 \u044d\u0442\u043e \u0440\u0435\u0447\u044c")
+    refused = asrctl("prepare", "folder", folder, "--json")
+    assert refused.error["message"] == f"no utterance of {folder} has a transcript"
+    assert refused.error["fix"] == f"save {folder / 'u00.txt'} as UTF-8 in the program that wrote it"
+
+
+# -- what is said of rejects ------------------------------------------------------------------------------------------
+
+
+def lengths(folder: Path, seconds: Sequence[float]) -> Path:
+    recordings(folder, len(seconds))
+    for number, length in enumerate(seconds):
+        soundfile.write(str(folder / f"u{number:02d}.wav"), noise(length, number), 16000)
+    return folder
+
+
+def options(fix: str) -> List[str]:
+    """The first option that a fix names, with its value."""
+    return re.findall(r"(--[a-z-]+) ([\d.]+\d|\d)", fix)[0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "given", "named"),
+    [
+        ([1.2] * 6 + [2.25] * 6, ["--max-s", 1], ["--max-s", "3"]),
+        ([0.5] * 12, ["--min-s", 1], ["--min-s", "0.5"]),
+        ([0.5, 0.7, 1.5] * 4, ["--min-s", 1], ["--min-s", "0.5"]),
+    ],
+)
+def test_a_length_that_is_refused_is_cured_by_its_option(
+    asrctl, tmp_path: Path, workspace: Path, seconds: List[float], given: List[object], named: List[str]
+) -> None:
+    folder = lengths(tmp_path / "mine", seconds)
+    refused = asrctl("prepare", "folder", folder, *given, "--json")
+    assert refused.exit_code == 5
+    assert list(options(refused.error["fix"])) == named
+    assert ("--max-rejects" in refused.error["fix"]) == (len(set(seconds)) == 3), "only where something is left"
+    asrctl("prepare", "folder", folder, *options(refused.error["fix"])).succeeded()
+
+
+def test_what_is_longer_than_any_option_allows_must_be_cut(asrctl, tmp_path: Path, workspace: Path) -> None:
+    folder = tmp_path / "mine"
+    for number, stem in enumerate(recordings(folder, 6)):
+        soundfile.write(str(folder / f"{stem}.wav"), np.resize(noise(0.3, number), 601 * 1000), 1000)
+        (folder / f"{stem}.txt").write_text("word", encoding="utf-8")
+    refused = asrctl("prepare", "folder", folder, "--json")
+    assert refused.error["fix"].startswith("cut them into stretches (the columns start and end of a list)")
+
+
+def test_pointers_of_git_lfs_are_known(asrctl, tmp_path: Path, workspace: Path) -> None:
+    for stem in recordings(tmp_path / "mine", 4):
+        pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+        (tmp_path / "mine" / f"{stem}.wav").write_text(pointer, encoding="utf-8")
+    assert "git lfs pull" in asrctl("prepare", "folder", tmp_path / "mine", "--json").error["fix"]
+
+
+def test_recordings_without_transcripts_and_the_other_way_round(asrctl, tmp_path: Path, workspace: Path) -> None:
+    folder = tmp_path / "my folder"
+    for stem in recordings(folder, 6):
+        (folder / f"{stem}.txt").unlink()
+    (folder / "list.csv").write_text("path,text\n", encoding="utf-8")
+    refused = asrctl("prepare", "folder", folder, "--json")
+    assert f"{folder / 'u00.wav'} has none" in refused.error["fix"]
+    assert refused.error["fix"].endswith(f"asrctl prepare manifest '{folder / 'list.csv'}'")
+    for stem in recordings(folder, 6):
+        (folder / f"{stem}.wav").unlink()
+    refused = asrctl("prepare", "folder", folder, "--json")
+    assert refused.error["fix"].startswith(
+        f"put the recordings beside their transcripts: {folder / 'u00.txt'} has none"
+    )
+
+
+def test_what_is_left_out_is_shown_with_its_path(asrctl, tmp_path: Path, workspace: Path) -> None:
+    folder = lengths(tmp_path / "mine", [0.3] * 12 + [1.5] * 7)
+    shown = asrctl("prepare", "folder", folder, "--max-s", 1, "--max-rejects", 0.5).succeeded().stdout.splitlines()
+    assert "left out:" in shown
+    examples = [line.strip() for line in shown if "too-long" in line and line.startswith("  ")]
+    assert len(examples) == 5 and all(line.startswith(f"{folder}/u1") for line in examples)
+    (rest,) = [line for line in shown if "(all 7: " in line]
+    assert sum(len(Path(path.rstrip(")")).read_text().splitlines()) for path in rest.split(": ")[1].split(", ")) == 7

@@ -96,7 +96,7 @@ def test_names_that_differ_in_case_or_unicode_form_belong_together(tmp_path: Pat
     found = {row.id: row.text for row in read(tmp_path)}
     wanted = {**dict.fromkeys(names, "one"), "B.wav": "", "b.wav": "two", "C.wav": "", "c.WAV": "3", "Other": "x"}
     assert found == wanted
-    assert notes(tmp_path)[0].message.startswith("3 recordings and their transcripts have names that differ in case")
+    assert notes(tmp_path)[0].message.startswith("3 recordings and transcripts whose names differ in case")
 
 
 HIDDEN = ("._a.wav", ".DS_Store", "__MACOSX/._a.wav", "__MACOSX/a.wav", ".git/a.wav", "@eaDir/a.wav", "Thumbs.db")

@@ -500,15 +500,15 @@ _LISTING = (
 
 def _parts(place: Path) -> None:
     from asrctl.audio import AudioRules
-    from asrctl.stages import shards
+    from asrctl.stages import rejects, shards
 
     building = place / "train"
     shutil.copytree(str(place / "valid"), str(building))
     try:
-        limit = shards.RejectLimit(1.0, 10)
+        limit = rejects.RejectLimit(1.0, 10)
         job = shards.SplitJob("train", building, 2, _never, 1, AudioRules().sample_rate)
         shards.build_split(job, iter(()), limit, lambda event: None)
-        limit.lines()
+        limit.lines(), limit.cure()
     finally:
         shutil.rmtree(str(building))
 
