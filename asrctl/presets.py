@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -33,6 +35,8 @@ _YAML_ERRORS = (
 )
 # A preset that extends another one is not what the other one describes.
 _OF_ONE_FILE = ("extends", "description")
+# The source of a value that was typed.
+SET = "--set"
 _FIX_LIST = "see `asrctl presets list`, or give the path of a YAML file"
 
 
@@ -303,7 +307,8 @@ def _apply_overrides(values: Dict[str, Any], overrides: Sequence[str], sources: 
         try:
             value = yaml.load(raw, Loader=_Loader)
         except _YAML_ERRORS:
-            problems.append(Problem(key, f"has a value that can not be read: {raw!r}"))
+            as_text = shlex.quote(f"{key}={json.dumps(raw, ensure_ascii=False)}")
+            problems.append(Problem(key, f"has a value that can not be read; if it is text, type `--set {as_text}`"))
             continue
         place = values
         for part in parts[:-1]:
@@ -311,7 +316,7 @@ def _apply_overrides(values: Dict[str, Any], overrides: Sequence[str], sources: 
                 place[part] = {}
             place = place[part]
         place[parts[-1]] = value
-        sources[".".join(parts)] = "--set"
+        sources[".".join(parts)] = SET
     return problems
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from asrctl import checkpoints, files, presets
 from asrctl.errors import BadData, MissingArtifact
@@ -27,6 +27,8 @@ _INFO = {
     "versions?": {"*": str},
     "seconds?": NUMBER,
     "emulated?": bool,
+    # --max-steps and --max-minutes, where they were typed.
+    "limits?": {"*": NUMBER},
 }
 
 
@@ -147,6 +149,16 @@ def require(workspace: Workspace, name: Optional[str]) -> Run:
     if not run.model.is_dir():
         raise MissingArtifact(
             f"run {run.name!r} has no model yet",
-            fix=f"go on with `{workspace.command('train', '--resume', '--run', run.name)}`",
+            fix=f"go on with `{resume_command(workspace, run.name, run.brief())}`",
         )
     return run
+
+
+def resume_command(workspace: Workspace, name: str, info: Mapping[str, Any]) -> str:
+    """What to type to go on with a run. info: its run.json."""
+    words = ["train", "--resume", "--run", name]
+    if info.get("device"):
+        words += ["--device", info["device"]]
+    for limit, value in info.get("limits", {}).items():
+        words += [f"--{limit}", f"{value:g}"]
+    return workspace.command(*words)

@@ -91,16 +91,18 @@ def run_here(*arguments: Any) -> Result:
     """`asrctl ARGUMENTS` in this process, with stdout and stderr apart."""
     from asrctl.cli.app import main
 
-    kept = sys.stdout, sys.stderr
+    kept = sys.stdout, sys.stderr, sys.argv
     stdout, stderr = _Stream(), _Stream()
-    sys.stdout, sys.stderr = stdout, stderr
+    words = [str(argument) for argument in arguments]
+    # The program reads its own command line, to tell it again.
+    sys.stdout, sys.stderr, sys.argv = stdout, stderr, ["asrctl", *words]
     try:
-        main([str(argument) for argument in arguments])
+        main(words)
         exit_code: Any = 0
     except SystemExit as leaving:
         exit_code = leaving.code
     finally:
-        sys.stdout, sys.stderr = kept
+        sys.stdout, sys.stderr, sys.argv = kept
     return Result(int(exit_code or 0), stdout.text, stderr.text)
 
 

@@ -55,4 +55,5 @@ def _lines(result: "DemoResult") -> List[str]:
         f"export  {result.export} (a Hugging Face folder)",
         "time    " + ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in result.seconds.items()),
     ]
-    return lines + [f"next    {command}" for command in result.next]
+    lines += [f"next    {command}" for command in result.next]
+    return [*lines, "FOLDER  your own recordings, a .txt of the same name beside each"]

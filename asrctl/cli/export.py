@@ -73,4 +73,4 @@ def result_lines(result: "ExportResult") -> List[str]:
         share = f"{100 * verified['agreement']:.2f} % of {verified['frames']} frames"
         lines.append(f"verified: onnxruntime agrees with PyTorch on {share} of {count} utterances; {difference}")
         use = result.folder / "preprocessing.json"
-    return [*lines, f"export: {result.folder}", f"next: {use} says how to use it"]
+    return [*lines, f"export: {result.folder}", f"how to use it: {use}"]

@@ -69,7 +69,8 @@ def command(
             report.done(planned.as_dict(), plan_lines(planned))
             return
         result = prepare(place, request, report.emit)
-        report.done(result.as_dict(), result_lines(result, place))
+        following = next_line(place, result, preset)
+        report.done(result.as_dict(), result_lines(result, following))
 
 
 def plan_lines(planned: "PreparePlan") -> List[str]:
@@ -85,7 +86,15 @@ def plan_lines(planned: "PreparePlan") -> List[str]:
     return lines + [f"{key}: {origin}" for key, origin in planned.origins.items() if origin != "default"]
 
 
-def result_lines(result: "PrepareResult", place: "Workspace") -> List[str]:
+def next_line(place: "Workspace", result: "PrepareResult", preset: Optional[str]) -> str:
+    """The command that trains on the data."""
+    from asrctl.prepared import PreparedData
+    from asrctl.stages.status import after_preparing
+
+    return after_preparing(place, PreparedData(place.resolve("prepared", result.id, fix="")), preset)
+
+
+def result_lines(result: "PrepareResult", following: str) -> List[str]:
     """Splits, rejects, and what to type next."""
     rows = [
         [role, split["utterances"], f"{split['seconds'] / 3600:.2f} h", split["rejected"], _reasons(split["reasons"])]
@@ -97,7 +106,8 @@ def result_lines(result: "PrepareResult", place: "Workspace") -> List[str]:
         *corpora.unused(result.unused),
         *_rejects(result),
         f"{result.name} {done}: {result.path} ({size(result.bytes)}, {result.vocabulary['size']} tokens)",
-        f"next: {place.command('train', '--preset', 'tiny-cpu')}   (all presets: asrctl presets list)",
+        "presets to train by: asrctl presets list",
+        f"next: {following}",
     ]
 
 

@@ -165,6 +165,6 @@ def _one_of_each(voices: Sequence[str], references: Sequence[str], hypotheses: S
 def _next(workspace: Workspace, exported: Path) -> List[str]:
     return [
         workspace.command("status"),
-        f"{workspace.command('prepare', 'folder', 'my-recordings/')}    # a .txt beside each recording",
+        workspace.command("prepare", "folder", "FOLDER"),
         workspace.command("export", "--run", NAME, "--format", "onnx"),
     ]

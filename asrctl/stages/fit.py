@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Dict, List, Mapping, Optional
 
 import numpy as np
 
@@ -13,10 +15,16 @@ from asrctl.configs import Convolutions
 from asrctl.errors import PresetError
 from asrctl.prepared import PreparedData, PreparedSplit
 from asrctl.recipe import Recipe
-from asrctl.text import TextRules
+from asrctl.stages import data_rules
 
 # More training utterances than this that a model can not align, and it is the wrong model for the data.
 MAX_SHORT_SHARE = 0.05
+# Share of rejects from which on `prepare` asks for --max-rejects.
+MAX_REJECTS = 0.05
+# Options of `prepare` that set what a recipe calls so.
+_OPTIONS = {"audio.sample_rate": "--sample-rate", "text.case": "--case", "text.remove": "--remove"}
+# Keys of which only utterances can tell whether they fit, and keys that fit any data.
+_NO_CONFLICT = ("audio.max_s", *data_rules.DECIDED)
 
 
 def convolutions(recipe: Recipe, started: Optional[Path] = None) -> Convolutions:
@@ -38,50 +46,98 @@ def convolutions(recipe: Recipe, started: Optional[Path] = None) -> Convolutions
         ) from None
 
 
+@dataclass(frozen=True)
+class Conflict:
+    """Why a recipe does not fit.
+
+    fix: what to do about it; or else overrides: {key: value} to --set. again: options with which other data would be
+    prepared.
+    """
+
+    message: str
+    fix: str = ""
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    again: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def advice(self) -> str:
+        words = " ".join(f"--set {key}={value}" for key, value in self.overrides.items())
+        return self.fix or f"add `{words}`"
+
+
 def conflicts(
-    recipe: Recipe, data: PreparedData, splits: Mapping[str, PreparedSplit], encoder: Convolutions
-) -> List[str]:
-    """Sentences; empty where everything fits. encoder: the model's."""
-    found = _rules(recipe, data)
-    for name, split in splits.items():
-        found.extend(_lengths(recipe, name, split, encoder))
-    return found
-
-
-def _rules(recipe: Recipe, data: PreparedData) -> List[str]:
-    found = []
-    if recipe.audio.sample_rate != data.sample_rate:
-        found.append(f"audio.sample_rate is {recipe.audio.sample_rate}, the data has {data.sample_rate}")
-    wanted = text_rules(recipe).as_dict()
-    made: Dict[str, Any] = dict(TextRules().as_dict(), **data.summary.get("text", {}))
-    found.extend(
-        f"text.{key} is {value!r}, the data was made with {made[key]!r}"
-        for key, value in wanted.items()
-        if made[key] != value
-    )
-    return found
-
-
-def text_rules(recipe: Recipe) -> TextRules:
-    text = recipe.text
-    return TextRules(text.case, text.remove, text.word_delimiter, text.unk, text.pad)
-
-
-def _lengths(recipe: Recipe, name: str, split: PreparedSplit, encoder: Convolutions) -> List[str]:
-    found = []
-    too_long = int((split.num_samples > samples_in(recipe.audio.max_s, split.sample_rate)).sum())
-    if too_long:
-        found.append(f"{too_long} utterances of {name} are longer than audio.max_s ({recipe.audio.max_s:g} s)")
-    if recipe.batches.shapes == "static":
-        too_many = int((split.num_labels > recipe.batches.max_labels).sum())
-        if too_many:
-            found.append(
-                f"{too_many} utterances of {name} have more than batches.max_labels ({recipe.batches.max_labels})"
+    recipe: Recipe,
+    data: PreparedData,
+    splits: Mapping[str, PreparedSplit],
+    encoder: Convolutions,
+    preset: Optional[str] = None,
+) -> List[Conflict]:
+    """Empty where everything fits. encoder: the model's. preset: what to type for it; default: its name."""
+    short = {name: len(split) - len(alignable(encoder, split)) for name, split in splits.items()}
+    found = [*_rules(recipe, data), *_too_long(recipe, data, splits), *_too_many_labels(recipe, splits)]
+    if short["train"] > MAX_SHORT_SHARE * len(splits["train"]):
+        found.append(
+            Conflict(
+                f"{short['train']} of {len(splits['train'])} utterances of train have more labels than this model has"
+                " frames",
+                "choose another preset",
+                again={"--preset": preset or recipe.name, **_rejecting(data, sum(short.values()))},
             )
-    short = len(split) - len(alignable(encoder, split))
-    if name == "train" and short > MAX_SHORT_SHARE * len(split):
-        found.append(f"{short} of {len(split)} utterances of {name} have more labels than this model has frames")
+        )
     return found
+
+
+def _rules(recipe: Recipe, data: PreparedData) -> List[Conflict]:
+    own, made = data_rules.of_recipe(recipe), data_rules.of_data(data)
+    return [
+        Conflict(
+            f"{key} is {own[key]!r}, the data was made with {made[key]!r}",
+            f"leave out --set {key}, as the data decides it",
+            again={_OPTIONS[key]: str(own[key])} if key in _OPTIONS else {},
+        )
+        for key in made
+        if own[key] != made[key] and key not in _NO_CONFLICT
+    ]
+
+
+def _too_long(recipe: Recipe, data: PreparedData, splits: Mapping[str, PreparedSplit]) -> List[Conflict]:
+    limit = recipe.audio.max_s
+    most = samples_in(limit, data.sample_rate)
+    counts = {name: int((split.num_samples > most).sum()) for name, split in splits.items()}
+    longest = max(int(split.num_samples.max(initial=0)) for split in splits.values()) / data.sample_rate
+    overrides = {"audio.max_s": f"{math.ceil(100 * longest) / 100:g}"}
+    again = {"--max-s": f"{limit:g}", **_rejecting(data, sum(counts.values()))}
+    return [
+        Conflict(
+            f"{count} utterances of {name} are longer than audio.max_s ({limit:g} s)", overrides=overrides, again=again
+        )
+        for name, count in counts.items()
+        if count
+    ]
+
+
+def _too_many_labels(recipe: Recipe, splits: Mapping[str, PreparedSplit]) -> List[Conflict]:
+    if recipe.batches.shapes != "static":
+        return []
+    limit = recipe.batches.max_labels
+    counts = {name: int((split.num_labels > limit).sum()) for name, split in splits.items()}
+    most = max(int(split.num_labels.max(initial=0)) for split in splits.values())
+    return [
+        Conflict(
+            f"{count} utterances of {name} have more than batches.max_labels ({limit})",
+            overrides={"batches.max_labels": str(most)},
+        )
+        for name, count in counts.items()
+        if count
+    ]
+
+
+def _rejecting(data: PreparedData, more: int) -> Dict[str, str]:
+    """The option that lets `prepare` reject so many more utterances, where it would not by itself."""
+    splits = data.summary["splits"].values()
+    rejected = sum(split["rejected"] for split in splits) + more
+    share = rejected / max(1, sum(split["utterances"] + split["rejected"] for split in splits))
+    return {"--max-rejects": f"{min(1.0, math.ceil(100 * share) / 100):g}"} if share > MAX_REJECTS else {}
 
 
 def alignable(encoder: Convolutions, split: PreparedSplit) -> np.ndarray:

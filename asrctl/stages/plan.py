@@ -343,7 +343,7 @@ def _warnings(
         data = named[1]
         splits = {name: data.split(name) for name in ("train", "eval") if name in data.splits}
         encoder = convolutions(recipe)
-        found.extend(conflicts(recipe, data, splits, encoder))
+        found.extend(conflict.message for conflict in conflicts(recipe, data, splits, encoder))
         found.extend(_too_small(recipe, len(alignable(encoder, splits["train"]))))
     return found
 

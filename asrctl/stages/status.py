@@ -6,13 +6,17 @@ import shutil
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
-from asrctl import files
-from asrctl.errors import BadData
-from asrctl.runs import Run
+from asrctl import files, presets
+from asrctl.errors import AsrctlError, BadData
+from asrctl.events import ignore
+from asrctl.prepared import PreparedData
+from asrctl.runs import Run, resume_command
 from asrctl.stages import sources
 from asrctl.stages.clean import held_locks
 from asrctl.workspace import KINDS, Artifact, Workspace, is_plain_name
 
+# Trained with where data was prepared without any.
+DEFAULT_PRESET = "tiny-cpu"
 STAGES = {"vocab": "vocab", "prepared": "prepare", "evals": "eval", "exports": "export"}
 
 
@@ -75,8 +79,8 @@ def _named(workspace: Workspace, kind: str) -> Dict[str, Optional[Artifact]]:
     return {name: workspace.find(kind, identity) for name, identity in workspace.names(kind).items()}
 
 
-def _gone(stage: str, name: str) -> Line:
-    return Line(stage, name, "stale", "its folder is gone; make it again")
+def _gone(stage: str, name: str, **details: Any) -> Line:
+    return Line(stage, name, "stale", "its folder is gone; make it again", details)
 
 
 def _vocabularies(workspace: Workspace) -> List[Line]:
@@ -93,15 +97,16 @@ def _prepared(workspace: Workspace) -> List[Line]:
     vocabularies = workspace.names("vocab")
     lines = []
     for name, artifact in _named(workspace, "prepared").items():
+        record = sources.checked(workspace.ref("prepared", name).get("source"), name)
+        command = sources.command(record)
         if artifact is None:
-            lines.append(_gone("prepare", name))
+            lines.append(_gone("prepare", name, command=command))
             continue
         used, newest = artifact.summary.get("vocabulary"), vocabularies.get(name)
         is_old = newest is not None and used != newest
-        record = sources.checked(workspace.ref("prepared", name).get("source"), name)
         why = f"the vocabulary {name!r} was built again since" if is_old else sources.changes(record) or ""
         details = {"id": artifact.id, "splits": artifact.summary.get("splits", {})}
-        details.update(command=sources.command(record), looked_at=len(record.get("audio", {})))
+        details.update(command=command, looked_at=len(record.get("audio", {})))
         lines.append(Line("prepare", name, "stale" if why else "done", why, details))
     return lines
 
@@ -174,17 +179,16 @@ def _next(workspace: Workspace, lines: Sequence[Line]) -> List[str]:
     runs = [line for line in lines if line.stage == "train"]
     for line in runs:
         if line.state in ("interrupted", "killed"):
-            found.append(workspace.command("train", "--resume", "--run", line.name))
+            found.append(resume_command(workspace, line.name, Run(workspace.run(line.name)).brief()))
     prepared = [line for line in lines if line.stage == "prepare"]
     if not prepared:
-        first = (("demo",), ("prepare", "folder", "my-recordings/"), ("prepare", "librispeech"))
+        first = (("demo",), ("prepare", "folder", "FOLDER"), ("prepare", "librispeech"))
         return [workspace.command(*words) for words in first]
-    for line in prepared:
-        if line.state in ("stale", "interrupted"):
-            found.append(f"{line.details.get('command') or 'asrctl prepare ...'}   # again: {line.why}")
+    again = [line.details.get("command") for line in prepared if line.state == "stale"]
+    found += [command for command in again if command]
     done = [line for line in runs if line.state in ("complete", "stale")]
     if not done:
-        return found or [workspace.command("train", "--preset", "tiny-cpu")]
+        return found or [_training(workspace)]
     last = done[-1].name
     made = {line.stage for line in lines if line.name == last and line.state == "done"}
     evaluation = _evaluation(workspace, last) if "eval" not in made else None
@@ -193,6 +197,33 @@ def _next(workspace: Workspace, lines: Sequence[Line]) -> List[str]:
     elif "export" not in made:
         found.append(_export(workspace, last))
     return found
+
+
+def _training(workspace: Workspace) -> str:
+    """The command that trains on the latest data, if that is sound."""
+    try:
+        return after_preparing(workspace, PreparedData(workspace.resolve("prepared", None, fix="")))
+    except AsrctlError:
+        return workspace.command("train", "--preset", DEFAULT_PRESET)
+
+
+def after_preparing(workspace: Workspace, data: PreparedData, preset: Optional[str] = None) -> str:
+    """What to type once data is prepared: to train, by the preset it was prepared with, or else a small one.
+
+    preset: as it was typed to prepare the data. Raises BadData, PresetError.
+    """
+    from asrctl.stages import data_rules, fit
+
+    name = preset or data.summary.get("preset") or DEFAULT_PRESET
+    rules = data_rules.of_data(data)
+    resolved = data_rules.applied(presets.load(name, workspace=workspace.root), rules, data.artifact.id, ignore)
+    splits = {split: data.split(split) for split in ("train", "eval") if split in data.splits}
+    found = fit.conflicts(resolved.recipe, data, splits, fit.convolutions(resolved.recipe))
+    if any(not conflict.overrides for conflict in found):
+        return workspace.command("presets", "list")
+    overrides = {key: value for conflict in found for key, value in conflict.overrides.items()}
+    words = [word for key, value in overrides.items() for word in ("--set", f"{key}={value}")]
+    return workspace.command("train", "--preset", name, *words)
 
 
 def after_training(workspace: Workspace, run: str) -> str:

@@ -16,6 +16,7 @@ from asrctl.events import Emit, Note, ignore
 from asrctl.prepared import PreparedData, PreparedSplit
 from asrctl.recipe import Recipe
 from asrctl.runs import Run, replaced_runs
+from asrctl.stages import data_rules
 from asrctl.stages import train_checks as checks
 from asrctl.stages.fit import alignable, convolutions
 from asrctl.stages.subject import sound_model
@@ -110,9 +111,10 @@ def plan(
     asked = None if request.preset is None else _loaded(workspace, request, request.preset)
     data_name, data = _data(workspace, request, stored, emit)
     resolved = _recipe(workspace, request, stored, data, asked)
-    recipe = resolved.recipe
     for note in resolved.notes:
         emit(Note(note))
+    resolved = _by_the_data(workspace, resolved, stored, data, data_name, emit)
+    recipe = resolved.recipe
     device = devices.choose(request.device)
     emit(Note(device.reason))
     if stored is None:
@@ -124,7 +126,8 @@ def plan(
         checks.refuse_changes(stored, recipe, data)
     train = data.split("train")
     encoder = convolutions(recipe, _started(stored))
-    checks.refuse_conflicts(recipe, data, data_name, _splits(data), encoder)
+    preset = request.preset or data.summary.get("preset")
+    checks.refuse_conflicts(workspace, recipe, data, data_name, _splits(data), encoder, preset)
     checks.warn_of_no_effect(request.overrides, emit)
     per_epoch = plan_of(recipe, train.only(alignable(encoder, train))).steps_per_epoch
     total = request.max_steps or _stored_total(stored, recipe) or recipe.optim.max_steps
@@ -203,6 +206,7 @@ def _run(workspace: Workspace, request: TrainRequest, planned: TrainPlan, run: R
         device=planned.device,
         precision=planned.precision,
         total_steps=planned.total_steps,
+        max_steps=request.max_steps,
         max_minutes=request.max_minutes,
         resume=request.resume,
         base=_base(workspace, request, planned.recipe),
@@ -292,6 +296,22 @@ def _recipe(
         return resolved
     model = dataclasses.replace(resolved.recipe.model, checkpoint=str(_model_of(workspace, request.from_run)))
     return dataclasses.replace(resolved, recipe=dataclasses.replace(resolved.recipe, model=model))
+
+
+def _by_the_data(
+    workspace: Workspace,
+    resolved: presets.Resolved,
+    stored: Optional[Run],
+    data: PreparedData,
+    name: str,
+    emit: Emit,
+) -> presets.Resolved:
+    """Text and audio rules as the data has them; as the run to resume recorded them, where there is one."""
+    if stored is None:
+        made = {**data_rules.of_data(data), **data_rules.of_vocabulary(workspace, data)}
+        return data_rules.applied(resolved, made, f"data {name}", emit)
+    made = data_rules.of_run(stored.recipe())
+    return data_rules.applied(resolved, made, f"run {stored.name}", emit)
 
 
 def _model_of(workspace: Workspace, run: str) -> Path:

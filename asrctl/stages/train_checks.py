@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, List, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence
 
 from asrctl.configs import Convolutions
 from asrctl.errors import PresetError, UsageError
@@ -10,13 +10,12 @@ from asrctl.events import Emit, Warned
 from asrctl.prepared import PreparedData, PreparedSplit
 from asrctl.recipe import Recipe
 from asrctl.runs import Run
+from asrctl.stages import data_rules, sources
 from asrctl.stages.fit import conflicts
+from asrctl.workspace import Workspace
 
 if TYPE_CHECKING:
     from asrctl.stages.train import TrainRequest
-
-# Keys that decide what is prepared, and that any prepared data fits.
-_OF_PREPARE = ("audio.min_s", "text.vocab_splits")
 
 
 def refuse_contradictions(request: "TrainRequest") -> None:
@@ -52,23 +51,41 @@ def differences(recipe: Recipe, kind: str) -> List[str]:
 
 
 def refuse_conflicts(
-    recipe: Recipe, data: PreparedData, name: str, splits: Mapping[str, PreparedSplit], encoder: Convolutions
+    workspace: Workspace,
+    recipe: Recipe,
+    data: PreparedData,
+    name: str,
+    splits: Mapping[str, PreparedSplit],
+    encoder: Convolutions,
+    preset: Optional[str],
 ) -> None:
-    """Raises PresetError with every conflict of asrctl.stages.fit. name: of the data."""
-    problems = conflicts(recipe, data, splits, encoder)
-    if problems:
-        raise PresetError(
-            f"preset {recipe.name} does not fit the prepared data {name}",
-            fix=f"prepare again with `--preset {recipe.name}`, or choose another preset",
-            problems=problems,
-        )
+    """Raises PresetError with every conflict of asrctl.stages.fit. name: of the data. preset: as it was named."""
+    found = conflicts(recipe, data, splits, encoder, preset)
+    if not found:
+        return
+    options = {option: value for conflict in found for option, value in conflict.again.items()}
+    again = f", or prepare again {_prepare_command(workspace, data, name, options)}" if options else ""
+    raise PresetError(
+        f"preset {recipe.name} does not fit the prepared data {name}",
+        fix="; ".join(dict.fromkeys(conflict.advice for conflict in found)) + again,
+        problems=[conflict.message for conflict in found],
+    )
+
+
+def _prepare_command(workspace: Workspace, data: PreparedData, name: str, options: Mapping[str, str]) -> str:
+    """What was typed to prepare the data, with other options; the options alone where that is not known any more."""
+    record: Mapping[str, Any] = {}
+    if workspace.names("prepared").get(name) == data.artifact.id:
+        record = sources.checked(workspace.ref("prepared", name).get("source"), name)
+    typed = sources.command(record, options)
+    return f"by `{typed}`" if typed else f"with {' '.join(f'{option} {value}' for option, value in options.items())}"
 
 
 def warn_of_no_effect(overrides: Sequence[str], emit: Emit) -> None:
     """overrides: KEY=VALUE, of --set."""
     for override in overrides:
         key = override.partition("=")[0].strip()
-        if key in _OF_PREPARE:
+        if key in data_rules.DECIDED:
             emit(Warned(f"--set {key} changes nothing here: `asrctl prepare` goes by it"))
 
 

@@ -14,7 +14,7 @@ from asrctl.events import Emit, Note, Warned
 from asrctl.interrupts import StopRequest, stop_requests
 from asrctl.prepared import PreparedSplit
 from asrctl.recipe import Recipe
-from asrctl.runs import Run
+from asrctl.runs import Run, resume_command
 from asrctl.stages.train import TrainResult
 from asrctl.text import Vocabulary
 from asrctl.workspace import Workspace
@@ -34,6 +34,7 @@ class Start:
     device: Any
     precision: str
     total_steps: int
+    max_steps: Optional[int]
     max_minutes: Optional[float]
     resume: bool
     base: Optional[str]
@@ -184,10 +185,17 @@ def _info(run: Run, start: Start) -> Dict[str, Any]:
         "command": (before.get("command") if start.resume else None) or list(start.request_command),
         "steps": before.get("steps", 0),
         "total_steps": start.total_steps,
+        "limits": _limits(start),
         "best": before.get("best"),
         "versions": versions(),
         "seconds": before.get("seconds", 0.0),
     }
+
+
+def _limits(start: Start) -> Dict[str, float]:
+    """{option: value} of those that were typed."""
+    typed = {"max-steps": start.max_steps, "max-minutes": start.max_minutes}
+    return {option: value for option, value in typed.items() if value is not None}
 
 
 def versions() -> Dict[str, str]:
@@ -221,7 +229,7 @@ def _close(run: Run, start: Start, info: Dict[str, Any], outcome: Outcome) -> Tr
         what = kept.get(outcome.kept_step, f"the checkpoint of step {outcome.kept_step} is kept")
         raise Interrupted(
             f"training was stopped after step {standing.step} of {start.total_steps}; {what}",
-            fix=f"go on with `{resume_command(run, start)}`",
+            fix=f"go on with `{resume_command(start.workspace, run.name, info)}`",
         )
     return TrainResult(
         run=run.name,
@@ -237,13 +245,6 @@ def _close(run: Run, start: Start, info: Dict[str, Any], outcome: Outcome) -> Tr
         audio_s_per_s=round(outcome.audio_s / max(outcome.seconds, 1e-9), 2),
         emulated=bool(info["emulated"]),
     )
-
-
-def resume_command(run: Run, start: Start) -> str:
-    words = ["train", "--resume", "--run", run.name, "--device", start.device.kind]
-    if start.total_steps != start.recipe.optim.max_steps:
-        words += ["--max-steps", str(start.total_steps)]
-    return start.workspace.command(*words)
 
 
 def _reached_by(standing: Standing) -> Dict[str, Any]:

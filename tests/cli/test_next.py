@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 import pytest
 
-from ..conftest import Result, run_here
+from ..conftest import run_here
 from .test_prepare import corpus, plain_rows
+from .typing_in import following, typed
 
 PLACE = "my workspace"
 
@@ -17,18 +17,6 @@ PLACE = "my workspace"
 @pytest.fixture(autouse=True)
 def _workspace_by_option_only(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ASRCTL_WORKSPACE", raising=False)
-
-
-def following(done: Result) -> List[str]:
-    """The words of the (first) command that is printed as next, as a shell has them."""
-    lines = [line for line in done.succeeded().stdout.splitlines() if line.startswith("next")]
-    command, *words = shlex.split(lines[0].split(None, 1)[1].split("   ")[0])
-    assert command == "asrctl"
-    return words
-
-
-def typed(done: Result, *more: Any) -> Result:
-    return run_here(*following(done), *more)
 
 
 def small_corpus(folder: Path, splits: Dict[str, int]) -> Path:
@@ -64,11 +52,9 @@ def test_what_vocab_says_finds_the_splits_of_librispeech(librispeech: Path) -> N
     assert typed(done, "--dry-run", "--json").result["splits"]["train"]["sources"] == ["test-other"]
 
 
-def test_the_whole_way_is_as_it_was_told(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_way_is_as_it_was_told(in_folder: Path) -> None:
     path = small_corpus(in_folder, {"train": 8, "dev": 4})
     words = ("prepare", "manifest", str(path), "-w", PLACE)
-    # The program reads its own command line, to tell it again.
-    monkeypatch.setattr("sys.argv", ["asrctl", *words])
     prepared = run_here(*words)
     assert following(run_here("status", "-w", PLACE)) == following(prepared)
     few = ("--max-steps", 1, "--device", "cpu")
@@ -101,7 +87,6 @@ def test_the_default_workspace_needs_no_word(in_folder: Path, monkeypatch: pytes
     monkeypatch.setenv("ASRCTL_WORKSPACE", "elsewhere")
     words = following(run_here("vocab", "manifest", path, "--workspace", "asr-workspace"))
     assert words[-2:] == ["--workspace", "asr-workspace"], "the variable would mean another"
-    monkeypatch.setattr("sys.argv", ["asrctl", "prepare", "manifest", str(path)])
     run_here("prepare", "manifest", path).succeeded()
     path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     monkeypatch.delenv("ASRCTL_WORKSPACE")

@@ -43,7 +43,7 @@ def test_an_empty_folder_is_told_where_to_begin(asrctl, workspace):
     assert result["next"][0] == f"asrctl demo{place}"
     shown = asrctl("status").succeeded().stdout
     assert "is not there yet" in shown
-    assert f"next  asrctl prepare folder my-recordings/{place}" in shown
+    assert f"next  asrctl prepare folder FOLDER{place}" in shown
     assert not workspace.exists()
 
 
@@ -212,10 +212,10 @@ def test_a_list_that_changed_is_told_with_the_command_to_type(asrctl_process, in
     done = asrctl_process("status", "--json").result
     assert why(done) == ("stale", f"{in_folder / 'list.csv'} has changed since")
     again = f"asrctl prepare manifest list.csv --name mine --workspace {workspace}"
-    assert done["next"][0] == f"{again}   # again: {in_folder / 'list.csv'} has changed since"
+    assert done["next"][0] == again
     (in_folder / "elsewhere").mkdir()
     monkeypatch.chdir(in_folder / "elsewhere")
-    assert asrctl_process("status", "--json").result["next"][0].startswith(f"cd {in_folder} && {again}   #")
+    assert asrctl_process("status", "--json").result["next"][0] == f"cd {in_folder} && {again}"
 
 
 def test_a_workspace_among_the_recordings_is_none_of_them(asrctl, in_folder):
