@@ -1,7 +1,6 @@
 """A folder of audio: a `.txt` of the same stem beside each file, or a `metadata.csv` that names files and transcripts.
 
-Folders may lie in each other, or be links. Where the first level is called train, dev, test or a synonym, it is the
-split.
+Folders may lie in each other, or be links. Those that are called train, dev, test or a synonym are the splits.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, manifest,
 from asrctl.corpora.encodings import OtherEncoding, decode
 from asrctl.corpora.names import is_audio, stem_of, suffix_of
 from asrctl.corpora.pairs import TRANSCRIPT, pair
+from asrctl.corpora.splits import SplitFolders
 from asrctl.corpora.tally import Tally
 from asrctl.corpora.walk import Walk
 from asrctl.errors import BadData
@@ -60,6 +60,7 @@ class _Reader:
         self._source = source
         self._request = request
         self._walk = Walk(source, request.root)
+        self._splits = SplitFolders(source)
         self._copies, self._renamed, self._foreign = Tally(), Tally(), Tally()
         self._mute, self._lone, self._tables = Tally(), Tally(), Tally()
         self._cure = ""  # of the first transcript in another encoding
@@ -77,6 +78,7 @@ class _Reader:
         """What was left out, paired by other than the name, or can not be used, and why."""
         emit = self._request.emit
         self._walk.tell(emit)
+        self._splits.tell(emit)
         if self._copies:
             why = "as another of their name has the same transcript"
             emit(Warned(f"{self._copies.count} recordings are left out, {why}, such as {self._copies.first}"))
@@ -121,7 +123,7 @@ class _Reader:
         self._request.before_reading(str(folder / listed))
         seen: Set[bytes] = set()
         inside = folder.relative_to(self._source).as_posix()
-        for utterance in manifest.read(folder / listed, root=self._request.root, inside=inside):
+        for utterance in manifest.read(folder / listed, root=self._request.root, inside=inside, splits=self._splits):
             seen.add(_fingerprint(utterance.audio))
             yield utterance
         for inner, names in self._walk.below(folder):
@@ -138,7 +140,7 @@ class _Reader:
     def _utterance(self, audio: Path, text: str) -> Utterance:
         name = audio.relative_to(self._source).as_posix()
         identity = os.fsencode(name).decode("utf-8", "backslashreplace")
-        return Utterance(identity, str(audio), text, manifest.split_by_folder(name))
+        return Utterance(identity, str(audio), text, self._splits.of(name))
 
     def _transcript(self, path: Path) -> str:
         """The text in a file; "" where it is not readable as Unicode of bounded length. Raises BadData (--root)."""

@@ -14,6 +14,7 @@ from typing import IO, Any, Dict, Iterator, List, Mapping, Optional, Sequence, T
 
 from asrctl import files
 from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, lies_under, need_source
+from asrctl.corpora.splits import SplitFolders
 from asrctl.errors import BadData
 from asrctl.utterances import Utterance
 
@@ -50,17 +51,22 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
         raise BadData(f"{path} is a folder, not a manifest", fix=f"use `asrctl prepare folder {path}`")
     if not path.is_file():
         raise BadData(f"there is no manifest {path}", fix="check the path")
-    return read(path, root=request.root)
+    splits = SplitFolders(path.parent, used=False)
+    yield from read(path, root=request.root, splits=splits)
+    splits.tell(request.emit)
 
 
-def read(path: Path, *, root: Optional[Path] = None, inside: Optional[str] = None) -> Iterator[Utterance]:
+def read(
+    path: Path, *, root: Optional[Path] = None, inside: Optional[str] = None, splits: Optional[SplitFolders] = None
+) -> Iterator[Utterance]:
     """The utterances of the list at `path`; audio must lie under `root` where one is given. Raises BadData.
 
-    inside: where the list's folder lies in a corpus folder; ids begin with it, and folders may tell the split.
+    inside: where the list's folder lies in a corpus folder; ids begin with it. splits: says which split a row is for
+    that does not name one.
     """
     rows = _json_rows if path.suffix.lower() in _JSON_SUFFIXES else _table_rows
     problems: List[str] = []
-    make = _Rows(path.parent, root, inside)
+    make = _Rows(path.parent, root, inside, splits or SplitFolders(path.parent, used=inside is not None))
     for line, row in rows(path):
         try:
             utterance = make(row)
@@ -83,8 +89,9 @@ def read(path: Path, *, root: Optional[Path] = None, inside: Optional[str] = Non
 class _Rows:
     """A row -> an utterance; ValueError says what is wrong with it."""
 
-    def __init__(self, folder: Path, root: Optional[Path], inside: Optional[str]) -> None:
+    def __init__(self, folder: Path, root: Optional[Path], inside: Optional[str], splits: SplitFolders) -> None:
         self._folder = str(folder)
+        self._splits = splits
         self._inside = inside
         self._root = root.resolve() if root is not None else None
 
@@ -98,23 +105,22 @@ class _Rows:
         if self._root is not None and not lies_under(self._root, audio):
             raise ValueError(f"{written} lies outside {self._root} (--root)")
         start, end = _stretch(row)
-        split = _text(row, "split")
         name = written if self._inside is None else (PurePosixPath(self._inside) / written).as_posix()
-        by_folder = "train" if self._inside is None else split_by_folder(name)
         return Utterance(
             id=_text(row, "id") or _default_id(name, start, end),
             audio=audio,
             text=_text(row, "text"),
-            split=NAMES.get(split.lower(), split) or by_folder,
+            split=self._split(_text(row, "split"), name),
             speaker=_text(row, "speaker") or None,
             start_s=start,
             end_s=end,
         )
 
-
-def split_by_folder(name: str) -> str:
-    """ "dev/a.wav" -> "eval": the split that the first folder of a relative path is called after; else train."""
-    return NAMES.get((PurePosixPath(name).parts or ("",))[0].lower(), "train")
+    def _split(self, written: str, name: str) -> str:
+        if not written:
+            return self._splits.of(name)
+        self._splits.names_split()
+        return NAMES.get(written.lower(), written)
 
 
 def _default_id(written: str, start: Optional[float], end: Optional[float]) -> str:

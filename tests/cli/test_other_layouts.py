@@ -190,3 +190,32 @@ def test_what_is_left_out_is_shown_with_its_path(asrctl, tmp_path: Path, workspa
     assert len(examples) == 5 and all(line.startswith(f"{folder}/u1") for line in examples)
     (rest,) = [line for line in shown if "(all 7: " in line]
     assert sum(len(Path(path.rstrip(")")).read_text().splitlines()) for path in rest.split(": ")[1].split(", ")) == 7
+
+
+# -- splits by folder -------------------------------------------------------------------------------------------------
+
+
+def test_the_layout_of_the_hub_keeps_its_test_split_out_of_training(asrctl, tmp_path: Path, workspace: Path) -> None:
+    rows = ["file_name,transcription"]
+    for split, count in (("train", 12), ("validation", 4), ("test", 3)):
+        folder = tmp_path / "repo" / "data" / split
+        table = ["file_name,transcription"]
+        for stem in recordings(folder, count):
+            table.append(f"{stem}.wav,word a")
+            rows.append(f"data/{split}/{stem}.wav,word a")
+            (folder / f"{stem}.txt").unlink()
+        (folder / "metadata.csv").write_text("\n".join(table), encoding="utf-8")
+    wanted = {"train": 12, "eval": 4, "test": 3}
+    assert counts(asrctl("prepare", "folder", tmp_path / "repo", "--json").result) == wanted
+    (tmp_path / "repo" / "metadata.csv").write_text("\n".join(rows), encoding="utf-8")
+    assert counts(asrctl("prepare", "folder", tmp_path / "repo", "--json").result) == wanted
+
+
+def test_a_folder_that_is_no_split_beside_others_is_told(asrctl, tmp_path: Path, workspace: Path) -> None:
+    for name, count in (("train-clean-100", 12), ("dev-other", 4), ("train_dev", 2), ("extra", 3)):
+        recordings(tmp_path / "mine" / name, count)
+    done = asrctl("prepare", "folder", tmp_path / "mine", "--json")
+    assert counts(done.result) == {"train": 15, "eval": 4}
+    assert done.result["unused"] == {"train_dev": 2}
+    assert "warning: 2 of 21 utterances are not used" in done.stderr
+    assert "warning: 3 of 21 recordings lie in no folder called after a split, such as extra/u00.wav" in done.stderr
