@@ -13,6 +13,7 @@ from typing import Any, List, Optional, Sequence
 import typer
 
 from asrctl import __version__, errors, parallel, telemetry
+from asrctl.cli.encoding import begin_in_utf8
 from asrctl.cli.progress import Display
 from asrctl.cli.report import Output, Report, guard
 from asrctl.cli.signals import interruptible
@@ -87,6 +88,8 @@ def root(
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:
     """Run the program. Raises SystemExit with an exit code of errors.py."""
+    if arguments is None:
+        begin_in_utf8()
     _open_missing_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     output = Output("--json" in words, "--verbose" in words)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextIO
 
 from asrctl import errors, events, memory
+from asrctl.cli.encoding import is_utf8, unknown_letters
 from asrctl.cli.progress import Display, make_display, silence, visible
 from asrctl.redact import redact_values
 
@@ -94,7 +95,7 @@ def _as_error(problem: BaseException) -> Optional[errors.AsrctlError]:
     # Calls on the system set errno; the few libraries that raise a bare OSError of their own do not.
     if isinstance(problem, OSError) and problem.errno is not None:
         return errors.from_os_error(problem)
-    return None
+    return unknown_letters(problem)
 
 
 def _show_result(report: Report) -> None:
@@ -153,11 +154,11 @@ def _fail_as_bug(report: Report, problem: BaseException) -> None:
 
 def _write_document(report: Report, body: Mapping[str, Any]) -> None:
     document = {"schema": SCHEMA, "command": report.command, **body}
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(document, ensure_ascii=not is_utf8(report.stdout.encoding), allow_nan=False)
     try:
-        text.encode(report.stdout.encoding or "ascii")
+        text.encode("utf-8")
     except UnicodeEncodeError:
-        # A terminal of another alphabet, or a file name that is no text: the escaped form means the same.
+        # A file name that is no text: the escaped form means the same.
         text = json.dumps(document, ensure_ascii=True, allow_nan=False)
     report.stdout.write(text + "\n")
     report.stdout.flush()
