@@ -9,19 +9,20 @@ checkpoints/step-00000400/model.safetensors      weights, fp32, under the hub's 
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
-from asrctl import files
+from asrctl import files, trees
 from asrctl.errors import BadData
 from asrctl.fingerprint import digest, file_sha256
+from asrctl.ownership import CHECKPOINT
 from asrctl.schema import NUMBER, misfit
 from asrctl.weights import write_tensors
 
 _NAME = re.compile(r"step-(\d{8})")
+_PASSING = re.compile(rf"\.(?P<name>{_NAME.pattern})\.(?P<ending>tmp|{'|'.join(trees.ENDINGS)})")
 _FIX = "resume from another checkpoint, or train again"
 _STATE = {
     "step": int, "digest": str, "files": {"*": str},
@@ -65,8 +66,8 @@ def save(
     extra: puts further files into the folder given, before digests are taken.
     """
     target = folder / f"step-{step:08d}"
-    building = folder / f".{target.name}.tmp"
-    files.remove_tree(building)
+    building = _building(folder, step)
+    CHECKPOINT.clear(building, target)
     building.mkdir(parents=True)
     try:
         for name, tensors in (("model", model), ("optimizer", optimizer)):
@@ -77,9 +78,9 @@ def save(
         _write_state(building, dict(state, step=step, files=files.file_digests(building)))
         files.fsync_tree(building)
         verified = open_checkpoint(building)
-        files.replace_tree(building, target)
+        trees.replace_tree(building, target, settling=CHECKPOINT.carry)
     except BaseException:
-        files.remove_tree(building)
+        CHECKPOINT.clear(building, target)
         raise
     return Checkpoint(target, step, verified.state)
 
@@ -117,6 +118,11 @@ def steps(folder: Path) -> List[int]:
     return sorted(int(match.group(1)) for match in matches if match)
 
 
+def _building(folder: Path, step: int) -> Path:
+    """Where a checkpoint lies while it is written, or deleted."""
+    return folder / f".step-{step:08d}.tmp"
+
+
 def path_of(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}"
 
@@ -152,19 +158,19 @@ def prune(folder: Path, *, keep: int, best_step: Optional[int], newest: int) -> 
     training replaces it when it gets there.
     """
     for step in [step for step in steps(folder) if step <= newest][:-keep]:
-        if step != best_step:
-            doomed = folder / f".step-{step:08d}.tmp"
-            files.remove_tree(doomed)
-            os.rename(path_of(folder, step), doomed)  # out of sight in one step: nobody finds half a checkpoint
-            files.remove_tree(doomed)
+        # One that somebody put something into is somebody's folder too.
+        if step != best_step and not CHECKPOINT.strangers(path_of(folder, step)):
+            trees.delete_tree(path_of(folder, step), _building(folder, step), mark="state.json")
 
 
 def clear_unfinished(folder: Path) -> None:
     """Delete what a killed process left half written or half deleted."""
-    for path in list(folder.glob(".step-*.asrctl-old")) if folder.is_dir() else []:
-        files.settle_tree(folder / path.name[1 : -len(".asrctl-old")])
-    for path in list(folder.glob(".step-*.tmp")) if folder.is_dir() else []:
-        files.remove_tree(path)
+    for path in list(folder.glob(".step-*.*")) if folder.is_dir() else []:
+        passing = _PASSING.fullmatch(path.name)
+        if passing is not None and passing["ending"] == "tmp":
+            CHECKPOINT.clear(path, folder / passing["name"])
+        elif passing is not None:
+            trees.settle_tree(folder / passing["name"], settling=CHECKPOINT.carry)
 
 
 def _load(path: Path) -> Dict[str, Any]:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import shutil
 import stat
-import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Dict, Iterator, Optional, Tuple
+from typing import IO, Any, Dict, Iterator, Optional, TextIO, Tuple, Union
 
-from asrctl.errors import BadData
+from asrctl.errors import BadData, StorageError
 from asrctl.fingerprint import file_sha256
 from asrctl.os_errors import naming
 
+_NAME_BYTES = 255  # NAME_MAX; some file systems tell more, and mean characters
 _BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own (POSIX)
 # JSON grows about twentyfold in memory; what asrctl writes, and what comes with a model, is far smaller.
 MAX_JSON_BYTES = 1 << 24
 MAX_LINE_BYTES = 1 << 25
+# What the system says of locks on a file system that has none.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 # What the system says of names behind which no file can be.
 _NO_FILE = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EISDIR)
 
@@ -34,14 +37,47 @@ def fsync_path(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where they are missing. Raises StorageError where none can be, OSError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        # /proc and its kin say "no such file" to whoever wants to make one.
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ELOOP):
+            raise
+        raise StorageError(
+            f"the folder {path} can not be made ({error.strerror})",
+            fix="choose another place with --workspace or --output",
+        ) from None
+
+
+def longest_name(folder: Path) -> int:
+    """Bytes that the name of a file in `folder` may have."""
+    try:
+        return min(os.pathconf(str(folder), "PC_NAME_MAX"), _NAME_BYTES)
+    except (OSError, ValueError):
+        return _NAME_BYTES
+
+
+def beside(path: Path, ending: str) -> Path:
+    """The hidden name for what is on its way to `path`, or from it: `.NAME.ENDING`, always the same.
+
+    A name that leaves no room for that is told by its digest.
+    """
+    name = f".{path.name}.{ending}"
+    if len(os.fsencode(name)) > longest_name(path.parent):
+        name = f".asrctl-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}.{ending}"
+    return path.with_name(name)
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes `path`'s place when the block ends without error, else it goes.
 
     Its name is fixed, so whoever writes the file next writes over what a killed process left. Who comes second waits.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.tmp"
+    make_folder(path.parent)
+    temporary = beside(path, "tmp")
     with _held(temporary):
         try:
             yield temporary
@@ -62,7 +98,7 @@ def _held(path: Path) -> Iterator[None]:
             path.unlink()
         descriptor = os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            flock(descriptor, fcntl.LOCK_EX, path)
             if _is_at(descriptor, path):  # else whoever held it before us has renamed or removed it
                 os.ftruncate(descriptor, 0)
                 yield
@@ -216,71 +252,29 @@ def remove_tree(folder: Path) -> None:
         shutil.rmtree(str(folder))
 
 
+def flock(lock: Union[int, TextIO], how: int, path: Path) -> None:
+    """fcntl.flock on an open `path`. Raises StorageError where its file system has no locks, and OSError."""
+    try:
+        fcntl.flock(lock, how)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise StorageError(
+            f"the file system of {path.parent} has no locks (flock: {error.strerror}), so two commands could spoil "
+            "each other's work there",
+            fix="mount it with locks (Lustre: -o flock; NFS: with its lock service), or choose a --workspace elsewhere",
+        ) from None
+
+
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
     """Whoever else wants this folder locked waits meanwhile; no file is left in it."""
     descriptor = os.open(str(folder), os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        flock(descriptor, fcntl.LOCK_EX, folder)
         yield
     finally:
         os.close(descriptor)
-
-
-def replace_tree(building: Path, target: Path, *, aside: Optional[Path] = None) -> None:
-    """Put a folder in the place of `target`, which need not exist; nobody ever finds `target` missing or half there.
-
-    Where the file system can not swap two folders, it is missing for a moment; after a kill within that moment
-    `settle_tree` brings the old one back. aside: where the old one lies in that moment.
-    """
-    aside = aside or _aside(target)
-    if not target.exists():
-        os.rename(building, target)
-    elif not _swapped(building, target):
-        remove_tree(aside)
-        os.rename(target, aside)
-        os.rename(building, target)
-    fsync_path(target.parent)
-    remove_tree(building)
-    remove_tree(aside)
-
-
-def settle_tree(target: Path) -> None:
-    """Finish, or take back, a `replace_tree` that was killed."""
-    aside = _aside(target)
-    if aside.exists() and not target.exists():
-        os.rename(aside, target)
-    remove_tree(aside)
-
-
-def _aside(target: Path) -> Path:
-    return target.with_name(f".{target.name}.asrctl-old")
-
-
-_AT_FDCWD, _RENAME_EXCHANGE, _RENAME_SWAP = -100, 2, 2  # linux/fcntl.h, linux/fs.h; macOS: sys/stdio.h
-_NO_SWAP = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV, errno.EPERM}
-
-
-def _swapped(left: Path, right: Path) -> bool:
-    """Swap two folders in one step; False where the system has no such call, or the file system does not know it."""
-    import ctypes
-
-    library = ctypes.CDLL(None, use_errno=True)
-    try:
-        if sys.platform == "darwin":
-            result = library.renamex_np(os.fsencode(left), os.fsencode(right), _RENAME_SWAP)
-        else:
-            result = library.renameat2(
-                _AT_FDCWD, os.fsencode(left), _AT_FDCWD, os.fsencode(right), ctypes.c_uint(_RENAME_EXCHANGE)
-            )
-    except AttributeError:
-        return False
-    if result == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in _NO_SWAP:
-        return False
-    raise OSError(number, os.strerror(number), str(right))
 
 
 def folder_bytes(folder: Path) -> int:

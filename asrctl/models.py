@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from asrctl import acoustics, checksums, compat, configs, files, filterbank, processor
+from asrctl import acoustics, checksums, compat, configs, files, filterbank, processor, trees
 from asrctl.errors import BadData, PresetError
 from asrctl.features import FeatureRules
+from asrctl.ownership import MODEL
 from asrctl.recipe import ModelSection
 from asrctl.text import Vocabulary
 from asrctl.weights import FIX_FOLDER, find_checkpoint, read_config, read_weights, write_tensors
@@ -363,14 +364,14 @@ def portable_config(model: Any) -> Dict[str, Any]:
 def save_recogniser_atomically(recogniser: Recogniser, folder: Path) -> None:
     """`save_recogniser` beside `folder`, then in its place: a reader finds the old model or the new one."""
     building = folder.with_name(f".{folder.name}.tmp")
-    files.remove_tree(building)
+    MODEL.clear(building, folder)
     try:
         save_recogniser(recogniser, building)
         checksums.write_sums(building)
         files.fsync_tree(building)
-        files.replace_tree(building, folder)
+        trees.replace_tree(building, folder, settling=MODEL.carry)
     except BaseException:
-        files.remove_tree(building)
+        MODEL.clear(building, folder)
         raise
 
 

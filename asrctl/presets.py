@@ -124,6 +124,15 @@ def find(name: str, workspace: Optional[Path] = None, beside: Optional[Path] = N
     raise PresetError(f"there is no preset called {name!r}{did_you_mean(name, known)}", fix=_FIX_LIST)
 
 
+def is_preset(path: Path) -> bool:
+    """Whether a file holds the keys of a preset, whatever their values, and nothing else."""
+    try:
+        keys = set(_read(path).values)
+    except PresetError:
+        return False
+    return bool(keys) and keys <= {*_OF_ONE_FILE, *(field.name for field in dataclasses.fields(Recipe))}
+
+
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 

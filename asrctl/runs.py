@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 
-from asrctl import checkpoints, files, presets
+from asrctl import checkpoints, files, presets, trees
 from asrctl.errors import BadData, MissingArtifact
+from asrctl.ownership import MODEL, RUN
 from asrctl.recipe import Recipe
 from asrctl.redact import redact_values
 from asrctl.schema import NUMBER, OPTIONAL_TEXT, misfit
 from asrctl.workspace import Workspace
 
 _FIX = "see `asrctl status`; a damaged run can be replaced with --overwrite"
+FILES = ("run.json", "recipe.yaml", "metrics.jsonl")
 _ALWAYS = ("name", "state", "data", "vocabulary")
 # Of run.json: what users typed and what libraries said.
 _FREE_TEXT = ("command", "base", "error")
@@ -87,6 +90,10 @@ class Run:
         hidden = {name: redact_values(values[name]) for name in _FREE_TEXT if name in values}
         files.write_json(self.folder / "run.json", dict(values, **hidden))
 
+    def refuse_strangers(self) -> None:
+        """Raises UsageError where the folder holds what asrctl did not write: then it is not replaced."""
+        RUN.refuse(self.folder, fix="move that elsewhere, or choose another --run")
+
     @property
     def _aside(self) -> Path:
         """Where the run lies that this one replaces, until this one has a checkpoint."""
@@ -95,12 +102,19 @@ class Run:
     def settle(self) -> None:
         """Clear away what a killed process left half done. Call it under the run's lock."""
         if self._aside.exists() and not self.exists():
-            files.remove_tree(self.folder)
-            self._aside.rename(self.folder)
+            self._take_old_one_back()
         checkpoints.clear_unfinished(self.checkpoints)
-        files.settle_tree(self.model)
-        for path in list(self.folder.glob(".*.tmp")):
-            files.remove_tree(path) if path.is_dir() else path.unlink()
+        trees.settle_tree(self.model, settling=MODEL.carry)
+        MODEL.clear(files.beside(self.model, "tmp"), self.model)
+        for name in FILES:
+            with contextlib.suppress(FileNotFoundError):
+                files.beside(self.folder / name, "tmp").unlink()
+
+    def _take_old_one_back(self) -> None:
+        """In the place of one that came to nothing; what is not ours in that one moves into the old one."""
+        RUN.carry(self.folder, self._aside)
+        files.remove_tree(self.folder)
+        trees.move_tree(self._aside, self.folder)
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -109,19 +123,19 @@ class Run:
             yield
         finally:
             if self._aside.exists() and not checkpoints.steps(self.checkpoints):
-                files.remove_tree(self.folder)
-                self._aside.rename(self.folder)
-            files.remove_tree(self._aside)
+                self._take_old_one_back()
+            RUN.clear(self._aside, self.folder)
 
     @contextmanager
     def replaced(self) -> Iterator[None]:
-        """Put an old run aside; it comes back unless the new one left a checkpoint."""
+        """Put an old run aside; it comes back unless the new one left a checkpoint. Raises UsageError."""
+        self.refuse_strangers()
         if self.folder.exists():
             if self._aside.exists() and not checkpoints.steps(self.checkpoints):
                 files.remove_tree(self.folder)  # a replacement that was killed before it came to anything
             else:
-                files.remove_tree(self._aside)
-                self.folder.rename(self._aside)
+                RUN.clear(self._aside, self.folder)
+                trees.move_tree(self.folder, self._aside, mark="run.json")
         with self.kept():
             yield
 

@@ -7,20 +7,21 @@ that whoever comes after a crash can go on with what is there), gets a `meta.jso
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import platform
+import re
 import shlex
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextIO, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from asrctl import __version__, files
+from asrctl import __version__, files, locks, outputs, trees
 from asrctl.errors import BadData, Locked, MissingArtifact, UsageError
 from asrctl.fingerprint import short_id
+from asrctl.names import is_plain_name, valid_name
+from asrctl.ownership import ARTIFACTS, Ours
 from asrctl.schema import OPTIONAL_TEXT, misfit
 
 SCHEMA_VERSION = 1
@@ -36,8 +37,11 @@ _CALLED = {
     "exports": "export",
     "lm": "language model",
 }
-# Under .tmp: an artifact whose successor is about to take its place.
-_ASIDE = "replaced-"
+# Nothing is written there because a user says so.
+_MANAGED = (*KINDS, "refs", "runs", "cache", "downloads", ".tmp", "workspace.json")
+# Under .tmp: an artifact whose successor is about to take its place, and such a successor.
+_ASIDE, _READY = "replaced-", "replacing-"
+_BEING_REPLACED = re.compile(rf"({_ASIDE}|{_READY})(?P<kind>{'|'.join(KINDS)})-(?P<id>[^-]+)")
 _META_FIX = "delete that folder and run the stage again"
 _REF_FIX = "delete that file and run the stage again"
 _RUN_FIX = "see `asrctl status`; a damaged run can be replaced with --overwrite"
@@ -83,16 +87,10 @@ class Artifact:
         """What the stage wanted later stages and people to know."""
         return dict(self.meta.get("summary", {}))
 
-
-def valid_name(name: str, what: str = "name") -> str:
-    """`name` if it can be a file name everywhere. Raises UsageError."""
-    good = name and all(c.isalnum() or c in "-_.+" for c in name) and name[0] not in ".-" and _fits(name)
-    if not good:
-        raise UsageError(
-            f"{name!r} can not be used as a {what}",
-            fix="use letters, digits, '-', '_', '+' and '.', starting with a letter or digit",
-        )
-    return name
+    @property
+    def ours(self) -> Ours:
+        """What asrctl put into the folder."""
+        return Ours(["meta.json", *self.meta.get("files", {})])
 
 
 class Workspace:
@@ -100,6 +98,7 @@ class Workspace:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
+        outputs.resolve(self.root)
         self._check_schema()
         self._bring_back()
 
@@ -138,6 +137,16 @@ class Workspace:
                 fix="choose another --workspace, or the asrctl version that made this one",
             )
 
+    def refuse_managed(self, path: Path) -> bool:
+        """Whether a resolved path lies in the workspace. Raises UsageError where it is the workspace, holds it, or is
+        among what commands keep in it."""
+        inside = outputs.below(path, self.root)
+        if inside == () or outputs.below(self.root.resolve(), path) is not None:
+            raise UsageError(f"{path} is or holds the workspace", fix="choose another place")
+        if inside is not None and inside[0].lower() in _MANAGED:
+            raise UsageError(f"{path} lies among what asrctl keeps in the workspace", fix="choose another place")
+        return inside is not None
+
     def own(self, path: Path) -> Path:
         """`path`, a place in the workspace that is to be written. Raises BadData where a link leads out of it."""
         root = self.root.resolve()
@@ -168,8 +177,9 @@ class Workspace:
     def find(self, kind: str, identity: str) -> Optional[Artifact]:
         """The artifact, or None. Raises BadData where its meta.json is damaged."""
         path = self.folder(kind, identity)
-        if not (path / "meta.json").exists():
-            return None
+        return self._read(kind, identity, path) if (path / "meta.json").exists() else None
+
+    def _read(self, kind: str, identity: str, path: Path) -> Artifact:
         meta = files.read_json(path / "meta.json", fix=_META_FIX)
         problem = misfit(meta, _META)
         if problem:
@@ -194,7 +204,9 @@ class Workspace:
         """
         self.create()
         with self.lock(f"{key.kind}-{key.id}", wait=True):
-            self.own(self.folder(key.kind, key.id))
+            place = self.own(self.folder(key.kind, key.id))
+            if replace:
+                self._refuse_strangers(key, place)
             draft = Draft(self.own(self.building(key)), None if replace else self.find(key.kind, key.id))
             if draft.published is not None:
                 files.remove_tree(draft.path)  # of a process that was killed just after it had published
@@ -202,7 +214,7 @@ class Workspace:
                 return
             if not keep_partial:
                 files.remove_tree(draft.path)
-            draft.path.mkdir(parents=True, exist_ok=True)
+            files.make_folder(draft.path)
             files.refuse_links(draft.path)
             try:
                 yield draft
@@ -230,23 +242,33 @@ class Workspace:
         files.write_json(described, meta)
         files.fsync_tree(draft.path)
         target = self.folder(key.kind, key.id)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        files.replace_tree(draft.path, target, aside=self.root / ".tmp" / f"{_ASIDE}{key.kind}-{key.id}")
+        files.make_folder(target.parent)
+        ways = self._ways(key.kind, key.id)
+        trees.replace_tree(draft.path, target, settling=lambda old, _: self._refuse_strangers(key, old), **ways)
         draft.published = Artifact(key.kind, key.id, target, meta)
+
+    def _refuse_strangers(self, key: Key, old: Path) -> None:
+        """Raises UsageError where an artifact about to be replaced, which lies at `old` now, holds what is not ours."""
+        known = ARTIFACTS[key.kind]
+        with contextlib.suppress(BadData):  # a damaged one is made anew
+            known = self._read(key.kind, key.id, old).ours if files.is_file(old / "meta.json") else known
+        known.refuse(old, self.folder(key.kind, key.id), fix="move that elsewhere, and run the command again")
+
+    def _ways(self, kind: str, identity: str) -> Dict[str, Path]:
+        """Where an artifact, and its successor, lie for the moment in which one takes the place of the other."""
+        names = {"aside": _ASIDE, "ready": _READY}
+        return {which: self.root / ".tmp" / f"{name}{kind}-{identity}" for which, name in names.items()}
 
     def _bring_back(self) -> None:
         """Finish what a process that was killed while it replaced an artifact has left: the old one, or the new one."""
-        for aside in sorted((self.root / ".tmp").glob(f"{_ASIDE}*")):
-            kind, _, identity = aside.name[len(_ASIDE) :].partition("-")
-            target = self.folder(kind, identity)
-            if kind not in KINDS or aside.is_symlink():
+        for left in sorted((self.root / ".tmp").glob("repl*-*-*")):
+            name = _BEING_REPLACED.fullmatch(left.name)
+            if name is None or left.is_symlink():
                 continue  # nobody's work: a name that leads elsewhere
-            self.own(target)
+            target = self.own(self.folder(name["kind"], name["id"]))
             try:
-                with self.lock(f"{kind}-{identity}"):
-                    if aside.exists() and not target.exists():
-                        os.rename(aside, target)
-                    files.remove_tree(aside)
+                with self.lock(f"{name['kind']}-{name['id']}"):
+                    trees.settle_tree(target, **self._ways(name["kind"], name["id"]))
             except Locked:  # its process is alive
                 continue
 
@@ -324,44 +346,14 @@ class Workspace:
     def cache(self, name: str) -> Path:
         """A folder that is always safe to delete; made when asked for."""
         path = self.own(self.root / "cache" / name)
-        path.mkdir(parents=True, exist_ok=True)
+        files.make_folder(path)
         return path
 
     @contextmanager
     def lock(self, name: str, *, wait: bool = False) -> Iterator[None]:
-        """Hold an exclusive lock (flock: the kernel lets go when the process dies). Raises Locked unless `wait`."""
-        path = self.own(self.root / ".tmp" / f"{name}.lock")
-        while True:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(path, "a+", encoding="utf-8") as stream:
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-                except BlockingIOError:
-                    raise Locked(
-                        f"{name} is in use by {_holder(stream)}", fix="wait for it to end, or stop it, then run again"
-                    ) from None
-                if not path.exists() or not os.path.samestat(os.fstat(stream.fileno()), path.stat()):
-                    continue  # a command that made nothing took its empty workspace away while we waited
-                with contextlib.suppress(OSError):  # a courtesy: on a full disk the lock holds without it
-                    os.ftruncate(stream.fileno(), 0)
-                    os.write(stream.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
-                try:
-                    yield
-                finally:
-                    with contextlib.suppress(OSError):  # or the next holder would be called by our name for a moment
-                        os.ftruncate(stream.fileno(), 0)
-                return
-
-
-def _holder(stream: TextIO) -> str:
-    """Who holds a lock. Its holder writes that down just after it got hold: hence the patience."""
-    for _ in range(100):
-        stream.seek(0)
-        told = stream.read(100).strip()
-        if told:
-            return told
-        time.sleep(0.01)
-    return "another process"
+        """Hold an exclusive lock. Raises Locked unless `wait`, StorageError."""
+        with locks.exclusive(self.own(self.root / ".tmp" / f"{name}.lock"), name, wait=wait):
+            yield
 
 
 @dataclass
@@ -387,13 +379,3 @@ def _known_sequence(run: Path) -> int:
         return _sequence(run)
     except BadData:
         return 0
-
-
-def is_plain_name(name: str) -> bool:
-    """Whether a name that stands in a file can be an entry of a folder, and leads nowhere else."""
-    return bool(name) and not set(name) & set("/\\\0") and name not in (".", "..") and _fits(name)
-
-
-def _fits(name: str) -> bool:
-    """With what is put before and behind it, a file's name has at most 255 bytes."""
-    return len(name.encode("utf-8", "surrogatepass")) <= 150

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asrctl import files
+from asrctl import files, trees
 
 
 def names(folder: Path) -> "list[str]":
@@ -63,7 +63,7 @@ def folder_with(path: Path, text: str) -> Path:
 
 def test_a_folder_takes_the_place_of_another(tmp_path: Path) -> None:
     target = folder_with(tmp_path / "target", "old")
-    files.replace_tree(folder_with(tmp_path / "building", "new"), target)
+    trees.replace_tree(folder_with(tmp_path / "building", "new"), target)
     assert (target / "file").read_text(encoding="utf-8") == "new"
     assert names(tmp_path) == ["target"]
 
@@ -71,10 +71,10 @@ def test_a_folder_takes_the_place_of_another(tmp_path: Path) -> None:
 def test_a_folder_that_was_put_aside_comes_back(tmp_path: Path) -> None:
     """Where a file system can not swap two folders, and the process was killed between two renames."""
     folder_with(tmp_path / ".target.asrctl-old", "old")
-    files.settle_tree(tmp_path / "target")
+    trees.settle_tree(tmp_path / "target")
     assert (tmp_path / "target" / "file").read_text(encoding="utf-8") == "old"
     folder_with(tmp_path / ".target.asrctl-old", "older")
-    files.settle_tree(tmp_path / "target")
+    trees.settle_tree(tmp_path / "target")
     assert (tmp_path / "target" / "file").read_text(encoding="utf-8") == "old"
     assert names(tmp_path) == ["target"]
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
-from asrctl import checkpoints, files, models
+from asrctl import checkpoints, models
 from asrctl.backends.job import Outcome, Standing, TrainingJob
 from asrctl.backends.journal import Journal
 from asrctl.backends.watch import NOT_FINITE, SILENT, Verdict, Watch
 from asrctl.errors import Diverged
 from asrctl.events import CheckpointSaved, Emit, Evaluated, StepDone, Warned
+from asrctl.ownership import CHECKPOINT, MODEL
 
 
 @dataclass(frozen=True)
@@ -282,7 +283,7 @@ class Course:
 
     def _remove(self, steps: Iterable[int]) -> None:
         for step in steps:
-            files.remove_tree(checkpoints.path_of(self._folder, step))
+            CHECKPOINT.remove(checkpoints.path_of(self._folder, step))
 
     def _take_back_unproven(self) -> None:
         good = self.watch.good_step
@@ -300,7 +301,7 @@ class Course:
         """Make `model/` the best model that a checkpoint still has; without one there is none."""
         found = checkpoints.latest_valid(self._folder).checkpoint
         if found is None:
-            files.remove_tree(self.job.folder / "model")
+            MODEL.remove(self.job.folder / "model")
             return
         best = checkpoints.best_left(self._folder, found)
         models.save_with_weights(self.job.recogniser, best.model(), self.job.folder / "model")

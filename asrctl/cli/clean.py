@@ -40,6 +40,8 @@ def command(
         found = plan(place, tuple(what or WHAT))
         if found.held:
             report.note(f"in use by another asrctl, so left alone: {', '.join(found.held)}")
+        for folder, strangers in found.kept.items():
+            report.warn(f"{folder} stays: asrctl did not write {strangers[0]} in it")
         freed = clean(place, found.removable, report.emit) if yes else 0
         rows = [
             (item.what, size(item.bytes), item.path.relative_to(workspace), item.reason) for item in found.removable
@@ -56,5 +58,6 @@ def command(
             "deleted": yes,
             "freed_bytes": freed,
             "held": list(found.held),
+            "kept": {str(folder): list(strangers) for folder, strangers in found.kept.items()},
         }
         report.done(result, lines=[*table(rows), end])

@@ -37,17 +37,23 @@ def command(
 ) -> None:
     """Show what an IPU would do with a preset: placement, pipeline, memory, padding. Needs no IPU."""
     with session("plan", Output(json, verbose)) as report:
+        from asrctl import files, outputs
         from asrctl.ipu import drawing
         from asrctl.stages.plan import PlanRequest, plan
         from asrctl.workspace import Workspace
 
         request = PlanRequest(preset=preset, data=data, overrides=tuple(overrides), search=search)
-        result = plan(Workspace(workspace), request, report.emit)
-        if png is not None:
+        place = Workspace(workspace)
+        picture = None if png is None else outputs.resolve(png)
+        if picture is not None:
+            place.refuse_managed(picture)
+            outputs.refuse_overwriting(picture, drawing.is_drawing, what="a picture of asrctl", replace=True)
+        result = plan(place, request, report.emit)
+        if picture is not None:
             batch = result.batch
             title = f"{result.recipe.name}: one optimiser step of {batch.accumulation} micro-batches"
-            png.parent.mkdir(parents=True, exist_ok=True)
-            drawing.png(result.timetable, result.placement.stages, title, png)
+            with files.atomic_path(picture) as temporary:
+                drawing.png(result.timetable, result.placement.stages, title, temporary)
         document = dict(result.as_dict(), png=None if png is None else str(png))
         fancy = "utf" in (report.stdout.encoding or "").lower()
         lines = plan_lines(result, fancy=fancy, every_layer=verbose)

@@ -48,6 +48,9 @@ class Report:
     def note(self, message: str) -> None:
         self.display.show(events.Note(message))
 
+    def warn(self, message: str) -> None:
+        self.display.show(events.Warned(message))
+
     def done(self, result: Mapping[str, Any], lines: Sequence[Any] = ()) -> None:
         """The result, once: `result` for --json, `lines` (strings or rich renderables) for people."""
         self.result, self.lines = dict(result), lines

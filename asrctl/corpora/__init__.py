@@ -11,7 +11,7 @@ import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Callable, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
 
 from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, ignore
@@ -33,6 +33,10 @@ def _nobody(*_: str) -> None:
     """Who is told where nobody asks."""
 
 
+def _anywhere(path: Path) -> None:
+    """Where a corpus may be made if nothing speaks against it."""
+
+
 @dataclass(frozen=True)
 class CorpusRequest:
     """Where a corpus lies and what of it is wanted.
@@ -42,7 +46,7 @@ class CorpusRequest:
     go; None forbids downloading. cache: a folder that is safe to delete.
     watch: is told the path of every file of transcripts before it is read. hint: is told a reason of audio.REASONS and
     what to do about it, where the reader of this corpus knows more than the reason says. write: whether a corpus may
-    be made where it is not there.
+    be made where it is not there; refuse_output: raises UsageError where it may not be made, given the resolved path.
     """
 
     source: Optional[Path] = None
@@ -56,6 +60,7 @@ class CorpusRequest:
     watch: Callable[[str], None] = _nobody
     hint: Callable[[str, str], None] = _nobody
     write: bool = True
+    refuse_output: Callable[[Path], Any] = _anywhere
 
     def before_reading(self, path: str) -> None:
         """To be called with every file of transcripts. Raises BadData where it lies outside `root`."""

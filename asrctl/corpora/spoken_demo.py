@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Iterator
 
+from asrctl import files, outputs
 from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest
 from asrctl.corpora.demo import build_demo_corpus, is_built, may_hold_demo, planned_demo_corpus, read_demo_corpus
 from asrctl.errors import UsageError
@@ -19,11 +20,15 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
     folder = request.source or request.cache
     if folder is None:
         raise UsageError("the demo corpus needs a folder", fix="say where to build it: asrctl prepare demo FOLDER")
+    if request.source is not None:
+        request.refuse_output(outputs.resolve(folder))
     if request.source is not None and not may_hold_demo(folder):
         raise UsageError(
             f"{folder} holds something else, and the demo corpus is made by asrctl, not read",
             fix="leave the folder out, or name a new or empty one to build it in; `asrctl prepare folder` reads yours",
         )
+    if folder.is_dir():
+        files.refuse_links(folder)
     if not request.write and not is_built(folder):
         return planned_demo_corpus()
     build_demo_corpus(

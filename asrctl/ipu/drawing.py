@@ -13,6 +13,7 @@ BLOCKS = "·▀▄█"
 LETTERS = ".FBX"
 _COLOURS = {"forward": "#4C78A8", "backward": "#F58518"}
 _MOST_CYCLES = 400
+_DRAWN_BY, _HEAD_BYTES = "asrctl", 1024  # a text chunk at the beginning of the file
 _LABELLED_CYCLES = 60
 
 
@@ -57,7 +58,13 @@ def png(table: Timetable, ipus: List[int], title: str, path: Path) -> None:
             _cells(axes, table, stage, cycle, labelled=cycles <= _LABELLED_CYCLES)
     _frame(axes, table, ipus, cycles)
     axes.set_title(title, loc="left", fontsize=11)
-    figure.savefig(str(path), format="png")
+    figure.savefig(str(path), format="png", metadata={"Software": _DRAWN_BY})
+
+
+def is_drawing(path: Path) -> bool:
+    """Whether a file is a picture that `png` wrote."""
+    with open(path, "rb") as stream:
+        return f"Software\0{_DRAWN_BY}".encode() in stream.read(_HEAD_BYTES)
 
 
 def _cells(axes: Any, table: Timetable, stage: int, cycle: int, *, labelled: bool) -> None:

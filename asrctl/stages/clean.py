@@ -6,15 +6,16 @@ import contextlib
 import fcntl
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set
 
-from asrctl import checkpoints, files, runs
-from asrctl.corpora import CORPORA
+from asrctl import checkpoints, files, runs, trees
+from asrctl.corpora import ROLES
 from asrctl.errors import Locked
 from asrctl.events import Emit, Progress, ignore
 from asrctl.fingerprint import ID_LENGTH
+from asrctl.ownership import ARTIFACTS, CHECKPOINT, FEATURES, MODEL, RUN, Ours
 from asrctl.runs import Run
 from asrctl.stages import scratch
 from asrctl.workspace import KINDS, Artifact, Workspace
@@ -22,21 +23,38 @@ from asrctl.workspace import KINDS, Artifact, Workspace
 WHAT = ("cache", "unfinished", "unreferenced", "checkpoints")
 # Evaluations and exports are results: nothing leads to them, and people still want them.
 _ONLY_INPUTS = ("manifests", "vocab", "prepared", "lm")
-_HALF_WRITTEN = re.compile(r"^\..+\.tmp$")
 # What asrctl makes in a workspace: the folder may hold other things too, which are nobody's business here.
-_CACHES = ("features", "ipu", "stat", *CORPORA)
-_FOLDERS = (*KINDS, "refs", "runs", "downloads", "presets")
+_ANYTHING = Ours(["**"])
+_CACHES = {
+    "features": FEATURES,
+    "ipu": _ANYTHING,  # names are the compiler's
+    "stat": Ours(["stat.sqlite", "stat.sqlite-*"]),
+    "demo": Ours(["corpus.json", "utterances.jsonl", *(f"{role}/demo-{role}-*.flac" for role in ROLES)]),
+}
 _ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
+_BUILDS = re.compile(rf"((replaced|replacing)-)?({'|'.join(KINDS)})-{_ID.pattern}|removed-.+|scratch-.+")
+# Of files.atomic_path, and of folders that were to take a place; in refs one can have an older name.
+_HALF_WRITTEN = {
+    **dict.fromkeys([".workspace.json.tmp", "refs/.*.tmp", "refs/*/.*.tmp", "presets/.*.yaml.tmp"], _ANYTHING),
+    **dict.fromkeys([f"runs/*/.{name}.tmp" for name in runs.FILES], _ANYTHING),
+    "runs/*/start/.*.json.tmp": _ANYTHING,
+    "runs/*/.model.tmp": MODEL,
+    "runs/*/checkpoints/.step-*.tmp": CHECKPOINT,
+}
 
 
 @dataclass(frozen=True)
 class Removable:
-    """A file or folder that can go. lock: to be held while it goes; idle: it goes only while nobody is at work."""
+    """A file or folder that can go. lock: to be held while it goes; idle: it goes only while nobody is at work.
+
+    ours: what may be in a folder; with anything else in it, it is somebody's and stays.
+    """
 
     what: str
     path: Path
     bytes: int
     reason: str
+    ours: Ours
     lock: Optional[str] = None
     idle: bool = False
 
@@ -46,10 +64,11 @@ class Removable:
 
 @dataclass(frozen=True)
 class Plan:
-    """What can go, and which locks are held: what they may be using stays."""
+    """What can go, and which locks are held: what they may be using stays. kept: {folder: what in it is not ours}."""
 
     removable: Sequence[Removable]
     held: Sequence[str]
+    kept: Mapping[Path, Sequence[str]] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
@@ -69,7 +88,14 @@ def plan(workspace: Workspace, what: Sequence[str] = WHAT) -> Plan:
         found.extend(_half_written(workspace))
     found.extend(_unfinished(workspace, held))
     found.extend(_checkpoints(workspace, held))
-    return Plan([item for item in found if item.what in what], sorted(held))
+    found = [item for item in found if item.what in what]
+    kept = {item.path: _strangers(item.path, item.ours) for item in found}
+    kept = {path: strangers for path, strangers in kept.items() if strangers}
+    return Plan([item for item in found if item.path not in kept], sorted(held), kept)
+
+
+def _strangers(path: Path, ours: Ours) -> List[str]:
+    return ours.strangers(path) if path.is_dir() and not path.is_symlink() else []
 
 
 def clean(workspace: Workspace, removable: Sequence[Removable], emit: Emit = ignore) -> int:
@@ -98,10 +124,9 @@ def _removed(workspace: Workspace, item: Removable) -> bool:
             return False
     try:
         with workspace.lock(item.lock) if item.lock is not None else contextlib.nullcontext():
-            _remove(workspace, item.path)
+            return _remove(workspace, item.path, item.ours)
     except Locked:
         return False
-    return True
 
 
 def held_locks(workspace: Workspace) -> Set[str]:
@@ -123,64 +148,64 @@ def _is_held(path: Path) -> bool:
     return False
 
 
-def _remove(workspace: Workspace, path: Path) -> None:
+def _remove(workspace: Workspace, path: Path, ours: Ours) -> bool:
+    """Whether it went: where somebody has put something into it since we looked, it stays."""
     workspace.own(path.parent)
     if not path.is_dir() or path.is_symlink():
         path.unlink()
-        return
-    # Out of sight in one step, so that nobody ever finds half an artifact.
+        return True
+    if _strangers(path, ours):
+        return False
     doomed = workspace.root / ".tmp" / f"removed-{path.parent.name}-{path.name}"
-    doomed.parent.mkdir(parents=True, exist_ok=True)
-    files.remove_tree(doomed)
-    if doomed != path:
-        os.rename(path, doomed)
-    files.remove_tree(doomed)
+    files.make_folder(doomed.parent)
+    trees.delete_tree(path, doomed, mark="meta.json", settling=lambda old, _: ours.refuse(old, fix="run it again"))
+    return True
 
 
 def _cache(workspace: Workspace) -> Iterator[Removable]:
-    for path in (workspace.root / "cache" / name for name in sorted(_CACHES)):
+    for name, ours in sorted(_CACHES.items()):
+        path = workspace.root / "cache" / name
         if os.path.lexists(str(path)):
-            yield Removable("cache", path, _bytes(path), "made again when needed", idle=True)
+            yield Removable("cache", path, _bytes(path), "made again when needed", ours, idle=True)
 
 
 def _unfinished(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:
     for path in sorted((workspace.root / ".tmp").glob("*")):
-        if path.is_dir() and path.name not in held:
+        if path.is_dir() and path.name not in held and _BUILDS.fullmatch(path.name):
             reason = "deleted only in part" if path.name.startswith("removed-") else "a build that was stopped"
-            yield Removable("unfinished", path, _bytes(path), reason, lock=scratch.lock_beside(path))
+            yield Removable("unfinished", path, _bytes(path), reason, _ANYTHING, lock=scratch.lock_beside(path))
     for name in runs.replaced_runs(workspace):
         path, lock = workspace.root / "runs" / f".{name}.old", f"run-{name}"
         # Until the new one has a checkpoint, the old one may come back.
         if lock not in held and checkpoints.steps(runs.Run(workspace.run(name)).checkpoints):
-            yield Removable("unfinished", path, _bytes(path), "a run that another has replaced", lock=lock)
+            yield Removable("unfinished", path, _bytes(path), "a run that another has replaced", RUN, lock=lock)
     for kind in KINDS:
         for path in sorted((workspace.root / kind).glob("*")):
-            if _ID.fullmatch(path.name) and path.is_dir() and not (path / "meta.json").exists():
-                lock = f"{kind}-{path.name}"
-                if lock not in held:
-                    yield Removable("unfinished", path, _bytes(path), "has no meta.json", lock=lock)
+            lock = f"{kind}-{path.name}"
+            if _ID.fullmatch(path.name) and path.is_dir() and not (path / "meta.json").exists() and lock not in held:
+                yield Removable("unfinished", path, _bytes(path), "has no meta.json", ARTIFACTS[kind], lock=lock)
 
 
 def _half_written(workspace: Workspace) -> Iterator[Removable]:
-    for path in sorted((workspace.root / ".tmp").glob("*")):
-        if path.is_file() and path.suffix != ".lock":
-            yield Removable("unfinished", path, _bytes(path), "scratch of a command that was stopped", idle=True)
-    for root, folders, names in os.walk(str(workspace.root)):
-        if Path(root) == workspace.root:
-            folders[:] = [name for name in folders if name in _FOLDERS]
-            names = [name for name in names if name == f".{workspace.marker.name}.tmp"]
-        for path in sorted(Path(root) / name for name in names + folders if _HALF_WRITTEN.match(name)):
-            if path.is_dir() or not _is_held(path):
-                reason = "left half written by a command that was stopped"
-                yield Removable("unfinished", path, _bytes(path), reason, idle=True)
-        folders[:] = [name for name in folders if not _HALF_WRITTEN.match(name)]
+    for pattern, ours in _HALF_WRITTEN.items():
+        for path in sorted(workspace.root.glob(pattern)):
+            if _is_reached_by_links(workspace.root, path) or (not path.is_dir() and _is_held(path)):
+                continue
+            reason = "left half written by a command that was stopped"
+            yield Removable("unfinished", path, _bytes(path), reason, ours, idle=True)
+
+
+def _is_reached_by_links(root: Path, path: Path) -> bool:
+    return any(folder.is_symlink() for folder in path.parents if root in folder.parents)
 
 
 def _unreferenced(workspace: Workspace) -> Iterator[Removable]:
     artifacts = _artifacts(workspace)
     for identity in sorted(set(artifacts) - _named(artifacts, workspace)):
         path, lock = artifacts[identity].path, f"{artifacts[identity].kind}-{identity}"
-        yield Removable("unreferenced", path, _bytes(path), "no name or run uses it", lock=lock, idle=True)
+        yield Removable(
+            "unreferenced", path, _bytes(path), "no name or run uses it", artifacts[identity].ours, lock=lock, idle=True
+        )
 
 
 def _artifacts(workspace: Workspace) -> Dict[str, Artifact]:
@@ -232,7 +257,7 @@ def _checkpoints(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:
             path = checkpoints.path_of(folder, step)
             reason = f"{'an older' if step < kept.step else 'a damaged'} checkpoint of a complete run"
             if path != kept.path:
-                yield Removable("checkpoints", path, _bytes(path), reason, lock=lock)
+                yield Removable("checkpoints", path, _bytes(path), reason, CHECKPOINT, lock=lock)
 
 
 def _bytes(path: Path) -> int:

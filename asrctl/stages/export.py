@@ -80,8 +80,8 @@ def export(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) ->
     Raises MissingArtifact (no model or data), MissingDependency (ONNX), BadData (the export does not compute what the
     model computes), UsageError (unknown format, `output` in use).
     """
-    _check(request)
-    subject = find_subject(workspace, request.run, request.model)
+    target = _check(workspace, request)
+    subject = _subject(workspace, request, target)
     chosen = find_data(workspace, subject, request.data)
     emit(Note(f"exporting {sentence(subject, chosen)}"))
     evaluations = _evaluations(workspace, subject)
@@ -101,17 +101,16 @@ def export(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) ->
             )
     if unchanged:
         emit(Note(f"nothing has changed: export {key.id} is there already"))
-        if request.output is None:
+        if target is None:
             delivery.check(draft.published.path)
-    if request.output is not None:
-        delivery.deliver(draft.published.path, request.output)
+    if target is not None:
+        delivery.deliver(draft.published.path, target)
     return _result(draft.published, subject, request, unchanged)
 
 
 def plan(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> Outlook:
     """What `export` would do; nothing is written. Raises what `export` raises before it begins."""
-    _check(request)
-    subject = find_subject(workspace, request.run, request.model)
+    subject = _subject(workspace, request, _check(workspace, request))
     chosen = find_data(workspace, subject, request.data)
     emit(Note(f"exporting {sentence(subject, chosen)}"))
     key = _key(subject, chosen, request, _evaluations(workspace, subject))
@@ -130,15 +129,25 @@ def plan(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> O
     )
 
 
-def _check(request: ExportRequest) -> None:
+def _check(workspace: Workspace, request: ExportRequest) -> Optional[delivery.Target]:
+    """Where the copy goes, if one was asked for. Raises UsageError, MissingDependency."""
     if request.format not in FORMATS:
         raise UsageError(f"there is no export format {request.format!r}", fix=f"use one of {', '.join(FORMATS)}")
+    target = None
     if request.output is not None:
-        delivery.check_target(request.output, force=request.force)
+        target = delivery.find_target(workspace, request.output, force=request.force)
     if request.format == "onnx":
         from asrctl.exports import onnx
 
         onnx.require()
+    return target
+
+
+def _subject(workspace: Workspace, request: ExportRequest, target: Optional[delivery.Target]) -> Subject:
+    subject = find_subject(workspace, request.run, request.model)
+    if target is not None:
+        delivery.refuse_source(target, subject.folder)
+    return subject
 
 
 def _evaluations(workspace: Workspace, subject: Subject) -> List[Artifact]:

@@ -10,9 +10,10 @@ from typing import Any, Dict, Optional, Tuple
 
 import yaml
 
-from asrctl import files, presets
-from asrctl.errors import MissingArtifact, UsageError
+from asrctl import files, outputs, presets
+from asrctl.errors import MissingArtifact
 from asrctl.ipu import imports
+from asrctl.names import shortened
 from asrctl.workspace import Workspace
 
 _HUB_NAME = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
@@ -46,24 +47,39 @@ def import_preset(workspace: Workspace, request: ImportRequest) -> ImportResult:
     """Write the preset. Raises PresetError (keys that can not be kept), MissingArtifact, UsageError (it is there)."""
     source = find(request.source)
     name = _name(request, source)
-    target = request.output or workspace.own(workspace.root / "presets") / f"{name}.yaml"
+    target = _target(workspace, request, name)
     imported = imports.translate(imports.read(source), name)
     # Lists on one line, as people write them.
     text = yaml.safe_dump(imported.preset, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
     _check(text, name)
-    if target.exists() and target.read_bytes() != text.encode() and not request.overwrite:
-        raise UsageError(f"{target} is there already", fix="choose another --output, or replace it by --force")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(target, text)
+    _write(target, text, request)
     preset = imported.preset
     return ImportResult(
         name=name,
-        path=target,
+        path=request.output or target,
         extends=preset["extends"],
         global_batch=preset["optim"]["global_batch"],
         layers_per_ipu=tuple(preset["ipu"]["layers_per_ipu"]),
         notes=imported.notes,
     )
+
+
+def _target(workspace: Workspace, request: ImportRequest, name: str) -> Path:
+    """The file to write, links followed. Raises UsageError where it can not be one, or is there and no preset."""
+    if request.output is None:
+        return workspace.own(workspace.root / "presets") / f"{name}.yaml"
+    target = outputs.resolve(request.output)
+    workspace.refuse_managed(target)
+    outputs.refuse_overwriting(target, presets.is_preset, what="a preset", replace=True)
+    return target
+
+
+def _write(target: Path, text: str, request: ImportRequest) -> None:
+    with files.atomic_path(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        # Now, while nobody else writes it: what was free, or a preset, when we looked may be somebody's by now.
+        is_same = files.is_file(target) and target.read_bytes() == temporary.read_bytes()
+        outputs.refuse_overwriting(target, presets.is_preset, what="a preset", replace=request.overwrite or is_same)
 
 
 def find(source: str) -> Path:
@@ -93,7 +109,7 @@ def _name(request: ImportRequest, source: Path) -> str:
         raw = request.source.split("/")[1]
     else:
         raw = source.resolve().parent.name if source.name == imports.FILE_NAME else source.stem
-    return re.sub(r"[^\w+-]+", "-", raw).strip("-") or "imported"
+    return shortened(re.sub(r"[^\w+-]+", "-", raw).strip("-")) or "imported"
 
 
 def _check(text: str, name: str) -> None:

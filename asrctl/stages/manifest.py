@@ -18,12 +18,13 @@ from asrctl.corpora import Corpus, CorpusRequest, find
 from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Progress, Warned, ignore
 from asrctl.fingerprint import file_sha256
+from asrctl.names import shortened, valid_name
 from asrctl.os_errors import fault_of_file
 from asrctl.parallel import in_order
 from asrctl.stages import roles, scratch
 from asrctl.stages.sources import Watcher
 from asrctl.utterances import ARCHIVE_SEPARATOR, Utterance, read_manifest, split_path, write_manifest
-from asrctl.workspace import Artifact, Key, Workspace, valid_name
+from asrctl.workspace import Artifact, Key, Workspace
 
 VERSION = 1
 _CHUNK = 64
@@ -51,8 +52,8 @@ class CorpusChoice:
             return valid_name(self.corpus)
         path = self.source.resolve()
         stem = path.stem if self.corpus == "manifest" else path.name
-        plain = "".join(c if c.isalnum() or c in "-_+" else "-" for c in stem).strip("-")[:100]
-        return plain or self.corpus
+        plain = "".join(c if c.isalnum() or c in "-_+" else "-" for c in stem)
+        return shortened(plain.strip("-")[:100]) or self.corpus
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ def _request(workspace: Workspace, choice: CorpusChoice, wanted: roles.WantedSpl
         allow_download=choice.download,
         cache=workspace.own(workspace.root / "cache" / choice.corpus),
         emit=emit,
+        refuse_output=workspace.refuse_managed,
     )
 
 

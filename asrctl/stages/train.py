@@ -338,15 +338,16 @@ def _run_name(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> st
         raise UsageError(
             f"run {request.from_run!r} can not be replaced by one that starts from it", fix="choose another --run"
         )
-    if request.run is None and request.overwrite:
-        return recipe.name
+    if request.overwrite:
+        Run(workspace.run(request.run or recipe.name)).refuse_strangers()
+        return request.run or recipe.name
     if request.run is None:
         number, name = 1, recipe.name
         while Run(workspace.run(name)).exists():
             number += 1
             name = f"{recipe.name}-{number}"
         return name
-    if Run(workspace.run(request.run)).exists() and not request.overwrite:
+    if Run(workspace.run(request.run)).exists():
         raise UsageError(
             f"there is a run {request.run!r} already",
             fix="choose another --run, go on with it by --resume, or replace it by --overwrite",

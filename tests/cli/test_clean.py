@@ -57,25 +57,25 @@ def test_a_folder_that_is_no_workspace_is_left_alone(asrctl, workspace):
 
 
 def test_a_workspace_in_somebodys_project_takes_only_its_own(asrctl, place):
-    (place.cache("features") / "blob").write_text("ours")
+    (place.cache("stat") / "stat.sqlite").write_text("ours")
     theirs = ("cache/x/f", "prepared/mine/data", "src/.swap.tmp", ".editor.tmp")
     for name in theirs:
         (place.root / name).parent.mkdir(parents=True, exist_ok=True)
         (place.root / name).write_text("mine")
     asrctl("clean", "--yes").succeeded()
     assert all((place.root / name).exists() for name in theirs)
-    assert not (place.root / "cache" / "features").exists()
+    assert not (place.root / "cache" / "stat").exists()
 
 
 def test_it_shows_first_and_deletes_when_told(asrctl, place):
-    (place.cache("features") / "blob").write_bytes(b"0" * 5000)
+    (place.cache("ipu") / "blob").write_bytes(b"0" * 5000)
     shown = asrctl("clean").succeeded()
     assert "5.0 kB" in shown.stdout
     assert "asrctl clean --yes" in shown.stdout
-    assert (place.root / "cache" / "features" / "blob").exists()
+    assert (place.root / "cache" / "ipu" / "blob").exists()
     result = asrctl("clean", "--yes", "--json").result
     assert (result["deleted"], result["freed_bytes"]) == (True, 5000)
-    assert not (place.root / "cache" / "features").exists()
+    assert not (place.root / "cache" / "ipu").exists()
 
 
 def test_what_a_name_or_a_run_leads_to_stays(asrctl, place):
@@ -127,7 +127,7 @@ def test_leftovers_of_dead_builds_go(asrctl, place):
 def test_what_is_locked_stays(asrctl, place):
     half = place.root / ".tmp" / "prepared-0123456789ab"
     half.mkdir(parents=True)
-    (place.cache("features") / "blob").write_bytes(b"0")
+    (place.cache("ipu") / "blob").write_bytes(b"0")
     superseded = publish(place, "prepared", text="old")
     with place.lock("prepared-0123456789ab"):
         result = asrctl("clean", "--yes", "--json").result

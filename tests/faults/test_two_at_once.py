@@ -192,7 +192,7 @@ def with_leftovers(job: Job, place: Path) -> Path:
     """A workspace as `prepare` finds it after another one was killed."""
     workspace = job.start_from("prepare", place)
     Workspace(workspace).create()
-    for folder in (workspace / ".tmp" / "scratch-dead", workspace / "cache" / "stat"):
+    for folder in (workspace / ".tmp" / "scratch-dead", workspace / "cache" / "ipu"):
         folder.mkdir(parents=True)
         (folder / "left").write_text("x", encoding="utf-8")
     return workspace

@@ -276,7 +276,7 @@ def test_a_failed_copy_leaves_the_old_folder(tones: Path, tmp_path: Path) -> Non
     shutil.copytree(str(result.artifact.path), str(broken))
     (broken / "vocab.json").unlink()
     with pytest.raises(BadData):
-        delivery.deliver(broken, target)
+        delivery.deliver(broken, delivery.Target(target, replace=False))
     assert files.file_digests(target) == before
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
 

@@ -1,0 +1,33 @@
+"""Names that people give to data, runs and vocabularies: they become names of files, on any file system."""
+
+from __future__ import annotations
+
+from asrctl.errors import UsageError
+
+# With what is put before and behind it, a file's name has at most 255 bytes.
+_MOST_BYTES = 150
+
+
+def valid_name(name: str, what: str = "name") -> str:
+    """`name` if it can be a file name everywhere. Raises UsageError."""
+    good = name and all(c.isalnum() or c in "-_.+" for c in name) and name[0] not in ".-" and _fits(name)
+    if not good:
+        raise UsageError(
+            f"{name!r} can not be used as a {what}",
+            fix="use letters, digits, '-', '_', '+' and '.', starting with a letter or digit",
+        )
+    return name
+
+
+def shortened(name: str) -> str:
+    """As much of the beginning of a name as fits; a character of most scripts takes two to four bytes."""
+    return name.encode("utf-8", "replace")[:_MOST_BYTES].decode("utf-8", "ignore")
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name that stands in a file can be an entry of a folder, and leads nowhere else."""
+    return bool(name) and not set(name) & set("/\\\0") and name not in (".", "..") and _fits(name)
+
+
+def _fits(name: str) -> bool:
+    return len(name.encode("utf-8", "surrogatepass")) <= _MOST_BYTES
