@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -67,11 +67,11 @@ def joins(
     return items
 
 
-def joined_labels(rows: Sequence[np.ndarray], delimiter: int) -> np.ndarray:
-    """Label ids of several utterances as one text, a word delimiter between them."""
+def joined_labels(rows: Sequence[np.ndarray], delimiter: Optional[int]) -> np.ndarray:
+    """Label ids of several utterances as one text, a word delimiter between them where there is one."""
     pieces: List[np.ndarray] = []
     for row in rows:
-        if pieces:
+        if pieces and delimiter is not None:
             pieces.append(np.array([delimiter], dtype=np.int32))
         pieces.append(np.asarray(row, dtype=np.int32))
     return np.concatenate(pieces)

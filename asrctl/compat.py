@@ -103,12 +103,15 @@ def is_plain_tensor(value: Any) -> bool:
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No advice, progress bars or deprecation warnings of the libraries on stderr; errors still raise."""
+    """No advice, progress bars or deprecation warnings of the libraries on stderr; errors still raise.
+
+    What they log as errors is advice as well: transformers complains of each special token that a tokenizer lacks.
+    """
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     import transformers
 
     level, bars = transformers.logging.get_verbosity(), transformers.utils.logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity_error()
+    transformers.logging.set_verbosity(logging.CRITICAL)
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)
     hub = logging.getLogger("huggingface_hub")

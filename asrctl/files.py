@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import stat
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ MAX_JSON_BYTES = 1 << 24
 MAX_LINE_BYTES = 1 << 25
 # What the system says of locks on a file system that has none.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
+# How a git-lfs pointer begins (git-lfs, docs/spec.md).
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 # What the system says of names behind which no file can be.
 _NO_FILE = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EISDIR)
 
@@ -156,7 +159,7 @@ def regular_status(path: str) -> Optional[os.stat_result]:
 @contextmanager
 def open_regular(path: Path, *, fix: str) -> Iterator[IO[bytes]]:
     """A file to read from. Raises BadData (with `fix`) where it is missing or a folder, pipe or device: these never
-    end, or make whoever opens them wait."""
+    end, or make whoever opens them wait. A git-lfs pointer is refused as well, with the command that helps."""
     try:
         descriptor = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -171,9 +174,23 @@ def open_regular(path: Path, *, fix: str) -> Iterator[IO[bytes]]:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise BadData(f"{path} is not a regular file", fix=fix)
         with naming(path), open(descriptor, "rb", closefd=False) as stream:
+            if is_lfs_pointer(os.pread(descriptor, len(_LFS_POINTER), 0)):
+                raise lfs_pointer(path)
             yield stream
     finally:
         os.close(descriptor)
+
+
+def is_lfs_pointer(head: bytes) -> bool:
+    """Whether a file that begins so is what a clone without git-lfs holds in the place of the real one."""
+    return head.startswith(_LFS_POINTER)
+
+
+def lfs_pointer(path: Path) -> BadData:
+    return BadData(
+        f"{path} is a git-lfs pointer: the file itself was never fetched",
+        fix=f"run `git -C {shlex.quote(str(path.parent))} lfs pull`, which needs git-lfs",
+    )
 
 
 def read_bytes(path: Path, *, fix: str, most: int = MAX_JSON_BYTES) -> bytes:
@@ -186,10 +203,13 @@ def read_bytes(path: Path, *, fix: str, most: int = MAX_JSON_BYTES) -> bytes:
 
 
 def read_json(path: Path, *, fix: str) -> Any:
-    """The parsed file. Raises BadData (with `fix`) where it is missing, too large, not UTF-8 or not JSON."""
+    """The parsed file. Raises BadData (with `fix`) where it is missing, too large, not UTF-8 or not JSON.
+
+    A byte order mark, which editors on Windows put before the text, is passed over.
+    """
     data = read_bytes(path, fix=fix)
     try:
-        return parse_json(data.decode("utf-8"))
+        return parse_json(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise BadData(f"{path} is not valid JSON ({error})", fix=fix) from None
 

@@ -221,7 +221,7 @@ def _head_fits(section: ModelSection, folder: Path, weights: Mapping[str, Any], 
 def _head_problem(folder: Path, size: int, vocabulary: Vocabulary) -> Optional[str]:
     if not (folder / "vocab.json").exists():
         return "the checkpoint carries no vocab.json, so the order of its outputs is unknown"
-    theirs = processor.read_vocabulary(folder)
+    theirs = processor.read_vocabulary(folder, size)
     if size != len(vocabulary) or len(theirs) != len(vocabulary):
         return f"it has {size} outputs, the vocabulary has {len(vocabulary)} tokens"
     for index, (ours, other) in enumerate(zip(vocabulary.tokens, theirs.tokens)):
@@ -289,10 +289,11 @@ def load_recogniser(folder: Path) -> Recogniser:
     """A trained model from a Hugging Face folder, in fp32, ready for inference. Raises BadData, MissingArtifact."""
     folder = Path(folder)
     weights = read_weights(folder) if folder.is_dir() else {}
-    recogniser = load_shell(folder, held=configs.numbers_in(weights))
-    if HEAD[0] not in weights:
+    head = weights.get(HEAD[0])
+    outputs = int(head.shape[0]) if head is not None and head.ndim else None
+    recogniser = load_shell(folder, held=configs.numbers_in(weights), outputs=outputs)
+    if outputs is None:
         raise BadData(f"{folder} has no CTC head", fix="train it first, or choose a fine-tuned model")
-    outputs = int(weights[HEAD[0]].shape[0])
     if len(recogniser.vocabulary) != outputs:
         raise BadData(f"{folder} has {outputs} outputs but {len(recogniser.vocabulary)} tokens", fix=FIX_FOLDER)
     _load(recogniser.model, weights, folder, new_head=False)
@@ -300,13 +301,13 @@ def load_recogniser(folder: Path) -> Recogniser:
     return recogniser
 
 
-def load_shell(folder: Path, *, held: Optional[int] = None) -> Recogniser:
+def load_shell(folder: Path, *, held: Optional[int] = None, outputs: Optional[int] = None) -> Recogniser:
     """The model that a folder's config.json and vocabulary describe, weights yet to come. Raises BadData.
 
-    held: numbers in the weights that will fill it; a model that is much larger is refused.
+    held: numbers in the weights that will fill it; a model that is much larger is refused. outputs: of its head.
     """
     values = read_config(folder)
-    vocabulary = processor.read_vocabulary(folder)
+    vocabulary = processor.read_vocabulary(folder, outputs)
     model_type = str(values.pop("model_type"))
     if model_type not in ARCHITECTURES:
         raise BadData(f"{folder} is a {model_type} model", fix=f"choose one of {', '.join(ARCHITECTURES)}")

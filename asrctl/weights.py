@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional
 
-from asrctl import compat, configs, files
+from asrctl import compat, configs, files, processor
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.schema import misfit
 
@@ -27,12 +27,11 @@ def find_checkpoint(name: str, revision: Optional[str] = None) -> Path:
         raise MissingArtifact(f"there is no checkpoint folder {name}", fix="correct the name of the model")
     from huggingface_hub import snapshot_download
 
-    wanted = ["config.json", "model*.safetensors", "model.safetensors.index.json", "*vocab.json", "*token*.json"]
+    wanted = ["config.json", *processor.TOKENIZER_FILES, *processor.FEATURE_FILES]
+    wanted += ["model*.safetensors", "model.safetensors.index.json"]
     try:
         with compat.quiet_transformers():
-            folder = Path(
-                snapshot_download(name, revision=revision, allow_patterns=wanted + ["preprocessor_config.json"])
-            )
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
             if not list(folder.glob("model*.safetensors")):
                 folder = Path(
                     snapshot_download(name, revision=revision, allow_patterns=wanted + ["*.json", "pytorch_model*"])

@@ -98,7 +98,7 @@ class Feed:
     features: FeatureRules
     augment: Augment
     limits: Limits
-    delimiter: int
+    delimiter: Optional[int]
     max_item_samples: int
     pads: bool = True
     cache: Optional[FeatureCache] = None

@@ -297,6 +297,7 @@ def write_description(recogniser: Recogniser, folder: Path) -> None:
             "vocabulary": len(vocabulary),
             "blank": vocabulary.blank_id,
             "word_delimiter": vocabulary.delimiter_id,
+            **({"lower_case": True} if vocabulary.lower_case else {}),
             "decoding": "greedy CTC: best label of each real frame, repeats collapsed, blanks dropped",
         },
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from asrctl import models, runs
+from asrctl import models, processor, runs
 from asrctl.checksums import check_sums
 from asrctl.errors import BadData, Locked, MissingArtifact, UsageError
 from asrctl.events import Emit, Warned
@@ -16,14 +16,7 @@ from asrctl.runs import Run
 from asrctl.text import Vocabulary
 from asrctl.workspace import Workspace
 
-_JSON_FILES = (
-    "config.json",
-    "vocab.json",
-    "special_tokens.json",
-    "special_tokens_map.json",
-    "tokenizer_config.json",
-    "preprocessor_config.json",
-)
+_JSON_FILES = ("config.json", *processor.TOKENIZER_FILES, *processor.FEATURE_FILES)
 _Signature = List[Tuple[str, int, int, int]]
 _FIX_DATA = "run `asrctl prepare CORPUS` first, or name prepared data with --data"
 

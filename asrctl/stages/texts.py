@@ -95,7 +95,7 @@ def _identity(utterance: Utterance) -> List[Any]:
 
 
 def unknown_characters(characters: Mapping[str, int], vocabulary: Vocabulary) -> "Counter[str]":
-    known = {*vocabulary.letters, " "}
+    known = {*vocabulary.letters, *([] if vocabulary.word_delimiter is None else [" "])}
     return Counter({character: count for character, count in characters.items() if character not in known})
 
 
@@ -118,9 +118,21 @@ def check_unknown(
                 f" ({describe(unknown)}); at most 1 % may be",
                 fix=_fix_unknown(characters, vocabulary, rules),
             )
+    if vocabulary.unk is None and "train" in groups:
+        _refuse_unlabeled(groups["train"].characters, vocabulary)
     unknown = unknown_characters(everything, vocabulary)
     if unknown:
         emit(Warned(f"{sum(unknown.values())} characters are not in the vocabulary: {describe(unknown)}"))
+
+
+def _refuse_unlabeled(characters: Mapping[str, int], vocabulary: Vocabulary) -> None:
+    """Raises BadData where training would hear characters that have no label."""
+    unknown = unknown_characters(characters, vocabulary)
+    if unknown:
+        raise BadData(
+            f"the vocabulary has no token for unknown characters, and the train split holds {describe(unknown)}",
+            fix="drop them with --remove, or build a vocabulary of your own with `asrctl vocab`, without --from",
+        )
 
 
 def _fix_unknown(characters: Mapping[str, int], vocabulary: Vocabulary, rules: TextRules) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
-from asrctl import compat, files
+from asrctl import compat, files, processor
 from asrctl.errors import BadData, MissingArtifact, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.fingerprint import digest
@@ -17,7 +16,7 @@ from asrctl.text import TextRules, Vocabulary, build_vocabulary
 from asrctl.workspace import Artifact, Key, Workspace
 
 VERSION = 1
-_CHECKPOINT_FILES = ("vocab.json", "tokenizer_config.json", "special_tokens_map.json", "special_tokens.json")
+_CHECKPOINT_FILES = (*processor.TOKENIZER_FILES, "config.json")
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def vocab(workspace: Workspace, request: VocabRequest, emit: Emit = ignore) -> V
         if request.checkpoint is not None:
             vocabulary = checkpoint_vocabulary(request.checkpoint, emit)
             _refuse_other_tokens(request.checkpoint, vocabulary, decided)
-            text = TextRules(text.case, text.remove, vocabulary.word_delimiter, vocabulary.unk, vocabulary.pad)
+            text = _rules_for(text, vocabulary)
         scanned = texts.scan(listing.utterances(), assigned, text)
         if vocabulary is not None:
             texts.check_unknown(scanned, vocabulary, text, emit, splits=assigned.names)
@@ -74,6 +73,14 @@ def vocab(workspace: Workspace, request: VocabRequest, emit: Emit = ignore) -> V
         result = publish(workspace, scanned, text, decided.vocab_splits, vocabulary=vocabulary, name=name, emit=emit)
         workspace.set_ref("vocab", name, result.id)
     return replace(result, unused=assigned.unused)
+
+
+def _rules_for(text: TextRules, vocabulary: Vocabulary) -> TextRules:
+    """The rules with a vocabulary's special tokens; those that it lacks, or that no text can hold, stay."""
+    delimiter = vocabulary.word_delimiter or ""
+    if len(delimiter) != 1 or delimiter.isspace():
+        delimiter = text.word_delimiter
+    return TextRules(text.case, text.remove, delimiter, vocabulary.unk or text.unk, vocabulary.pad)
 
 
 def _refuse_other_tokens(checkpoint: str, vocabulary: Vocabulary, decided: rules.Rules) -> None:
@@ -175,14 +182,12 @@ def text_rules(artifact: Artifact) -> TextRules:
 
 def checkpoint_vocabulary(checkpoint: str, emit: Emit = ignore) -> Vocabulary:
     """The vocabulary of a local folder or a hub name; only JSON is read. Raises BadData, MissingArtifact."""
-    from asrctl.processor import read_vocabulary
-
     folder = files.expanded(checkpoint)
     if folder.is_dir():
-        return read_vocabulary(folder)
+        return processor.read_vocabulary(folder)
     if folder.exists() or checkpoint.startswith((".", "/", "~")):
         raise BadData(f"there is no checkpoint folder {checkpoint}", fix="give a folder, or a name on the hub")
-    return read_vocabulary(_from_hub(checkpoint, emit))
+    return processor.read_vocabulary(_from_hub(checkpoint, emit))
 
 
 def _from_hub(name: str, emit: Emit) -> Path:
@@ -190,27 +195,36 @@ def _from_hub(name: str, emit: Emit) -> Path:
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     try:
-        cached = [try_to_load_from_cache(name, filename) for filename in _CHECKPOINT_FILES[:2]]
-        if all(isinstance(path, str) for path in cached):
-            return Path(str(cached[0])).parent
+        cached = [try_to_load_from_cache(name, filename) for filename in _CHECKPOINT_FILES]
+        if isinstance(cached[0], str) and None not in cached:  # what is known not to be there is no None
+            return Path(cached[0]).parent
         emit(Note(f"looking for the tokenizer of {name} on the Hugging Face hub"))
         with compat.quiet_transformers():
             found = Path(hf_hub_download(name, _CHECKPOINT_FILES[0])).parent
-            for filename in _CHECKPOINT_FILES[1:]:
-                _fetch_if_there(name, filename)
-        return found
+            unknown = [filename for filename in _CHECKPOINT_FILES[1:] if not _fetched_if_there(name, filename)]
     except Exception as error:  # the hub's errors have no common base over its generations
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise MissingArtifact(
             f"the vocabulary of {name} can not be had: {reason}",
             fix="check the name and the network, or give a local folder",
         ) from None
+    if unknown:
+        emit(Warned(f"the hub can not be reached, so {name} is taken to have no {', '.join(unknown)}"))
+    return found
 
 
-def _fetch_if_there(name: str, filename: str) -> None:
-    """Into the hub's cache; not every checkpoint has every file. Raises what the hub raises for anything else."""
+def _fetched_if_there(name: str, filename: str) -> bool:
+    """Into the hub's cache; not every checkpoint has every file. False where the hub can not be asked.
+
+    Raises what the hub raises for anything else.
+    """
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.utils import EntryNotFoundError
+    from huggingface_hub.utils import EntryNotFoundError, LocalEntryNotFoundError
 
-    with contextlib.suppress(EntryNotFoundError):
+    try:
         hf_hub_download(name, filename)
+    except LocalEntryNotFoundError:
+        return False
+    except EntryNotFoundError:
+        return True
+    return True

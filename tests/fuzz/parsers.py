@@ -311,8 +311,15 @@ def _vocabulary_files() -> Tuple[Dict[str, bytes], Seeds]:
         "special_tokens_map.json": b'{"pad_token": "<pad>", "bos_token": "<s>"}',
         "preprocessor_config.json": json.dumps(features).encode(),
     }
-    special = ("special_tokens.json", b'{"word_delimiter": "|", "unk": "<unk>", "pad": "<pad>"}')
-    return files, [*files.items(), special]
+    others = {
+        "special_tokens.json": b'{"word_delimiter": "|", "unk": "<unk>", "pad": "<pad>", "lower_case": true}',
+        "added_tokens.json": b'{"[laugh]": 9, "[noise]": 10}',
+        "tokenizer.json": b'{"added_tokens": [{"id": 9, "content": "[laugh]", "special": true}]}',
+        "processor_config.json": json.dumps({"feature_extractor": features}).encode(),
+        "config.json": b'{"model_type": "wav2vec2", "vocab_size": 11, "tokenizer_class": "Wav2Vec2CTCTokenizer"}',
+    }
+    decoder = dict(config, added_tokens_decoder={"9": {"content": "[laugh]", "special": False}})
+    return files, [*files.items(), *others.items(), ("tokenizer_config.json", json.dumps(decoder).encode())]
 
 
 def _weights(place: Path) -> None:
