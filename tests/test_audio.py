@@ -41,7 +41,7 @@ def test_int16_at_the_right_rate_is_read_as_it_is(tmp_path: Path) -> None:
 
 def test_exactly_the_longest_duration_is_kept(tmp_path: Path) -> None:
     """In floating point 2.01 * 16000 is a little less than 32160."""
-    path = write(tmp_path / "a.wav", np.zeros(32160))
+    path = write(tmp_path / "a.wav", tone(2.1)[:32160])
     assert len(decode(path, AudioRules(max_s=2.01))) == 32160
 
 
@@ -82,12 +82,6 @@ def test_other_rates_are_resampled(tmp_path: Path, rate: int) -> None:
     assert abs(len(decoded) - 16000) <= 1
     middle = slice(2000, 14000)
     assert np.abs(decoded[middle] - np.rint(tone(1.0) * 32768)[middle]).max() < 60
-
-
-def test_loud_samples_are_clipped_not_wrapped(tmp_path: Path) -> None:
-    decoded = decode(write(tmp_path / "a.wav", np.array([2.0, -2.0] * 400), subtype="FLOAT"), RULES)
-    assert decoded.max() == 32767
-    assert decoded.min() == -32768
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -144,7 +138,7 @@ def test_a_stretch_outside_the_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_long_file_is_not_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
-    samples = np.zeros(16000 * 600, dtype=np.int16)
+    samples = np.tile(np.arange(-8000, 8000, dtype=np.int16), 600)
     write(path, samples)
     assert reason(path, AudioRules(max_s=1.0)) == "too-long"
     assert np.array_equal(decode(path, RULES, 599.0, 600.0), samples[:16000])

@@ -15,7 +15,7 @@ MAX_FILE_LINES = 400
 FLOORS = (
     ("", "errors", "events", "fingerprint", "files", "compat", "interrupts", "schema", "parallel", "stat_cache")
     + ("os_errors", "redact", "checksums", "memory", "free_memory", "containers", "telemetry")
-    + ("locks", "names", "outputs", "ownership", "trees"),
+    + ("locks", "names", "outputs", "ownership", "trees", "stretches", "levels"),
     ("workspace", "text", "audio", "utterances", "metrics", "prepared", "batches", "features", "devices"),
     ("recipe", "presets", "augment", "configs", "models", "filterbank", "acoustics", "optimisation", "processor")
     + ("weights", "checkpoints", "runs", "inference", "engine"),

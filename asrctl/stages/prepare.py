@@ -15,7 +15,7 @@ from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.parallel import default_workers
 from asrctl.prepared import PreparedData, totals
-from asrctl.stages import estimate, manifest, roles, rules, shards, sources, texts, vocab
+from asrctl.stages import estimate, manifest, remarks, roles, rules, shards, sources, texts, vocab
 from asrctl.stages.manifest import CorpusChoice
 from asrctl.stages.rejects import RejectLimit
 from asrctl.text import TextRules, Vocabulary
@@ -287,13 +287,15 @@ class _Job:
 
     def _split_summary(self, job: shards.SplitJob, reasons: Mapping[str, int]) -> Dict[str, Any]:
         utterances, samples = totals(job.folder)
-        return {
+        summary = {
             "utterances": utterances,
             "seconds": round(samples / job.sample_rate, 3),
             "rejected": sum(reasons.values()),
             "reasons": dict(reasons),
             "sources": list(self._found.roles.by_role[job.name]),
         }
+        remarked = remarks.tell(job.folder, self._emit)
+        return dict(summary, remarks=remarked) if remarked else summary
 
     def _empty(self, job: shards.SplitJob, limit: RejectLimit) -> None:
         """Nothing of a split is left: fatal, unless it was only held out."""
@@ -314,6 +316,8 @@ class _Job:
             limit.reasons.update(split["reasons"])
         limit.seen = limit.total
         limit.check()
+        for role in PreparedData(artifact).splits:
+            remarks.tell(artifact.path / role, self._emit)
         self._emit(Note(f"{self._found.name} is prepared already ({artifact.id}): nothing to do"))
         return self._result(artifact, new=False)
 

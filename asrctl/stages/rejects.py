@@ -33,6 +33,9 @@ _CURES = {
     "outside": "correct start and end, which are seconds from the beginning of the recording",
     "bad-rate": "convert these recordings to a usual sample rate",
     "too-short": "leave these out of the corpus",
+    "silent": "record these again, or leave them out of the corpus",
+    "clipped": "make these again from their source: louder than full scale, only a square wave is left",
+    "off-scale": "convert these recordings to WAV or FLAC with samples of 16 bits",
     "ctc-impossible": "check that these transcripts belong to their recordings; of a longer one, name start and end",
 }
 

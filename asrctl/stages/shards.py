@@ -1,8 +1,8 @@
 """Utterances -> the shards of one split: decoded by threads, written in order, continued where a killed run stopped.
 
 A shard is full at a size, or after a number of utterances, so where it ends follows from its content alone. Beside it
-lies `part-NNNNN.json` with the rejects among its utterances. It is written after the shard: a part that is there says
-that its shard is whole. At the end the parts become `rejects.jsonl`.
+lies `part-NNNNN.json` with the rejects and remarks among its utterances. It is written after the shard: a part that is
+there says that its shard is whole. At the end the parts become `rejects.jsonl`, and `remarks.jsonl` if there are any.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from asrctl.os_errors import fault_of_file
 from asrctl.parallel import in_order
 from asrctl.prepared import PreparedUtterance, count_repeats, write_shard
 from asrctl.schema import misfit
-from asrctl.stages import rejects
+from asrctl.stages import rejects, remarks
 from asrctl.stages.rejects import Reject, RejectLimit, Unread
+from asrctl.stages.remarks import Remark
 from asrctl.stages.rules import Rules
 from asrctl.text import Vocabulary
 from asrctl.utterances import Utterance, split_path
@@ -38,6 +39,14 @@ SHARD_UTTERANCES = 2048
 _TELL_EVERY_S = 0.2
 _GIVE_UP_S = 600.0
 _FIX_PART = "delete that folder and run `asrctl prepare` again"
+
+
+@dataclass(frozen=True)
+class Remarked(PreparedUtterance):
+    """One that is used, but not as it stands."""
+
+    remarks: Tuple[Remark, ...] = ()
+
 
 Outcome = Union[PreparedUtterance, Reject]
 # Where samples come from: a file, a member's bytes, or nowhere, with the reason.
@@ -75,7 +84,12 @@ class Converter:
         text = self._rules.text.apply(utterance.text)
         if not text:
             raise Rejected("no-transcript")
-        pcm = audio.decode(stream, self._rules.audio, utterance.start_s, utterance.end_s)
+        found: List[Remark] = []
+
+        def remark(name: str, detail: str) -> None:
+            found.append(Remark(utterance.id, _printable(utterance.audio), name, detail))
+
+        pcm = audio.decode(stream, self._rules.audio, utterance.start_s, utterance.end_s, remark)
         labels, _ = self._encode(text)
         frames = num_frames(len(pcm), self._rules.kernels, self._rules.strides)
         if frames == 0:
@@ -83,7 +97,8 @@ class Converter:
         needed = len(labels) + count_repeats(labels)
         if needed > frames:
             raise Rejected("ctc-impossible", f"{needed} labels and repeats, {frames} frames")
-        return PreparedUtterance(utterance.id, utterance.speaker, text, np.asarray(labels, dtype=np.int32), pcm)
+        values = utterance.id, utterance.speaker, text, np.asarray(labels, dtype=np.int32), pcm
+        return Remarked(*values, remarks=tuple(found)) if found else PreparedUtterance(*values)
 
 
 def _why_unreadable(path: Path) -> str:
@@ -200,6 +215,7 @@ class _Shard:
 
     def __init__(self) -> None:
         self.rejects: List[Reject] = []
+        self._remarks: List[Remark] = []
         self.count = 0
         self._accepted: List[PreparedUtterance] = []
         self._samples = 0
@@ -210,6 +226,7 @@ class _Shard:
             self.rejects.append(outcome)
         else:
             self._accepted.append(outcome)
+            self._remarks.extend(outcome.remarks if isinstance(outcome, Remarked) else ())
             self._samples += len(outcome.pcm)
 
     @property
@@ -223,6 +240,7 @@ class _Shard:
             "utterances": self.count,
             "samples": self._samples,
             "rejects": [reject._asdict() for reject in self.rejects],
+            "remarks": [remark._asdict() for remark in self._remarks],
         }
         files.write_json(folder / f"part-{index:05d}.json", part)
 
@@ -232,16 +250,21 @@ def _parts(folder: Path) -> List[Path]:
 
 
 def _finished_parts(folder: Path) -> Iterator[Dict[str, Any]]:
-    """{"utterances", "samples", "rejects": [Reject]} of each finished shard. Raises BadData."""
+    """{"utterances", "samples", "rejects": [Reject], "remarks": [Remark]} of each finished shard. Raises BadData."""
     for path in _parts(folder):
         part = files.read_json(path, fix=_FIX_PART)
-        problem = misfit(part, {"utterances": int, "samples": int, "rejects": list})
+        problem = misfit(part, {"utterances": int, "samples": int, "rejects": list, "remarks?": list})
         if problem or part["utterances"] < 0 or part["samples"] < 0:
             raise BadData(f"{path} is damaged ({problem or 'a count is below 0'})", fix=_FIX_PART)
-        yield dict(part, rejects=[rejects.parsed(values, str(path)) for values in part["rejects"]])
+        yield dict(
+            part,
+            rejects=[rejects.parsed(values, str(path)) for values in part["rejects"]],
+            remarks=[remarks.parsed(values, str(path)) for values in part.get("remarks", ())],
+        )
 
 
 def _merge_parts(folder: Path) -> None:
+    remarks.write(folder, (remark for part in _finished_parts(folder) for remark in part["remarks"]))
     with files.atomic_path(folder / rejects.FILE) as temporary, open(temporary, "w", encoding="utf-8") as stream:
         for part in _finished_parts(folder):
             for reject in part["rejects"]:

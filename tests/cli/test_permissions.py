@@ -20,7 +20,7 @@ def recordings(tmp_path: Path) -> Path:
     folder = tmp_path / "mine"
     folder.mkdir()
     for number in range(20):
-        soundfile.write(str(folder / f"{number:02d}.wav"), np.full(8000, number, dtype=np.int16), 16000)
+        soundfile.write(str(folder / f"{number:02d}.wav"), np.arange(8000, dtype=np.int16) + number, 16000)
         (folder / f"{number:02d}.txt").write_text("word", encoding="utf-8")
     return folder
 

@@ -121,7 +121,7 @@ def test_what_the_commands_make_is_what_status_sees(asrctl, trained_run, workspa
 def recordings(folder, count):
     folder.mkdir(parents=True)
     for number in range(count):
-        soundfile.write(str(folder / f"{number}.wav"), np.full(8000, number, dtype=np.int16), 16000)
+        soundfile.write(str(folder / f"{number}.wav"), np.arange(8000, dtype=np.int16) + number, 16000)
         (folder / f"{number}.txt").write_text(f"word {'abc'[number % 3]}")
     return folder
 
@@ -136,7 +136,7 @@ def test_recordings_that_changed_or_went_make_data_stale(asrctl, in_folder):
     asrctl("prepare", "folder", folder).succeeded()
     assert why(asrctl("status", "--json").result) == ("done", "")
 
-    soundfile.write(str(folder / "3.wav"), np.zeros(9000, dtype=np.int16), 16000)
+    soundfile.write(str(folder / "3.wav"), np.arange(9000, dtype=np.int16), 16000)
     assert why(asrctl("status", "--json").result) == (
         "stale",
         f"1 of 12 audio files looked at is changed, such as {folder / '3.wav'}",
