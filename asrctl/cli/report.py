@@ -18,7 +18,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextI
 from asrctl import errors, events, memory
 from asrctl.cli.encoding import is_utf8, unknown_letters
 from asrctl.cli.progress import Display, make_display, silence, visible
-from asrctl.redact import redact_values
+from asrctl.redact import redact, redact_values
 
 SCHEMA = 1
 
@@ -111,7 +111,7 @@ def _show_result(report: Report) -> None:
 def _write_lines(report: Report) -> None:
     text: List[str] = []
     for line in report.lines:
-        text.append(visible(line) if isinstance(line, str) else _render(line, report.stdout))
+        text.append(visible(redact(line)) if isinstance(line, str) else _render(line, report.stdout))
     if text:
         encoding = report.stdout.encoding or "ascii"
         # A terminal of another alphabet shows what it can, as stderr does.

@@ -15,7 +15,7 @@ from asrctl.redact import redact, redact_values
 from asrctl.workspace import Workspace, valid_name
 
 from ..conftest import copy_workspace, run_here
-from ..tones import write_corpus
+from ..tones import PRESET, write_corpus
 
 pytestmark = pytest.mark.fault("a name, link or secret that leads elsewhere")
 
@@ -333,6 +333,30 @@ def test_what_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
         "a": ["x ***", 1, None],
         "b": {"c": "***"},
     }
+
+
+def test_a_password_with_a_slash_or_a_quote_is_shown_nowhere(
+    asrctl, honest_workspace: Path, honest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In errors, in run.json, in recipe.yaml, in the card, in the plan of a training."""
+    secret = "k1s7" * 5
+    link = f"https://me:{secret}/'x@example.org/data"
+    preset = tmp_path / "told.yaml"
+    described = f"made of {link} with glpat-{secret}"
+    preset.write_text(json.dumps({**PRESET, "description": described}), encoding="utf-8")
+    train = ["train", "--preset", str(preset), "--device", "cpu", "--max-steps", "2", "--run", "told"]
+    monkeypatch.setattr("sys.argv", ["asrctl", *train, "--set", f"description={link}"])
+    shown = [
+        asrctl("prepare", "manifest", link),
+        asrctl("prepare", "folder", link, "--json"),
+        asrctl("train", "--preset", f"{link}.yaml"),
+        asrctl(*train, "--dry-run"),
+        asrctl(*train).succeeded(),
+        asrctl("export", "--run", "told", "--format", "hf", "--output", tmp_path / "out").succeeded(),
+    ]
+    assert not [done for done in shown if secret in done.stdout + done.stderr]
+    kept = [*(honest_workspace / "runs" / "told").rglob("*"), *(tmp_path / "out").rglob("*")]
+    assert not [path for path in kept if path.is_file() and secret.encode() in path.read_bytes()]
 
 
 def test_what_is_written_is_for_its_owner_as_the_mask_says(honest: Path, tmp_path: Path) -> None:
