@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
 from asrctl import files
 from asrctl.corpora import CorpusRequest, find
@@ -15,15 +15,14 @@ from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.parallel import default_workers
 from asrctl.prepared import PreparedData, totals
-from asrctl.stages import estimate, manifest, remarks, roles, rules, shards, sources, texts, vocab
+from asrctl.stages import estimate, labels, manifest, remarks, roles, rules, shards, sources, texts, vocab
 from asrctl.stages.manifest import CorpusChoice
 from asrctl.stages.rejects import RejectLimit
-from asrctl.text import TextRules, Vocabulary
+from asrctl.text import Vocabulary, build_vocabulary
 from asrctl.utterances import Utterance, read_manifest
 from asrctl.workspace import Artifact, Draft, Key, Workspace
 
 VERSION = 2
-_FIX_VOCAB = "build it with `asrctl vocab`, or leave --vocab out"
 
 
 @dataclass(frozen=True)
@@ -118,48 +117,11 @@ def _listed(
     write = watcher is not None
     decided = rules.resolve(request.flags, workspace.root)
     name = request.choice.data_name
-    text, given = _choose_vocabulary(workspace, request, decided, name, emit)
+    text, given = vocab.choose(workspace, request.vocab, decided, name, emit)
     with manifest.listed(workspace, request.choice, emit, write=write, watcher=watcher) as (_, wanted, listing):
         assigned = roles.assign(wanted, listing.path, listing.counts)
         assigned.tell(emit)
         yield _Found(rules.with_text(decided, text), given, assigned, name, listing.hints), listing
-
-
-def _choose_vocabulary(
-    workspace: Workspace, request: PrepareRequest, decided: rules.Rules, name: str, emit: Emit
-) -> Tuple[TextRules, Optional[Artifact]]:
-    """The vocabulary named, else the one of this corpus if it fits the rules; else None: it will be built."""
-    if request.vocab is not None:
-        artifact = workspace.resolve("vocab", request.vocab, fix=_FIX_VOCAB)
-        conflicts = _conflicts(artifact, decided)
-        if conflicts:
-            raise UsageError(
-                f"the vocabulary {request.vocab} was made by other rules: {', '.join(conflicts)}",
-                fix="leave these out, or build another with `asrctl vocab`",
-            )
-        return vocab.text_rules(artifact), artifact
-    identity = workspace.names("vocab").get(name)
-    artifact = workspace.find("vocab", identity) if identity is not None else None
-    if artifact is None:
-        return decided.text, None
-    conflicts = _conflicts(artifact, decided)
-    if conflicts:
-        emit(Note(f"the vocabulary {name} was made by other rules ({', '.join(conflicts)}); a new one is built"))
-        return decided.text, None
-    emit(Note(f"using the vocabulary {name} ({artifact.id})"))
-    return vocab.text_rules(artifact), artifact
-
-
-def _conflicts(artifact: Artifact, decided: rules.Rules) -> List[str]:
-    """Rules that somebody set and the vocabulary was not made by."""
-    made, wanted = vocab.text_rules(artifact).as_dict(), decided.text.as_dict()
-    found = [f"{key} {made[key]!r}, not {wanted[key]!r}" for key in made if made[key] != wanted[key]]
-    found = [line for line in found if decided.chosen(f"text.{line.split()[0]}")]
-    summary = artifact.summary
-    splits = tuple(summary.get("splits", ()))
-    if not summary.get("given") and decided.chosen("text.vocab_splits") and splits != decided.vocab_splits:
-        found.append(f"splits {','.join(splits)}, not {','.join(decided.vocab_splits)}")
-    return found
 
 
 class _Job:
@@ -200,15 +162,51 @@ class _Job:
     def _vocabulary(self) -> Tuple[Vocabulary, str]:
         if self._found.given is not None:
             return Vocabulary.load(self._found.given.path), self._found.given.id
+        splits = self._collect()
         built = vocab.publish(
-            self._workspace,
-            self._scan,
-            self._found.rules.text,
-            self._found.rules.vocab_splits,
-            name=self._found.name,
-            emit=self._emit,
+            self._workspace, self._scan, self._found.rules.text, splits, name=self._found.name, emit=self._emit
         )
         return Vocabulary.load(built.path), built.id
+
+    def _collect(self) -> Tuple[str, ...]:
+        """The splits that the vocabulary is collected from; the scan then holds only what becomes labels of it."""
+        found = self._found
+        splits = labels.splits(self._scan, found.roles, found.rules)
+        before = None if self._request.force else self._before(splits)
+        if before is not None:
+            splits, vocabulary = before
+            unknown = texts.unknown_characters(self._scan.characters(splits), vocabulary)
+            self._scan = self._scan.without(unknown, splits)
+            return splits
+        total = sum(self._scan.utterances(role) for role in found.roles.names)
+        witnesses = labels.Witnesses(
+            shards.Converter(found.rules, build_vocabulary(self._scan.characters(splits), found.rules.text)),
+            self._utterances,
+            found.roles,
+            found.rules.text,
+            allowed=int(self._request.max_rejects * total),
+            workers=self._workers,
+            emit=self._emit,
+        )
+        self._scan = witnesses.heard(self._scan, splits)
+        wider = labels.widened(self._scan, found.roles, found.rules, splits, self._emit)
+        if wider != splits:
+            self._scan = witnesses.heard(self._scan, wider)
+        return wider
+
+    def _before(self, splits: Tuple[str, ...]) -> Optional[Tuple[Tuple[str, ...], Vocabulary]]:
+        """Where this corpus is prepared already: the splits that its vocabulary is of, and the vocabulary.
+
+        Looking for witnesses again would cost decoding, and find the same.
+        """
+        identity = self._workspace.names("prepared").get(self._found.name)
+        data = self._workspace.find("prepared", identity) if identity is not None else None
+        made = self._workspace.find("vocab", PreparedData(data).summary["vocabulary"]) if data is not None else None
+        if data is None or made is None or made.summary.get("given"):
+            return None
+        vocabulary, of = Vocabulary.load(data.path / "vocab"), tuple(made.summary.get("splits", ()))
+        same = of in (splits, (*splits, "eval")) and self._key(vocabulary).id == data.id
+        return (of, vocabulary) if same else None
 
     def _key(self, vocabulary: Vocabulary) -> Key:
         decided = self._found.rules

@@ -186,7 +186,7 @@ def _write_parts(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLi
         shard.write(job.folder, index)
         limit.check()
 
-    for outcome in in_order(job.convert, sources(rest), workers=job.workers, on_stall=_stalled(emit)):
+    for outcome in in_order(job.convert, sources(rest), workers=job.workers, on_stall=stalled(emit)):
         shard.add(outcome)
         progress.add(1, 0 if isinstance(outcome, Reject) else len(outcome.pcm))
         if shard.is_full:
@@ -293,8 +293,10 @@ class _Progress:
         self._emit(Progress(f"prepare {self._job.name}", self.utterances, self._job.total, "utterances", detail))
 
 
-def _stalled(emit: Emit) -> Any:
-    def stalled(source: Source, waited_s: float) -> None:
+def stalled(emit: Emit) -> Any:
+    """For `in_order`: tells what takes long, and gives up after ten minutes."""
+
+    def tell(source: Source, waited_s: float) -> None:
         path = _printable(source[0].audio)
         if waited_s >= _GIVE_UP_S:
             raise StorageError(
@@ -303,4 +305,4 @@ def _stalled(emit: Emit) -> Any:
             )
         emit(Warned(f"no progress for {waited_s:.0f} s: still decoding {path}"))
 
-    return stalled
+    return tell

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from dataclasses import dataclass, field, replace
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, Warned
@@ -22,32 +22,51 @@ _FEW = 10
 
 @dataclass
 class Group:
-    """The transcripts of one corpus split in one role, after the text rules."""
+    """The transcripts of one corpus split in one role, after the text rules.
+
+    characters: {character: count}; holders: {character: utterances that hold it}.
+    """
 
     utterances: int = 0
     characters: "Counter[str]" = field(default_factory=Counter)
+    holders: "Counter[str]" = field(default_factory=Counter)
     delimiters: int = 0
+
+
+# Role (None without one) and corpus split.
+GroupKey = Tuple[Optional[str], str]
 
 
 @dataclass
 class Scan:
-    """One pass over a listing. groups: {(role or None, corpus split): Group}; digests: {role: sha256 of what it is}."""
+    """One pass over a listing. digests: {role: sha256 of what it is}."""
 
-    groups: Dict[Tuple[Optional[str], str], Group]
+    groups: Dict[GroupKey, Group]
     digests: Dict[str, str]
+
+    def named(self, names: Sequence[str]) -> List[GroupKey]:
+        """The groups of the roles or corpus splits called `names`. Raises UsageError."""
+        found: List[GroupKey] = []
+        for name in names:
+            meant = [key for key in self.groups if key[0] == name] or [key for key in self.groups if key[1] == name]
+            if not meant:
+                known = dict.fromkeys([role for role, _ in self.groups if role] + [split for _, split in self.groups])
+                raise UsageError(f"there is no split {name!r} (there are {', '.join(known)})", fix="correct --splits")
+            found.extend(meant)
+        return found
 
     def characters(self, names: Sequence[str]) -> "Counter[str]":
         """Characters of the roles or corpus splits called `names`. Raises UsageError."""
         counts: "Counter[str]" = Counter()
-        for name in names:
-            found = [group for (role, split), group in self.groups.items() if name == role]
-            found = found or [group for (role, split), group in self.groups.items() if name == split]
-            if not found:
-                known = dict.fromkeys([role for role, _ in self.groups if role] + [split for _, split in self.groups])
-                raise UsageError(f"there is no split {name!r} (there are {', '.join(known)})", fix="correct --splits")
-            for group in found:
-                counts.update(group.characters)
+        for key in self.named(names):
+            counts.update(self.groups[key].characters)
         return counts
+
+    def without(self, characters: Iterable[str], names: Sequence[str]) -> "Scan":
+        """The same, as if the roles or corpus splits called `names` did not hold these characters."""
+        gone, keys = set(characters), self.named(names)
+        kept = {key: _without(group, gone) if key in keys else group for key, group in self.groups.items()}
+        return Scan(kept, self.digests)
 
     def by_name(self) -> Dict[str, Group]:
         """Groups under the name of their role, or of the corpus split where they have none."""
@@ -56,6 +75,7 @@ class Scan:
             into = merged.setdefault(role or split, Group())
             into.utterances += group.utterances
             into.characters.update(group.characters)
+            into.holders.update(group.holders)
             into.delimiters += group.delimiters
         return merged
 
@@ -68,15 +88,23 @@ class Scan:
         return sum(group.delimiters for group in self.groups.values())
 
 
+def _without(group: Group, gone: Set[str]) -> Group:
+    characters = Counter({one: count for one, count in group.characters.items() if one not in gone})
+    holders = Counter({one: count for one, count in group.holders.items() if one not in gone})
+    return replace(group, characters=characters, holders=holders)
+
+
 def scan(utterances: Iterable[Utterance], roles: Roles, rules: TextRules) -> Scan:
     """Count characters and, for each role, digest everything about its utterances but where they lie."""
-    groups: Dict[Tuple[Optional[str], str], Group] = {}
+    groups: Dict[GroupKey, Group] = {}
     hashers: Dict[str, Any] = {role: hashlib.sha256() for role in roles.names}
     for utterance in utterances:
         role = roles.of(utterance)
         group = groups.setdefault((role, utterance.split), Group())
         group.utterances += 1
-        group.characters.update(rules.apply(utterance.text))
+        text = rules.apply(utterance.text)
+        group.characters.update(text)
+        group.holders.update(set(text))
         group.delimiters += utterance.text.count(rules.word_delimiter)
         if role is not None:
             hashers[role].update(canonical_json(_identity(utterance)) + b"\n")
@@ -99,40 +127,42 @@ def unknown_characters(characters: Mapping[str, int], vocabulary: Vocabulary) ->
     return Counter({character: count for character, count in characters.items() if character not in known})
 
 
+def excess(scanned: Scan, vocabulary: Vocabulary, splits: Sequence[str]) -> Optional[Tuple[str, "Counter[str]"]]:
+    """What has more than one in a hundred beyond the vocabulary, in words, and its characters; None if nothing has."""
+    groups = {name: group for name, group in scanned.by_name().items() if name in splits}
+    parts = [("the transcripts", _all(groups.values()), 1)]
+    parts += [(f"the {name} split", group.characters, _FEW) for name, group in groups.items()]
+    for what, characters, at_least in parts:
+        count = sum(unknown_characters(characters, vocabulary).values())
+        if count >= at_least and count > MAX_UNKNOWN_SHARE * sum(characters.values()):
+            return what, characters
+    return None
+
+
+def _all(groups: Iterable[Group]) -> "Counter[str]":
+    everything: "Counter[str]" = Counter()
+    for group in groups:
+        everything.update(group.characters)
+    return everything
+
+
 def check_unknown(
     scanned: Scan, vocabulary: Vocabulary, rules: TextRules, emit: Emit, *, splits: Sequence[str]
 ) -> None:
     """Tell of characters that the vocabulary does not hold. Raises BadData above one in a hundred."""
-    groups = {name: group for name, group in scanned.by_name().items() if name in splits}
-    everything: "Counter[str]" = Counter()
-    for group in groups.values():
-        everything.update(group.characters)
-    parts = [("the transcripts", everything, 1)]
-    parts += [(f"the {name} split", group.characters, _FEW) for name, group in groups.items()]
-    for what, characters, at_least in parts:
-        unknown, total = unknown_characters(characters, vocabulary), sum(characters.values())
-        count = sum(unknown.values())
-        if count >= at_least and count > MAX_UNKNOWN_SHARE * total:
-            raise BadData(
-                f"{100 * count / total:.1f} % of the characters in {what} are not in the vocabulary"
-                f" ({describe(unknown)}); at most 1 % may be",
-                fix=_fix_unknown(characters, vocabulary, rules),
-            )
-    if vocabulary.unk is None and "train" in groups:
-        _refuse_unlabeled(groups["train"].characters, vocabulary)
+    found = excess(scanned, vocabulary, splits)
+    if found is not None:
+        what, characters = found
+        unknown = unknown_characters(characters, vocabulary)
+        raise BadData(
+            f"{100 * sum(unknown.values()) / sum(characters.values()):.1f} % of the characters in {what} are not in the"
+            f" vocabulary ({describe(unknown)}); at most 1 % may be",
+            fix=_fix_unknown(characters, vocabulary, rules),
+        )
+    everything = _all(group for name, group in scanned.by_name().items() if name in splits)
     unknown = unknown_characters(everything, vocabulary)
     if unknown:
         emit(Warned(f"{sum(unknown.values())} characters are not in the vocabulary: {describe(unknown)}"))
-
-
-def _refuse_unlabeled(characters: Mapping[str, int], vocabulary: Vocabulary) -> None:
-    """Raises BadData where training would hear characters that have no label."""
-    unknown = unknown_characters(characters, vocabulary)
-    if unknown:
-        raise BadData(
-            f"the vocabulary has no token for unknown characters, and the train split holds {describe(unknown)}",
-            fix="drop them with --remove, or build a vocabulary of your own with `asrctl vocab`, without --from",
-        )
 
 
 def _fix_unknown(characters: Mapping[str, int], vocabulary: Vocabulary, rules: TextRules) -> str:

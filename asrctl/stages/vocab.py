@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from asrctl import compat, files, processor
 from asrctl.errors import BadData, MissingArtifact, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.fingerprint import digest
-from asrctl.stages import roles, rules, texts
+from asrctl.stages import labels, roles, rules, texts
 from asrctl.stages.manifest import CorpusChoice, listed
 from asrctl.text import TextRules, Vocabulary, build_vocabulary
 from asrctl.workspace import Artifact, Key, Workspace
 
 VERSION = 1
+_FIX_VOCAB = "build it with `asrctl vocab`, or leave --vocab out"
 _CHECKPOINT_FILES = (*processor.TOKENIZER_FILES, "config.json")
 
 
@@ -70,7 +71,10 @@ def vocab(workspace: Workspace, request: VocabRequest, emit: Emit = ignore) -> V
         if vocabulary is not None:
             texts.check_unknown(scanned, vocabulary, text, emit, splits=assigned.names)
         # Still in the block: its lock keeps `asrctl clean` away until the name leads to what is made here.
-        result = publish(workspace, scanned, text, decided.vocab_splits, vocabulary=vocabulary, name=name, emit=emit)
+        splits = labels.splits(scanned, assigned, decided)
+        if vocabulary is None:
+            splits = labels.widened(scanned, assigned, decided, splits, emit)
+        result = publish(workspace, scanned, text, splits, vocabulary=vocabulary, name=name, emit=emit)
         workspace.set_ref("vocab", name, result.id)
     return replace(result, unused=assigned.unused)
 
@@ -175,6 +179,49 @@ def text_rules(artifact: Artifact) -> TextRules:
         return TextRules(**stored)  # type: ignore[arg-type]
     except TypeError:
         raise BadData(f"{artifact.path} does not say its rules", fix="build it again with `asrctl vocab`") from None
+
+
+# -- which one ---------------------------------------------------------------------------------------------------------
+
+
+def choose(
+    workspace: Workspace, wanted: Optional[str], decided: rules.Rules, name: str, emit: Emit
+) -> Tuple[TextRules, Optional[Artifact]]:
+    """The vocabulary called `wanted`, else that of the corpus `name` if it fits the rules; else None: it will be built.
+
+    Raises MissingArtifact, UsageError.
+    """
+    if wanted is not None:
+        artifact = workspace.resolve("vocab", wanted, fix=_FIX_VOCAB)
+        conflicts = _conflicts(artifact, decided)
+        if conflicts:
+            raise UsageError(
+                f"the vocabulary {wanted} was made by other rules: {', '.join(conflicts)}",
+                fix="leave these out, or build another with `asrctl vocab`",
+            )
+        return text_rules(artifact), artifact
+    identity = workspace.names("vocab").get(name)
+    artifact = workspace.find("vocab", identity) if identity is not None else None
+    if artifact is None:
+        return decided.text, None
+    conflicts = _conflicts(artifact, decided)
+    if conflicts:
+        emit(Note(f"the vocabulary {name} was made by other rules ({', '.join(conflicts)}); a new one is built"))
+        return decided.text, None
+    emit(Note(f"using the vocabulary {name} ({artifact.id})"))
+    return text_rules(artifact), artifact
+
+
+def _conflicts(artifact: Artifact, decided: rules.Rules) -> List[str]:
+    """Rules that somebody set and the vocabulary was not made by."""
+    made, wanted = text_rules(artifact).as_dict(), decided.text.as_dict()
+    found = [f"{key} {made[key]!r}, not {wanted[key]!r}" for key in made if made[key] != wanted[key]]
+    found = [line for line in found if decided.chosen(f"text.{line.split()[0]}")]
+    summary = artifact.summary
+    splits = tuple(summary.get("splits", ()))
+    if not summary.get("given") and decided.chosen("text.vocab_splits") and splits != decided.vocab_splits:
+        found.append(f"splits {','.join(splits)}, not {','.join(decided.vocab_splits)}")
+    return found
 
 
 # -- checkpoints ------------------------------------------------------------------------------------------------------

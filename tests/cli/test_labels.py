@@ -1,0 +1,141 @@
+"""What becomes a label: characters of utterances that are kept, and of those that asrctl itself has held out."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from .test_prepare import corpus, noise, opened, plain_rows
+
+LETTERS = list("abcdorw")
+
+
+def letters(workspace: Path):
+    return sorted(set(opened(workspace).vocabulary().letters) - {"|"})
+
+
+def with_odd_ones(folder: Path) -> Path:
+    """40 honest utterances, and one for each way to be left out, with a text like no other."""
+    rows = [dict(row, split="train") for row in plain_rows(40)] + [
+        {"path": "none.wav", "text": "word #", "missing": True},
+        {"path": "long.wav", "text": "word %", "seconds": 3.0},
+        {"path": "stretch.wav", "text": "word é", "start": 0.0, "end": 900.0, "seconds": 0.1},
+        {"path": "fast.wav", "text": "word " * 30 + "$", "seconds": 0.5},
+        {"path": "broken.wav", "text": "word €"},
+        {"path": "silent.wav", "text": "word ÿ"},
+        {"path": "train0.wav", "id": "late", "text": "word Ω", "start": 5, "end": 6},
+        {"path": "quiz.wav", "text": "word q", "split": "dev"},
+        {"path": "kept.wav", "text": "word c", "split": "dev"},
+    ]
+    folder.mkdir()
+    (folder / "broken.wav").write_bytes(b"no audio")
+    soundfile.write(str(folder / "silent.wav"), noise(1.0) * 0, 16000)
+    return corpus(folder, rows)
+
+
+def test_texts_of_what_is_left_out_make_no_labels(asrctl, tmp_path: Path, workspace: Path) -> None:
+    path = with_odd_ones(tmp_path / "corpus")
+    options = ("--max-rejects", 0.2, "--max-s", 2, "--json")
+    done = asrctl("prepare", "manifest", path, *options)
+    assert letters(workspace) == LETTERS
+    assert done.result["splits"]["train"]["rejected"] == 7
+    assert "no label is made of what only utterances hold that are left out: " in done.stderr
+    assert all(f"U+{ord(character):04X} x1" in done.stderr for character in "#%é$€ÿω")
+    # What an utterance that is kept holds is told as ever.
+    assert "1 characters are not in the vocabulary: 'q' U+0071 x1" in done.stderr
+
+    again = asrctl("prepare", "manifest", path, *options)
+    assert (again.result["new"], again.result["id"]) == (False, done.result["id"])
+    assert asrctl("prepare", "manifest", path, *options, "--force").result["id"] == done.result["id"]
+
+
+def test_the_labels_are_those_of_the_corpus_without_them(asrctl, tmp_path: Path, workspace: Path) -> None:
+    odd = asrctl("prepare", "manifest", with_odd_ones(tmp_path / "odd"), "--max-rejects", 0.2, "--max-s", 2, "--json")
+    rows = [dict(row, split="train") for row in plain_rows(40)] + [{"path": "k.wav", "text": "word c", "split": "dev"}]
+    plain = asrctl("prepare", "manifest", corpus(tmp_path / "plain", rows), "--max-s", 2, "--json")
+    assert odd.result["vocabulary"]["size"] == plain.result["vocabulary"]["size"]
+
+
+def test_a_character_with_one_witness_is_a_label(asrctl, tmp_path: Path, workspace: Path) -> None:
+    rows = [dict(row, split="train") for row in plain_rows(40)]
+    rows += [{"path": f"x{number}.wav", "text": "word é", "missing": True} for number in range(3)]
+    rows += [{"path": "x3.wav", "text": "word é"}, {"path": "e.wav", "text": "word", "split": "dev"}]
+    done = asrctl("prepare", "manifest", corpus(tmp_path / "corpus", rows), "--max-rejects", 0.2, "--json")
+    assert letters(workspace) == sorted([*LETTERS, "é"])
+    assert "no label is made" not in done.stderr
+
+
+def test_where_nothing_is_kept_that_is_what_is_told(asrctl, tmp_path: Path) -> None:
+    rows = [{"path": f"x{number}.wav", "text": "word", "missing": True} for number in range(12)]
+    failed = asrctl("prepare", "manifest", corpus(tmp_path / "corpus", rows), "--max-rejects", 1, "--json")
+    assert failed.exit_code == 5 and "no utterance of the train split can be used" in failed.error["message"]
+
+
+# -- held out by asrctl -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("texts", [["one"], ["one", "two"], ["one", "two", "six"]])
+def test_a_handful_of_recordings_is_prepared(asrctl, tmp_path: Path, workspace: Path, texts) -> None:
+    rows = [{"path": f"{number}.wav", "text": text} for number, text in enumerate(texts)]
+    done = asrctl("prepare", "manifest", corpus(tmp_path / "corpus", rows), "--json")
+    assert sum(split["utterances"] for split in done.result["splits"].values()) == len(texts)
+    assert letters(workspace) == sorted(set("".join(texts)))
+    assert ("stand only in the held-out utterances" in done.stderr) == (len(texts) > 1)
+
+
+def rare_letters(folder: Path, count: int = 60) -> Path:
+    """Utterances of which many hold a character that is in few others, as in a language of thousands."""
+    chosen = random.Random(1)
+    signs = [chr(0x4E00 + number) for number in range(600)]
+    weights = [1 / (number + 5) for number in range(600)]
+    rows = [{"path": f"{number}.wav", "text": "".join(chosen.choices(signs, weights, k=14))} for number in range(count)]
+    return corpus(folder, rows)
+
+
+def test_what_is_held_out_lends_its_characters(asrctl, tmp_path: Path, workspace: Path) -> None:
+    path = rare_letters(tmp_path / "corpus")
+    done = asrctl("prepare", "manifest", path, "--json")
+    assert "characters stand only in the held-out utterances" in done.stderr
+    assert "are not in the vocabulary" not in done.stderr
+    again = asrctl("prepare", "manifest", path, "--json")
+    assert (again.result["new"], again.result["id"]) == (False, done.result["id"])
+    # `vocab` and what it says comes next give the same.
+    made = asrctl("vocab", "manifest", path, "--json").result
+    assert made["splits"] == ["train", "eval"] and made["id"] == done.result["vocabulary"]["id"]
+    assert asrctl("prepare", "manifest", path, "--json").result["id"] == done.result["id"]
+
+
+def test_whoever_names_splits_is_obeyed(asrctl, tmp_path: Path) -> None:
+    path = rare_letters(tmp_path / "corpus")
+    assert asrctl("vocab", "manifest", path, "--splits", "train", "--json").result["splits"] == ["train"]
+    assert asrctl("prepare", "manifest", path, "--json").exit_code == 5
+
+
+@pytest.mark.parametrize("preset", ["base-100h", "base-4ipu"])
+def test_presets_that_name_splits_do_not_stand_in_the_way(asrctl, tmp_path: Path, preset: str) -> None:
+    for count in (1, 3):
+        rows = [{"path": f"{number}.wav", "text": "abc"[number]} for number in range(count)]
+        path = corpus(tmp_path / f"corpus{count}", rows)
+        asrctl("prepare", "manifest", path, "--preset", preset, "--name", f"of-{count}").succeeded()
+
+
+def test_a_few_unknown_characters_change_no_vocabulary(asrctl, tmp_path: Path, workspace: Path) -> None:
+    rows = plain_rows(100)
+    path = corpus(tmp_path / "corpus", rows, seconds=0.3)
+    held = {item.id for item in _prepared(asrctl, path, workspace).split("eval")}
+    rows = [dict(row, text=row["text"] + " ß") if row["path"] == min(held) else row for row in rows]
+    path = corpus(tmp_path / "corpus", rows, seconds=0.3)
+    assert "ß" not in letters_after(asrctl, path, workspace)
+
+
+def _prepared(asrctl, path: Path, workspace: Path):
+    asrctl("prepare", "manifest", path).succeeded()
+    return opened(workspace)
+
+
+def letters_after(asrctl, path: Path, workspace: Path):
+    _prepared(asrctl, path, workspace)
+    return letters(workspace)
