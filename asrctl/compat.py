@@ -85,11 +85,13 @@ def grad_scaler(device_type: str, enabled: bool) -> Any:
     return torch.cuda.amp.GradScaler(enabled=enabled)
 
 
-def torch_load(path: Any) -> Any:
-    """Tensors of a torch file; never runs code from it."""
+def torch_load(path: Any, *, mapped: bool = False) -> Any:
+    """Tensors of a torch file; never runs code from it. mapped: read what is asked for only (since torch 2.1)."""
     import torch
 
-    return torch.load(str(path), map_location="cpu", weights_only=True)
+    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
+    options = {"mmap": True} if mapped and (major, minor) >= (2, 1) else {}
+    return torch.load(str(path), map_location="cpu", weights_only=True, **options)
 
 
 def is_plain_tensor(value: Any) -> bool:

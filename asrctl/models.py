@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
-from asrctl import acoustics, checksums, compat, configs, files, filterbank, processor, trees
+from asrctl import acoustics, checksums, compat, configs, files, filterbank, fitting, processor, trees
 from asrctl.errors import BadData, PresetError
 from asrctl.features import FeatureRules
+from asrctl.fitting import HEAD, seeded
 from asrctl.ownership import MODEL
 from asrctl.recipe import ModelSection
 from asrctl.text import Vocabulary
-from asrctl.weights import FIX_FOLDER, find_checkpoint, read_config, read_weights, write_tensors
+from asrctl.weights import FIX_FOLDER, find_checkpoint, read_config, read_shapes, read_weights, write_tensors
 
 ARCHITECTURES = {
     "wav2vec2": "Wav2Vec2ForCTC",
@@ -21,11 +21,19 @@ ARCHITECTURES = {
     "wavlm": "WavLMForCTC",
     "data2vec-audio": "Data2VecAudioForCTC",
 }
-HEAD = ("lm_head.weight", "lm_head.bias")
-# A model that was trained without SpecAugment has no such weight; it is drawn anew when masks are switched on.
-_MASK_EMBEDDING = "masked_spec_embed"
-# Parts of pre-training checkpoints that a CTC model has no use for.
-_PRETRAINING = ("quantizer.", "project_q.", "project_hid.", "dropout_features.", "label_embeddings_concat")
+# Models of other kinds that people have, and why they are none for CTC training here.
+_WRITES_BY_DECODER = "its text comes from a decoder, not from CTC"
+_OTHER_LAYERS = "a CTC encoder, but of layers that asrctl does not know"
+_REFUSED = {
+    **dict.fromkeys(
+        ("whisper", "speech_to_text", "speecht5", "speech-encoder-decoder", "moonshine", "seamless_m4t"),
+        _WRITES_BY_DECODER,
+    ),
+    **dict.fromkeys(
+        ("wav2vec2-conformer", "wav2vec2-bert", "unispeech", "unispeech-sat", "sew", "sew-d", "mctct", "parakeet_ctc"),
+        _OTHER_LAYERS,
+    ),
+}
 
 
 @dataclass
@@ -67,7 +75,7 @@ def build(section: ModelSection, vocabulary: Vocabulary, *, seed: int, sample_ra
 def _from_scratch(section: ModelSection, vocabulary: Vocabulary, seed: int, sample_rate: int) -> Built:
     config = _config(section.architecture, section.config, section, vocabulary)
     configs.refuse_giants(config, "the preset's model.config", fix="correct the preset's model.config")
-    with _seeded(seed):
+    with seeded(seed):
         model = _instantiate(config)
     if section.filterbank:
         filterbank.draw(acoustics.encoder_of(model), sample_rate)
@@ -77,14 +85,11 @@ def _from_scratch(section: ModelSection, vocabulary: Vocabulary, seed: int, samp
 
 
 def _from_checkpoint(section: ModelSection, folder: Path, vocabulary: Vocabulary, seed: int) -> Built:
-    values = read_config(folder)
-    values.update(section.config)
-    config = _config(str(values.pop("model_type", "")), values, section, vocabulary)
+    config = _checkpoint_config(section, folder, vocabulary)
     weights = read_weights(folder)
-    configs.refuse_giants(config, str(folder / "config.json"), fix=FIX_FOLDER, held=configs.numbers_in(weights))
+    keep = _can_start(section, folder, vocabulary, config, weights)
     model = _without_weights(config)
-    keep = _head_fits(section, folder, weights, vocabulary)
-    drawn = _load(model, weights, folder, new_head=not keep, seed=seed)
+    drawn = fitting.fill(model, weights, folder, new_head=not keep, seed=seed)
     if not keep:
         _shift_blank(model, vocabulary, section.blank_bias)
     notes = [f"{name} is not in {folder.name} and was drawn anew" for name in drawn if name not in HEAD]
@@ -92,11 +97,50 @@ def _from_checkpoint(section: ModelSection, folder: Path, vocabulary: Vocabulary
     return Built(Recogniser(_frozen(model, section), vocabulary, rules), not keep, tuple(notes))
 
 
-def _config(model_type: str, values: Mapping[str, Any], section: ModelSection, vocabulary: Vocabulary) -> Any:
-    """The transformers configuration with everything the recipe decides."""
+def examine_start(section: ModelSection, folder: Path, vocabulary: Vocabulary) -> Recogniser:
+    """A model to be trained from a folder, without its weights; of these only names and shapes are read.
+
+    Raises what `build` raises, in the same words.
+    """
+    config = _checkpoint_config(section, folder, vocabulary)
+    shapes = read_shapes(folder)
+    keep = _can_start(section, folder, vocabulary, config, shapes)
+    model = _outline(config)
+    fitting.check(model, shapes, folder, new_head=not keep)
+    rules = processor.read_features(folder, layer_norm=_layer_norm(config))
+    return Recogniser(_frozen(model, section), vocabulary, rules)
+
+
+def _checkpoint_config(section: ModelSection, folder: Path, vocabulary: Vocabulary) -> Any:
+    values = read_config(folder)
+    values.update(section.config)
+    return _config(str(values.pop("model_type", "")), values, section, vocabulary)
+
+
+def _can_start(
+    section: ModelSection, folder: Path, vocabulary: Vocabulary, config: Any, weights: Mapping[str, Any]
+) -> bool:
+    """Whether the head is kept. Raises BadData, PresetError where the weights are not for this configuration."""
+    configs.refuse_giants(config, str(folder / "config.json"), fix=FIX_FOLDER, held=configs.numbers_in(weights))
+    return fitting.head_fits(section, folder, weights, vocabulary)
+
+
+def require_known(model_type: str) -> None:
+    """Raises PresetError for an architecture that asrctl does not train."""
     if model_type not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
-        raise PresetError(f"asrctl trains no models of type {model_type!r}", fix=f"use one of {known}")
+        raise PresetError(
+            f"asrctl trains no models of type {model_type!r}{_why(model_type)}", fix=f"use one of {known}"
+        )
+
+
+def _why(model_type: str) -> str:
+    return f": {_REFUSED[model_type]}" if model_type in _REFUSED else ""
+
+
+def _config(model_type: str, values: Mapping[str, Any], section: ModelSection, vocabulary: Vocabulary) -> Any:
+    """The transformers configuration with everything the recipe decides."""
+    require_known(model_type)
     known_keys = configs.known_keys(model_type)
     strangers = [key for key in section.config if key not in known_keys]
     if strangers:
@@ -148,20 +192,18 @@ def _decided(section: ModelSection, vocabulary: Vocabulary) -> Dict[str, Any]:
     }
 
 
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Random numbers on the CPU from a seed within the block; those of the process go on afterwards as if not used."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
-
-
 def _without_weights(config: Any) -> Any:
     """A model whose weights are yet to come: drawing them takes seconds (large: 2.4 s on two cores) for nothing."""
-    with _seeded(0), compat.undrawn():  # some are drawn all the same
+    with seeded(0), compat.undrawn():  # some are drawn all the same
         return _instantiate(config)
+
+
+def _outline(config: Any) -> Any:
+    """A model that has names and shapes, and no memory for weights."""
+    import torch
+
+    with torch.device("meta"):
+        return _without_weights(config)
 
 
 def _instantiate(config: Any) -> Any:
@@ -196,126 +238,63 @@ def _frozen(model: Any, section: ModelSection) -> Any:
     return model
 
 
-# -- the head ---------------------------------------------------------------------------------------------------------
-
-
-def _head_fits(section: ModelSection, folder: Path, weights: Mapping[str, Any], vocabulary: Vocabulary) -> bool:
-    """Whether the checkpoint's head is for this very vocabulary. Raises PresetError where `head: keep` can not be."""
-    if HEAD[0] not in weights:
-        if section.head == "reinit":
-            return False
-        raise PresetError(
-            f"{folder.name} has no CTC head", fix="set `model.head: reinit` (--set model.head=reinit) to draw a new one"
-        )
-    problem = _head_problem(folder, int(weights[HEAD[0]].shape[0]), vocabulary)
-    if problem is None:
-        return True
-    if section.head == "reinit":
-        return False
-    raise PresetError(
-        f"the head of {folder.name} does not fit the vocabulary: {problem}",
-        fix="set `model.head: reinit` for a new head, or take its vocabulary: `asrctl vocab --from` this checkpoint",
-    )
-
-
-def _head_problem(folder: Path, size: int, vocabulary: Vocabulary) -> Optional[str]:
-    if not (folder / "vocab.json").exists():
-        return "the checkpoint carries no vocab.json, so the order of its outputs is unknown"
-    theirs = processor.read_vocabulary(folder, size)
-    if size != len(vocabulary) or len(theirs) != len(vocabulary):
-        return f"it has {size} outputs, the vocabulary has {len(vocabulary)} tokens"
-    for index, (ours, other) in enumerate(zip(vocabulary.tokens, theirs.tokens)):
-        if ours != other:
-            return f"output {index} is {other!r} there and {ours!r} here"
-    if theirs.blank_id != vocabulary.blank_id:
-        return f"its blank is output {theirs.blank_id}, here it is {vocabulary.blank_id}"
-    return None
-
-
 # -- folders -----------------------------------------------------------------------------------------------------------
-
-
-def _load(model: Any, weights: Mapping[str, Any], folder: Path, *, new_head: bool, seed: int = 0) -> List[str]:
-    """Fill the model, and draw what may be missing; the names of that. Raises BadData for any other missing weight."""
-    import torch
-
-    names = compat.model_names(model)
-    prefix = model.base_model_prefix + "."
-    if not any(name.startswith(prefix) for name in weights):
-        weights = {prefix + name: tensor for name, tensor in weights.items()}
-    wanted = {name for name in names if not (new_head and name in HEAD)}
-    optional = {name for name in wanted if name.endswith(_MASK_EMBEDDING)}
-    missing = sorted(wanted - optional - set(weights))
-    shapes = model.state_dict()
-    unlike = [name for name in sorted(wanted & set(weights)) if weights[name].shape != shapes[names[name]].shape]
-    strangers = sorted(name for name in set(weights) - set(names) if not _ignorable(name, prefix))
-    problems = (
-        [f"{name} is missing" for name in missing]
-        + [f"{name} has another shape than the configuration says" for name in unlike]
-        + [f"{name} belongs to no part of this model" for name in strangers]
-    )
-    if problems:
-        raise BadData(
-            f"the weights of {folder} do not fit its configuration",
-            fix="fetch or export that model again",
-            problems=problems[:20],
-        )
-    loaded = {names[name]: weights[name].to(torch.float32) for name in wanted & set(weights)}
-    model.load_state_dict(loaded, strict=False)
-    lacking = sorted(set(names) - (wanted & set(weights)))
-    _draw(model, [names[name] for name in lacking], seed)
-    return lacking
-
-
-def _draw(model: Any, names: Sequence[str], seed: int) -> None:
-    """Draw parts as transformers does: the biases and weights of a head, the embedding of masked frames."""
-    state = model.state_dict()  # tensors outside of autograd
-    with _seeded(seed):
-        for name in names:
-            if name.endswith(_MASK_EMBEDDING):
-                state[name].uniform_()
-            elif name.endswith("bias"):
-                state[name].zero_()
-            else:
-                state[name].normal_(std=model.config.initializer_range)
-
-
-def _ignorable(name: str, prefix: str) -> bool:
-    bare = name[len(prefix) :] if name.startswith(prefix) else name
-    return bare.startswith(_PRETRAINING) or name in HEAD or name.endswith(_MASK_EMBEDDING)
 
 
 def load_recogniser(folder: Path) -> Recogniser:
     """A trained model from a Hugging Face folder, in fp32, ready for inference. Raises BadData, MissingArtifact."""
-    folder = Path(folder)
-    weights = read_weights(folder) if folder.is_dir() else {}
-    head = weights.get(HEAD[0])
-    outputs = int(head.shape[0]) if head is not None and head.ndim else None
-    recogniser = load_shell(folder, held=configs.numbers_in(weights), outputs=outputs)
-    if outputs is None:
-        raise BadData(f"{folder} has no CTC head", fix="train it first, or choose a fine-tuned model")
-    if len(recogniser.vocabulary) != outputs:
-        raise BadData(f"{folder} has {outputs} outputs but {len(recogniser.vocabulary)} tokens", fix=FIX_FOLDER)
-    _load(recogniser.model, weights, folder, new_head=False)
+    recogniser, weights = _trained(Path(folder), read_weights, _without_weights)
+    fitting.fill(recogniser.model, weights, folder, new_head=False)
     recogniser.model.eval()
     return recogniser
 
 
-def load_shell(folder: Path, *, held: Optional[int] = None, outputs: Optional[int] = None) -> Recogniser:
+def examine_trained(folder: Path) -> Recogniser:
+    """The same without its weights; of these only names and shapes are read. Raises what `load_recogniser` raises."""
+    recogniser, shapes = _trained(Path(folder), read_shapes, _outline)
+    fitting.check(recogniser.model, shapes, folder, new_head=False)
+    return recogniser
+
+
+def _trained(folder: Path, read: Callable[[Path], Any], make: Callable[[Any], Any]) -> Tuple[Recogniser, Any]:
+    """The model of a folder, still empty, and its weights."""
+    _readable_config(folder)
+    weights = read(folder)
+    outputs = fitting.outputs(weights)
+    recogniser = _shell(folder, make, configs.numbers_in(weights), outputs)
+    if outputs is None:
+        raise BadData(f"{folder} has no CTC head", fix="train it first, or choose a fine-tuned model")
+    if len(recogniser.vocabulary) != outputs:
+        raise BadData(f"{folder} has {outputs} outputs but {len(recogniser.vocabulary)} tokens", fix=FIX_FOLDER)
+    return recogniser, weights
+
+
+def load_shell(folder: Path, *, held: Optional[int] = None) -> Recogniser:
     """The model that a folder's config.json and vocabulary describe, weights yet to come. Raises BadData.
 
-    held: numbers in the weights that will fill it; a model that is much larger is refused. outputs: of its head.
+    held: numbers in the weights that will fill it; a model that is much larger is refused.
     """
+    return _shell(folder, _without_weights, held, None)
+
+
+def _readable_config(folder: Path) -> Dict[str, Any]:
+    """config.json of a trained model of a kind that asrctl knows. Raises BadData, MissingArtifact."""
     values = read_config(folder)
+    kind = values["model_type"]
+    if kind not in ARCHITECTURES:
+        raise BadData(f"{folder} is a {kind} model{_why(kind)}", fix=f"choose one of {', '.join(ARCHITECTURES)}")
+    return values
+
+
+def _shell(folder: Path, make: Callable[[Any], Any], held: Optional[int], outputs: Optional[int]) -> Recogniser:
+    values = _readable_config(folder)
     vocabulary = processor.read_vocabulary(folder, outputs)
     model_type = str(values.pop("model_type"))
-    if model_type not in ARCHITECTURES:
-        raise BadData(f"{folder} is a {model_type} model", fix=f"choose one of {', '.join(ARCHITECTURES)}")
     values.update(vocab_size=len(vocabulary), pad_token_id=vocabulary.blank_id)
     try:
         config = configs.make(model_type, values)
         configs.refuse_giants(config, str(folder / "config.json"), fix=FIX_FOLDER, held=held)
-        model = _without_weights(config)
+        model = make(config)
     except PresetError as error:
         raise BadData(f"{folder / 'config.json'}: {error.message}", fix=FIX_FOLDER) from None
     except ValueError as error:

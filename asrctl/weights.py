@@ -5,15 +5,26 @@ from __future__ import annotations
 import errno
 import os
 import re
-import zipfile
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
-from asrctl import compat, configs, files, processor
+from asrctl import compat, configs, files, processor, weight_files
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.schema import misfit
+from asrctl.weight_names import plain_names
 
-_FIX_WEIGHTS = "fetch or export that model again"
+# Files in the place of weights, and what they are.
+_OTHERS = (
+    ("adapter_model.*", "only what an adapter (PEFT) adds to another model"),
+    ("tf_model*.h5", "TensorFlow's"),
+    ("flax_model*.msgpack", "Flax's"),
+    ("*.onnx", "a graph for inference"),
+    ("*.nemo", "NeMo's"),
+    ("*.ckpt", "a checkpoint of a training framework"),
+    ("*.pt", "a file of torch under another name than pytorch_model.bin"),
+    ("*.pth", "a file of torch under another name than pytorch_model.bin"),
+    ("*.safetensors", "under another name than model.safetensors"),
+)
 FIX_FOLDER = "choose a folder that holds config.json and model.safetensors of a CTC or pre-trained speech model"
 
 
@@ -22,9 +33,7 @@ def find_checkpoint(name: str, revision: Optional[str] = None) -> Path:
     folder = files.expanded(name)
     if folder.is_dir():
         return folder
-    looks_like_hub = name.count("/") <= 1 and not name.startswith((".", "/", "~"))
-    if not looks_like_hub:
-        raise MissingArtifact(f"there is no checkpoint folder {name}", fix="correct the name of the model")
+    _refuse_no_name(name)
     from huggingface_hub import snapshot_download
 
     wanted = ["config.json", *processor.TOKENIZER_FILES, *processor.FEATURE_FILES]
@@ -43,6 +52,31 @@ def find_checkpoint(name: str, revision: Optional[str] = None) -> Path:
             f"the checkpoint {name} could not be fetched ({reason})",
             fix="check the name and the network, or name a local folder instead",
         ) from None
+
+
+def _refuse_no_name(name: str) -> None:
+    """Raises MissingArtifact for what can not be the name of a model on the hub."""
+    if name.count("/") > 1 or name.startswith((".", "/", "~")):
+        raise MissingArtifact(f"there is no checkpoint folder {name}", fix="correct the name of the model")
+
+
+def local_checkpoint(name: str, revision: Optional[str] = None) -> Optional[Path]:
+    """The folder of a checkpoint that is whole on this machine; None for one that the hub would have to give.
+
+    Raises MissingArtifact where `find_checkpoint` does so without asking the hub.
+    """
+    folder = checkpoint_at_hand(name, revision)
+    if folder is None:
+        _refuse_no_name(name)
+        return None
+    return folder if files.expanded(name).is_dir() or _is_whole(folder) else None
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        return all(path.is_file() for path in _weight_files(folder))
+    except (BadData, MissingArtifact):
+        return False
 
 
 def checkpoint_at_hand(name: str, revision: Optional[str] = None) -> Optional[Path]:
@@ -83,24 +117,27 @@ def read_convolutions(folder: Path) -> configs.Convolutions:
 def read_weights(folder: Path) -> Dict[str, Any]:
     """{name on disk: tensor}: safetensors, or a torch file read without running code.
 
-    Raises BadData, MissingArtifact.
+    Names are those of the plain model, whatever wrapped it. Raises BadData, MissingArtifact.
     """
-    paths = _weight_files(folder)
-    weights: Dict[str, Any] = {}
-    for path in paths:
-        try:
-            weights.update(_read_weight_file(path))
-        except Exception as error:  # safetensors, zip and pickle readers each raise their own kinds
-            reason = " ".join(str(error).split())[:200]
-            raise BadData(f"{path} can not be read as weights ({reason})", fix=_FIX_WEIGHTS) from None
-    strange = [name for name, value in weights.items() if not _is_weight(name, value)]
-    if strange:
-        raise BadData(f"{folder} holds {str(strange[0])[:80]!r} among its weights, which is none", fix=_FIX_WEIGHTS)
-    return compat.canonical_weights(weights)
+    return _read(folder, weight_files.tensors)
 
 
-def _is_weight(name: Any, value: Any) -> bool:
-    return isinstance(name, str) and compat.is_plain_tensor(value)
+def read_shapes(folder: Path) -> Dict[str, weight_files.Shape]:
+    """The same without reading the weights: {name on disk: shape}. Raises what `read_weights` raises."""
+    return _read(folder, weight_files.shapes)
+
+
+def _read(folder: Path, read: Callable[[Path], Mapping[str, Any]]) -> Dict[str, Any]:
+    found: Dict[str, Any] = {}
+    for path in _weight_files(folder):
+        found.update(read(path))
+    try:
+        plain = plain_names(found)
+    except ValueError as error:
+        raise BadData(
+            f"the weights of {folder} can not be used as they are: {error}", fix=f"convert them, or {FIX_FOLDER}"
+        ) from None
+    return compat.canonical_weights({plain[name]: value for name, value in found.items()})
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
@@ -132,27 +169,15 @@ def _weight_files(folder: Path) -> List[Path]:
             if problem:
                 raise BadData(f"{folder / index} is no list of weights ({problem})", fix=FIX_FOLDER)
             return [folder / Path(name).name for name in sorted(set(values["weight_map"].values()))]
-    raise MissingArtifact(f"{folder} holds no weights", fix=FIX_FOLDER)
+    raise MissingArtifact(f"{folder} holds no weights{_others(folder)}", fix=FIX_FOLDER)
 
 
-def _read_weight_file(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise ValueError("it is missing, or not a regular file")
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(str(path))
-    _refuse_compressed(path)
-    return compat.torch_load(path)
-
-
-def _refuse_compressed(path: Path) -> None:
-    """Raises ValueError: torch stores weights as they are, and a few compressed bytes can become many."""
-    if zipfile.is_zipfile(str(path)):
-        with zipfile.ZipFile(str(path)) as entries:
-            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries.infolist())
-            if not stored or sum(entry.file_size for entry in entries.infolist()) > path.stat().st_size:
-                raise ValueError("it holds compressed entries")
+def _others(folder: Path) -> str:
+    """What a folder has in the place of weights, where that is known."""
+    for pattern, what in _OTHERS:
+        for path in sorted(folder.glob(pattern)):
+            return f" that asrctl reads: {path.name} is {what}"
+    return ""
 
 
 def all_finite(tensors: Iterable[Any]) -> bool:

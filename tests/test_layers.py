@@ -18,7 +18,7 @@ FLOORS = (
     + ("locks", "names", "outputs", "ownership", "trees", "stretches", "levels"),
     ("workspace", "text", "audio", "utterances", "metrics", "prepared", "batches", "features", "devices"),
     ("recipe", "presets", "augment", "configs", "models", "filterbank", "acoustics", "optimisation", "processor")
-    + ("weights", "checkpoints", "runs", "inference", "engine"),
+    + ("fitting", "weights", "weight_files", "weight_names", "checkpoints", "runs", "inference", "engine"),
     ("corpora", "ipu"),
     ("backends",),
     ("exports", "stages"),

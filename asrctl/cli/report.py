@@ -177,7 +177,7 @@ def outlook_lines(planned: Any) -> List[str]:
     """What a command would read and write (a stages.outlook.Outlook)."""
     lines = [f"would read {what}: {path}" for what, path in planned.reads.items()]
     kept = " (is there already; --force makes it again)" if planned.unchanged else ""
-    first = next(iter(planned.writes))
+    first = next(iter(planned.writes), None)
     return lines + [
         f"would write {what}: {path}{kept if what == first else ''}" for what, path in planned.writes.items()
     ]

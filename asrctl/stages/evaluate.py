@@ -27,6 +27,7 @@ from asrctl.stages.subject import (
     alphabet_gap,
     find_data,
     find_subject,
+    is_elsewhere,
     sentence,
     warn_of_newer_data,
 )
@@ -136,24 +137,49 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
 
 
 def plan(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) -> Outlook:
-    """What `evaluate` would do; nothing is written or transcribed. Raises what `evaluate` raises before it begins."""
+    """What `evaluate` would do; nothing is written, transcribed or fetched. Raises what `evaluate` raises.
+
+    Of the model only its files' heads are read.
+    """
+    if request.run is None and is_elsewhere(request.model, emit):
+        return _plan_unseen(workspace, request)
     meant = _resolve(workspace, request, emit)
     folder = workspace.folder(meant.key.kind, meant.key.id)
+    unchanged = not request.force and workspace.find(meant.key.kind, meant.key.id) is not None
+    if not unchanged:
+        _gap(models.examine_trained(meant.subject.folder), meant)
     return Outlook(
         reads={"model": meant.subject.folder, "data": meant.split.folder},
         writes={"evaluation": folder},
-        unchanged=not request.force and workspace.find(meant.key.kind, meant.key.id) is not None,
+        unchanged=unchanged,
         facts={
             "run": _run_name(meant.subject),
-            "data": {"name": meant.chosen.name, "id": meant.chosen.data.artifact.id},
-            "split": request.split,
-            "utterances": len(meant.split),
-            "audio_s": round(meant.split.seconds, 3),
+            **_facts(meant.chosen, meant.split),
             "device": meant.how.device.kind,
             "precision": meant.how.precision,
             "id": meant.key.id,
         },
     )
+
+
+def _plan_unseen(workspace: Workspace, request: EvaluateRequest) -> Outlook:
+    """What is known without the model."""
+    from asrctl import devices
+
+    chosen = find_data(workspace, None, request.data)
+    split = chosen.data.split(request.split)
+    facts = {"device": devices.choose(request.device).kind, "precision": request.precision or "fp32", "id": None}
+    reads = {"model": Path(str(request.model)), "data": split.folder}
+    return Outlook(reads, {}, unchanged=False, facts={"run": None, **_facts(chosen, split), **facts})
+
+
+def _facts(chosen: ChosenData, split: PreparedSplit) -> Dict[str, Any]:
+    return {
+        "data": {"name": chosen.name, "id": chosen.data.artifact.id},
+        "split": split.name,
+        "utterances": len(split),
+        "audio_s": round(split.seconds, 3),
+    }
 
 
 @dataclass(frozen=True)
@@ -248,8 +274,7 @@ def _result(
 
 def _transcribe(workspace: Workspace, meant: _Meant, folder: Path, emit: Emit) -> metrics.Tally:
     recogniser, split = meant.subject.recogniser(), meant.split
-    models.require_rate(recogniser, split.sample_rate)
-    gap = alphabet_gap(recogniser.vocabulary, meant.chosen.data.vocabulary())
+    gap = _gap(recogniser, meant)
     if gap:
         shown = " ".join(gap[:20]) + (" ..." if len(gap) > 20 else "")
         emit(Warned(f"the model can not write {len(gap)} characters of this data; words with them are wrong: {shown}"))
@@ -259,6 +284,12 @@ def _transcribe(workspace: Workspace, meant: _Meant, folder: Path, emit: Emit) -
         return _score(split, found, folder)
     finally:
         files.remove_tree(scratch)
+
+
+def _gap(recogniser: models.Recogniser, meant: _Meant) -> List[str]:
+    """Characters that the model can not write. Raises PresetError, BadData where it is not for this data at all."""
+    models.require_rate(recogniser, meant.split.sample_rate)
+    return alphabet_gap(recogniser.vocabulary, meant.chosen.data.vocabulary())
 
 
 def _score(split: PreparedSplit, hypotheses: Iterable[Tuple[int, str]], folder: Path) -> metrics.Tally:

@@ -18,7 +18,7 @@ from asrctl.prepared import PreparedData, PreparedSplit
 from asrctl.schema import misfit
 from asrctl.stages.evaluate import read_metrics
 from asrctl.stages.outlook import Outlook
-from asrctl.stages.subject import ChosenData, Subject, find_data, find_subject, sentence
+from asrctl.stages.subject import ChosenData, Subject, find_data, find_subject, is_elsewhere, sentence
 from asrctl.workspace import Artifact, Key, Workspace
 
 VERSION = 3
@@ -109,16 +109,25 @@ def export(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) ->
 
 
 def plan(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> Outlook:
-    """What `export` would do; nothing is written. Raises what `export` raises before it begins."""
-    subject = _subject(workspace, request, _check(workspace, request))
+    """What `export` would do; nothing is written or fetched. Raises what `export` raises before it begins.
+
+    Of the model only its files' heads are read.
+    """
+    target = _check(workspace, request)
+    output = {"output": request.output} if request.output is not None else {}
+    if request.run is None and is_elsewhere(request.model, emit):
+        return _plan_unseen(find_data(workspace, None, request.data), request, output)
+    subject = _subject(workspace, request, target)
     chosen = find_data(workspace, subject, request.data)
     emit(Note(f"exporting {sentence(subject, chosen)}"))
     key = _key(subject, chosen, request, _evaluations(workspace, subject))
-    writes = {"export": workspace.folder(key.kind, key.id)}
+    unchanged = not request.force and workspace.find(key.kind, key.id) is not None
+    if not unchanged:
+        models.require_rate(models.examine_trained(subject.folder), chosen.data.sample_rate)
     return Outlook(
         reads={"model": subject.folder, "data": chosen.data.artifact.path},
-        writes=dict(writes, output=request.output) if request.output is not None else writes,
-        unchanged=not request.force and workspace.find(key.kind, key.id) is not None,
+        writes={"export": workspace.folder(key.kind, key.id), **output},
+        unchanged=unchanged,
         facts={
             "run": subject.name if subject.run is not None else None,
             "data": {"name": chosen.name, "id": chosen.data.artifact.id},
@@ -127,6 +136,14 @@ def plan(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> O
             "id": key.id,
         },
     )
+
+
+def _plan_unseen(chosen: ChosenData, request: ExportRequest, writes: Mapping[str, Path]) -> Outlook:
+    """What is known without the model."""
+    reads = {"model": Path(str(request.model)), "data": chosen.data.artifact.path}
+    data = {"name": chosen.name, "id": chosen.data.artifact.id}
+    facts = {"run": None, "data": data, "format": request.format, "verified_on": [], "id": None}
+    return Outlook(reads, writes, unchanged=False, facts=facts)
 
 
 def _check(workspace: Workspace, request: ExportRequest) -> Optional[delivery.Target]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from asrctl import models, processor, runs
+from asrctl import models, processor, runs, weights
 from asrctl.checksums import check_sums
 from asrctl.errors import BadData, Locked, MissingArtifact, UsageError
-from asrctl.events import Emit, Warned
+from asrctl.events import Emit, Note, Warned
 from asrctl.fingerprint import digest, file_sha256
 from asrctl.prepared import PreparedData
 from asrctl.runs import Run
@@ -61,14 +61,22 @@ def find_subject(workspace: Workspace, run: Optional[str], model: Optional[str])
     return _subject(found.model, found.name, found, is_latest=run is None)
 
 
+def is_elsewhere(model: Optional[str], emit: Emit) -> bool:
+    """Whether --model names one of the hub's that is not on this machine, so that a dry run can not look at it."""
+    if model is None or weights.local_checkpoint(model) is not None:
+        return False
+    emit(Note(f"{model} is not in the hub's cache on this machine; a dry run fetches nothing and did not look at it"))
+    return True
+
+
 def _subject(folder: Path, name: str, run: Optional[Run], *, is_latest: bool) -> Subject:
     signature = _signature(folder)  # first: what is replaced while the digest is taken is noticed as well
     return Subject(folder, name, sound_model(folder), run, is_latest, signature)
 
 
 def _model_files(folder: Path) -> List[Path]:
-    weights = [*folder.glob("model*.safetensors*"), *folder.glob("pytorch_model*.bin*")]
-    return sorted(path for path in [folder / name for name in _JSON_FILES] + weights if path.is_file())
+    found = [*folder.glob("model*.safetensors*"), *folder.glob("pytorch_model*.bin*")]
+    return sorted(path for path in [folder / name for name in _JSON_FILES] + found if path.is_file())
 
 
 def model_digest(folder: Path) -> str:
@@ -108,11 +116,11 @@ class ChosenData:
     since: Optional[str] = None
 
 
-def find_data(workspace: Workspace, subject: Subject, name: Optional[str]) -> ChosenData:
+def find_data(workspace: Workspace, subject: Optional[Subject], name: Optional[str]) -> ChosenData:
     """The data of a name; else what the run was trained on; else the latest. Raises MissingArtifact."""
     if name is not None:
         return ChosenData(PreparedData(workspace.resolve("prepared", name, fix=_FIX_DATA)), name, "as asked")
-    if subject.run is not None:
+    if subject is not None and subject.run is not None:
         recorded = subject.info()["data"]
         artifact = workspace.resolve("prepared", recorded["id"], fix=_FIX_DATA)
         now = workspace.names("prepared").get(recorded["name"], artifact.id)
