@@ -29,12 +29,16 @@ class OtherEncoding(ValueError):
         self.likely = likely
         self.name = name
 
-    def cure(self, path: Path) -> str:
-        """What to do about the file that holds them."""
+    def cure(self, path: Path, *, copy: bool = False) -> str:
+        """What to do about the file that holds them. copy: leave it as it is, and make another beside it."""
         if self.name is None:
             return f"save {path} as UTF-8 in the program that wrote it"
-        old, new = shlex.quote(str(path)), shlex.quote(f"{path}.utf8")
-        return f"convert such files to UTF-8: iconv -f {self.name} -t UTF-8 {old} > {new} && mv {new} {old}"
+        new = path.with_name(f"{path.stem}-utf8{path.suffix}")
+        old, made = shlex.quote(str(path)), shlex.quote(str(new))
+        command = f"iconv -f {self.name} -t UTF-8 {old} > {made}"
+        if copy:
+            return f"make a copy in UTF-8 and give that: {command}"
+        return f"convert such files to UTF-8: {command} && mv {made} {old}"
 
 
 def encoding_of(head: bytes) -> str:

@@ -61,6 +61,7 @@ class _Reader:
         self._request = request
         self._walk = Walk(source, request.root)
         self._splits = SplitFolders(source)
+        self._lists = manifest.Account(self._splits)
         self._copies, self._renamed, self._foreign = Tally(), Tally(), Tally()
         self._mute, self._lone, self._tables = Tally(), Tally(), Tally()
         self._cure = ""  # of the first transcript in another encoding
@@ -78,7 +79,7 @@ class _Reader:
         """What was left out, paired by other than the name, or can not be used, and why."""
         emit = self._request.emit
         self._walk.tell(emit)
-        self._splits.tell(emit)
+        self._lists.tell(self._request)
         if self._copies:
             why = "as another of their name has the same transcript"
             emit(Warned(f"{self._copies.count} recordings are left out, {why}, such as {self._copies.first}"))
@@ -123,7 +124,7 @@ class _Reader:
         self._request.before_reading(str(folder / listed))
         seen: Set[bytes] = set()
         inside = folder.relative_to(self._source).as_posix()
-        for utterance in manifest.read(folder / listed, root=self._request.root, inside=inside, splits=self._splits):
+        for utterance in manifest.read(folder / listed, root=self._request.root, inside=inside, account=self._lists):
             seen.add(_fingerprint(utterance.audio))
             yield utterance
         for inner, names in self._walk.below(folder):

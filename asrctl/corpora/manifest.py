@@ -2,46 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import functools
 import math
-import os
 import re
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from asrctl import files
-from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, lies_under, need_source
+from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, lies_under, need_source, tables
+from asrctl.corpora.cells import OPEN_QUOTE
+from asrctl.corpora.columns import COLUMNS, Columns, Plan
+from asrctl.corpora.places import Places
 from asrctl.corpora.splits import SplitFolders
+from asrctl.corpora.tally import Tally
 from asrctl.errors import BadData
-from asrctl.utterances import Utterance
+from asrctl.events import Note
+from asrctl.utterances import Utterance, split_path
 
 NAMES = SPLIT_NAMES
 DEFAULTS = SPLIT_DEFAULTS
 
-# Field -> names of its column in the wild, the best known first.
-COLUMNS: Mapping[str, Tuple[str, ...]] = {
-    "path": ("path", "audio", "audio_path", "audio_filepath", "audio_file", "file", "file_name", "filename", "wav"),
-    "text": ("text", "transcript", "transcription", "sentence"),
-    "split": ("split", "subset", "partition"),
-    "speaker": ("speaker", "speaker_id", "spk", "client_id"),
-    "id": ("id", "utterance_id", "utt_id", "utterance", "key"),
-    "start": ("start", "start_s", "offset"),
-    "end": ("end", "end_s"),
-    "duration": ("duration", "duration_s"),
-}
-REQUIRED = ("path", "text")
-
-_MAX_LINE = 1 << 20
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+_CLOCK = re.compile(r"(?:(\d{1,3}):)?(\d{1,3}):(\d{1,2}(?:\.\d+)?)")
 _MAX_PROBLEMS = 20
-_OPEN_QUOTE = "a quote is opened and not closed on the same line"
-_DELIMITERS = ",\t;|"
-_JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
-# {field: value}, or what is wrong with the row.
-Row = Union[Mapping[str, Any], str]
 
 
 def utterances(request: CorpusRequest) -> Iterator[Utterance]:
@@ -51,23 +34,46 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
         raise BadData(f"{path} is a folder, not a manifest", fix=f"use `asrctl prepare folder {path}`")
     if not path.is_file():
         raise BadData(f"there is no manifest {path}", fix="check the path")
-    splits = SplitFolders(path.parent, used=False)
-    yield from read(path, root=request.root, splits=splits)
-    splits.tell(request.emit)
+    account = Account(SplitFolders(path.parent, used=False))
+    yield from read(path, root=request.root, account=account)
+    account.tell(request)
+
+
+class Account:
+    """What is known of lists beyond their rows: kept while they are read, told when all are."""
+
+    def __init__(self, splits: SplitFolders) -> None:
+        self.splits = splits
+        self.columns = Columns()
+        self.places = Places()
+        self.hidden = Tally()
+
+    def tell(self, request: CorpusRequest) -> None:
+        """What was not used, or found in other places."""
+        self.splits.tell(request.emit)
+        self.columns.tell(request.emit)
+        self.places.tell(request.emit, request.hint)
+        if self.hidden:
+            request.emit(
+                Note(f"{self.hidden.count} rows name hidden files of a Mac and are passed over: {self.hidden.first}")
+            )
+        times = [column.name for field, column in self.columns.known.items() if field in ("start", "end", "duration")]
+        if times:
+            cut = "if recordings are cut already, give these columns other names"
+            request.hint("outside", f"correct {', '.join(times)}, which say where in its recording a row is; {cut}")
 
 
 def read(
-    path: Path, *, root: Optional[Path] = None, inside: Optional[str] = None, splits: Optional[SplitFolders] = None
+    path: Path, *, root: Optional[Path] = None, inside: Optional[str] = None, account: Optional[Account] = None
 ) -> Iterator[Utterance]:
     """The utterances of the list at `path`; audio must lie under `root` where one is given. Raises BadData.
 
-    inside: where the list's folder lies in a corpus folder; ids begin with it. splits: says which split a row is for
-    that does not name one.
+    inside: where the list's folder lies in a corpus folder; ids begin with it, and folders may tell the split.
     """
-    rows = _json_rows if path.suffix.lower() in _JSON_SUFFIXES else _table_rows
+    account = account or Account(SplitFolders(path.parent, used=inside is not None))
     problems: List[str] = []
-    make = _Rows(path.parent, root, inside, splits or SplitFolders(path.parent, used=inside is not None))
-    for line, row in rows(path):
+    make = _Rows(path.parent, root, inside, account)
+    for line, row in tables.rows(path, check=lambda names: _check_columns(path, names, account.columns)):
         try:
             utterance = make(row)
         except ValueError as problem:
@@ -75,51 +81,70 @@ def read(
             if len(problems) >= _MAX_PROBLEMS:
                 break
             continue
-        if not problems:
+        if not problems and utterance is not None:
             yield utterance
     if problems:
         count = "a bad row" if len(problems) == 1 else f"{len(problems)} bad rows"
         many = " (and perhaps more)" if len(problems) >= _MAX_PROBLEMS else ""
         fix = "correct the lines named above"
-        if any(problem.endswith(_OPEN_QUOTE) for problem in problems):
+        if any(problem.endswith(OPEN_QUOTE) for problem in problems):
             fix += '; a line break can be no part of a field, and a quote is written "" within quotes'
         raise BadData(f"{path} has {count}{many}", fix=fix, problems=problems)
 
 
-class _Rows:
-    """A row -> an utterance; ValueError says what is wrong with it."""
+def _check_columns(path: Path, names: Sequence[str], columns: Columns) -> None:
+    """Raises BadData where a table has no column that it must have."""
+    missing = columns.plan(dict.fromkeys(names)).missing
+    if missing:
+        has = ", ".join(names[:20]) or "nothing"
+        raise BadData(
+            f"{path} has no column {' and no column '.join(missing)} (its first line names: {has})",
+            fix="name the columns in the first line: path, text, and optionally split, speaker, id, start, end",
+        )
 
-    def __init__(self, folder: Path, root: Optional[Path], inside: Optional[str], splits: SplitFolders) -> None:
+
+class _Rows:
+    """A row -> an utterance, or None for one of a hidden file; ValueError says what is wrong with it."""
+
+    def __init__(self, folder: Path, root: Optional[Path], inside: Optional[str], account: Account) -> None:
         self._folder = str(folder)
-        self._splits = splits
+        self._account = account
         self._inside = inside
         self._root = root.resolve() if root is not None else None
 
-    def __call__(self, row: Row) -> Utterance:
+    def __call__(self, row: tables.Row) -> Optional[Utterance]:
         if isinstance(row, str):
             raise ValueError(row)
-        written = _text(row, "path")
+        plan = self._account.columns.plan(row)
+        if plan.missing:
+            raise ValueError(f"it has no {' and no '.join(plan.missing)}")
+        cells = _Cells(row, plan)
+        written = cells.text("path")
         if not written:
             raise ValueError("the path is empty")
-        audio = os.path.join(self._folder, written)
+        if _is_of_a_mac(written):
+            self._account.hidden.add(written)
+            return None
+        self._account.columns.look_at(plan, row)
+        audio = self._account.places.find(self._folder, written)
         if self._root is not None and not lies_under(self._root, audio):
             raise ValueError(f"{written} lies outside {self._root} (--root)")
-        start, end = _stretch(row)
+        start, end = cells.stretch(audio)
         name = written if self._inside is None else (PurePosixPath(self._inside) / written).as_posix()
         return Utterance(
-            id=_text(row, "id") or _default_id(name, start, end),
+            id=cells.text("id") or _default_id(name, start, end),
             audio=audio,
-            text=_text(row, "text"),
-            split=self._split(_text(row, "split"), name),
-            speaker=_text(row, "speaker") or None,
+            text=cells.text("text"),
+            split=self._split(cells.text("split"), name),
+            speaker=cells.text("speaker") or None,
             start_s=start,
             end_s=end,
         )
 
     def _split(self, written: str, name: str) -> str:
         if not written:
-            return self._splits.of(name)
-        self._splits.names_split()
+            return self._account.splits.of(name)
+        self._account.splits.names_split()
         return NAMES.get(written.lower(), written)
 
 
@@ -127,176 +152,84 @@ def _default_id(written: str, start: Optional[float], end: Optional[float]) -> s
     return written if start is None and end is None else f"{written}#{start or 0:g}-{'' if end is None else f'{end:g}'}"
 
 
-def _text(row: Mapping[str, Any], field: str) -> str:
-    value = row.get(field)
-    if value is None:
-        return ""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str):
-        raise ValueError(f"{field} must be text")
-    if _NOT_TEXT.search(value):
-        raise ValueError(f"{field} holds characters that no text has")
-    return value.strip()
+def _is_of_a_mac(written: str) -> bool:
+    """Whether a path is that of a file that a Mac puts beside every other, and that is never a recording."""
+    return written.rpartition("/")[2].startswith("._") or "__MACOSX" in written.split("/")
 
 
-def _stretch(row: Mapping[str, Any]) -> Tuple[Optional[float], Optional[float]]:
-    start, end = _seconds(row, "start"), _seconds(row, "end")
-    duration = _seconds(row, "duration")
-    if end is None and start is not None and duration is not None:
-        end = start + duration  # a duration without a start only says how long the file is
-    if end is not None and end <= (start or 0.0):
-        raise ValueError(f"end ({end:g}) is not after start ({start or 0:g})")
-    return start, end
+class _Cells:
+    """The fields of a row."""
 
+    def __init__(self, row: Mapping[str, Any], plan: Plan) -> None:
+        self._row = row
+        self._fields = plan.fields
 
-def _seconds(row: Mapping[str, Any], field: str) -> Optional[float]:
-    written = _text(row, field)
-    if not written:
-        return None
-    try:
-        value = float(written)
-    except ValueError:
-        raise ValueError(f"{field} is {written[:40]!r}, not a number of seconds") from None
-    if not math.isfinite(value) or value < 0 or value > 1e7:
-        raise ValueError(f"{field} is {written[:40]}, not a time in a file")
-    return value
+    def text(self, field: str) -> str:
+        """Without space around it; "" where there is none. Raises ValueError."""
+        column = self._fields.get(field)
+        value = self._row.get(column.name) if column is not None else None
+        if not value and (value is None or value == ""):
+            return ""
+        if isinstance(value, dict) and field == "path":
+            value = value.get("path")  # how the datasets library writes a recording
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not _is_lost(field, value):
+            value = str(value)
+        if not isinstance(value, str):
+            raise ValueError(f"{field} must be text")
+        if _NOT_TEXT.search(value):
+            raise ValueError(f"{field} holds characters that no text has")
+        return value.strip()
 
+    def stretch(self, audio: str) -> Tuple[Optional[float], Optional[float]]:
+        """(start, end) in seconds, None where that of the recording is meant. Raises ValueError."""
+        start, end = self._seconds("start", audio), self._seconds("end", audio)
+        duration = self._seconds("duration", audio)
+        if end is None and start is not None and duration is not None:
+            end = start + duration  # a duration without a start only says how long the file is
+        if end is not None and end <= (start or 0.0):
+            raise ValueError(f"end ({end:g}) is not after start ({start or 0:g})")
+        return start, end
 
-# -- lines and columns ------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _text_stream(path: Path, newline: Optional[str] = None) -> Iterator[IO[str]]:
-    with files.open_regular(path, fix="check that this is a manifest") as raw:
-        yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline=newline)  # type: ignore[arg-type]
-
-
-def _lines(path: Path, stream: IO[str]) -> Iterator[str]:
-    """Lines of bounded length. Raises BadData where one is longer, or the file is not UTF-8."""
-    number = 0
-    try:
-        for line in iter(lambda: stream.readline(_MAX_LINE), ""):
-            number += 1
-            if len(line) >= _MAX_LINE:
-                raise BadData(f"{path}, line {number} is longer than a row can be", fix="check that this is a manifest")
-            yield line
-    except UnicodeDecodeError as error:
-        raise BadData(
-            f"{path} is not UTF-8 (after line {number}: {error.reason})", fix="save the file as UTF-8 and run again"
-        ) from None
-
-
-def _table_rows(path: Path) -> Iterator[Tuple[int, Row]]:
-    """(line number, row) of a CSV or TSV file; the delimiter is the one that its header uses."""
-    with _text_stream(path, newline="") as stream:
-        lines = _lines(path, stream)
-        header = next(lines, "")
-        delimiter = "\t" if path.suffix.lower() == ".tsv" else max(_DELIMITERS, key=header.count)
-        names = _parsed(path, csv.reader([header], delimiter=delimiter)) or []
-        columns = _columns(path, names)
-        # In a TSV a quote is only a character, unless its writer quotes everything, or the cell for its quotes' sake.
-        is_plain = delimiter == "\t" and '"' not in header
-        single = _Single(lines)
-        reader = csv.reader(single, delimiter=delimiter, quoting=csv.QUOTE_NONE if is_plain else csv.QUOTE_MINIMAL)
-        for row in iter(lambda: single.row(path, reader), None):
-            if is_plain and isinstance(row, list):
-                row = [_unquoted(cell) for cell in row]
-            if row:
-                yield reader.line_num + 1, row if isinstance(row, str) else _by_field(row, columns, len(names))
-
-
-def _unquoted(cell: str) -> str:
-    """The text of a cell that csv has quoted because there are quotes in it; any other cell as it is."""
-    # csv doubles the inner ones. Where none is doubled, csv would not have quoted the cell: "Hello." is a quotation.
-    inner = cell[1:-1]
-    is_quoted = len(cell) > 2 and cell[0] == cell[-1] == '"'
-    return inner.replace('""', '"') if is_quoted and '""' in inner and '"' not in inner.replace('""', "") else cell
-
-
-class _Single:
-    """Lets a csv.reader have one line for each row.
-
-    Otherwise a quote that somebody forgot to close takes all the rows up to the next quote into its own cell.
-    """
-
-    def __init__(self, lines: Iterator[str]) -> None:
-        self._lines = lines
-        self._taken = False
-
-    def __iter__(self) -> "_Single":
-        return self
-
-    def __next__(self) -> str:
-        if self._taken:
-            raise _OpenQuote
-        self._taken = True
-        return next(self._lines)
-
-    def row(self, path: Path, reader: Any) -> Union[List[str], str, None]:
-        """The cells of the next line, or what is wrong with it; None after the last one. Raises BadData."""
-        self._taken = False
+    def _seconds(self, field: str, audio: str) -> Optional[float]:
+        written = self.text(field)
+        if not written:
+            return None
+        column = self._fields[field]
+        named = field if column.name.lower() in COLUMNS[field] else column.name
+        clock = _CLOCK.fullmatch(written)
         try:
-            return _parsed(path, reader)
-        except _OpenQuote:
-            return _OPEN_QUOTE
+            value = float(written) if clock is None else _clock_s(*clock.groups())
+        except ValueError:
+            raise ValueError(f"{named} is {written[:40]!r}, not a number of {column.unit.name}") from None
+        per_second = column.unit.per_second or _rate_hz(audio)
+        if per_second is None:
+            return None  # of a recording that can not be read: it is rejected for that
+        value /= per_second
+        if not math.isfinite(value) or value < 0 or value > 1e7:
+            raise ValueError(f"{named} is {written[:40]}, not a time in a file")
+        return value
 
 
-class _OpenQuote(Exception):
-    """A row that would go on in the next line."""
+def _is_lost(field: str, value: float) -> bool:
+    """Whether a number is none, where it is to be a word. (A time says so itself.)"""
+    return not math.isfinite(value) and field not in ("start", "end", "duration")
 
 
-def _parsed(path: Path, reader: Any) -> Optional[List[str]]:
+def _clock_s(hours: Optional[str], minutes: str, seconds: str) -> float:
+    return int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds)
+
+
+@functools.lru_cache(maxsize=16)
+def _rate_hz(audio: str) -> Optional[int]:
+    """The sample rate of a recording, None where it can not be known. Raises ValueError for a member of an archive."""
+    import soundfile
+
+    if split_path(audio)[1] is not None:
+        raise ValueError("times in samples can not be used with archives: write seconds")
     try:
-        return next(reader, None)
-    except csv.Error as error:
-        raise BadData(f"{path}, line {reader.line_num + 1}: {error}", fix="correct that line") from None
-
-
-def _columns(path: Path, names: Sequence[str]) -> Dict[str, int]:
-    """{field: column number}. Raises BadData where a required one is missing."""
-    known = [name.strip().lower() for name in names]
-    found = {
-        field: known.index(next(name for name in synonyms if name in known))
-        for field, synonyms in COLUMNS.items()
-        if any(name in known for name in synonyms)
-    }
-    missing = [field for field in REQUIRED if field not in found]
-    if missing:
-        has = ", ".join(names[:20]) or "nothing"
-        raise BadData(
-            f"{path} has no column {' and no column '.join(missing)} (its first line names: {has})",
-            fix="name the columns in the first line: path, text, and optionally split, speaker, id, start, end",
-        )
-    return found
-
-
-def _by_field(cells: Sequence[str], columns: Mapping[str, int], width: int) -> Row:
-    if len(cells) > width:
-        return f"{len(cells)} columns where the first line names {width}"
-    return {field: cells[column] for field, column in columns.items() if column < len(cells)}
-
-
-def _json_rows(path: Path) -> Iterator[Tuple[int, Row]]:
-    """(line number, row) of JSON lines."""
-    with _text_stream(path) as stream:
-        for number, line in enumerate(_lines(path, stream), 1):
-            if line.strip():
-                yield number, _json_row(line)
-
-
-def _json_row(line: str) -> Row:
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
-        return "not a JSON object on a line of its own"
-    if not isinstance(values, dict):
-        return "not a JSON object"
-    lowered = {name.strip().lower(): value for name, value in values.items()}
-    row = {
-        field: next(lowered[name] for name in synonyms if name in lowered)
-        for field, synonyms in COLUMNS.items()
-        if any(name in lowered for name in synonyms)
-    }
-    missing = [field for field in REQUIRED if field not in row]
-    return f"it has no {' and no '.join(missing)}" if missing else row
+        with files.open_regular(Path(audio), fix="") as stream, soundfile.SoundFile(
+            stream.fileno(), closefd=False
+        ) as found:
+            return int(found.samplerate) or None
+    except (BadData, OSError, RuntimeError, TypeError, ValueError):
+        return None

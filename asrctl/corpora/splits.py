@@ -33,6 +33,7 @@ _NEUTRAL = frozenset(
 # Neither for training nor for one of the other two: a split of its own, until somebody says what it is for.
 _KEPT_ASIDE = frozenset(("holdout", "heldout"))
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_MAY_BEGIN = re.compile("train|test|eval|valid|devel", re.IGNORECASE)
 _MAX_KNOWN = 4096
 _MAX_NAMED = 6
 
@@ -80,10 +81,12 @@ class SplitFolders:
     def of(self, name: str) -> str:
         """The split of a recording. name: its path in the corpus folder, with slashes."""
         self._total += 1
-        place = self._place(self._folder(name))
+        folder, _, file = name.rpartition("/")
+        place = self._known.get(folder) or self._place(folder)
         if place.split is None:
             (self._unsure if place.folder else self._elsewhere).add(place.folder or name)
-            self._note_file(name)
+            if _MAY_BEGIN.match(file):
+                self._note_file(name, file)
             return "train"
         if not self._used:
             self._untold.setdefault(place.split, Tally()).add(name)
@@ -125,31 +128,27 @@ class SplitFolders:
             how = "in folders called train, eval and test" if self._used else "in a column `split`"
             emit(Warned(f"{count} of {self._total} recordings {why}; say what each is for {how}"))
 
-    def _folder(self, name: str) -> str:
-        """The folder of a recording in the corpus folder; of one outside, "" where folders decide: its are not the
-        corpus'."""
-        path = PurePosixPath(name)
+    def _note_file(self, name: str, file: str) -> None:
+        """Whether a file's own name, such as test_001.wav, says that it is for a split."""
+        first = _tokens(file)[0]
+        if first in _PLAIN:
+            self._untold.setdefault(_WORDS[first], Tally()).add(name)
+
+    def _place(self, folder: str) -> _Place:
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+            self._siblings.clear()
+        found = self._known[folder] = self._judged(self._parts(folder))
+        return found
+
+    def _parts(self, folder: str) -> Sequence[str]:
+        """The folders in the corpus folder that lead to a recording: where they decide, those outside are none."""
+        path = PurePosixPath(folder)
         if path.is_absolute():
             with contextlib.suppress(ValueError):
                 path = path.relative_to(PurePosixPath(str(self._source.absolute())))
         outside = path.is_absolute() or ".." in path.parts
-        return "" if outside and self._used else str(path.parent)
-
-    def _note_file(self, name: str) -> None:
-        """Whether a file's own name, such as test_001.wav, says that it is for a split."""
-        tokens = _tokens(PurePosixPath(name).name)
-        role = _WORDS.get(tokens[0]) if tokens and tokens[0] in _PLAIN else None
-        if role is not None:
-            self._untold.setdefault(role, Tally()).add(name)
-
-    def _place(self, folder: str) -> _Place:
-        found = self._known.get(folder)
-        if found is None:
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-                self._siblings.clear()
-            found = self._known[folder] = self._judged(PurePosixPath(folder).parts)
-        return found
+        return () if outside and self._used else path.parts
 
     def _judged(self, parts: Sequence[str]) -> _Place:
         sure: List[Tuple[str, str]] = []

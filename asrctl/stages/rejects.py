@@ -36,7 +36,7 @@ _CURES = {
     "silent": "record these again, or leave them out of the corpus",
     "clipped": "make these again from their source: louder than full scale, only a square wave is left",
     "off-scale": "convert these recordings to WAV or FLAC with samples of 16 bits",
-    "ctc-impossible": "check that these transcripts belong to their recordings; of a longer one, name start and end",
+    "ctc-impossible": "check that these transcripts belong to their recordings",
 }
 
 

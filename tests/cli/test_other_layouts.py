@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -219,3 +220,59 @@ def test_a_folder_that_is_no_split_beside_others_is_told(asrctl, tmp_path: Path,
     assert done.result["unused"] == {"train_dev": 2}
     assert "warning: 2 of 21 utterances are not used" in done.stderr
     assert "warning: 3 of 21 recordings lie in no folder called after a split, such as extra/u00.wav" in done.stderr
+
+
+# -- lists ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_stretch_is_a_stretch_whatever_its_columns_are_called(asrctl, tmp_path: Path, workspace: Path) -> None:
+    soundfile.write(str(tmp_path / "long.wav"), noise(12.0, 1), 16000)
+    prepared = []
+    for start, end, unit in (("start", "end", 1), ("begin_time", "stop_time", 1), ("startMs", "endMs", 1000)):
+        rows = [f"u{at},long.wav,{at * unit},{(at + 0.5) * unit:g},word {'abc'[at % 3]}" for at in range(12)]
+        table = tmp_path / "list.csv"
+        table.write_text("\n".join([f"id,path,{start},{end},text", *rows]), encoding="utf-8")
+        assert counts(asrctl("prepare", "manifest", table, "--json").result) == {"train": 11, "eval": 1}
+        data = PreparedData(Workspace(workspace).resolve("prepared", None, fix=""))
+        prepared.append([item.pcm.tobytes() for item in data.split("train")])
+    assert prepared[0] == prepared[1] == prepared[2] and len(prepared[0][0]) == 16000
+
+
+def test_recordings_that_are_cut_already_are_told_from_stretches(asrctl, tmp_path: Path, workspace: Path) -> None:
+    stems = recordings(tmp_path / "clips", 12)
+    rows = [f"{stem}.wav,word a,{at * 10},{at * 10 + 0.3}" for at, stem in enumerate(stems, 1)]
+    (tmp_path / "list.csv").write_text("\n".join(["path,text,begin_time,end_time", *rows]), encoding="utf-8")
+    refused = asrctl("prepare", "manifest", tmp_path / "list.csv", "--json")
+    assert "begin_time, end_time" in refused.error["fix"] and "cut already" in refused.error["fix"]
+
+
+def test_common_voice_is_found_in_clips(asrctl, tmp_path: Path, workspace: Path) -> None:
+    rows = [f"{'abc'[at % 3]}\t{stem}.mp3\tword" for at, stem in enumerate(recordings(tmp_path / "clips", 12, ".mp3"))]
+    (tmp_path / "validated.tsv").write_text("\n".join(["client_id\tpath\tsentence", *rows]), encoding="utf-8")
+    done = asrctl("prepare", "manifest", tmp_path / "validated.tsv", "--max-rejects", 0, "--json")
+    assert sum(counts(done.result).values()) == 12
+    assert "12 paths of the list were found in clips/ beside the list" in done.stderr
+
+
+def test_a_list_whose_recordings_are_not_there_says_where_it_looked(asrctl, tmp_path: Path, workspace: Path) -> None:
+    rows = "".join(f"D:\\data\\rec\\{stem}.wav,word\n" for stem in recordings(tmp_path / "rec", 12))
+    (tmp_path / "list.csv").write_text(f"path,text\n{rows}", encoding="utf-8")
+    refused = asrctl("prepare", "manifest", tmp_path / "list.csv", "--json")
+    assert refused.error["fix"].startswith(f"take D:\\data\\ off the paths: rec/u00.wav lies in {tmp_path}")
+    assert "--max-rejects" not in refused.error["fix"]
+    taken_off = (tmp_path / "list.csv").read_text(encoding="utf-8").replace("D:\\data\\", "")
+    (tmp_path / "list.csv").write_text(taken_off, encoding="utf-8")
+    asrctl("prepare", "manifest", tmp_path / "list.csv", "--max-rejects", 0).succeeded()
+
+
+def test_nan_is_no_transcript_no_speaker_and_no_split(asrctl, tmp_path: Path, workspace: Path) -> None:
+    nan = float("nan")
+    rows = [
+        {"path": f"{stem}.wav", "text": nan if at < 2 else "word", "speaker": nan, "split": nan if at % 2 else "train"}
+        for at, stem in enumerate(recordings(tmp_path, 20))
+    ]
+    (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    done = asrctl("prepare", "manifest", tmp_path / "list.jsonl", "--max-rejects", 0.1, "--json")
+    reasons = [split["reasons"].get("no-transcript", 0) for split in done.result["splits"].values()]
+    assert (sum(reasons), done.result["unused"]) == (2, {})
+    assert "does not name the speakers" in done.stderr

@@ -188,9 +188,19 @@ def test_a_list_that_is_none_is_refused(tmp_path: Path, content: str, message: s
     assert message in refusal(written(tmp_path, "a.csv", content)).message
 
 
-def test_other_encodings_are_refused(tmp_path: Path) -> None:
-    for encoding in ("latin-1", "utf-16"):
-        assert "not UTF-8" in refusal(written(tmp_path, "a.csv", "path,text\na.wav,é\n", encoding)).message
+def test_other_encodings_are_refused_by_name(tmp_path: Path) -> None:
+    error = refusal(written(tmp_path, "a.csv", "path,text\na.wav,é\n", "latin-1"))
+    assert "not UTF-8 but probably Windows-1252 or Latin-1" in error.message
+    assert f"iconv -f WINDOWS-1252 -t UTF-8 {tmp_path}/a.csv > {tmp_path}/a-utf8.csv" in error.fix
+    error = refusal(written(tmp_path, "a.csv", "path,text\n" + "a.wav,всё это речь о чём-то\n" * 9, "cp1251"))
+    assert "not UTF-8 but another encoding" in error.message and "as UTF-8 in the program" in error.fix
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_unicode_is_read_in_any_form(tmp_path: Path, name: str, encoding: str) -> None:
+    rows = {"a.csv": "path,text\r\na.wav,für ß\r\n", "a.jsonl": '{"path": "a.wav", "text": "für ß"}\n'}
+    assert [row.text for row in read(written(tmp_path, name, rows[name], encoding))] == ["für ß"]
 
 
 def test_audio_outside_the_root_is_refused(tmp_path: Path) -> None:

@@ -82,6 +82,11 @@ a.wav,"hello, world",train,s1,u1,0.5,1.25,
 "sub/b.wav",HE SAID \xc2\xabNO\xc2\xbb,dev,s2,u2,,,3.5
 c.tar.gz::d.wav,\xc3\xa9\xc3\xa0 |,test,,,,2,
 """
+_TIMES = b"""sep=;
+path;text;begin_ms;End Sample;channel;set
+rec\\A.wav;"he said \\"no\\"";500;16000;1;train
+file:///x%20y.wav;"it""s" odd;0:00:01.5;2;2;test
+"""
 _SEMICOLONS = _CSV.replace(b",", b";").replace(b'"hello; world"', b"hello").replace(b"path", b"\xef\xbb\xbfaudio")
 _TSV = b'file\tsentence\tclient_id\tsplit\na.wav\the said "no\tx\tdev\nb.wav\t"he said ""yes"""\ty\ttrain\n'
 _QUOTED_TSV = b'"path"\t"text"\n"a.wav"\t"two ""quoted"" words"\n'
@@ -89,6 +94,7 @@ _JSONL = (
     b'{"audio_filepath": "a.wav", "text": "hello", "duration": 1.5, "offset": 0.25, "speaker": 7}\n'
     b'{"path": "b.wav", "text": "\\u00e9t\\u00e9", "split": "valid", "start": 1, "end": 2.5}\n\n'
     b'{"path": "c.wav", "text": "", "id": "x", "extra": {"a": [1, null]}}\n'
+    b'{"audio": {"path": "d.wav"}, "text": NaN, "segment": {"start": 0.5, "end": 1}, "speaker": NaN}\n'
 )
 
 
@@ -129,6 +135,7 @@ _FOLDER_SEEDS = [
     ("dev/a.txt", b"HELLO WORLD\n"),
     ("dev/a.txt", "\ufeffI\u0307 \u00e9te\u0301 \ufb01\u2028x\0y".encode()),
     ("train/c.txt", b"one\r\ntwo\r\n"),
+    ("train/c.txt", "z\u00e9ro \U0001f600\n".encode("utf-16")),
     ("sub/metadata.csv", b"file_name,transcription\na.wav,hello\nb.wav,world\n"),
     ("sub/metadata.jsonl", b'{"file_name": "a.wav", "transcription": "hello"}\n'),
     ("metadata.tsv", b"file_name\ttranscription\ndev/a.wav\thello\n"),
@@ -577,7 +584,13 @@ _LIBRISPEECH = {f"dev-clean/84/1/84-1-000{number}.flac": b"" for number in range
 _STATE = Callable[[], Parser]
 
 MAKERS: Dict[str, Callable[[], Parser]] = {
-    "manifest-csv": _text(_manifest, ("list.csv", _CSV), ("list.csv", _SEMICOLONS)),
+    "manifest-csv": _text(
+        _manifest,
+        ("list.csv", _CSV),
+        ("list.csv", _SEMICOLONS),
+        ("list.csv", _TIMES),
+        ("list.csv", _CSV.decode().encode("utf-16")),
+    ),
     "manifest-tsv": _text(_manifest, ("list.tsv", _TSV), ("list.tsv", _QUOTED_TSV)),
     "manifest-jsonl": _text(_manifest, ("list.jsonl", _JSONL)),
     "folder": _text(_folder, *_FOLDER_SEEDS, files=_FOLDER),
