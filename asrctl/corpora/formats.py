@@ -45,14 +45,12 @@ _OTHERS = (
     (b"<!DOCTYPE", "a web page", "page"),
     (b"<html", "a web page", "page"),
     (b"<?xml", "an XML document", "export"),
-    (b"version https://git-lfs", "a pointer that git-lfs has left in place of the file", "lfs"),
 )
 _CURES = {
     "save": "open it in the program that wrote it, save it as CSV (UTF-8), and give that file",
     "export": "write its rows as CSV or as a JSON object a line, and give that file",
     "page": "download the file itself, not the page that shows it",
     "recording": "put it into a folder with its transcript beside it, and use asrctl prepare folder FOLDER",
-    "lfs": "fetch the file with git lfs pull",
 }
 _ARROW_TO_CSV = "import sys, {0} as t, pyarrow.csv as c; c.write_csv({1}, sys.argv[2])"
 

@@ -24,7 +24,6 @@ _EXAMPLES = 10
 # Too long recordings whose headers are asked for their length.
 _MEASURED = 64
 _FIX_PART = "delete that folder and run `asrctl prepare` again"
-_LFS = b"version https://git-lfs"
 _CURES = {
     "no-audio": "correct the paths, which are read from the place of the list or folder",
     "no-transcript": "give these recordings a transcript",
@@ -144,22 +143,17 @@ def _length_s(reject: Reject) -> Optional[float]:
 
 def _readable(path: Optional[str]) -> str:
     """What to do about recordings like this one, which libsndfile can not decode."""
+    plain = "convert these recordings to WAV or FLAC"
     if path is None or split_path(path)[1] is not None:
-        return "convert these recordings to WAV or FLAC"
-    if _begins(Path(path), _LFS):
-        return "fetch the recordings themselves, where git-lfs has left pointers to them, with git lfs pull"
+        return plain
     made = Path(path).with_suffix(".flac" if path.lower().endswith(".wav") else ".wav")
-    return (
-        f"convert these recordings to WAV or FLAC, such as with ffmpeg -i {shlex.quote(path)} {shlex.quote(str(made))}"
-    )
-
-
-def _begins(path: Path, magic: bytes) -> bool:
     try:
-        with files.open_regular(path, fix="") as stream:
-            return stream.read(len(magic)) == magic
-    except (BadData, OSError):
-        return False
+        with files.open_regular(Path(path), fix=""):
+            return f"{plain}, such as with ffmpeg -i {shlex.quote(path)} {shlex.quote(str(made))}"
+    except BadData as error:  # what git-lfs has left in the place of a recording has a cure of its own
+        return error.fix or plain
+    except OSError:
+        return plain
 
 
 def read(path: Path) -> Iterator[Reject]:

@@ -143,7 +143,7 @@ def _tarred() -> bytes:
         ("a.csv", _zipped(), "a zip archive or a spreadsheet", "unzip"),
         ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "an Excel workbook", "save it as CSV"),
         ("a.tar", _tarred(), "a tar archive", "tar -xf"),
-        ("a.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git-lfs", "git lfs pull"),
+        ("a.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git-lfs", "lfs pull"),
         ("a.wav", b"RIFF\0\0\0\0WAVEfmt ", "a recording", "asrctl prepare folder"),
         ("a.csv", b"<!DOCTYPE html><html>", "a web page", "download the file itself"),
         ("a.db", b"SQLite format 3\0" + bytes(99), "an SQLite database", "as CSV"),
