@@ -13,31 +13,22 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import yaml
 
-from asrctl import files
-from asrctl.errors import BadData, PresetError
-from asrctl.recipe import Recipe, cross_checks
+from asrctl import files, preset_text, schema
+from asrctl.errors import PresetError, UsageError
+from asrctl.names import shortened, valid_name
+from asrctl.preset_text import FIX_LIST, Layer, read
+from asrctl.recipe import Recipe
+from asrctl.recipe_checks import cross_checks, ipu_checks
 from asrctl.redact import redact
 from asrctl.schema import Problem, build, did_you_mean
 
-MAX_BYTES = 100_000
-MAX_DEPTH = 20
-_TOO_DEEP = "it is nested too deeply"
-# What PyYAML raises; the last are those of dates and numbers that are none.
-_YAML_ERRORS = (
-    yaml.YAMLError,
-    RecursionError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    KeyError,
-    IndexError,
-    OverflowError,
-)
+# A dotted key inside a sentence.
+_KEY = re.compile(r"[a-z]+(?:\.\w+)+")
 # A preset that extends another one is not what the other one describes.
 _OF_ONE_FILE = ("extends", "description")
 # The source of a value that was typed.
 SET = "--set"
-_FIX_LIST = "see `asrctl presets list`, or give the path of a YAML file"
+_NULLS = ("null", "Null", "NULL", "~")
 
 
 @dataclass(frozen=True)
@@ -58,15 +49,7 @@ class Resolved:
     sources: Mapping[str, str]
     path: Path
     notes: Tuple[str, ...] = ()
-
-
-@dataclass
-class _Layer:
-    """One YAML file: its values, and the line of each dotted key."""
-
-    path: Path
-    values: Dict[str, Any]
-    lines: Dict[str, int] = field(default_factory=dict)
+    origin: "_Origin" = field(default_factory=lambda: _Origin(""), repr=False)
 
 
 # -- finding ----------------------------------------------------------------------------------------------------------
@@ -99,7 +82,7 @@ def available(workspace: Optional[Path] = None) -> List[PresetInfo]:
 
 def _describe(path: Path) -> str:
     try:
-        values = _read(path).values
+        values = read(path).values
     except PresetError as error:
         return f"(unusable: {error.message})"
     parent = values.get("extends")
@@ -113,7 +96,7 @@ def find(name: str, workspace: Optional[Path] = None, beside: Optional[Path] = N
         path = files.expanded(name)
         path = beside / path if beside is not None and not path.is_absolute() else path
         if not files.is_file(path):
-            raise PresetError(f"there is no preset file {path}", fix=_FIX_LIST)
+            raise PresetError(f"there is no preset file {path}", fix=FIX_LIST)
         return path
     folders = ([("beside", beside)] if beside is not None else []) + search_folders(workspace)
     for _, folder in folders:
@@ -121,119 +104,27 @@ def find(name: str, workspace: Optional[Path] = None, beside: Optional[Path] = N
         if files.is_file(path):
             return path
     known = sorted({path.stem for _, folder in search_folders(workspace) for path in folder.glob("*.yaml")})
-    raise PresetError(f"there is no preset called {name!r}{did_you_mean(name, known)}", fix=_FIX_LIST)
+    raise PresetError(f"there is no preset called {name!r}{did_you_mean(name, known)}", fix=FIX_LIST)
 
 
 def is_preset(path: Path) -> bool:
     """Whether a file holds the keys of a preset, whatever their values, and nothing else."""
     try:
-        keys = set(_read(path).values)
+        keys = set(read(path).values)
     except PresetError:
         return False
     return bool(keys) and keys <= {*_OF_ONE_FILE, *(field.name for field in dataclasses.fields(Recipe))}
-
-
-# -- reading ----------------------------------------------------------------------------------------------------------
-
-
-def _read(path: Path) -> _Layer:
-    try:
-        text = files.read_bytes(path, fix=_FIX_LIST, most=MAX_BYTES).decode("utf-8")
-        node = yaml.compose(text, Loader=_Loader)
-        lines: Dict[str, int] = {}
-        _collect_lines(node, "", lines, path)
-        values = _Loader("").construct_document(node) if node is not None else {}
-    except BadData as error:
-        raise PresetError(error.message, fix=error.fix) from None
-    except _YAML_ERRORS as error:
-        message = " ".join(str(error).split())
-        raise PresetError(f"{path} is not valid YAML ({message[:200]})", fix="correct the file at that place") from None
-    if not isinstance(values, dict):
-        raise PresetError(f"{path} is not a preset: it holds no keys", fix="see `asrctl presets show tiny-cpu` for one")
-    return _Layer(path, values, lines)
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases, of which a few nested ones can stand for gigabytes, and of bounded depth."""
-
-    _depth = 0
-
-    def fetch_flow_collection_start(self, token: Any) -> None:
-        # The scanner looks ahead, in time that grows with the square of the brackets.
-        if self.flow_level >= MAX_DEPTH:
-            raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=self.get_mark())
-        super().fetch_flow_collection_start(token)
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            event = self.peek_event()
-            raise yaml.MarkedYAMLError(problem="presets take no YAML aliases (*name)", problem_mark=event.start_mark)
-        if self._depth >= MAX_DEPTH:
-            raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=self.peek_event().start_mark)
-        self._depth += 1
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
-
-
-def _number(constructed: Any) -> Any:
-    """YAML 1.1 reads 010 as 8 and 1:30 as 90, which nobody means. They stay text, which becomes ten, or is refused."""
-
-    def construct(loader: Any, node: Any) -> Any:
-        return node.value if re.match(r"[-+]?0[0-9_]|.*:", node.value) else constructed(loader, node)
-
-    return construct
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _number(yaml.SafeLoader.construct_yaml_int))
-_Loader.add_constructor("tag:yaml.org,2002:float", _number(yaml.SafeLoader.construct_yaml_float))
-
-
-def _collect_lines(node: Any, prefix: str, lines: Dict[str, int], path: Path) -> None:
-    if prefix.count(".") > MAX_DEPTH:
-        raise PresetError(
-            f"{path} is nested too deeply", fix="see `asrctl presets show tiny-cpu` for the keys there are"
-        )
-    if not isinstance(node, yaml.MappingNode):
-        return
-    for name_node, value_node in node.value:
-        if not isinstance(name_node, yaml.ScalarNode):
-            raise PresetError(
-                f"{path}, line {name_node.start_mark.line + 1}: a key must be plain text", fix="correct the file there"
-            )
-        dotted, line = prefix + name_node.value, name_node.start_mark.line + 1
-        if dotted in lines:
-            raise PresetError(
-                f"{path}, line {line}: {dotted} stands there twice (first on line {lines[dotted]})",
-                fix="keep one of the two",
-            )
-        lines[dotted] = line
-        _collect_lines(value_node, dotted + ".", lines, path)
 
 
 # -- resolving --------------------------------------------------------------------------------------------------------
 
 
 def load(name: str, *, overrides: Sequence[str] = (), workspace: Optional[Path] = None) -> Resolved:
-    """Resolve a preset by name or path, with `key=value` overrides. Raises PresetError naming every problem."""
-    layers = _chain(find(name, workspace), workspace)
-    values: Dict[str, Any] = {}
-    sources: Dict[str, str] = {}
-    for layer in layers:
-        own = {key: value for key, value in layer.values.items() if key not in _OF_ONE_FILE}
-        _merge(values, own, sources, f"preset {layer.path.stem}")
-    last = layers[-1]
-    values.update(name=last.values.get("name", last.path.stem), description=last.values.get("description", ""))
-    problems = _apply_overrides(values, overrides, sources)
-    recipe, found = build(Recipe, values)
-    problems = problems + found
-    notes: Tuple[str, ...] = ()
-    if not problems:
-        recipe, notes, problems = _multiply_by_pod(recipe, sources)
-    problems += [Problem(key, message) for key, message in cross_checks(recipe)] if not problems else []
-    if problems:
-        raise _refusal(name, problems, layers)
-    return Resolved(recipe, sources, layers[-1].path, notes)
+    """Resolve a preset by name or path, with `key=value` overrides. Raises PresetError naming every problem.
+
+    What only an IPU asks for is not asked for here: see `refuse_for_ipu`.
+    """
+    return _resolve(name, _chain(find(name, workspace), workspace), overrides)
 
 
 def check(path: Path, workspace: Optional[Path] = None) -> Resolved:
@@ -241,16 +132,63 @@ def check(path: Path, workspace: Optional[Path] = None) -> Resolved:
     return load(str(files.expanded(str(path)).absolute()), workspace=workspace)
 
 
+def check_values(values: Mapping[str, Any], path: Path) -> Resolved:
+    """Validate a preset that is yet to be written. path: of what it is made from, for errors. Raises PresetError."""
+    layer = Layer(path, dict(values))
+    return _resolve(str(path), [*_parents(layer, [], None), layer], ())
+
+
+def _resolve(name: str, layers: List[Layer], overrides: Sequence[str]) -> Resolved:
+    values: Dict[str, Any] = {}
+    sources: Dict[str, str] = {}
+    for layer in layers:
+        own = {key: value for key, value in layer.values.items() if key not in _OF_ONE_FILE}
+        _merge(values, own, sources, f"preset {layer.path.stem}")
+    last = layers[-1]
+    values.update(name=last.values.get("name", _name_of(last.path)), description=last.values.get("description", ""))
+    origin = _Origin(name, tuple(layers))
+    problems = _apply_overrides(values, overrides, sources, origin)
+    recipe, found = build(Recipe, values)
+    problems = problems + found
+    notes: Tuple[str, ...] = ()
+    if not problems:
+        recipe, notes, problems = _multiply_by_pod(recipe, sources)
+    if not problems:
+        problems = [Problem(key, message) for key, message in cross_checks(recipe)]
+    origin.refuse(problems)
+    return Resolved(recipe, sources, last.path, notes, origin)
+
+
+def _name_of(path: Path) -> str:
+    """The name of a preset that gives itself none: its file's, as far as a run can be called so."""
+    try:
+        return valid_name(shortened(re.sub(r"[^\w.+-]+", "-", path.stem).strip("-.")))
+    except UsageError:
+        return "custom"
+
+
 def override(recipe: Recipe, overrides: Sequence[str], path: Path) -> Resolved:
-    """A stored recipe with `key=value` overrides. Raises PresetError."""
+    """A stored recipe with `key=value` overrides. Raises PresetError for what they make wrong."""
     values: Dict[str, Any] = recipe.as_dict()
     sources: Dict[str, str] = {}
-    problems = _apply_overrides(values, overrides, sources)
+    origin = _Origin(recipe.name)
+    problems = _apply_overrides(values, overrides, sources, origin)
     changed, found = build(Recipe, values)
-    problems = problems + found or [Problem(key, message) for key, message in cross_checks(changed)]
-    if problems:
-        raise _refusal(recipe.name, problems, [])
-    return Resolved(changed, sources, path)
+    # An older release may have let more pass than this one.
+    before = cross_checks(recipe)
+    new = [Problem(*problem) for problem in cross_checks(changed) if problem not in before]
+    origin.refuse(problems + found or new)
+    return Resolved(changed, sources, path, origin=origin)
+
+
+def refuse_for_ipu(resolved: Resolved) -> None:
+    """Raises PresetError for what is wrong on an IPU, real or emulated, and nowhere else."""
+    resolved.origin.refuse([Problem(*problem) for problem in ipu_checks(resolved.recipe)])
+
+
+def ipu_problems(resolved: Resolved) -> List[str]:
+    """The same as sentences."""
+    return resolved.origin.sentences([Problem(*problem) for problem in ipu_checks(resolved.recipe)])
 
 
 def from_dict(values: Mapping[str, Any], where: str) -> Recipe:
@@ -270,25 +208,38 @@ def dumps(recipe: Recipe) -> str:
 
 def load_stored(path: Path) -> Recipe:
     """Read what `dumps` wrote. Raises PresetError."""
-    return from_dict(_read(path).values, str(path))
+    return from_dict(read(path).values, str(path))
 
 
-def _chain(path: Path, workspace: Optional[Path]) -> List[_Layer]:
-    layers: List[_Layer] = []
-    seen: List[Path] = []
-    while True:
-        if path.resolve() in seen:
-            names = " -> ".join(item.stem for item in seen + [path])
+def _chain(path: Path, workspace: Optional[Path]) -> List[Layer]:
+    """The files from the one that extends nothing to the one at `path`."""
+    layer = read(path)
+    return [*_parents(layer, [path], workspace), layer]
+
+
+def _parents(layer: Layer, seen: List[Path], workspace: Optional[Path]) -> List[Layer]:
+    """What a file extends, the first of all first. seen: the files on the way to it."""
+    layers: List[Layer] = []
+    while layer.values.get("extends") is not None:
+        path = _extended(layer, workspace)
+        if path.resolve() in [item.resolve() for item in seen]:
+            names = " -> ".join(item.stem for item in [*seen, path])
             raise PresetError(f"presets extend each other in a circle: {names}", fix="remove one `extends`")
-        seen.append(path.resolve())
-        layer = _read(path)
+        seen = [*seen, path]
+        layer = read(path)
         layers.insert(0, layer)
-        parent = layer.values.get("extends")
-        if parent is None:
-            return layers
-        if not isinstance(parent, str):
-            raise PresetError(f"{path}: `extends` must be the name of one preset", fix="write `extends: base-4ipu`")
-        path = find(parent, workspace, beside=path.parent)
+    return layers
+
+
+def _extended(layer: Layer, workspace: Optional[Path]) -> Path:
+    name = layer.values["extends"]
+    if not isinstance(name, str):
+        raise PresetError(f"{layer.path}: `extends` must be the name of one preset", fix="write `extends: base-4ipu`")
+    try:
+        return find(name, workspace, beside=layer.path.parent)
+    except PresetError as error:
+        place = f"{layer.path}, line {layer.lines['extends']}: " if "extends" in layer.lines else ""
+        raise PresetError(f"{place}{error.message}", fix=error.fix) from None
 
 
 def _merge(
@@ -305,19 +256,22 @@ def _merge(
             sources[dotted] = origin
 
 
-def _apply_overrides(values: Dict[str, Any], overrides: Sequence[str], sources: Dict[str, str]) -> List[Problem]:
+def _apply_overrides(
+    values: Dict[str, Any], overrides: Sequence[str], sources: Dict[str, str], origin: "_Origin"
+) -> List[Problem]:
     problems = []
     for text in overrides:
         key, separator, raw = text.partition("=")
         parts = key.strip().split(".")
+        dotted = ".".join(parts)
+        origin.typed[dotted if separator else text] = text
         if not separator or not all(parts):
             problems.append(Problem(text, "is not KEY=VALUE, such as optim.learning_rate=1e-4"))
             continue
         try:
-            value = yaml.load(raw, Loader=_Loader)
-        except _YAML_ERRORS:
-            as_text = shlex.quote(f"{key}={json.dumps(raw, ensure_ascii=False)}")
-            problems.append(Problem(key, f"has a value that can not be read; if it is text, type `--set {as_text}`"))
+            value = _typed(parts, raw)
+        except preset_text.YAML_ERRORS:
+            problems.append(Problem(dotted, f"has a value that can not be read; {_cure(parts, raw)}"))
             continue
         place = values
         for part in parts[:-1]:
@@ -325,8 +279,27 @@ def _apply_overrides(values: Dict[str, Any], overrides: Sequence[str], sources: 
                 place[part] = {}
             place = place[part]
         place[parts[-1]] = value
-        sources[".".join(parts)] = SET
+        sources[dotted] = SET
     return problems
+
+
+def _typed(parts: Sequence[str], raw: str) -> Any:
+    """What was typed behind KEY=: text is what it is, without quotes too; all else is read as in a file."""
+    optional, kind = schema.kind_of(Recipe, parts)
+    text = raw.strip()
+    if kind is not str or text in _NULLS or text.startswith(("'", '"')):
+        return preset_text.value(raw)
+    return None if optional and not text else text
+
+
+def _cure(parts: Sequence[str], raw: str) -> str:
+    key, (_, kind) = ".".join(parts), schema.kind_of(Recipe, parts)
+    if kind is tuple:
+        return f"write a list: --set '{key}=[A, B]'"
+    if kind is dict or dataclasses.is_dataclass(kind):
+        return f"set one key at a time: --set {key}.KEY=VALUE"
+    as_text = shlex.quote(f"{key}={json.dumps(raw, ensure_ascii=False)}")
+    return f"if it is text, type `--set {as_text}`"
 
 
 def _multiply_by_pod(recipe: Recipe, sources: Dict[str, str]) -> Tuple[Recipe, Tuple[str, ...], List[Problem]]:
@@ -352,14 +325,47 @@ def _multiply_by_pod(recipe: Recipe, sources: Dict[str, str]) -> Tuple[Recipe, T
     return recipe, (note,), []
 
 
-def _refusal(name: str, problems: Sequence[Problem], layers: Sequence[_Layer]) -> PresetError:
-    lines = []
-    for problem in problems:
-        place = ""
-        for layer in reversed(layers):
-            if problem.key in layer.lines:
-                place = f" ({layer.path}, line {layer.lines[problem.key]})"
-                break
-        lines.append(f"{problem.key} {problem.message}{place}")
-    count = "a problem" if len(lines) == 1 else f"{len(lines)} problems"
-    return PresetError(f"preset {name} has {count}", fix="correct the keys named above", problems=lines)
+# -- who is to blame --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where the values of a recipe were written: files, and {dotted key: the text that --set had}."""
+
+    name: str
+    layers: Tuple[Layer, ...] = ()
+    typed: Dict[str, str] = field(default_factory=dict)
+
+    def refuse(self, problems: Sequence[Problem]) -> None:
+        """Raises PresetError where there are problems, each with the place that is to be corrected."""
+        if not problems:
+            return
+        lines = self.sentences(problems)
+        if all(self._place(problem.key).startswith("--set") for problem in problems):
+            message, fix = f"preset {self.name} can not be changed like this", "correct what --set says"
+        else:
+            count = "a problem" if len(lines) == 1 else f"{len(lines)} problems"
+            message, fix = f"preset {self.name} has {count}", "correct the keys named above"
+        raise PresetError(message, fix=fix, problems=lines)
+
+    def sentences(self, problems: Sequence[Problem]) -> List[str]:
+        return [f"{problem.key} {problem.message}{self._places(problem)}" for problem in problems]
+
+    def _places(self, problem: Problem) -> str:
+        """The key's own place, and those of other keys that the sentence names, where --set has changed them."""
+        own = self._place(problem.key)
+        found = [own] if own else []
+        for key in _KEY.findall(problem.message):
+            place = "" if key == problem.key or own.startswith("--set") else self._place(key)
+            if place and (not own or place.startswith("--set")):
+                found.append(place if place.startswith("--set") else f"{key}: {place}")
+        return f" ({'; '.join(dict.fromkeys(found))})" if found else ""
+
+    def _place(self, key: str) -> str:
+        for typed, text in reversed(list(self.typed.items())):
+            if key == typed or key.startswith(f"{typed}.") or typed.startswith(f"{key}."):
+                return f"--set {shlex.quote(text)}"
+        for layer in reversed(self.layers):
+            if key in layer.lines:
+                return f"{layer.path}, line {layer.lines[key]}"
+        return ""

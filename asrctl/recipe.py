@@ -8,9 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
+
+from asrctl.model_config import MAX_LAYERS, MAX_WIDTH
 
 DEVICES = ("cpu", "cuda", "mps", "ipu", "ipu-emulated")
+# What nobody means to exceed. Every number has limits on both sides: none is found out by memory that runs out.
+MAX_STEPS = 10**9
+MAX_BATCH = 1_000_000
+MAX_AUDIO_S = 1e7
+MAX_WORKERS = 1024
+MAX_IPUS = 4096
 
 
 def key(default: Any, doc: str, **limits: Any) -> Any:
@@ -26,9 +34,9 @@ class SpecAugment:
     """Masks over time and feature channels (Park et al. 2019, as wav2vec 2.0 applies them to the encoder's output)."""
 
     time_prob: float = key(0.0, "share of frames that start or continue a time mask", low=0, high=1)
-    time_length: int = key(10, "frames a time mask spans", low=1)
+    time_length: int = key(10, "frames a time mask spans", low=1, high=10_000)
     feature_prob: float = key(0.0, "share of channels masked", low=0, high=1)
-    feature_length: int = key(10, "channels a mask spans", low=1)
+    feature_length: int = key(10, "channels a mask spans", low=1, high=MAX_WIDTH)
 
 
 @dataclass(frozen=True)
@@ -56,14 +64,16 @@ class ModelSection:
     )
     ctc_zero_infinity: bool = key(False, "an impossible alignment gives loss 0 instead of infinity")
     spec_augment: SpecAugment = field(default_factory=SpecAugment)
-    blank_bias: float = key(0.0, "added to the blank's bias of a new head; negative shortens the all-blank plateau")
+    blank_bias: float = key(
+        0.0, "added to the blank's bias of a new head; negative shortens the all-blank plateau", low=-1e6, high=1e6
+    )
     filterbank: bool = key(False, "from scratch: the first two convolutions start as a mel-spaced filter bank")
 
 
 @dataclass(frozen=True)
 class AudioSection:
     sample_rate: int = key(16000, "samples per second", low=4000, high=48000)
-    min_s: float = key(0.0, "shortest utterance kept, in seconds", low=0)
+    min_s: float = key(0.0, "shortest utterance kept, in seconds", low=0, high=600)
     max_s: float = key(20.0, "longest utterance kept, in seconds", above=0, high=600)
 
 
@@ -87,7 +97,10 @@ class Augment:
     )
     eq_db: float = key(0.0, "standard deviation, in dB, of a random equaliser", low=0, high=20)
     noise_snr_db: Optional[float] = key(
-        None, "half of the utterances get noise, this signal-to-noise ratio or up to 30 dB better; null: none"
+        None,
+        "half of the utterances get noise, this signal-to-noise ratio or up to 30 dB better; null: none",
+        low=-100,
+        high=100,
     )
     join: int = key(1, "up to this many utterances are joined into one", low=1, high=16)
 
@@ -95,28 +108,33 @@ class Augment:
 @dataclass(frozen=True)
 class OptimSection:
     optimizer: str = key("adamw", "adamw, or lamb on the IPU", choices=("adamw", "lamb"))
-    global_batch: int = key(32, "utterances per optimiser step, over all devices and micro-batches", low=1)
-    global_batch_s: Optional[float] = key(
-        None, "instead: about this many seconds of audio per step, however many utterances that is", above=0
+    global_batch: int = key(
+        32, "utterances per optimiser step, over all devices and micro-batches", low=1, high=MAX_BATCH
     )
-    learning_rate: float = key(1e-4, "peak learning rate", above=0)
+    global_batch_s: Optional[float] = key(
+        None,
+        "instead: about this many seconds of audio per step, however many utterances that is",
+        above=0,
+        high=MAX_AUDIO_S,
+    )
+    learning_rate: float = key(1e-4, "peak learning rate", above=0, high=1e10)
     schedule: str = key(
         "linear",
         "linear or cosine (warm-up, then to zero), tri-stage or constant",
         choices=("linear", "cosine", "tri-stage", "constant"),
     )
-    warmup_steps: int = key(0, "steps of warm-up (not for tri-stage)", low=0)
+    warmup_steps: int = key(0, "steps of warm-up (not for tri-stage)", low=0, high=MAX_STEPS)
     warmup_share: float = key(0.0, "instead: warm-up as a share of all steps", low=0, high=0.9)
-    tri_stage: Tuple[float, ...] = key((0.1, 0.4, 0.5), "shares of warm-up, hold and decay")
+    tri_stage: Tuple[float, ...] = key((0.1, 0.4, 0.5), "shares of warm-up, hold and decay", low=0, high=1)
     tri_stage_final: float = key(0.05, "learning rate at the end of tri-stage, as a share of the peak", above=0, high=1)
-    epochs: float = key(1.0, "passes over the training split", above=0)
-    max_steps: Optional[int] = key(None, "optimiser steps; wins over epochs", low=1)
-    weight_decay: float = key(0.0, "decoupled weight decay, on matrices only (no biases, no norms)", low=0)
-    adam_betas: Tuple[float, ...] = key((0.9, 0.999), "Adam's decay rates")
-    adam_eps: float = key(1e-8, "Adam's epsilon", above=0)
+    epochs: float = key(1.0, "passes over the training split", above=0, high=1e6)
+    max_steps: Optional[int] = key(None, "optimiser steps; wins over epochs", low=1, high=MAX_STEPS)
+    weight_decay: float = key(0.0, "decoupled weight decay, on matrices only (no biases, no norms)", low=0, high=1e6)
+    adam_betas: Tuple[float, ...] = key((0.9, 0.999), "Adam's decay rates", low=0, below=1)
+    adam_eps: float = key(1e-8, "Adam's epsilon", above=0, high=1e6)
     adam_bias_correction: bool = key(True, "false: as IPUTrainer's AdamW does")
-    max_grad_norm: Optional[float] = key(1.0, "gradient norm is clipped to this; null: no clipping", above=0)
-    seed: int = key(42, "of data order, initialisation, dropout and masks", low=0)
+    max_grad_norm: Optional[float] = key(1.0, "gradient norm is clipped to this; null: no clipping", above=0, high=1e12)
+    seed: int = key(42, "of data order, initialisation, dropout and masks", low=0, high=2**63 - 1)
 
 
 @dataclass(frozen=True)
@@ -130,23 +148,28 @@ class BatchesSection:
         choices=("shuffled", "grouped", "curriculum"),
     )
     drop_last: bool = key(False, "leave out the last, smaller batch of an epoch")
-    max_labels: int = key(500, "labels a static batch is padded to", low=1)
+    max_labels: int = key(500, "labels a static batch is padded to", low=1, high=20_000)
     augment: Augment = field(default_factory=Augment)
 
 
 @dataclass(frozen=True)
 class RunSection:
-    eval_every: Optional[int] = key(None, "steps between evaluations; null: each epoch", low=1)
-    save_every: Optional[int] = key(None, "steps between checkpoints; null: as eval_every", low=1)
-    log_every: int = key(10, "steps between lines of metrics.jsonl", low=1)
-    keep: int = key(1, "checkpoints kept beside the best", low=1)
+    eval_every: Optional[int] = key(None, "steps between evaluations; null: each epoch", low=1, high=MAX_STEPS)
+    save_every: Optional[int] = key(None, "steps between checkpoints; null: as eval_every", low=1, high=MAX_STEPS)
+    log_every: int = key(10, "steps between lines of metrics.jsonl", low=1, high=MAX_STEPS)
+    keep: int = key(1, "checkpoints kept beside the best", low=1, high=1_000_000)
     early_stopping: Optional[int] = key(
-        None, "evaluations without a better WER, or at equal WER CER, after which training stops", low=1
+        None, "evaluations without a better WER, or at equal WER CER, after which training stops", low=1, high=MAX_STEPS
     )
     max_silent_steps: Optional[int] = key(
-        20000, "steps in which every hypothesis is empty after which a run is given up; null: never", low=1
+        20000,
+        "steps in which every hypothesis is empty after which a run is given up; null: never",
+        low=1,
+        high=MAX_STEPS,
     )
-    eval_max_utterances: Optional[int] = key(None, "evaluate on a seeded sample of this many; null: all", low=1)
+    eval_max_utterances: Optional[int] = key(
+        None, "evaluate on a seeded sample of this many; null: all", low=1, high=MAX_STEPS
+    )
 
 
 @dataclass(frozen=True)
@@ -156,12 +179,15 @@ class HostSection:
     precision: str = key(
         "auto", "auto: bf16 where the chip has it in hardware, else fp32", choices=("auto", "fp32", "bf16", "fp16")
     )
-    micro_batch: Optional[int] = key(None, "most utterances in a micro-batch; null: no limit", low=1)
+    micro_batch: Optional[int] = key(None, "most utterances in a micro-batch; null: no limit", low=1, high=MAX_BATCH)
     micro_batch_s: Optional[float] = key(
-        None, "most seconds of padded audio in a micro-batch; null: found by trial on cuda, 45 elsewhere", above=0
+        None,
+        "most seconds of padded audio in a micro-batch; null: found by trial on cuda, 45 elsewhere",
+        above=0,
+        high=MAX_AUDIO_S,
     )
-    eval_batch_s: float = key(120.0, "most seconds of padded audio in an evaluation batch", above=0)
-    workers: int = key(2, "threads that read and collate ahead of training", low=0)
+    eval_batch_s: float = key(120.0, "most seconds of padded audio in an evaluation batch", above=0, high=MAX_AUDIO_S)
+    workers: int = key(2, "threads that read and collate ahead of training", low=0, high=MAX_WORKERS)
     engine: str = key(
         "auto",
         "packed: frames of all utterances end to end, where shapes are free and the model is known; plain: "
@@ -171,7 +197,9 @@ class HostSection:
     cache_features: bool = key(
         True, "keep a frozen encoder's output on disk between epochs (packed, audio not augmented)"
     )
-    cache_gb: float = key(100.0, "most GB of disk for that, of all runs; at most half of what is free", above=0)
+    cache_gb: float = key(
+        100.0, "most GB of disk for that, of all runs; at most half of what is free", above=0, high=1e6
+    )
 
 
 @dataclass(frozen=True)
@@ -179,22 +207,27 @@ class IpuSection:
     """Graphcore IPU pipeline; the names are those of optimum-graphcore's IPUConfig where it has them."""
 
     layers_per_ipu: Tuple[int, ...] = key(
-        (), "7 conv + 1 positional + N transformer + 1 head layers, by IPU; -1 = rest"
+        (),
+        "7 conv + 1 positional + N transformer + 1 head layers, by IPU; -1: a share of the rest; [-1]: all alike",
+        low=-1,
+        high=2 * MAX_LAYERS,
     )
-    ipus_per_replica: int = key(1, "IPUs a replica spans", low=1)
-    micro_batch: int = key(1, "utterances per micro-batch", low=1)
-    replication: int = key(1, "replicas of the pipeline", low=1)
-    pod: Optional[int] = key(None, "IPUs of the pod; multiplies replicas and the global batch as published", low=1)
-    inference_replication: int = key(1, "replicas for evaluation", low=1)
-    device_iterations: int = key(1, "global batches per call while training", low=1)
-    inference_device_iterations: int = key(1, "micro-batches per call while evaluating", low=1)
-    matmul_proportion: Tuple[float, ...] = key((), "memory share of matrix products, by IPU")
+    ipus_per_replica: int = key(1, "IPUs a replica spans", low=1, high=MAX_IPUS)
+    micro_batch: int = key(1, "utterances per micro-batch", low=1, high=10_000)
+    replication: int = key(1, "replicas of the pipeline", low=1, high=MAX_IPUS)
+    pod: Optional[int] = key(
+        None, "IPUs of the pod; multiplies replicas and the global batch as published", low=1, high=MAX_IPUS
+    )
+    inference_replication: int = key(1, "replicas for evaluation", low=1, high=MAX_IPUS)
+    device_iterations: int = key(1, "global batches per call while training", low=1, high=100_000)
+    inference_device_iterations: int = key(1, "micro-batches per call while evaluating", low=1, high=100_000)
+    matmul_proportion: Tuple[float, ...] = key((), "memory share of matrix products, by IPU", low=0, high=1)
     optimizer_state_offchip: bool = key(False, "keep the optimiser's state in the host's memory")
     replicated_tensor_sharding: bool = key(True, "share optimiser state among replicas")
     recompute_checkpoint_every_layer: bool = key(False, "keep activations only at layer borders")
     enable_half_partials: bool = key(True, "accumulate matrix products in fp16")
     precision: str = key("fp16", "fp16 or fp32", choices=("fp16", "fp32"))
-    loss_scaling: Optional[float] = key(None, "factor of the loss; null: the library's default", above=0)
+    loss_scaling: Optional[float] = key(None, "factor of the loss; null: the library's default", above=0, high=2.0**40)
     auto_loss_scaling: bool = key(False, "let the device choose the factor")
     output_mode: str = key(
         "all", "losses that come back; final: the last micro-batch's only", choices=("final", "all", "sum")
@@ -202,8 +235,8 @@ class IpuSection:
     dataloader_mode: str = key(
         "async_rebatched", "how batches reach the device", choices=("sync", "async", "async_rebatched")
     )
-    dataloader_workers: int = key(8, "processes that make batches", low=0)
-    hosts: int = key(1, "hosts of the pod, for poprun", low=1)
+    dataloader_workers: int = key(8, "processes that make batches", low=0, high=MAX_WORKERS)
+    hosts: int = key(1, "hosts of the pod, for poprun", low=1, high=MAX_IPUS)
 
 
 @dataclass(frozen=True)
@@ -249,77 +282,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     return value
-
-
-def cross_checks(recipe: Recipe) -> List[Tuple[str, str]]:
-    """(key path, sentence) for numbers that are fine alone but do not fit together."""
-    found: List[Tuple[str, str]] = []
-    if recipe.audio.min_s >= recipe.audio.max_s:
-        found.append(("audio.min_s", f"is {recipe.audio.min_s:g}, not below audio.max_s ({recipe.audio.max_s:g})"))
-    betas = recipe.optim.adam_betas
-    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-        found.append(("optim.adam_betas", "must be two numbers from 0 to below 1"))
-    if len(recipe.optim.tri_stage) != 3 or abs(sum(recipe.optim.tri_stage) - 1) > 1e-6:
-        found.append(("optim.tri_stage", "must be three shares that add up to 1"))
-    if recipe.batches.augment.speed and not recipe.model.ctc_zero_infinity:
-        found.append(("model.ctc_zero_infinity", "must be true when batches.augment.speed shortens utterances"))
-    if recipe.optim.warmup_steps and recipe.optim.warmup_share:
-        found.append(("optim.warmup_share", "and optim.warmup_steps exclude each other"))
-    if recipe.batches.shapes == "static" and recipe.optim.global_batch_s is not None:
-        found.append(("optim.global_batch_s", "needs `batches.shapes: free`; static batches count utterances"))
-    if recipe.batches.shapes == "static" and recipe.batches.augment != Augment():
-        found.append(("batches.augment", "needs `batches.shapes: free`"))
-    if not recipe.text.vocab_splits:
-        found.append(("text.vocab_splits", "must name at least one split"))
-    if len({recipe.text.word_delimiter, recipe.text.unk, recipe.text.pad}) != 3:
-        found.append(("text.pad", "must differ from text.unk and text.word_delimiter"))
-    if recipe.ipu is not None:
-        found.extend(_ipu_checks(recipe, recipe.ipu))
-    elif recipe.optim.optimizer == "lamb":
-        found.append(("optim.optimizer", "is lamb, which needs an `ipu` section; use adamw"))
-    return found
-
-
-def _ipu_checks(recipe: Recipe, ipu: IpuSection) -> List[Tuple[str, str]]:
-    found: List[Tuple[str, str]] = []
-    if not ipu.layers_per_ipu:
-        return [("ipu.layers_per_ipu", "must list the layers of each IPU, such as [9, 4, 4, 4]")]
-    if len(ipu.layers_per_ipu) != ipu.ipus_per_replica:
-        found.append(
-            ("ipu.layers_per_ipu", f"has {len(ipu.layers_per_ipu)} entries for {ipu.ipus_per_replica} IPUs per replica")
-        )
-    if len(ipu.matmul_proportion) not in (0, ipu.ipus_per_replica):
-        found.append(("ipu.matmul_proportion", f"needs one number for each of the {ipu.ipus_per_replica} IPUs"))
-    if ipu.layers_per_ipu.count(-1) > 1 or any(count < -1 for count in ipu.layers_per_ipu):
-        found.append(("ipu.layers_per_ipu", "takes counts from 0 up, and at most one -1 for the rest"))
-    per_micro = ipu.micro_batch * ipu.replication
-    if recipe.optim.global_batch % per_micro:
-        found.append(
-            (
-                "optim.global_batch",
-                f"is {recipe.optim.global_batch}, not a multiple of ipu.micro_batch x ipu.replication = {per_micro}",
-            )
-        )
-    return found + _pipeline_depth(recipe, ipu, per_micro)
-
-
-def _pipeline_depth(recipe: Recipe, ipu: IpuSection, per_micro: int) -> List[Tuple[str, str]]:
-    stages = ipu.ipus_per_replica
-    found: List[Tuple[str, str]] = []
-    need = pipeline_minimum(stages)
-    if recipe.optim.global_batch // per_micro < need:
-        found.append(
-            (
-                "optim.global_batch",
-                f"is {recipe.optim.global_batch}; a pipeline over {stages} IPUs needs {need} micro-batches of"
-                f" {per_micro} per step, so the smallest legal value is {need * per_micro}",
-            )
-        )
-    if stages > 1 and ipu.inference_device_iterations < stages:
-        found.append(("ipu.inference_device_iterations", f"must be at least {stages}, one micro-batch for each IPU"))
-    return found
-
-
-def pipeline_minimum(ipus_per_replica: int) -> int:
-    """Micro-batches a pipelined training step needs: 2 x stages - 1 (poptorch's rule), 1 without a pipeline."""
-    return 2 * ipus_per_replica - 1 if ipus_per_replica > 1 else 1

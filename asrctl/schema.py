@@ -8,7 +8,7 @@ import functools
 import math
 import typing
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, TypeVar, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union
 
 T = TypeVar("T")
 
@@ -44,6 +44,16 @@ def build(cls: Type[T], values: Mapping[str, Any], prefix: str = "") -> Tuple[T,
 @functools.lru_cache(maxsize=None)
 def _hints(cls: Type[Any]) -> Mapping[str, Any]:
     return typing.get_type_hints(cls)
+
+
+def kind_of(cls: Type[Any], path: Sequence[str]) -> Tuple[bool, Any]:
+    """(may be null, kind) of a dotted key: str, int, float, bool, tuple, dict, a section, or None for no key."""
+    optional, hint = False, cls
+    for name in path:
+        if not dataclasses.is_dataclass(hint) or name not in _hints(hint):
+            return False, None
+        optional, hint = _strip_optional(_hints(hint)[name])
+    return optional, typing.get_origin(hint) or hint
 
 
 def is_text(value: str) -> bool:

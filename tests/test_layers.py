@@ -17,8 +17,9 @@ FLOORS = (
     + ("os_errors", "redact", "secret_forms", "checksums", "memory", "free_memory", "containers", "telemetry")
     + ("locks", "names", "outputs", "ownership", "trees", "stretches", "levels"),
     ("workspace", "text", "audio", "utterances", "metrics", "prepared", "batches", "features", "devices"),
-    ("recipe", "presets", "augment", "configs", "models", "filterbank", "acoustics", "optimisation", "processor")
-    + ("fitting", "weights", "weight_files", "weight_names", "checkpoints", "runs", "inference", "engine"),
+    ("model_config", "recipe", "recipe_checks", "preset_text", "presets", "augment", "configs", "models", "filterbank")
+    + ("acoustics", "optimisation", "processor", "fitting", "weights", "weight_files", "weight_names", "checkpoints")
+    + ("runs", "inference", "engine"),
     ("corpora", "ipu"),
     ("backends",),
     ("exports", "stages"),

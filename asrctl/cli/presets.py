@@ -80,11 +80,15 @@ def check(
     """Check a preset file: unknown keys, wrong values, numbers that do not fit together. All at once, with lines."""
     with session("presets check", Output(as_json, verbose)) as report:
         from asrctl import presets
+        from asrctl.events import Warned
 
         resolved = presets.check(file, workspace)
         for note in resolved.notes:
             report.note(note)
-        result = {"name": resolved.recipe.name, "path": str(resolved.path)}
+        warnings = [f"`--device ipu` refuses this preset: {problem}" for problem in presets.ipu_problems(resolved)]
+        for warning in warnings:
+            report.emit(Warned(warning))
+        result = {"name": resolved.recipe.name, "path": str(resolved.path), "warnings": warnings}
         report.done(result, lines=[f"{file} is a good preset: `asrctl train --preset {file}` runs it"])
 
 

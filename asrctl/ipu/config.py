@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
 from asrctl.errors import PresetError
+from asrctl.ipu import placement
 from asrctl.recipe import Augment, IpuSection, Recipe, SpecAugment
+from asrctl.recipe_checks import ipu_checks
 
 # Architectures that optimum-graphcore 0.7.1 has a pipelined CTC model of.
 PIPELINED = ("wav2vec2", "hubert")
@@ -26,7 +28,6 @@ class ModelFacts:
     model_type: str
     conv_layers: int
     transformer_layers: int
-    add_adapter: bool = False
     gradient_checkpointing: bool = False
 
     @property
@@ -42,7 +43,6 @@ def model_facts(recipe: Recipe, checkpoint_config: Mapping[str, Any]) -> ModelFa
         model_type=str(values.get("model_type", recipe.model.architecture)),
         conv_layers=len(values.get("conv_dim") or (0,) * _CONV_LAYERS),
         transformer_layers=int(values.get("num_hidden_layers", _TRANSFORMER_LAYERS)),
-        add_adapter=bool(values.get("add_adapter")),
         gradient_checkpointing=bool(values.get("gradient_checkpointing")),
     )
 
@@ -73,7 +73,9 @@ def section(recipe: Recipe) -> IpuSection:
 
 def unsupported(recipe: Recipe, facts: ModelFacts) -> List[str]:
     """One sentence for each thing that an IPU can not do, with its fix; empty where all is well."""
-    return _model_problems(recipe, facts) + _training_problems(recipe) + _layer_problems(section(recipe), facts)
+    ipu = section(recipe)
+    found = [f"{key} {sentence}" for key, sentence in ipu_checks(recipe)]
+    return found + _model_problems(recipe, facts) + _training_problems(recipe) + _layer_problems(ipu, facts)
 
 
 def _model_problems(recipe: Recipe, facts: ModelFacts) -> List[str]:
@@ -88,8 +90,6 @@ def _model_problems(recipe: Recipe, facts: ModelFacts) -> List[str]:
             f"model.spec_augment is on, and its masks have no static shape; set model.spec_augment.time_prob="
             f"{SpecAugment().time_prob:g} and model.spec_augment.feature_prob={SpecAugment().feature_prob:g}"
         )
-    if facts.add_adapter:
-        found.append("model.config.add_adapter is on; set model.config.add_adapter=false")
     if not recipe.model.freeze_feature_encoder:
         found.append("model.freeze_feature_encoder is false, but the pipelined models always freeze it; set it to true")
     if facts.gradient_checkpointing:
@@ -124,16 +124,19 @@ def _training_problems(recipe: Recipe) -> List[str]:
 
 
 def _layer_problems(ipu: IpuSection, facts: ModelFacts) -> List[str]:
-    given = sum(count for count in ipu.layers_per_ipu if count > 0)
-    what = (
-        f"the model has {facts.layers} layers ({facts.conv_layers} convolutions, 1 positional embedding, "
-        f"{facts.transformer_layers} transformer layers, 1 head)"
-    )
-    if -1 in ipu.layers_per_ipu and given <= facts.layers:
+    """What is wrong with the counts; a list of the wrong length is told by `ipu_checks`."""
+    if len(ipu.layers_per_ipu) != ipu.ipus_per_replica and ipu.layers_per_ipu != (-1,):
         return []
-    if given == facts.layers:
-        return []
-    return [f"ipu.layers_per_ipu places {given} layers, {what}; correct a count, or write -1 for the rest on one IPU"]
+    try:
+        placement.expand(ipu.layers_per_ipu, ipu.ipus_per_replica, facts.layers)
+    except PresetError:
+        given = sum(count for count in ipu.layers_per_ipu if count > 0)
+        return [
+            f"ipu.layers_per_ipu places {given} layers, the model has {facts.layers} layers ({facts.conv_layers} "
+            f"convolutions, 1 positional embedding, {facts.transformer_layers} transformer layers, 1 head); correct a "
+            f"count, or write -1 for the rest on an IPU"
+        ]
+    return []
 
 
 def whole_calls(recipe: Recipe, steps: int) -> int:

@@ -8,21 +8,9 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-# What transformers assumes where config.json (or `model.config` of a preset) is silent; this is the base model.
-DEFAULTS: Dict[str, Any] = {
-    "conv_dim": (512,) * 7,
-    "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
-    "conv_stride": (5, 2, 2, 2, 2, 2, 2),
-    "conv_bias": False,
-    "feat_extract_norm": "group",
-    "do_stable_layer_norm": False,
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "num_conv_pos_embeddings": 128,
-    "num_conv_pos_embedding_groups": 16,
-}
+from asrctl import model_config
+from asrctl.model_config import DEFAULTS
+
 _LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
 _LAYER_NORM = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 _LARGE_LV60 = {**_LARGE, **_LAYER_NORM}
@@ -92,32 +80,28 @@ class Origin:
 def from_config(values: Mapping[str, Any], labels: int) -> Geometry:
     """The geometry of config.json values. Raises ValueError where they do not fit together."""
     get = {**DEFAULTS, **{key: value for key, value in values.items() if key in DEFAULTS}}
-    try:
-        geometry = Geometry(
-            conv_dim=tuple(map(int, get["conv_dim"])),
-            conv_kernel=tuple(map(int, get["conv_kernel"])),
-            conv_stride=tuple(map(int, get["conv_stride"])),
-            conv_bias=bool(get["conv_bias"]),
-            conv_layer_norm=get["feat_extract_norm"] == "layer",
-            stable_layer_norm=bool(get["do_stable_layer_norm"]),
-            hidden=int(get["hidden_size"]),
-            layers=int(get["num_hidden_layers"]),
-            heads=int(get["num_attention_heads"]),
-            intermediate=int(get["intermediate_size"]),
-            positional_kernel=int(get["num_conv_pos_embeddings"]),
-            positional_groups=int(get["num_conv_pos_embedding_groups"]),
-            labels=labels,
-        )
-    except TypeError:
-        raise ValueError("a size of the model's configuration is not a number") from None
-    convolutions = {len(geometry.conv_dim), len(geometry.conv_kernel), len(geometry.conv_stride)}
-    if len(convolutions) != 1 or 0 in convolutions:
+    problem = model_config.misfit({**values, **get})
+    if problem:
+        raise ValueError(problem)
+    geometry = Geometry(
+        conv_dim=tuple(get["conv_dim"]),
+        conv_kernel=tuple(get["conv_kernel"]),
+        conv_stride=tuple(get["conv_stride"]),
+        conv_bias=bool(get["conv_bias"]),
+        conv_layer_norm=get["feat_extract_norm"] == "layer",
+        stable_layer_norm=bool(get["do_stable_layer_norm"]),
+        hidden=get["hidden_size"],
+        layers=get["num_hidden_layers"],
+        heads=get["num_attention_heads"],
+        intermediate=get["intermediate_size"],
+        positional_kernel=get["num_conv_pos_embeddings"],
+        positional_groups=get["num_conv_pos_embedding_groups"],
+        labels=labels,
+    )
+    if len({len(geometry.conv_dim), len(geometry.conv_kernel), len(geometry.conv_stride)}) != 1:
         raise ValueError("conv_dim, conv_kernel and conv_stride must have one number for each convolution")
-    sizes = (*geometry.conv_dim, *geometry.conv_kernel, *geometry.conv_stride, geometry.hidden, geometry.heads)
-    if (
-        min(sizes + (geometry.layers, geometry.intermediate, geometry.positional_kernel, geometry.positional_groups))
-        < 1
-    ):
+    sizes = (geometry.hidden, geometry.heads, geometry.layers, geometry.intermediate)
+    if min(*sizes, geometry.positional_kernel, geometry.positional_groups) < 1:
         raise ValueError("every size of the model's configuration must be at least 1")
     return geometry
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from asrctl.errors import MissingArtifact, PresetError
-from asrctl.recipe import pipeline_minimum
+from asrctl.recipe_checks import pipeline_minimum
 
 FILE_NAME = "ipu_config.json"
 MAX_BYTES = 1_000_000

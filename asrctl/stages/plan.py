@@ -157,7 +157,7 @@ def plan(workspace: Workspace, request: PlanRequest, emit: Emit = ignore) -> Pla
     named = _data(workspace, request)
     resolved = _recipe(workspace, request, named, emit)
     recipe = resolved.recipe
-    shape, origin = read_geometry(recipe, _labels(recipe, named))
+    shape, origin = read_geometry(recipe, _labels(named))
     num_samples = samples_in(recipe.audio.max_s, recipe.audio.sample_rate)
     layers = layers_of(shape, num_samples)
     ipu = config.section(recipe)
@@ -219,6 +219,7 @@ def _recipe(workspace: Workspace, request: PlanRequest, named: Optional[Named], 
         emit(Note(f"no --preset: {name}"))
     resolved = presets.load(name, overrides=request.overrides, workspace=workspace.root)
     config.section(resolved.recipe)
+    presets.refuse_for_ipu(resolved)
     for note in resolved.notes:
         emit(Note(note))
     return resolved
@@ -252,10 +253,8 @@ def _model_values(recipe: Recipe) -> Tuple[Mapping[str, Any], Origin]:
     return values, Origin("its config.json")
 
 
-def _labels(recipe: Recipe, named: Optional[Named]) -> int:
-    if named is not None:
-        return len(named[1].vocabulary())
-    return int(recipe.model.config.get("vocab_size", _USUAL_LABELS))
+def _labels(named: Optional[Named]) -> int:
+    return _USUAL_LABELS if named is None else len(named[1].vocabulary())
 
 
 # -- what comes of it -------------------------------------------------------------------------------------------------

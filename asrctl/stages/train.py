@@ -121,6 +121,8 @@ def plan(
         checks.refuse_optimiser(recipe, device)
     for note in checks.differences(recipe, device.kind):
         emit(Note(note))
+    if not device.is_host:
+        presets.refuse_for_ipu(resolved)
     precision = _precision(recipe, device, stored, hardware_needed)
     if stored is not None:
         checks.refuse_changes(stored, recipe, data)

@@ -206,7 +206,7 @@ _PRESET = b"""# comment
 extends: parent
 name: mine
 description: "a \\u00e9 b"
-model: {head: reinit, config: {hidden_size: 8}, spec_augment: {time_prob: 0.05}}
+model: {head: reinit, config: {hidden_size: 48}, spec_augment: {time_prob: 0.05}}
 audio: {max_s: 15.6, min_s: 1}
 text:
   case: upper

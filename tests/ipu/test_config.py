@@ -65,7 +65,7 @@ def test_replication_shares_the_global_batch_out():
     recipe = presets.load("base-4ipu", overrides=["ipu.replication=4"]).recipe
     assert config.gradient_accumulation(recipe) == 8
     with pytest.raises(PresetError) as refused:
-        presets.load("base-4ipu", overrides=["ipu.replication=8"])
+        presets.refuse_for_ipu(presets.load("base-4ipu", overrides=["ipu.replication=8"]))
     assert "the smallest legal value is 56" in refused.value.problems[0]
 
 
@@ -131,7 +131,6 @@ def test_the_published_presets_are_fine(base):
         ("model", {"spec_augment": SpecAugment(time_prob=0.1)}, BASE, "model.spec_augment.time_prob=0"),
         ("model", {"spec_augment": SpecAugment(feature_prob=0.1)}, BASE, "model.spec_augment is on"),
         ("model", {"freeze_feature_encoder": False}, BASE, "model.freeze_feature_encoder is false"),
-        ("model", {}, dataclasses.replace(BASE, add_adapter=True), "set model.config.add_adapter=false"),
         ("model", {}, dataclasses.replace(BASE, gradient_checkpointing=True), "recompute_checkpoint_every_layer=true"),
         ("model", {}, dataclasses.replace(BASE, model_type="wavlm"), "wavlm, which has no pipelined version"),
         ("model", {}, dataclasses.replace(BASE, model_type="data2vec-audio"), "use wav2vec2 or hubert"),
@@ -142,6 +141,13 @@ def test_the_published_presets_are_fine(base):
         ("optim", {"optimizer": "lamb"}, BASE, "set optim.adam_betas=[0.9, 0.999]"),
         ("ipu", {"layers_per_ipu": (9, 4, 4, 5)}, BASE, "places 22 layers"),
         ("ipu", {"layers_per_ipu": (9, 4, 9, -1)}, BASE, "places 22 layers"),
+        ("ipu", {"layers_per_ipu": (9, 4, 4)}, BASE, "has 3 entries for 4 IPUs"),
+        ("ipu", {"layers_per_ipu": (-1, -1)}, BASE, "has 2 entries for 4 IPUs"),
+        ("ipu", {"layers_per_ipu": ()}, BASE, "must list the layers of each IPU"),
+        ("ipu", {"matmul_proportion": (0.1,)}, BASE, "needs one number for each of the 4 IPUs"),
+        ("ipu", {"replication": 3}, BASE, "not a multiple of ipu.micro_batch x ipu.replication = 3"),
+        ("optim", {"global_batch": 6}, BASE, "the smallest legal value is 7"),
+        ("ipu", {"inference_device_iterations": 3}, BASE, "must be at least 4"),
     ],
 )
 def test_what_an_ipu_can_not_do_is_said_with_its_fix(base, section, values, facts, said):
@@ -152,13 +158,21 @@ def test_what_an_ipu_can_not_do_is_said_with_its_fix(base, section, values, fact
 def test_all_of_it_is_said_at_once(base):
     recipe = change(change(base, "batches", shapes="free"), "model", freeze_feature_encoder=False)
     with pytest.raises(PresetError) as refused:
-        config.refuse(recipe, dataclasses.replace(BASE, add_adapter=True))
+        config.refuse(recipe, dataclasses.replace(BASE, gradient_checkpointing=True))
     assert len(refused.value.problems) == 3
     assert "--device cpu" in refused.value.fix
 
 
-def test_a_wildcard_takes_the_rest(base):
-    assert config.unsupported(change(base, "ipu", layers_per_ipu=(9, 4, 4, -1)), BASE) == []
+@pytest.mark.parametrize("counts", [(9, 4, 4, -1), (9, -1, -1, 4), (-1, -1, -1, -1), (-1,), (21, 0, 0, -1)])
+def test_wildcards_take_the_rest(base, counts):
+    recipe = change(base, "ipu", layers_per_ipu=counts)
+    assert config.unsupported(recipe, BASE) == []
+    assert config.ipu_config_kwargs(recipe, cache=Path("cache"))["layers_per_ipu"] == list(counts)
+
+
+def test_one_ipu_takes_everything_whatever_is_written(base):
+    alone = {"ipus_per_replica": 1, "matmul_proportion": (0.1,), "layers_per_ipu": (6,)}
+    assert config.unsupported(change(base, "ipu", **alone), BASE) == []
 
 
 def test_a_preset_without_an_ipu_section():
@@ -167,10 +181,8 @@ def test_a_preset_without_an_ipu_section():
 
 
 def test_facts_come_from_the_checkpoint_and_the_recipe_over_it(base):
-    found = config.model_facts(
-        base, {"model_type": "hubert", "num_hidden_layers": 24, "conv_dim": [512] * 7, "add_adapter": True}
-    )
-    assert found == config.ModelFacts("hubert", 7, 24, add_adapter=True)
+    values = {"model_type": "hubert", "num_hidden_layers": 24, "conv_dim": [512] * 7, "gradient_checkpointing": True}
+    assert config.model_facts(base, values) == config.ModelFacts("hubert", 7, 24, gradient_checkpointing=True)
     overridden = change(base, "model", config={"num_hidden_layers": 3, "conv_dim": [8] * 5})
     assert config.model_facts(overridden, {"num_hidden_layers": 24}).layers == 5 + 1 + 3 + 1
 

@@ -111,7 +111,7 @@ def test_sizes_by_name(name, count, assumed):
 
 @pytest.mark.parametrize("wrong", [{"conv_dim": [8]}, {"hidden_size": None}, {"num_hidden_layers": 0}])
 def test_sizes_that_do_not_fit_together_are_refused(wrong):
-    with pytest.raises(ValueError, match="configuration|conv_dim"):
+    with pytest.raises(ValueError, match="configuration|conv_dim|hidden_size"):
         geometry.from_config(wrong, 32)
 
 

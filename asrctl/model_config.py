@@ -1,0 +1,163 @@
+"""What `model.config` of a preset and a stranger's config.json may ask for: keys that act, and sizes that a model has.
+
+Pure: nothing of transformers is needed, so that a preset is checked at once, and before memory is taken.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+# Twice the largest model that is known (XLS-R, 2.2 billion).
+MAX_PARAMETERS = 5_000_000_000
+MAX_WIDTH = 1 << 16
+MAX_LAYERS = 1000
+MAX_CONVOLUTIONS = 64
+_WIDTHS = (
+    "hidden_size", "intermediate_size", "num_attention_heads", "num_conv_pos_embeddings", "num_buckets",
+    "conv_pos_kernel_size", "output_hidden_size", "num_conv_pos_embedding_groups", "adapter_kernel_size",
+    "adapter_attn_dim", "max_bucket_distance",
+)  # fmt: skip
+_COUNTS = ("num_hidden_layers", "num_adapter_layers")
+_LISTS = ("conv_dim", "conv_kernel", "conv_stride")
+# What a model may be without.
+_OPTIONAL = (
+    "num_buckets", "conv_pos_kernel_size", "output_hidden_size", "adapter_kernel_size", "adapter_attn_dim",
+    "max_bucket_distance", "num_adapter_layers",
+)  # fmt: skip
+# What the width of the model is divided by, and the width itself.
+_DIVISORS = ("hidden_size", "num_attention_heads", "num_conv_pos_embedding_groups")
+MOST = {**dict.fromkeys(_WIDTHS, MAX_WIDTH), **dict.fromkeys(_COUNTS, MAX_LAYERS)}
+_SIZES = (*MOST, *_LISTS)
+
+# Key of a transformers configuration -> the key of the preset that decides instead, whatever the configuration says.
+_DECIDED_BY = {
+    **{name: f"model.{name}" for name in (
+        "hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout", "layerdrop",
+        "ctc_loss_reduction", "ctc_zero_infinity",
+    )},
+    "mask_time_prob": "model.spec_augment.time_prob",
+    "mask_time_length": "model.spec_augment.time_length",
+    "mask_feature_prob": "model.spec_augment.feature_prob",
+    "mask_feature_length": "model.spec_augment.feature_length",
+    "model_type": "model.architecture",
+}  # fmt: skip
+# Keys that are decided by something else, or by nothing -> what to know of them.
+_NOT_HERE = {
+    "vocab_size": "the vocabulary decides; see `asrctl vocab`, and leave this out",
+    "pad_token_id": "the vocabulary decides, where text.pad names the token; leave this out",
+    "bos_token_id": "a CTC vocabulary has no sentence marks; leave this out",
+    "eos_token_id": "a CTC vocabulary has no sentence marks; leave this out",
+    "apply_spec_augment": "masks are on where model.spec_augment.time_prob or model.spec_augment.feature_prob is above "
+    "0; set those instead",
+    **dict.fromkeys(
+        ("mask_time_min_masks", "mask_feature_min_masks"),
+        "there is no least number of masks, as short utterances have too few frames; leave this out",
+    ),
+    **dict.fromkeys(
+        ("num_adapter_layers", "adapter_kernel_size", "adapter_stride", "output_hidden_size"),
+        "only an adapter has it, and asrctl trains models without one; leave this out",
+    ),
+    **dict.fromkeys(
+        (
+            "num_codevectors_per_group", "num_codevector_groups", "contrastive_logits_temperature", "num_negatives",
+            "codevector_dim", "proj_codevector_dim", "diversity_loss_weight", "feat_quantizer_dropout",
+            "use_weighted_layer_sum", "classifier_proj_size", "tdnn_dim", "tdnn_kernel", "tdnn_dilation",
+            "xvector_output_dim", "num_ctc_classes", "replace_prob",
+        ),
+        "it belongs to pre-training or to another kind of head; leave this out",
+    ),
+}  # fmt: skip
+NO_ADAPTER = "is true, but an adapter shortens the output, which asrctl does not count"
+
+# What transformers assumes where config.json (or `model.config` of a preset) is silent; this is the base model.
+DEFAULTS: Dict[str, Any] = {
+    "conv_dim": (512,) * 7,
+    "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
+    "conv_stride": (5, 2, 2, 2, 2, 2, 2),
+    "conv_bias": False,
+    "feat_extract_norm": "group",
+    "do_stable_layer_norm": False,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "num_conv_pos_embeddings": 128,
+    "num_conv_pos_embedding_groups": 16,
+}
+
+
+def problems(values: Mapping[str, Any], *, from_scratch: bool) -> List[Tuple[str, str]]:
+    """(key, sentence) for each key of a preset's `model.config` that does nothing, or asks for too much.
+
+    from_scratch: no checkpoint adds sizes of its own.
+    """
+    found = [(key, text) for key, value in values.items() for text in [_problem(key, value)] if text]
+    if found or not from_scratch:
+        return found
+    everything = {**DEFAULTS, **values}
+    if len({len(everything[name]) for name in _LISTS}) != 1:
+        return [("", f"needs one number for each convolution in {', '.join(_LISTS)}")]
+    width = everything["hidden_size"]
+    for key in ("num_attention_heads", "num_conv_pos_embedding_groups"):
+        if width % everything[key]:
+            return [(key, f"is {everything[key]}, which does not divide hidden_size ({width})")]
+    count = smallest_count(everything)
+    if count > MAX_PARAMETERS:
+        return [("", f"asks for {count:,} parameters or more, and no model has as many; lower its sizes")]
+    return []
+
+
+def _problem(key: str, value: Any) -> Optional[str]:
+    if key in _DECIDED_BY:
+        return f"changes nothing; {_DECIDED_BY[key]} decides, so set that instead"
+    if key in _NOT_HERE:
+        return f"changes nothing: {_NOT_HERE[key]}"
+    if key == "add_adapter" and value:
+        return f"{NO_ADAPTER}; leave it out"
+    return size_problem(key, value)
+
+
+def size_problem(key: str, value: Any) -> Optional[str]:
+    """Why the value of a size is none of a model, or None; for keys that are no sizes always None."""
+    if key in _LISTS:
+        if not isinstance(value, (list, tuple)) or not 1 <= len(value) <= MAX_CONVOLUTIONS:
+            return f"is no list of 1 to {MAX_CONVOLUTIONS} numbers"
+        wrong = [item for item in value if not _is_whole(item) or not 1 <= item <= MAX_WIDTH]
+        return f"holds {_short(wrong[0])}, which is no whole number from 1 to {MAX_WIDTH}" if wrong else None
+    if key not in MOST or (value is None and key in _OPTIONAL):
+        return None
+    least = 1 if key in _DIVISORS else 0
+    if not _is_whole(value) or not least <= value <= MOST[key]:
+        return f"is {_short(value)}, not a whole number from {least} to {MOST[key]}"
+    return None
+
+
+def misfit(values: Mapping[str, Any]) -> Optional[str]:
+    """What keeps the values of a config.json from being a model of asrctl's, in a sentence, or None."""
+    for key in _SIZES:
+        problem = size_problem(key, values[key]) if key in values else None
+        if problem:
+            return f"{key} {problem}"
+    return f"add_adapter {NO_ADAPTER}" if values.get("add_adapter") else None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def smallest_count(values: Mapping[str, Any]) -> int:
+    """A lower bound of the parameters of a model: its large matrices. values: all sizes, none of them a `misfit`."""
+    width, channels = values["hidden_size"], [1, *values["conv_dim"]]
+    convolutions = sum(a * b * kernel for a, b, kernel in zip(channels, channels[1:], values["conv_kernel"]))
+    layer = 4 * width * width + 2 * width * values["intermediate_size"]
+    position = values.get("conv_pos_kernel_size") or values["num_conv_pos_embeddings"]
+    groups = max(1, values.get("num_conv_pos_embedding_groups") or 1)
+    total = convolutions + values["num_hidden_layers"] * layer + width * (width // groups) * position
+    if values.get("adapter_attn_dim"):
+        total += 2 * values["num_hidden_layers"] * width * values["adapter_attn_dim"]
+    return total + width * (values.get("vocab_size") or 0)
