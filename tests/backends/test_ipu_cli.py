@@ -209,7 +209,7 @@ def test_a_run_goes_on_only_on_its_own_kind_of_device(ready, asrctl):
     [
         ("batches.shapes=free", "batches.shapes=static"),
         ("model.spec_augment.time_prob=0.1", "model.spec_augment.time_prob=0"),
-        ("model.config.add_adapter=true", "model.config.add_adapter=false"),
+        ("model.config.add_adapter=true", "an adapter shortens the output"),
         ("model.freeze_feature_encoder=false", "model.freeze_feature_encoder"),
         ("model.architecture=wavlm", "no pipelined version"),
         ("ipu.layers_per_ipu=[8, 4]", "places 12 layers, the model has 11 layers"),
