@@ -48,7 +48,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", *PYTHON_FILES)
     session.run("ruff", "format", "--check", *PYTHON_FILES)
     # `file` was a function of Python 2; here it is only ever a name of our own.
-    session.run("vermin", f"--target={FLOOR}-", "--no-tips", "--violations", "--exclude", "file", "asrctl")
+    session.run("vermin", f"--target={FLOOR}-", "--no-tips", "--violations", "--exclude", "file", "asrctl", "tests")
     for extras in ((), ("demo", "onnx", "plot", "tensorboard", "bench", "dev"), ("ipu",)):
         resolve(session, *extras)
     # On a pod nothing is built: a package without a wheel there would want compilers. cppimport never had one.

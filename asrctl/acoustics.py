@@ -199,7 +199,7 @@ def ctc_losses(
     log_probs = functional.log_softmax(logits.float(), dim=-1).transpose(0, 1)
     # The native kernel, not cuDNN's: that one refuses long labels and is not deterministic.
     with torch.backends.cudnn.flags(enabled=False):
-        losses = functional.ctc_loss(
+        losses = compat.ctc_loss(
             log_probs, labels, frames, label_lengths, blank=blank, reduction="none", zero_infinity=zero_infinity
         )
     return losses / label_lengths.clamp(min=1) if reduction == "mean" else losses

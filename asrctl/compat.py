@@ -6,7 +6,8 @@ import contextlib
 import logging
 import os
 import warnings
-from typing import Any, Dict, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 # Current torch names the two halves of a weight-normed kernel by their parametrization; older torch, transformers 4.29
 # and the checkpoints on the hub say weight_g and weight_v. We write those names: every generation reads them.
@@ -47,20 +48,111 @@ def weight_norm_halves(module: Any) -> Any:
     return (module.weight_g, module.weight_v) if hasattr(module, "weight_g") else None
 
 
-def fused_adamw_works(device_type: str) -> bool:
-    """Whether torch.optim.AdamW(fused=True) exists for this device: CUDA since torch 2.0, CPU since 2.4."""
+def _torch_version() -> Tuple[int, ...]:
+    """(2, 0) of "2.0.1+cpu"."""
     import torch
 
-    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
-    return device_type == "cuda" or (device_type == "cpu" and (major, minor) >= (2, 4))
+    return tuple(int(part) for part in torch.__version__.split(".")[:2])
+
+
+def cpu_knows_halves() -> bool:
+    """Whether every operation of our models takes fp16 on a CPU."""
+    return _torch_version() >= (2, 3)
+
+
+_mended: List[Any] = []
+
+
+def mend_gradients() -> None:
+    """For this process: keep torch before 2.2 from wrong gradients of GELU on a CPU. Doing it again changes nothing.
+
+    There oneDNN's backward pass returns memory as it was found where the strides of a gradient are not those of the
+    input (pytorch issue 107876), as those of a transposed one are. It gets every gradient in one piece instead.
+    """
+    import torch
+
+    if _mended or _torch_version() >= (2, 2):
+        return
+
+    def gelu_backward(grad_output: Any, self: Any, *, approximate: str = "none") -> Any:
+        made = torch.empty_like(self)
+        return torch.ops.aten.gelu_backward.grad_input(
+            grad_output.contiguous(), self, approximate=approximate, grad_input=made
+        )
+
+    library = torch.library.Library("aten", "IMPL")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Overriding a previously registered kernel")
+        library.impl("gelu_backward", gelu_backward, "CPU")
+    _mended.append(library)  # it holds as long as this does
+
+
+@lru_cache(maxsize=None)
+def has_onednn_bf16() -> bool:
+    """Whether oneDNN multiplies bf16 on this CPU, and torch lets it be called (torch 2.0 does not say whether)."""
+    import torch
+
+    asks = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported")
+    return asks and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@lru_cache(maxsize=None)
+def cpu_adds_up_bf16() -> bool:
+    """Whether bf16 products on this CPU are added up in something better than bf16, which ends at 256 ones.
+
+    Torch 2.0 leaves that to oneDNN, which does it with AVX-512 only. Later torch always does.
+    """
+    import torch
+
+    ones = torch.ones(1, 4096, 16, dtype=torch.bfloat16)
+    across = ones.transpose(1, 2).contiguous()
+    found = (torch.mm(across[0], ones[0]), torch.mm(ones[0].t(), ones[0]), torch.bmm(across, ones))
+    return all(bool((sums == 4096).all()) for sums in found)
+
+
+def ctc_knows_no_frames() -> bool:
+    """Whether torch's CTC loss is right for an utterance without a frame (torch pull request 123193)."""
+    return _torch_version() >= (2, 4)
+
+
+def ctc_loss(
+    log_probs: Any,
+    targets: Any,
+    input_lengths: Any,
+    target_lengths: Any,
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> Any:
+    """torch's, for targets (batch, longest). An utterance without a frame has the loss that current torch gives it:
+    infinite or, with zero_infinity or without labels, 0, and no gradient. Torch before 2.4 reads foreign memory there.
+    """
+    import torch
+    from torch.nn import functional
+
+    if ctc_knows_no_frames():
+        return functional.ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, reduction, zero_infinity)
+    heard = input_lengths > 0
+    counts = torch.where(heard, target_lengths, 0)
+    lengths = input_lengths.clamp(min=1)
+    losses = functional.ctc_loss(log_probs, targets, lengths, counts, blank, "none", zero_infinity)
+    impossible = torch.where(target_lengths > 0, 0.0 if zero_infinity else float("inf"), 0.0)
+    losses = torch.where(heard.to(losses.device), losses, impossible.to(losses))
+    if reduction == "mean":
+        return (losses / target_lengths.clamp(min=1).to(losses.device)).mean()
+    return losses.sum() if reduction == "sum" else losses
+
+
+def fused_adamw_works(device_type: str) -> bool:
+    """Whether torch.optim.AdamW(fused=True) exists for this device: CUDA since torch 2.0, CPU since 2.4."""
+    return device_type == "cuda" or (device_type == "cpu" and _torch_version() >= (2, 4))
 
 
 def flash_takes_packed(device: Any) -> bool:
     """Whether torch's flash attention takes rows of different lengths there, called as asrctl.engine calls it."""
     import torch
 
-    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
-    if device.type != "cuda" or (major, minor) < (2, 5) or not torch.backends.cuda.is_flash_attention_available():
+    if device.type != "cuda" or _torch_version() < (2, 5) or not torch.backends.cuda.is_flash_attention_available():
         return False
     return torch.cuda.get_device_capability(device) >= (8, 0)
 

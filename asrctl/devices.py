@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, List
 
+from asrctl import compat
 from asrctl.errors import DeviceError, UsageError
 
 NAMES = ("auto", "cpu", "cuda", "mps", "ipu", "ipu-emulated")
@@ -118,11 +119,16 @@ def precision(kind: str, wanted: str) -> str:
         raise DeviceError(f"fp16 training needs CUDA, not {kind}", fix=f"use --set {kind}.precision=bf16 or fp32")
     if kind == "mps" and wanted == "bf16":
         raise DeviceError("bf16 is not supported on MPS", fix="use --set mps.precision=fp32")
+    if kind == "cpu" and wanted == "bf16" and not compat.cpu_adds_up_bf16():
+        raise DeviceError(
+            f"torch {torch.__version__} adds up bf16 products in bf16 on this CPU, and the results are far off",
+            fix="use fp32 (--set cpu.precision=fp32 to train, --precision fp32 to evaluate), or torch 2.1 or newer",
+        )
     if wanted != "auto":
         return wanted
     if kind == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    return "bf16" if kind == "cpu" and cpu_has_bf16() else "fp32"
+    return "bf16" if kind == "cpu" and cpu_has_bf16() and compat.cpu_adds_up_bf16() else "fp32"
 
 
 def autocast(torch_device: Any, name: str) -> Any:

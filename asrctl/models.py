@@ -207,6 +207,7 @@ def _outline(config: Any) -> Any:
 
 
 def _instantiate(config: Any) -> Any:
+    compat.mend_gradients()
     with compat.quiet_transformers():
         from transformers import AutoModelForCTC
 

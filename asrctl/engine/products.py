@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from asrctl import devices
+from asrctl import compat, devices
 from asrctl.engine.copies import Copies
 
 # Columns that are turned at a time: fewer take more calls, more take more of the identity.
@@ -59,14 +58,9 @@ def _on_cpu_in_bf16(tensor: torch.Tensor) -> bool:
     return tensor.dtype == torch.bfloat16 and tensor.device.type == "cpu"
 
 
-@lru_cache(maxsize=None)
-def _has_onednn_bf16() -> bool:
-    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
 def _affine(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """inputs @ weight.t() + bias. On a CPU in bf16, torch's linear spends up to 40 % on the bias; oneDNN's does not."""
-    if not (_on_cpu_in_bf16(inputs) and _has_onednn_bf16()):
+    if not (_on_cpu_in_bf16(inputs) and compat.has_onednn_bf16()):
         return functional.linear(inputs, weight, bias)
     parts = inputs.split(rows_at_a_time(len(inputs), len(weight)))
     made = [torch.ops.mkldnn._linear_pointwise(part, weight, bias, "none", [], "") for part in parts]
@@ -108,7 +102,7 @@ def weight_gradient(gradient: torch.Tensor, inputs: torch.Tensor) -> torch.Tenso
 def _turned(matrix: torch.Tensor) -> torch.Tensor:
     """The transpose, laid out anew, by products with the identity: exact, and torch's own copy uses one thread."""
     turned = matrix.new_empty(matrix.shape[::-1])
-    identity = torch.eye(min(_TURNED_COLUMNS, len(turned)), dtype=matrix.dtype)
+    identity = torch.eye(min(_TURNED_COLUMNS, len(turned))).to(matrix.dtype)  # torch 2.0 has no bf16 eye
     for part, target in zip(matrix.split(_TURNED_COLUMNS, dim=1), turned.split(_TURNED_COLUMNS)):
         torch.mm(identity[: len(target), : len(target)], part.t(), out=target)
     return turned

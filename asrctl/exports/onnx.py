@@ -75,14 +75,18 @@ class _Graph(torch.nn.Module):
 
 def require() -> None:
     """Raises MissingDependency where the extra is not installed."""
-    wanted = ["onnx", "onnxruntime"] + (["onnxscript"] if _captures_graphs() else [])
-    for name in wanted:
+    for name in packages():
         try:
             importlib.import_module(name)
         except ImportError as error:
             raise MissingDependency(
                 f"ONNX export needs the package {name} ({error})", fix="pip install 'asrctl[onnx]'"
             ) from None
+
+
+def packages() -> List[str]:
+    """What an export needs beside torch. onnxscript has no release for Python 3.8, where no torch needs it."""
+    return ["onnx", "onnxruntime"] + (["onnxscript"] if _captures_graphs() else [])
 
 
 def _captures_graphs() -> bool:

@@ -20,10 +20,6 @@ from asrctl import devices
 OK, WARN, FAIL = "ok", "warn", "fail"
 
 _REQUIRED = ("datasets", "pyarrow", "numpy", "safetensors", "soundfile", "soxr", "jiwer", "pyyaml", "typer", "rich")
-_EXTRAS = {
-    "demo": (("espeakng_loader",), "asrctl demo"),
-    "onnx": (("onnx", "onnxscript", "onnxruntime"), "asrctl export --format onnx"),
-}
 _REINSTALL = "install asrctl again: python -m pip install asrctl"
 _LOW_DISK_BYTES = 10e9
 _NO_DISK_BYTES = 1e9
@@ -175,7 +171,13 @@ def _resampler() -> Iterator[Check]:
 
 
 def _extras() -> Iterator[Check]:
-    for name, (modules, use) in _EXTRAS.items():
+    from asrctl.exports import onnx
+
+    extras = {
+        "demo": (["espeakng_loader"], "asrctl demo"),
+        "onnx": (onnx.packages(), "asrctl export --format onnx"),
+    }
+    for name, (modules, use) in extras.items():
         missing = [module for module in modules if util.find_spec(module) is None]
         if missing:
             found = f"not installed ({', '.join(missing)}); only needed for `{use}`"

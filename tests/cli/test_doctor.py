@@ -3,6 +3,10 @@
 import os
 import subprocess
 import sys
+from importlib import metadata
+
+import pytest
+from packaging.requirements import Requirement
 
 
 def test_a_machine_that_runs_the_tests_is_fit(asrctl, tmp_path):
@@ -51,3 +55,21 @@ def test_a_poptorch_that_does_not_load_is_told_and_stops_nobody(asrctl_process, 
     env = {**os.environ, "PYTHONPATH": path}
     found = subprocess.run([sys.executable, "-c", chosen], env=env, stdout=subprocess.PIPE, check=True)
     assert found.stdout.strip() in (b"cpu", b"cuda", b"mps")
+
+
+def test_an_extra_is_asked_for_only_where_it_brings_what_is_missing(asrctl):
+    """The advice is followed on paper: after it nothing may be missing still."""
+    try:
+        lines = metadata.requires("asrctl")
+    except metadata.PackageNotFoundError:
+        pytest.skip("asrctl is not installed, only on the path")
+    brought = set()
+    for line in lines:
+        wanted = Requirement(line)
+        if any(wanted.marker and wanted.marker.evaluate({"extra": extra}) for extra in ("demo", "onnx")):
+            brought.add(wanted.name.replace("-", "_"))
+    assert {"espeakng_loader", "onnx", "onnxruntime"} <= brought
+    for check in asrctl("doctor", "--json").result["checks"]:
+        if check["name"].startswith("extra ") and check["state"] != "ok":
+            missing = check["found"].partition("(")[2].partition(")")[0]
+            assert set(missing.split(", ")) <= brought, check

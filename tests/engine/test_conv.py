@@ -10,6 +10,8 @@ from asrctl.features import collate
 from asrctl.recipe import ModelSection
 from asrctl.text import TextRules, build_vocabulary
 
+from ..sound_bf16 import needs_sound_bf16
+
 VOCABULARY = build_vocabulary(dict.fromkeys("abcde ", 1), TextRules())
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 SMALL.update(conv_dim=[24] * 7, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2)
@@ -80,6 +82,7 @@ def test_in_one_row_each_gets_it_too(architecture, config, precision, most, monk
         torch.testing.assert_close(ours, theirs, **tolerance)
 
 
+@needs_sound_bf16
 @pytest.mark.parametrize(("architecture", "config"), CASES)
 def test_bf16_stays_as_near_to_fp32_as_autocast_does(architecture, config):
     recogniser = make(architecture, config)

@@ -6,6 +6,7 @@ from typing import Dict
 
 import torch
 
+from ._halves import halves
 from ._rounding import Store
 
 
@@ -34,7 +35,9 @@ class MeanGradient:
 
     def add(self, loss: torch.Tensor) -> None:
         """`loss`: a scalar with its graph, which is used up."""
-        gradients = torch.autograd.grad(loss * self._loss_scaling, list(self._parameters.values()), allow_unused=True)
+        parameters = list(self._parameters.values())
+        with halves():
+            gradients = torch.autograd.grad(loss * self._loss_scaling, parameters, allow_unused=True)
         share = 1 / (self._added + 1) if self._running else 1
         for name, gradient in zip(self._parameters, gradients):
             if gradient is None:

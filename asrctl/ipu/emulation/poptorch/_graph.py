@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import random
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, ContextManager, Dict, List, NamedTuple, Optional
 
 import numpy
 import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from asrctl import compat
+
 from . import _impl, ops
 from ._errors import Error, NotEmulated
+from ._halves import halves
 from ._stages import Strategy, tracing
 
 _READS = ("item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__", "__array__", "__contains__")
@@ -50,11 +54,12 @@ class Graph:
     def __init__(
         self, model: torch.nn.Module, inputs: Dict[str, Any], *, training: bool, strategy: Strategy, seed: int
     ) -> None:
+        compat.mend_gradients()
         self._model = _freeze(model)
         self._training = training
         self._finds_torch_losses = False
         host_random = random.getstate(), numpy.random.get_state()[1:3]
-        with tracing(strategy), _Static(), _TorchLosses() as torch_losses, torch.no_grad():
+        with tracing(strategy), _Static(), _sound_losses(), _TorchLosses() as torch_losses, torch.no_grad():
             self._forward(inputs, seed)
         if random.getstate() != host_random[0] or not _same(numpy.random.get_state()[1:3], host_random[1]):
             raise Error(
@@ -69,13 +74,14 @@ class Graph:
 
     def run(self, inputs: Dict[str, Any], seed: int) -> MicroBatch:
         """One micro-batch, its random numbers drawn from `seed`. The loss carries its graph if grad mode is on."""
-        if self._finds_torch_losses:
-            with _TorchLosses() as torch_losses:
+        with _sound_losses():
+            if self._finds_torch_losses:
+                with _TorchLosses() as torch_losses:
+                    outputs = self._forward(inputs, seed)
+                losses = torch_losses.found[-1:]
+            else:
                 outputs = self._forward(inputs, seed)
-            losses = torch_losses.found[-1:]
-        else:
-            outputs = self._forward(inputs, seed)
-            losses = list(ops.marked_losses)
+                losses = list(ops.marked_losses)
         ops.marked_losses.clear()
         if not self._training:
             return MicroBatch(outputs, None)
@@ -87,7 +93,7 @@ class Graph:
 
     def _forward(self, inputs: Dict[str, Any], seed: int) -> Any:
         ops.marked_losses.clear()
-        with _impl.on_ipu(), torch.random.fork_rng(devices=[]):
+        with _impl.on_ipu(), torch.random.fork_rng(devices=[]), halves():
             torch.manual_seed(seed)
             return self._model(**inputs)
 
@@ -114,6 +120,17 @@ class _Static(TorchFunctionMode):
                 "branch on values (spec-augment's masks and boolean indexing need that)"
             )
         return function(*args, **(kwargs or {}))
+
+
+def _sound_losses() -> ContextManager:
+    return contextlib.nullcontext() if compat.ctc_knows_no_frames() else _SoundCtc()
+
+
+class _SoundCtc(TorchFunctionMode):
+    """The CTC loss of a current torch."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        return (compat.ctc_loss if function is F.ctc_loss else function)(*args, **(kwargs or {}))
 
 
 class _TorchLosses(TorchFunctionMode):
