@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, List
+from typing import Any, List, Optional
 
 from asrctl import compat
 from asrctl.errors import DeviceError, UsageError
@@ -41,10 +41,10 @@ def choose(name: str) -> Device:
         return _auto()
     if name == "cuda" and not cuda_available():
         raise DeviceError(
-            "CUDA was asked for, but torch sees no CUDA device", fix="use --device auto, or install a CUDA torch"
+            "CUDA was asked for, but torch sees no CUDA device", fix="use `--device auto`, or install a CUDA torch"
         )
     if name == "mps" and not mps_available():
-        raise DeviceError("MPS was asked for, but torch sees no Apple GPU", fix="use --device auto")
+        raise DeviceError("MPS was asked for, but torch sees no Apple GPU", fix="use `--device auto`")
     if name == "cpu":
         return Device("cpu", "device: cpu, as asked")
     return Device(name, f"device: {describe(name)}, as asked")
@@ -111,18 +111,22 @@ def cpu_flags() -> List[str]:
     return sorted(line.partition(":")[2].split())
 
 
-def precision(kind: str, wanted: str) -> str:
-    """fp32, bf16 or fp16. Raises DeviceError where the device can not do what is wanted."""
+def precision(kind: str, wanted: str, option: Optional[str] = None) -> str:
+    """fp32, bf16 or fp16. Raises DeviceError where the device can not do what is wanted.
+
+    option: what to type before another one; default: the preset's key.
+    """
     import torch
 
+    option = option or f"--set {kind}.precision="
     if wanted == "fp16" and kind != "cuda":
-        raise DeviceError(f"fp16 training needs CUDA, not {kind}", fix=f"use --set {kind}.precision=bf16 or fp32")
+        raise DeviceError(f"fp16 training needs CUDA, not {kind}", fix=f"use `{option}fp32` or bf16")
     if kind == "mps" and wanted == "bf16":
-        raise DeviceError("bf16 is not supported on MPS", fix="use --set mps.precision=fp32")
+        raise DeviceError("bf16 is not supported on MPS", fix=f"use `{option}fp32`")
     if kind == "cpu" and wanted == "bf16" and not compat.cpu_adds_up_bf16():
         raise DeviceError(
             f"torch {torch.__version__} adds up bf16 products in bf16 on this CPU, and the results are far off",
-            fix="use fp32 (--set cpu.precision=fp32 to train, --precision fp32 to evaluate), or torch 2.1 or newer",
+            fix=f"use `{option}fp32`, or torch 2.1 or newer",
         )
     if wanted != "auto":
         return wanted

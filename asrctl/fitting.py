@@ -42,16 +42,15 @@ def head_fits(section: ModelSection, folder: Path, weights: Mapping[str, Any], v
         return False
     raise PresetError(
         f"the head of {folder.name} does not fit the vocabulary: {problem}",
-        fix="set `model.head: reinit` for a new head, or take its vocabulary: `asrctl vocab --from` this checkpoint",
+        fix="add `--set model.head=reinit` for a new head, or take its vocabulary:"
+        " `asrctl vocab CORPUS --from CHECKPOINT`",
     )
 
 
 def require_head(section: ModelSection, folder: Path, weights: Mapping[str, Any]) -> None:
     """Raises PresetError where a recipe keeps a head that is not there."""
     if outputs(weights) is None and section.head != "reinit":
-        raise PresetError(
-            f"{folder.name} has no CTC head", fix="set `model.head: reinit` (--set model.head=reinit) to draw a new one"
-        )
+        raise PresetError(f"{folder.name} has no CTC head", fix="add `--set model.head=reinit` to draw a new one")
 
 
 def _head_problem(folder: Path, size: int, vocabulary: Vocabulary) -> Optional[str]:

@@ -43,7 +43,7 @@ _DECIDED_BY = {
 }  # fmt: skip
 # Keys that are decided by something else, or by nothing -> what to know of them.
 _NOT_HERE = {
-    "vocab_size": "the vocabulary decides; see `asrctl vocab`, and leave this out",
+    "vocab_size": "the vocabulary decides; leave this out",
     "pad_token_id": "the vocabulary decides, where text.pad names the token; leave this out",
     "bos_token_id": "a CTC vocabulary has no sentence marks; leave this out",
     "eos_token_id": "a CTC vocabulary has no sentence marks; leave this out",

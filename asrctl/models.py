@@ -368,5 +368,5 @@ def require_rate(recogniser: Recogniser, sample_rate: int) -> None:
     if recogniser.features.sample_rate != sample_rate:
         raise PresetError(
             f"the checkpoint hears {recogniser.features.sample_rate} samples per second, the data has {sample_rate}",
-            fix=f"prepare again with --sample-rate {recogniser.features.sample_rate}",
+            fix=f"prepare the data again with --sample-rate {recogniser.features.sample_rate}",
         )

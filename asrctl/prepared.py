@@ -27,7 +27,7 @@ from asrctl.workspace import Artifact
 # Each costs some 100 kB of memory before a sample of it is read, and up to its 16 MB after.
 _MAPPED = 512
 _SPLITS = ("train", "eval", "test")
-_FIX = "delete that folder and run `asrctl prepare` again"
+_FIX = "delete that folder and prepare the corpus again"
 
 _SUMMARY = {
     "sample_rate": int, "text": {"*": str}, "preset?": OPTIONAL_TEXT, "vocabulary": str, "vocabulary_size": int,
@@ -324,10 +324,11 @@ class PreparedData:
     def split(self, name: str) -> PreparedSplit:
         """Raises MissingArtifact where the data has no such split, BadData where it is damaged."""
         if name not in self.splits:
-            again = f", or run `asrctl prepare` again with --{name}" if name in _SPLITS else ""
+            again = f", or prepare the corpus again with a split for it (--{name})" if name in _SPLITS else ""
+            there = next(split for split in ("eval", "test", "train") if split in self.splits)
             raise MissingArtifact(
                 f"the prepared data has no split {name!r} (it has {', '.join(self.splits)})",
-                fix=f"choose one of these with --split{again}",
+                fix=f"choose one that is there, such as `--split {there}`{again}",
             )
         split = PreparedSplit(self.artifact.path / name, name=name, sample_rate=self.sample_rate)
         if split.largest_label >= len(self.vocabulary()):

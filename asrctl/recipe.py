@@ -271,6 +271,8 @@ class Recipe:
             values.pop(name)
         for name in ("epochs", "max_steps"):
             values["optim"].pop(name)
+        if values["ipu"] is not None:
+            values["ipu"].pop("dataloader_workers")
         return values
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 
-from asrctl import checkpoints, files, presets, trees
+from asrctl import checkpoints, command_lines, files, presets, trees
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.ownership import MODEL, RUN
 from asrctl.recipe import Recipe
@@ -18,6 +19,8 @@ from asrctl.workspace import Workspace
 _FIX = "see `asrctl status`; a damaged run can be replaced with --overwrite"
 FILES = ("run.json", "recipe.yaml", "metrics.jsonl")
 _ALWAYS = ("name", "state", "data", "vocabulary")
+# What a command that is typed once more does without.
+_NOT_AGAIN = ("--resume", "--overwrite", "--dry-run", "--json", "--verbose")
 # Of run.json: what users typed and what libraries said.
 _FREE_TEXT = ("command", "base", "error")
 _INFO = {
@@ -140,6 +143,11 @@ class Run:
             yield
 
 
+def named_after(preset: str) -> str:
+    """The name of a preset as that of a run: a preset's may hold whatever a file's may."""
+    return re.sub(r"[^\w+.-]+", "-", preset).strip("-._")[:40] or "run"
+
+
 def replaced_runs(workspace: Workspace) -> List[str]:
     """Names of runs that lie aside while another takes their place, or took it and was killed."""
     folder = workspace.root / "runs"
@@ -159,13 +167,24 @@ def require(workspace: Workspace, name: Optional[str]) -> Run:
     run = Run(workspace.run(name)) if name is not None else latest_with_model(workspace)
     if run is None or not run.exists():
         what = f"run {name!r}" if name is not None else "run with a model"
-        raise MissingArtifact(f"there is no {what} in {workspace.root}", fix="run `asrctl train --preset NAME` first")
+        raise MissingArtifact(
+            f"there is no {what} in {workspace.root}", fix="run `asrctl train --preset tiny-cpu` first"
+        )
     if not run.model.is_dir():
         raise MissingArtifact(
             f"run {run.name!r} has no model yet",
             fix=f"go on with `{resume_command(workspace, run.name, run.brief())}`",
         )
     return run
+
+
+def start_command(workspace: Workspace, info: Mapping[str, Any], *more: str) -> str:
+    """What was typed to start a run, with other options. info: its run.json."""
+    words = list(info.get("command", ()))
+    if words[:2] != ["asrctl", "train"]:
+        words = ["asrctl", "train", "--preset", info.get("preset", "tiny-cpu")]
+    words = command_lines.without(words, ("--run", "--from-run"), _NOT_AGAIN)
+    return command_lines.shown(workspace.named((*words, *more)))
 
 
 def resume_command(workspace: Workspace, name: str, info: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from asrctl.schema import OPTIONAL_TEXT, is_text, misfit
 
 CASES = ("lower", "upper", "keep")
 _SPECIAL = {"word_delimiter?": OPTIONAL_TEXT, "unk?": OPTIONAL_TEXT, "pad?": str, "lower_case?": bool}
-_FIX_VOCABULARY = "build it again with `asrctl vocab`, or choose another checkpoint"
+_FIX_VOCABULARY = "build it again with `asrctl vocab CORPUS`, or choose another checkpoint"
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ def build_vocabulary(characters: Mapping[str, int], rules: TextRules) -> Vocabul
         if token in characters:
             raise UsageError(
                 f"the transcripts hold {token!r}, so it can not be the {key} token",
-                fix=f"choose another one, such as [{key.upper()}]: `asrctl vocab --{key}`, or text.{key} of the preset",
+                fix=f"choose another one, such as [{key.upper()}], by text.{key} of the preset or --{key} of vocab",
             )
     wanted = set(characters) | {" "}
     tokens = [rules.word_delimiter if character == " " else character for character in sorted(wanted)]

@@ -61,7 +61,7 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> int:
 
 def read_manifest(path: Path) -> Iterator[Utterance]:
     """The utterances of a manifest that `write_manifest` wrote. Raises BadData."""
-    fix = "run `asrctl prepare` again"
+    fix = "prepare the corpus again"
     for number, values in files.read_json_lines(path, fix=fix):
         problem = misfit(values, _SHAPE) or ", ".join(f"{key} is unknown" for key in set(values) - _KEYS)
         if problem:

@@ -7,17 +7,16 @@ that whoever comes after a crash can go on with what is there), gets a `meta.jso
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import re
-import shlex
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from asrctl import __version__, files, locks, outputs, trees
+from asrctl import __version__, command_lines, files, locks, outputs, trees
+from asrctl.command_lines import place
 from asrctl.errors import BadData, Locked, MissingArtifact, UsageError
 from asrctl.fingerprint import short_id
 from asrctl.names import is_plain_name, valid_name
@@ -25,8 +24,6 @@ from asrctl.ownership import ARTIFACTS, Ours
 from asrctl.schema import OPTIONAL_TEXT, misfit
 
 SCHEMA_VERSION = 1
-DEFAULT_ROOT = "asr-workspace"
-ROOT_VARIABLE = "ASRCTL_WORKSPACE"
 MARKER = "workspace.json"
 KINDS = ("manifests", "vocab", "prepared", "evals", "exports", "lm")
 _CALLED = {
@@ -113,16 +110,12 @@ class Workspace:
 
     def command(self, *words: str) -> str:
         """`asrctl WORDS` for people to type: as a shell reads it, and about this workspace."""
-        return " ".join(shlex.quote(word) for word in self.named(("asrctl", *words)))
+        return command_lines.shown(self.named(("asrctl", *words)))
 
     def named(self, words: Sequence[str]) -> Tuple[str, ...]:
-        """The words of a command with --workspace, where they lack it and it is not the default.
-
-        A variable that makes it the default may be another one in the next shell, so it does not count.
-        """
+        """The words of a command with --workspace, where they lack it and it is not the default."""
         named = any(word[:2] == "-w" or word.split("=")[0] == "--workspace" for word in words)
-        plain = str(self.root) == DEFAULT_ROOT == os.environ.get(ROOT_VARIABLE, DEFAULT_ROOT)
-        return tuple(words) if named or plain else (*words, "--workspace", str(self.root))
+        return tuple(words) if named else (*words, *place(self.root))
 
     def _check_schema(self) -> None:
         if not self.is_there:

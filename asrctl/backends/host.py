@@ -121,13 +121,13 @@ class HostTrainer(Loop):
             if rows == 1:
                 raise DeviceError(
                     f"the longest utterance does not fit into the memory of the {self.device.type} device",
-                    fix="lower audio.max_s (prepare again with --max-s), or use another --device",
+                    fix="prepare the data again with a lower --max-s, or use another --device",
                 )
             if self.host.micro_batch_s is not None:
                 raise DeviceError(
                     f"a micro-batch of {seconds:.3g} s of audio does not fit into the memory of the {self.device.type}"
                     " device",
-                    fix=f"lower it: --set {self.device.type}.micro_batch_s={seconds / 2:.3g}",
+                    fix=f"lower it: `--set {self.device.type}.micro_batch_s={seconds / 2:.3g}`",
                 )
             # Of what is only about best the costliest holds more, and must not keep the next one up.
             self.micro_batch_s = min(self.micro_batch_s, seconds) / 2
@@ -167,9 +167,13 @@ class HostTrainer(Loop):
         kind = self.device.type
         return memory.explained(
             f"a training step does not fit into the memory of the {kind} device any more",
-            fix=f"lower it: --set {kind}.micro_batch_s={self.micro_batch_s / 2:g}, or end what else needs memory; then"
-            " go on with --resume",
+            fix=f"end what else needs memory, or take less: {self._resumed('micro_batch_s', self.micro_batch_s)}",
         )
+
+    def _resumed(self, key: str, seconds: float) -> str:
+        """The command that goes on with half of what did not fit."""
+        kind, run = self.device.type, self.job.folder.name
+        return f"`asrctl train --resume --run {run} --device {kind} --set {kind}.{key}={seconds / 2:g}`"
 
     # -- the run ----------------------------------------------------------------------------------------------------
 
@@ -260,7 +264,7 @@ class HostTrainer(Loop):
         kind, batch_s = self.device.type, self.host.eval_batch_s
         with memory.explained(
             f"evaluation in batches of {batch_s:g} s does not fit into the memory of the {kind} device",
-            fix=f"lower it: --set {kind}.eval_batch_s={batch_s / 2:g}; then go on with --resume",
+            fix=f"go on with less: {self._resumed('eval_batch_s', batch_s)}",
         ):
             return self.scorer.score(self.recogniser, self.emit)
 

@@ -57,7 +57,7 @@ def train(job: TrainingJob, emit: Emit = ignore) -> Outcome:
     except hardware.errors() as error:
         raise DeviceError(
             f"the {job.device.kind} device refused: {hardware.first_line(error)}",
-            fix="see docs/ipu.md for what fits, or train with --device cpu",
+            fix="see docs/ipu.md for what fits, or train with `--device cpu`",
         ) from error
     except RuntimeError as error:
         # torch's words for a worker process that was killed; the kernel does that where memory runs out.
@@ -65,7 +65,8 @@ def train(job: TrainingJob, emit: Emit = ignore) -> Outcome:
             raise
         raise DeviceError(
             "a process that loads training data was killed, most likely for lack of memory",
-            fix="lower ipu.dataloader_workers (0: no further processes), then go on with --resume",
+            fix=f"go on without further processes: `asrctl train --resume --run {job.folder.name}"
+            f" --device {job.device.kind} --set ipu.dataloader_workers=0`",
         ) from None
     finally:
         files.remove_tree(staging)

@@ -23,7 +23,7 @@ def evaluated(recipe: Recipe, recogniser: Recogniser, split: PreparedSplit, indi
     if longer:
         raise BadData(
             f"{longer} utterances are longer than the {recipe.audio.max_s:g} s of the preset's static shape",
-            fix="evaluate with --device cpu or cuda, or prepare the data again with --max-s",
+            fix=f"evaluate with `--device cpu` or cuda, or prepare the data again with --max-s {recipe.audio.max_s:g}",
         )
     return Evaluated(
         split,
@@ -65,5 +65,5 @@ def transcribe(
     except hardware.errors() as error:
         raise DeviceError(
             f"the {kind} device refused: {hardware.first_line(error)}",
-            fix="see docs/ipu.md for what fits, or evaluate with --device cpu",
+            fix="see docs/ipu.md for what fits, or evaluate with `--device cpu`",
         ) from error

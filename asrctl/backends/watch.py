@@ -139,6 +139,6 @@ class Watch:
         return Verdict(
             f"every hypothesis has been empty for {steps} steps, since step {standing.silent_since}",
             SILENT,
-            "change optim.learning_rate, or look at the data with `asrctl eval`; a higher run.max_silent_steps waits"
+            "change optim.learning_rate, or look at what `asrctl eval` shows; a higher run.max_silent_steps waits"
             " longer",
         )

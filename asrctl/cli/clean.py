@@ -28,7 +28,7 @@ def command(
     unreferenced: data and vocabularies that no name or run uses. checkpoints: of complete runs, all but the last
     one that is whole; the best model is kept elsewhere. Nothing that a running asrctl may be using is touched.
     """
-    with session("clean", Output(json, verbose)) as report:
+    with session("clean", Output(json, verbose, workspace)) as report:
         from asrctl.errors import UsageError
         from asrctl.stages.clean import WHAT, clean, plan
         from asrctl.workspace import Workspace
@@ -49,7 +49,7 @@ def command(
         if yes:
             end = f"freed {size(freed)}"
         elif rows:
-            end = f"{size(found.bytes)} can go; `asrctl clean --yes` deletes it"
+            end = f"{size(found.bytes)} can go; `{place.command('clean', *(what or ()), '--yes')}` deletes it"
         else:
             end = f"nothing to clean in {workspace}"
         result = {

@@ -30,14 +30,14 @@ def command(
     verbose: bool = options.VERBOSE,
 ) -> None:
     """Compile a preset for the IPU ahead of training, on a machine without one."""
-    with session("compile", Output(json, verbose)) as report:
+    with session("compile", Output(json, verbose, workspace)) as report:
         from asrctl.stages.compile import CompileRequest, compile_executables
         from asrctl.workspace import Workspace
 
         place = Workspace(workspace)
         request = CompileRequest(preset, data, device, tuple(overrides))
         result = compile_executables(place, request, report.emit)
-        words = ["--preset", result.preset, "--device", "ipu-emulated" if result.emulated else "ipu"]
+        words = ["--preset", result.typed, "--device", "ipu-emulated" if result.emulated else "ipu"]
         words += ["--data", data] if data is not None else []
         words += [word for override in overrides for word in ("--set", override)]
         report.done(result.as_dict(), result_lines(result, place.command("train", *words)))

@@ -25,7 +25,7 @@ def command(
     Speech of about sixty words by many synthetic voices is learned from nothing, by the stages that you will use on
     your own recordings: vocab, prepare, train, eval, export. The test is on voices that training never heard.
     """
-    with session("demo", Output(json, verbose)) as report:
+    with session("demo", Output(json, verbose, workspace)) as report:
         from asrctl.stages.demo import demo
         from asrctl.workspace import Workspace
 

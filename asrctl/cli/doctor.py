@@ -15,7 +15,7 @@ def command(workspace: Path = options.WORKSPACE, json: bool = options.JSON, verb
 
     Exit code 6 where something that every command needs is missing or broken.
     """
-    with session("doctor", Output(json, verbose)) as report:
+    with session("doctor", Output(json, verbose, workspace)) as report:
         from asrctl.errors import DeviceError
         from asrctl.stages.doctor import FAIL, doctor
 

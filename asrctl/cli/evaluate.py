@@ -50,7 +50,7 @@ def command(
     verbose: bool = options.VERBOSE,
 ) -> None:
     """Transcribe a split and count the errors."""
-    with session("eval", Output(json, verbose)) as report:
+    with session("eval", Output(json, verbose, workspace)) as report:
         from asrctl.stages.evaluate import EvaluateRequest, check_gate, check_limit, evaluate, plan
         from asrctl.workspace import Workspace
 

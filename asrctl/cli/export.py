@@ -38,7 +38,7 @@ def command(
     verbose: bool = options.VERBOSE,
 ) -> None:
     """Write a trained model for use elsewhere, verified on real utterances."""
-    with session("export", Output(json, verbose)) as report:
+    with session("export", Output(json, verbose, workspace)) as report:
         from asrctl.stages.export import ExportRequest, export, plan
         from asrctl.workspace import Workspace
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from asrctl import files
-from asrctl.workspace import DEFAULT_ROOT, ROOT_VARIABLE
+from asrctl.command_lines import DEFAULT_ROOT, ROOT_VARIABLE
 
 
 def _workspace(name: str) -> Path:

@@ -36,7 +36,7 @@ def command(
     verbose: bool = options.VERBOSE,
 ) -> None:
     """Show what an IPU would do with a preset: placement, pipeline, memory, padding. Needs no IPU."""
-    with session("plan", Output(json, verbose)) as report:
+    with session("plan", Output(json, verbose, workspace)) as report:
         from asrctl import files, outputs
         from asrctl.ipu import drawing
         from asrctl.stages.plan import PlanRequest, plan

@@ -52,7 +52,7 @@ def command(
     verbose: bool = options.VERBOSE,
 ) -> None:
     """Turn a corpus into data that training reads: decoded, checked, in shards."""
-    with session("prepare", Output(json, verbose)) as report:
+    with session("prepare", Output(json, verbose, workspace)) as report:
         from asrctl.stages.prepare import PrepareRequest, plan, prepare
         from asrctl.stages.rules import RuleFlags
         from asrctl.workspace import Workspace

@@ -36,7 +36,7 @@ def list_presets(
     workspace: Path = options.WORKSPACE, as_json: bool = options.JSON, verbose: bool = options.VERBOSE
 ) -> None:
     """List every preset that can be named, and where it lies."""
-    with session("presets list", Output(as_json, verbose)) as report:
+    with session("presets list", Output(as_json, verbose, workspace)) as report:
         from asrctl import presets
 
         found = presets.available(workspace)
@@ -58,7 +58,7 @@ def show(
     verbose: bool = options.VERBOSE,
 ) -> None:
     """Show every key of a preset as `train` would use it. The output is a preset itself."""
-    with session("presets show", Output(as_json, verbose)) as report:
+    with session("presets show", Output(as_json, verbose, workspace)) as report:
         from asrctl import presets
 
         resolved = presets.load(name, overrides=tuple(set_), workspace=workspace)
@@ -78,9 +78,10 @@ def check(
     verbose: bool = options.VERBOSE,
 ) -> None:
     """Check a preset file: unknown keys, wrong values, numbers that do not fit together. All at once, with lines."""
-    with session("presets check", Output(as_json, verbose)) as report:
+    with session("presets check", Output(as_json, verbose, workspace)) as report:
         from asrctl import presets
         from asrctl.events import Warned
+        from asrctl.workspace import Workspace
 
         resolved = presets.check(file, workspace)
         for note in resolved.notes:
@@ -89,7 +90,8 @@ def check(
         for warning in warnings:
             report.emit(Warned(warning))
         result = {"name": resolved.recipe.name, "path": str(resolved.path), "warnings": warnings}
-        report.done(result, lines=[f"{file} is a good preset: `asrctl train --preset {file}` runs it"])
+        command = Workspace(workspace).command("train", "--preset", _as_file(file))
+        report.done(result, lines=[f"{file} is a good preset", f"next: {command}"])
 
 
 @app.command(
@@ -110,20 +112,27 @@ def import_(
     verbose: bool = options.VERBOSE,
 ) -> None:
     """Turn an ipu_config.json of optimum-graphcore, of any release, into a preset."""
-    with session("presets import", Output(as_json, verbose)) as report:
+    with session("presets import", Output(as_json, verbose, workspace)) as report:
         from asrctl.stages.import_preset import ImportRequest, import_preset
         from asrctl.workspace import Workspace
 
         result = import_preset(Workspace(workspace), ImportRequest(source, output, force))
         for note in result.notes:
             report.note(note)
-        named = str(result.path) if output is not None else result.name
+        place = Workspace(workspace)
+        named = _as_file(result.path) if output is not None else result.name
         lines = [
             f"{result.path}: extends {result.extends}, layers_per_ipu {list(result.layers_per_ipu)}, "
             f"global batch {result.global_batch}",
-            f"next: asrctl plan --preset {named}",
+            f"next: {place.command('plan', '--preset', named)}",
         ]
         report.done(result.as_dict(), lines=lines)
+
+
+def _as_file(path: Path) -> str:
+    """A path that --preset takes for one, not for a name to search for."""
+    name = str(path)
+    return name if path.suffix in (".yaml", ".yml") or path.name != name else f"./{name}"
 
 
 def _with_sources(recipe: Mapping[str, Any], sources: Mapping[str, str]) -> List[str]:

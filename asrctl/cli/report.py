@@ -1,6 +1,6 @@
 """What a command shows: results on stdout, everything else on stderr, exactly one JSON document with --json.
 
-with session("prepare", Output(json, verbose)) as report:
+with session("prepare", Output(json, verbose, workspace)) as report:
     result = stage(..., emit=report.emit)
     report.done(result.as_dict(), lines=[...])
 """
@@ -13,9 +13,10 @@ import sys
 import textwrap
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextIO
 
-from asrctl import errors, events, memory
+from asrctl import command_lines, errors, events, memory
 from asrctl.cli.encoding import is_utf8, unknown_letters
 from asrctl.cli.progress import Display, make_display, silence, visible
 from asrctl.redact import redact, redact_values
@@ -25,10 +26,15 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Output:
-    """How a command talks: --json and --verbose."""
+    """How a command talks: --json and --verbose. workspace: of which it talks, where it has one."""
 
     json: bool = False
     verbose: bool = False
+    workspace: Optional[Path] = None
+
+    def placed(self, text: str) -> str:
+        """A message whose commands name the workspace, where it is not the default."""
+        return text if self.workspace is None else command_lines.placed(text, self.workspace)
 
 
 @dataclass
@@ -43,6 +49,8 @@ class Report:
     lines: Sequence[Any] = field(default_factory=tuple)
 
     def emit(self, event: events.Event) -> None:
+        if isinstance(event, (events.Note, events.Warned)):
+            event = type(event)(self.output.placed(event.message))
         self.display.show(event)
 
     def note(self, message: str) -> None:
@@ -130,6 +138,8 @@ def _render(renderable: Any, stdout: TextIO) -> str:
 
 def _fail(report: Report, error: errors.AsrctlError) -> None:
     """Say what is wrong and leave. What was found before it failed is shown too: a quality gate has a number."""
+    error.fix = report.output.placed(error.fix)
+    error.problems = tuple(report.output.placed(problem) for problem in error.problems)
     try:
         if report.output.json:
             found = {} if report.result is None else {"result": report.result}

@@ -16,7 +16,7 @@ EPILOG = options.examples("asrctl status", "asrctl status --workspace other-work
 
 def command(workspace: Path = options.WORKSPACE, json: bool = options.JSON, verbose: bool = options.VERBOSE) -> None:
     """Show what is done, what is stale, and what to type next."""
-    with session("status", Output(json, verbose)) as report:
+    with session("status", Output(json, verbose, workspace)) as report:
         from asrctl.stages.status import status
         from asrctl.workspace import Workspace
 

@@ -42,7 +42,7 @@ def command(
     verbose: bool = options.VERBOSE,
 ) -> None:
     """Fine-tune a model on prepared data, or train a small one from scratch."""
-    with session("train", Output(json, verbose)) as report:
+    with session("train", Output(json, verbose, workspace)) as report:
         from asrctl.stages.train import TrainRequest, plan, train
         from asrctl.workspace import Workspace
 
@@ -91,12 +91,16 @@ def _flat(values: dict, prefix: str = "") -> "List[tuple]":
 
 def result_lines(result: "TrainResult", place: "Workspace") -> List[str]:
     """The end of a run: the model, its best WER, and what to type next."""
+    from asrctl.stages.status import after_training
+
+    following = f"next: {after_training(place, result.run)}"
     if result.nothing_to_do and result.reason == "early-stopping":
         told = f"run {result.run} was stopped early at step {result.steps}, after evaluations that were no better"
-        return [f"{told}; raise run.early_stopping (--set) to go on"]
+        again = place.command("train", "--resume", "--run", result.run, "--set", "run.early_stopping=null")
+        return [f"{told}; `{again}` goes on all the same", following]
     if result.nothing_to_do:
-        return [f"run {result.run} has its {result.steps} steps already; raise --max-steps to extend it"]
-    from asrctl.stages.status import after_training
+        again = place.command("train", "--resume", "--run", result.run, "--max-steps", str(2 * result.steps))
+        return [f"run {result.run} has its {result.steps} steps already; `{again}` extends it", following]
 
     best = "no evaluation split, so the last model is kept"
     if result.best_wer is not None:
@@ -105,5 +109,5 @@ def result_lines(result: "TrainResult", place: "Workspace") -> List[str]:
     return [
         f"run {result.run}: {result.steps} steps, {result.reason}{emulated}; {best}",
         f"model: {result.model}",
-        f"next: {after_training(place, result.run)}",
+        following,
     ]

@@ -45,7 +45,7 @@ def command(
     verbose: bool = options.VERBOSE,
 ) -> None:
     """Build the character vocabulary of a corpus, or check that of a checkpoint against it."""
-    with session("vocab", Output(json, verbose)) as report:
+    with session("vocab", Output(json, verbose, workspace)) as report:
         from asrctl.stages.rules import RuleFlags
         from asrctl.stages.vocab import VocabRequest, vocab
         from asrctl.workspace import Workspace

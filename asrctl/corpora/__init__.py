@@ -123,5 +123,5 @@ _MODULES = {"demo": "spoken_demo"}
 def need_source(request: CorpusRequest, corpus: str, what: str) -> Path:
     """The source, which this corpus can not do without. Raises UsageError."""
     if request.source is None:
-        raise UsageError(f"{corpus} needs a source", fix=f"say where it is: asrctl prepare {corpus} {what}")
+        raise UsageError(f"{corpus} needs a source", fix=f"say where it is: `asrctl prepare {corpus} {what}`")
     return request.source

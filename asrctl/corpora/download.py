@@ -83,7 +83,7 @@ def librispeech_archives(request: CorpusRequest, splits: Sequence[str]) -> Dict[
         names = ", ".join(file.name for file in missing)
         raise MissingArtifact(
             f"{names} would have to be downloaded ({_gb(sum(file.size for file in missing))})",
-            fix="run without --no-download, or say where the corpus is: asrctl prepare librispeech FOLDER",
+            fix="run without --no-download, or say where the corpus is: `asrctl prepare librispeech FOLDER`",
         )
     if folder is None:
         return {}

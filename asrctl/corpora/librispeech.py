@@ -59,7 +59,7 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
         if empty and split in request.splits:
             others = _splits_of_archive(place.path) if place.is_archive else []
             has = f"it has {', '.join(others)}" if others else "no .flac file and no .trans.txt is there"
-            fix = f"use --train {others[0]}" if others else "check that the corpus is whole"
+            fix = f"use `--train {others[0]}`" if others else "check that the corpus is whole"
             raise BadData(f"{place.path} holds no utterance of {split} ({has})", fix=fix)
 
 
@@ -77,7 +77,7 @@ def _locate(request: CorpusRequest) -> Dict[str, _Place]:
     if missing:
         known = [name for name in _folders_and_archives(source) if _find(source, name) is not None]
         has = f"it has {', '.join(known)}" if known else "it has no folder and no archive named like one"
-        fix = f"choose the splits, such as --train {known[0]}" if known else "give the folder LibriSpeech"
+        fix = f"choose the splits, such as `--train {known[0]}`" if known else "give the folder LibriSpeech"
         raise BadData(f"{source} has no split {', '.join(missing)} ({has})", fix=fix)
     return {split: place for split, place in places.items() if place is not None}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+import shlex
 from pathlib import Path, PurePosixPath
 from typing import Any, Iterator, List, Mapping, Optional, Sequence, Tuple
 
@@ -31,7 +32,9 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
     """The rows of the list. Raises BadData naming every bad row (twenty of them), each with its line."""
     path = need_source(request, "manifest", "utterances.csv")
     if path.is_dir():
-        raise BadData(f"{path} is a folder, not a manifest", fix=f"use `asrctl prepare folder {path}`")
+        raise BadData(
+            f"{path} is a folder, not a manifest", fix=f"use `asrctl prepare folder {shlex.quote(str(path))}`"
+        )
     if not path.is_file():
         raise BadData(f"there is no manifest {path}", fix="check the path")
     account = Account(SplitFolders(path.parent, used=False))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, List
 
+from asrctl.command_lines import pip_install
 from asrctl.errors import MissingDependency
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _loader():
         import espeakng_loader
     except ImportError as error:
         raise MissingDependency(
-            "the demo's voices need the package espeakng-loader.", fix="pip install 'asrctl[demo]'"
+            "the demo's voices need the package espeakng-loader.", fix=pip_install("asrctl[demo]")
         ) from error
     return espeakng_loader
 

@@ -19,13 +19,13 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
     """Build the corpus in `request.source`, or else in the cache. Raises MissingDependency, UsageError, OSError."""
     folder = request.source or request.cache
     if folder is None:
-        raise UsageError("the demo corpus needs a folder", fix="say where to build it: asrctl prepare demo FOLDER")
+        raise UsageError("the demo corpus needs a folder", fix="say where to build it: `asrctl prepare demo FOLDER`")
     if request.source is not None:
         request.refuse_output(outputs.resolve(folder))
     if request.source is not None and not may_hold_demo(folder):
         raise UsageError(
             f"{folder} holds something else, and the demo corpus is made by asrctl, not read",
-            fix="leave the folder out, or name a new or empty one to build it in; `asrctl prepare folder` reads yours",
+            fix="leave the folder out, or name an empty one; `asrctl prepare folder FOLDER` reads your recordings",
         )
     if folder.is_dir():
         files.refuse_links(folder)

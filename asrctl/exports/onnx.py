@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from asrctl import acoustics, features, files
+from asrctl.command_lines import pip_install
 from asrctl.errors import BadData, MissingDependency
 from asrctl.models import Recogniser
 
@@ -80,7 +81,7 @@ def require() -> None:
             importlib.import_module(name)
         except ImportError as error:
             raise MissingDependency(
-                f"ONNX export needs the package {name} ({error})", fix="pip install 'asrctl[onnx]'"
+                f"ONNX export needs the package {name} ({error})", fix=pip_install("asrctl[onnx]")
             ) from None
 
 
@@ -112,7 +113,7 @@ def write_graph(recogniser: Recogniser, path: Path, *, traced: Optional[bool] = 
     except Exception as error:  # the exporters raise kinds of their own, and many
         raise BadData(
             f"this model can not be exported to ONNX ({_first_line(error)})",
-            fix="use `asrctl export --format hf`, or other versions of torch and onnxscript",
+            fix="use `--format hf`, or other versions of torch and onnxscript",
         ) from None
     _tidy(path)
 
@@ -273,7 +274,7 @@ def _first_line(error: Exception) -> str:
 def _broken(what: str) -> BadData:
     return BadData(
         f"the ONNX model does not compute what PyTorch computes: {what}",
-        fix="use `asrctl export --format hf`, or other versions of torch, onnxscript and onnxruntime",
+        fix="use `--format hf`, or other versions of torch, onnxscript and onnxruntime",
     )
 
 

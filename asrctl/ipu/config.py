@@ -56,7 +56,7 @@ def refuse(recipe: Recipe, facts: ModelFacts) -> None:
     if problems:
         raise PresetError(
             f"an IPU can not carry out preset {recipe.name}",
-            fix="change the keys named, or train with --device cpu or cuda",
+            fix="change the keys named, or train with `--device cpu` or cuda",
             problems=problems,
         )
 
@@ -66,7 +66,7 @@ def section(recipe: Recipe) -> IpuSection:
     if recipe.ipu is None:
         raise PresetError(
             f"preset {recipe.name} has no `ipu` section",
-            fix="choose one that has (`--preset base-4ipu`), or use --device cpu",
+            fix="choose one that has (`--preset base-4ipu`), or use `--device cpu`",
         )
     return recipe.ipu
 

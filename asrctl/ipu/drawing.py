@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, List, Tuple
 
+from asrctl.command_lines import pip_install
 from asrctl.errors import MissingDependency
 from asrctl.ipu.timetable import Timetable
 
@@ -48,7 +49,7 @@ def png(table: Timetable, ipus: List[int], title: str, path: Path) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise MissingDependency("drawing a PNG needs matplotlib", fix="pip install 'asrctl[plot]'") from None
+        raise MissingDependency("drawing a PNG needs matplotlib", fix=pip_install("asrctl[plot]")) from None
     cycles = min(table.cycles, _MOST_CYCLES)
     figure = Figure(figsize=(min(24.0, 3.0 + 0.28 * cycles), 1.7 + 0.55 * table.stages), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)

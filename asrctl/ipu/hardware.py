@@ -6,10 +6,11 @@ import importlib.util
 from typing import Tuple, Type
 
 from asrctl import compat
+from asrctl.command_lines import pip_install
 from asrctl.errors import DeviceError, MissingDependency
 from asrctl.ipu import emulation
 
-_INSTEAD = "use --device ipu-emulated to run the same program without an IPU, or --device cpu"
+_INSTEAD = "use `--device ipu-emulated` to run the same program without an IPU, or `--device cpu`"
 
 
 def require(kind: str, *, hardware: bool = True) -> None:
@@ -24,7 +25,7 @@ def require(kind: str, *, hardware: bool = True) -> None:
     else:
         emulation.activate()
     if importlib.util.find_spec("optimum") is None or importlib.util.find_spec("optimum.graphcore") is None:
-        raise MissingDependency("optimum-graphcore is not installed", fix="pip install 'asrctl[ipu]'")
+        raise MissingDependency("optimum-graphcore is not installed", fix=pip_install("asrctl[ipu]"))
 
 
 def _require_sdk() -> None:

@@ -30,9 +30,13 @@ class CompileRequest:
 
 @dataclass(frozen=True)
 class CompileResult:
-    """executables: the files that are new in `cache`; none where all were there already."""
+    """executables: the files that are new in `cache`; none where all were there already.
+
+    typed: what names the preset.
+    """
 
     preset: str
+    typed: str
     cache: Path
     executables: Tuple[Path, ...]
     emulated: bool
@@ -60,7 +64,9 @@ def compile_executables(workspace: Workspace, request: CompileRequest, emit: Emi
     with scratch.folder(workspace) as folder:  # its lock keeps `asrctl clean` away, from the cache too
         job = _job(workspace, planned, folder / "compile")
         made = ipu.compile_only(job, emit)
-    return CompileResult(request.preset or job.recipe.name, job.cache, tuple(made), request.device == "ipu-emulated")
+    typed = request.preset or str(planned.data.summary["preset"])
+    name = request.preset or job.recipe.name
+    return CompileResult(name, typed, job.cache, tuple(made), request.device == "ipu-emulated")
 
 
 def _job(workspace: Workspace, planned: TrainPlan, folder: Path) -> TrainingJob:

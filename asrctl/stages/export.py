@@ -256,7 +256,7 @@ def choose_utterances(data: PreparedData, encoder: configs.Convolutions) -> List
                 return [(split.id(index), np.array(split[index].pcm)) for index in chosen]
     raise MissingArtifact(
         "the prepared data holds no utterance that is long enough to verify the export with",
-        fix="run `asrctl prepare` on more data",
+        fix="prepare more data, and name it with --data",
     )
 
 

@@ -81,10 +81,19 @@ def conflicts(
                 f"{short['train']} of {len(splits['train'])} utterances of train have more labels than this model has"
                 " frames",
                 "choose another preset",
-                again={"--preset": preset or recipe.name, **_rejecting(data, sum(short.values()))},
+                again=_without_short(preset or recipe.name, data, splits, short),
             )
         )
     return found
+
+
+def _without_short(
+    preset: str, data: PreparedData, splits: Mapping[str, PreparedSplit], short: Mapping[str, int]
+) -> Dict[str, str]:
+    """Options that leave out what is short, where something is left then."""
+    if any(short[name] == len(split) for name, split in splits.items()):
+        return {}
+    return {"--preset": preset, **_rejecting(data, sum(short.values()))}
 
 
 def _rules(recipe: Recipe, data: PreparedData) -> List[Conflict]:
@@ -107,6 +116,7 @@ def _too_long(recipe: Recipe, data: PreparedData, splits: Mapping[str, PreparedS
     longest = max(int(split.num_samples.max(initial=0)) for split in splits.values()) / data.sample_rate
     overrides = {"audio.max_s": f"{math.ceil(100 * longest) / 100:g}"}
     again = {"--max-s": f"{limit:g}", **_rejecting(data, sum(counts.values()))}
+    again = again if all(count < len(splits[name]) for name, count in counts.items()) else {}
     return [
         Conflict(
             f"{count} utterances of {name} are longer than audio.max_s ({limit:g} s)", overrides=overrides, again=again

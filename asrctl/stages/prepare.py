@@ -144,7 +144,8 @@ class _Job:
 
     def run(self) -> PrepareResult:
         vocabulary, vocabulary_id = self._vocabulary()
-        texts.check_unknown(self._scan, vocabulary, self._found.rules.text, self._emit, splits=self._found.roles.names)
+        splits, named = self._found.roles.names, self._request.vocab
+        texts.check_unknown(self._scan, vocabulary, self._found.rules.text, self._emit, splits=splits, named=named)
         key = self._key(vocabulary)
         force = self._request.force
         done = self._workspace.find(key.kind, key.id) if not force else None

@@ -23,7 +23,7 @@ _LONGEST_S = 600
 _EXAMPLES = 10
 # Too long recordings whose headers are asked for their length.
 _MEASURED = 64
-_FIX_PART = "delete that folder and run `asrctl prepare` again"
+_FIX_PART = "delete that folder and prepare the corpus again"
 _CURES = {
     "no-audio": "correct the paths, which are read from the place of the list or folder",
     "no-transcript": "give these recordings a transcript",

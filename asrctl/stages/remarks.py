@@ -14,7 +14,7 @@ from asrctl.events import Emit, Warned
 from asrctl.schema import is_text, misfit
 
 FILE = "remarks.jsonl"
-_FIX = "delete that folder and run `asrctl prepare` again"
+_FIX = "delete that folder and prepare the corpus again"
 
 
 class Remark(NamedTuple):

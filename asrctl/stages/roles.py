@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import heapq
+import shlex
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -122,7 +123,9 @@ def assign(wanted: WantedSplits, listing: Path, counts: Mapping[str, int]) -> Ro
         known = ", ".join(sorted(counts)) or "nothing"
         raise BadData(
             f"the corpus has no utterance in split {', '.join(missing)} (it has {known})",
-            fix=f"name the splits, such as --train {sorted(counts)[0]}" if counts else "check the corpus",
+            fix=f"name the splits, such as `--train {shlex.quote(sorted(counts)[0])}`"
+            if counts
+            else "check the corpus",
         )
     present = {role: tuple(name for name in names if counts.get(name)) for role, names in wanted.by_role.items()}
     by_role = {role: names for role, names in present.items() if names}

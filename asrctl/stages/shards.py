@@ -38,7 +38,7 @@ SHARD_BYTES = 16 << 20
 SHARD_UTTERANCES = 2048
 _TELL_EVERY_S = 0.2
 _GIVE_UP_S = 600.0
-_FIX_PART = "delete that folder and run `asrctl prepare` again"
+_FIX_PART = "delete that folder and prepare the corpus again"
 
 
 @dataclass(frozen=True)

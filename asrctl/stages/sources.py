@@ -15,6 +15,7 @@ import stat
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from asrctl import command_lines
 from asrctl.errors import BadData
 from asrctl.redact import redact_values
 from asrctl.schema import OPTIONAL_TEXT, misfit
@@ -27,7 +28,6 @@ _RECORD = {
 }  # fmt: skip
 # Words of a command that say how it talks, not what it makes.
 _TALK = ("--json", "--verbose", "-v", "--force")
-_LONG = {"-p": "--preset", "-w": "--workspace"}
 
 
 class _Sample:
@@ -142,24 +142,10 @@ def command(record: Mapping[str, Any], instead: Optional[Mapping[str, str]] = No
     """What to type to prepare the corpus again, from any folder. instead: {option: value} to give this time."""
     if not record.get("command") or (instead and record["command"][1:2] != ["prepare"]):
         return None
-    words = _without(record["command"], instead or {})
+    words = command_lines.without(record["command"], instead or {})
     words += [word for option, value in (instead or {}).items() for word in (option, value)]
-    line = " ".join(shlex.quote(word) for word in words)
+    line = command_lines.shown(words)
     return line if record.get("cwd") in ("", str(Path.cwd())) else f"cd {shlex.quote(record['cwd'])} && {line}"
-
-
-def _without(words: Sequence[str], options: Mapping[str, str]) -> List[str]:
-    """The words of a command without these options, each of which takes a value."""
-    left: List[str] = []
-    rest = iter(words)
-    for word in rest:
-        name, separator, _ = word.partition("=")
-        name = _LONG.get(name, name)
-        if name not in options:
-            left.append(word)
-        elif not separator:
-            next(rest, None)
-    return left
 
 
 def _other_folder(record: Mapping[str, Any]) -> Optional[str]:

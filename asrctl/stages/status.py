@@ -120,7 +120,14 @@ def _runs(workspace: Workspace) -> List[Line]:
         try:
             run = Run(folder).brief()
         except BadData as error:
-            lines.append(Line("train", folder.name, "damaged", f"{error.message}; replace it by `train --overwrite`"))
+            lines.append(
+                Line(
+                    "train",
+                    folder.name,
+                    "damaged",
+                    f"{error.message}; train --run {folder.name} --overwrite replaces it",
+                )
+            )
             continue
         state, why = str(run.get("state")), ""
         if state == "running" and f"run-{folder.name}" not in held:

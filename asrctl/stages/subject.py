@@ -158,7 +158,7 @@ def alphabet_gap(model: Vocabulary, data: Vocabulary) -> List[str]:
         theirs = "upper" if any(character.isupper() for character in known) else "lower"
         raise BadData(
             f"the model writes {theirs} case and the data's transcripts are in the other, so no word could be right",
-            fix=f"prepare the data again with `text.case: {theirs}`, or choose another model",
+            fix=f"prepare the data again with --case {theirs}, or choose another model",
         )
     if letters:
         raise BadData(

@@ -147,9 +147,18 @@ def _all(groups: Iterable[Group]) -> "Counter[str]":
 
 
 def check_unknown(
-    scanned: Scan, vocabulary: Vocabulary, rules: TextRules, emit: Emit, *, splits: Sequence[str]
+    scanned: Scan,
+    vocabulary: Vocabulary,
+    rules: TextRules,
+    emit: Emit,
+    *,
+    splits: Sequence[str],
+    named: Optional[str] = None,
 ) -> None:
-    """Tell of characters that the vocabulary does not hold. Raises BadData above one in a hundred."""
+    """Tell of characters that the vocabulary does not hold. Raises BadData above one in a hundred.
+
+    named: how the vocabulary was named, if so; its rules then hold, and no option changes them.
+    """
     found = excess(scanned, vocabulary, splits)
     if found is not None:
         what, characters = found
@@ -157,12 +166,16 @@ def check_unknown(
         raise BadData(
             f"{100 * sum(unknown.values()) / sum(characters.values()):.1f} % of the characters in {what} are not in the"
             f" vocabulary ({describe(unknown)}); at most 1 % may be",
-            fix=_fix_unknown(characters, vocabulary, rules),
+            fix=_fix_unknown(characters, vocabulary, rules) if named is None else _fix_named(named),
         )
     everything = _all(group for name, group in scanned.by_name().items() if name in splits)
     unknown = unknown_characters(everything, vocabulary)
     if unknown:
         emit(Warned(f"{sum(unknown.values())} characters are not in the vocabulary: {describe(unknown)}"))
+
+
+def _fix_named(vocabulary: str) -> str:
+    return f"leave out --vocab {vocabulary}, so that one is built of these transcripts, or choose another"
 
 
 def _fix_unknown(characters: Mapping[str, int], vocabulary: Vocabulary, rules: TextRules) -> str:
@@ -174,7 +187,8 @@ def _fix_unknown(characters: Mapping[str, int], vocabulary: Vocabulary, rules: T
         unknown, total = sum(unknown_characters(changed, vocabulary).values()), sum(changed.values())
         if case not in (rules.case, "keep") and unknown <= MAX_UNKNOWN_SHARE * total:
             return f"use --case {case}: the vocabulary is in {case} case"
-    return "drop the characters with --remove, or build the vocabulary from these splits (`asrctl vocab ... --splits`)"
+    build = "`asrctl vocab CORPUS --splits train,eval`"
+    return f"drop the characters with --remove, or build the vocabulary from these splits ({build})"
 
 
 def describe(counts: Mapping[str, int], most: int = 12) -> str:

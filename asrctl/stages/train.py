@@ -15,7 +15,7 @@ from asrctl.errors import Locked, MissingArtifact, UsageError
 from asrctl.events import Emit, Note, ignore
 from asrctl.prepared import PreparedData, PreparedSplit
 from asrctl.recipe import Recipe
-from asrctl.runs import Run, replaced_runs
+from asrctl.runs import Run, named_after, replaced_runs
 from asrctl.stages import data_rules
 from asrctl.stages import train_checks as checks
 from asrctl.stages.fit import alignable, convolutions
@@ -125,7 +125,7 @@ def plan(
         presets.refuse_for_ipu(resolved)
     precision = _precision(recipe, device, stored, hardware_needed)
     if stored is not None:
-        checks.refuse_changes(stored, recipe, data)
+        checks.refuse_changes(workspace, stored, recipe, data)
     train = data.split("train")
     encoder = convolutions(recipe, _started(stored))
     preset = request.preset or data.summary.get("preset")
@@ -245,7 +245,7 @@ def _stored_run(workspace: Workspace, request: TrainRequest) -> Optional[Run]:
         return run
     runs = workspace.runs(strict=True)
     if not runs:
-        raise MissingArtifact("there is no run to resume", fix="start one with `asrctl train --preset NAME`")
+        raise MissingArtifact("there is no run to resume", fix="start one with `asrctl train --preset tiny-cpu`")
     return Run(runs[-1])
 
 
@@ -291,7 +291,8 @@ def _recipe(
     if asked is None and name is None:
         known = ", ".join(preset.name for preset in presets.available(workspace.root))
         raise UsageError(
-            f"no preset was given, and the data was prepared without one; there are {known}", fix="add --preset NAME"
+            f"no preset was given, and the data was prepared without one; there are {known}",
+            fix="add `--preset tiny-cpu`, or another of these",
         )
     resolved = asked or _loaded(workspace, request, name)
     if request.from_run is None:
@@ -336,22 +337,23 @@ def _base(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> Option
 
 
 def _run_name(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> str:
-    if request.overwrite and request.from_run == (request.run or recipe.name):
+    own = named_after(recipe.name)
+    if request.overwrite and request.from_run == (request.run or own):
         raise UsageError(
             f"run {request.from_run!r} can not be replaced by one that starts from it", fix="choose another --run"
         )
     if request.overwrite:
-        Run(workspace.run(request.run or recipe.name)).refuse_strangers()
-        return request.run or recipe.name
+        Run(workspace.run(request.run or own)).refuse_strangers()
+        return request.run or own
     if request.run is None:
-        number, name = 1, recipe.name
+        number, name = 1, own
         while Run(workspace.run(name)).exists():
             number += 1
-            name = f"{recipe.name}-{number}"
+            name = f"{own}-{number}"
         return name
     if Run(workspace.run(request.run)).exists():
         raise UsageError(
             f"there is a run {request.run!r} already",
-            fix="choose another --run, go on with it by --resume, or replace it by --overwrite",
+            fix="choose another --run, go on with it by `--resume`, or replace it by `--overwrite`",
         )
     return request.run

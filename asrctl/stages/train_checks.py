@@ -9,7 +9,7 @@ from asrctl.errors import PresetError, UsageError
 from asrctl.events import Emit, Warned
 from asrctl.prepared import PreparedData, PreparedSplit
 from asrctl.recipe import Recipe
-from asrctl.runs import Run
+from asrctl.runs import Run, start_command
 from asrctl.stages import data_rules, sources
 from asrctl.stages.fit import conflicts
 from asrctl.workspace import Workspace
@@ -32,7 +32,7 @@ def refuse_optimiser(recipe: Recipe, device: Any) -> None:
     if device.is_host and recipe.optim.optimizer != "adamw":
         raise PresetError(
             f"{recipe.name} asks for the optimiser {recipe.optim.optimizer}, which only IPUs have here",
-            fix="add --set optim.optimizer=adamw, or use --device ipu-emulated",
+            fix="add `--set optim.optimizer=adamw`, or use `--device ipu-emulated`",
         )
 
 
@@ -86,10 +86,14 @@ def warn_of_no_effect(overrides: Sequence[str], emit: Emit) -> None:
     for override in overrides:
         key = override.partition("=")[0].strip()
         if key in data_rules.DECIDED:
-            emit(Warned(f"--set {key} changes nothing here: `asrctl prepare` goes by it"))
+            emit(Warned(f"--set {key} changes nothing here: it belongs to the data, and `prepare` goes by it"))
 
 
-def refuse_changes(stored: Run, recipe: Recipe, data: PreparedData) -> None:
+def _start_from(workspace: Workspace, stored: Run) -> str:
+    return start_command(workspace, stored.info(), "--from-run", stored.name)
+
+
+def refuse_changes(workspace: Workspace, stored: Run, recipe: Recipe, data: PreparedData) -> None:
     """Raises PresetError where what makes the experiment is not what the run to resume was started with."""
     info = stored.info()
     changed = changed_keys(stored.recipe().experiment(), recipe.experiment())
@@ -102,7 +106,7 @@ def refuse_changes(stored: Run, recipe: Recipe, data: PreparedData) -> None:
     if changed:
         raise PresetError(
             f"run {stored.name!r} can not be resumed: what makes the experiment has changed",
-            fix=f"undo the changes, or start a new run from this one with --from-run {stored.name}",
+            fix=f"undo the changes, or start a new run from this one: `{_start_from(workspace, stored)}`",
             problems=changed,
         )
 

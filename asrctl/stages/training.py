@@ -14,7 +14,7 @@ from asrctl.events import Emit, Note, Warned
 from asrctl.interrupts import StopRequest, stop_requests
 from asrctl.prepared import PreparedSplit
 from asrctl.recipe import Recipe
-from asrctl.runs import Run, resume_command
+from asrctl.runs import Run, resume_command, start_command
 from asrctl.stages.train import TrainResult
 from asrctl.text import Vocabulary
 from asrctl.workspace import Workspace
@@ -99,26 +99,31 @@ def _checkpoint(run: Run, start: Start, emit: Emit) -> Optional[checkpoints.Chec
         emit(Warned(f"{message}; an earlier checkpoint is used"))
     if latest.checkpoint is None:
         if latest.damaged:
-            raise MissingArtifact(f"run {run.name!r} has no valid checkpoint", fix="start it anew with --overwrite")
-        _refuse_to_forget(run)
+            anew = start_command(start.workspace, run.info(), "--run", run.name, "--overwrite")
+            raise MissingArtifact(f"run {run.name!r} has no valid checkpoint", fix=f"start it anew: `{anew}`")
+        _refuse_to_forget(run, start)
         emit(Note(f"run {run.name} has no checkpoint yet and starts from the beginning"))
         return None
     backend = latest.checkpoint.state.get("backend")
     if start.device.is_host and backend is not None:
         raise BadData(
             f"run {run.name!r} was trained on {backend['device']}, and its optimiser state is not for the host",
-            fix=f"resume with --device {backend['device']}, or start a new run with --from-run {run.name}",
+            fix=f"add `--device {backend['device']}`, or start a new run from it: `{_start(start, run)}`",
         )
     emit(Note(f"resuming run {run.name} after step {latest.checkpoint.step}"))
     return latest.checkpoint
 
 
-def _refuse_to_forget(run: Run) -> None:
+def _start(start: Start, run: Run) -> str:
+    return start_command(start.workspace, run.info(), "--from-run", run.name)
+
+
+def _refuse_to_forget(run: Run, start: Start) -> None:
     """A run that has learned something and lost its checkpoints still has a model, which a new start would replace."""
     if run.info().get("steps") and run.model.is_dir():
         raise MissingArtifact(
             f"the checkpoints of run {run.name!r} are gone, so it can not be resumed; its model is still there",
-            fix=f"start a new run from it with --from-run {run.name}, or this one anew with --overwrite",
+            fix=f"start a new run from it: `{_start(start, run)}`",
         )
 
 

@@ -44,7 +44,7 @@ def choose(subject: Subject, device: str, precision: Optional[str], batch_s: Opt
     if not chosen.is_host:
         return _on_ipu(subject, chosen, precision, batch_s, emit)
     section = subject.run.recipe().host(chosen.kind) if subject.run is not None else HostSection()
-    wanted = devices.precision(chosen.kind, precision or "fp32")
+    wanted = devices.precision(chosen.kind, precision or "fp32", "--precision ")
     return How(chosen, wanted, batch_s or section.eval_batch_s, section.engine)
 
 
@@ -56,7 +56,7 @@ def _on_ipu(
     if subject.run is None:
         raise UsageError(
             f"a folder does not say how its model is placed on {device.kind}",
-            fix="evaluate a run (--run NAME) whose preset has an `ipu` section, or use --device cpu",
+            fix="evaluate a run (--run NAME) whose preset has an `ipu` section, or use `--device cpu`",
         )
     recipe = subject.run.recipe()
     ipu.preflight(recipe, device.kind, started=subject.run.shell)
@@ -64,7 +64,7 @@ def _on_ipu(
     if batch_s is not None or precision not in (None, own):
         raise UsageError(
             f"batches and precision on {device.kind} are those of the run's preset ({own})",
-            fix="leave out --batch-s and --precision, or use --device cpu",
+            fix="leave out --batch-s and --precision, or use `--device cpu`",
         )
     ipu.say_emulated(device.kind, own, emit)
     return How(device, own, recipe=recipe)
@@ -83,7 +83,7 @@ def hypotheses(
         return
     with memory.explained(
         f"batches of {how.batch_s:g} s do not fit into the memory of the {how.device.kind} device",
-        fix=f"use --batch-s {how.batch_s / 2:g}",
+        fix=f"use `--batch-s {how.batch_s / 2:g}`",
     ):
         engine = choice.choose(recogniser.model, how.device.torch_device.type, how.engine, shapes_free=True)
         emit(Note(f"engine: {engine}, {how.precision}"))

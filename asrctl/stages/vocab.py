@@ -16,7 +16,7 @@ from asrctl.text import TextRules, Vocabulary, build_vocabulary
 from asrctl.workspace import Artifact, Key, Workspace
 
 VERSION = 1
-_FIX_VOCAB = "build it with `asrctl vocab`, or leave --vocab out"
+_FIX_VOCAB = "build it with `asrctl vocab CORPUS`, or leave --vocab out"
 _CHECKPOINT_FILES = (*processor.TOKENIZER_FILES, "config.json")
 
 
@@ -178,7 +178,9 @@ def text_rules(artifact: Artifact) -> TextRules:
     try:
         return TextRules(**stored)  # type: ignore[arg-type]
     except TypeError:
-        raise BadData(f"{artifact.path} does not say its rules", fix="build it again with `asrctl vocab`") from None
+        raise BadData(
+            f"{artifact.path} does not say its rules", fix="build it again with `asrctl vocab CORPUS`"
+        ) from None
 
 
 # -- which one ---------------------------------------------------------------------------------------------------------
@@ -197,7 +199,7 @@ def choose(
         if conflicts:
             raise UsageError(
                 f"the vocabulary {wanted} was made by other rules: {', '.join(conflicts)}",
-                fix="leave these out, or build another with `asrctl vocab`",
+                fix="leave these out, or leave --vocab out, so that one is built",
             )
         return text_rules(artifact), artifact
     identity = workspace.names("vocab").get(name)

@@ -22,9 +22,10 @@ def test_eval_prints_rates_and_the_next_command(asrctl, tones: Path) -> None:
 
 
 def test_a_split_that_is_not_there_is_refused_with_those_that_are(asrctl, tones: Path) -> None:
+    there = "choose one that is there, such as `--split eval`"
     for name, fix in (
-        ("nonexist", "choose one of these with --split"),
-        ("test", "choose one of these with --split, or run `asrctl prepare` again with --test"),
+        ("nonexist", there),
+        ("test", f"{there}, or prepare the corpus again with a split for it (--test)"),
     ):
         failed = asrctl("eval", "--device", "cpu", "--split", name, "--json")
         assert failed.exit_code == 4
@@ -114,7 +115,7 @@ def test_an_empty_workspace_says_what_to_run_first(asrctl) -> None:
 def test_export_tells_where_and_how_to_use_it(asrctl, tones: Path, tmp_path: Path) -> None:
     done = asrctl("export", "--output", tmp_path / "model").succeeded()
     assert "gives the same 6 transcripts" in done.stdout
-    assert f"next: {tmp_path / 'model' / 'README.md'} says how to use it" in done.stdout
+    assert f"how to use it: {tmp_path / 'model' / 'README.md'}" in done.stdout
     again = asrctl("export", "--output", tmp_path / "model", "--json")
     assert again.exit_code == 2 and "not empty" in again.error["message"]
     asrctl("export", "--output", tmp_path / "model", "--force").succeeded()

@@ -56,7 +56,7 @@ def test_evaluation_in_batches_that_do_not_fit(tones, asrctl_process, preset):
     words = ("eval", "--run", "big", "--device", "cpu", "--split", "train", "--json", "--batch-s")
     refused = asrctl_process(*words, 100, **limited(2))
     assert refused.exit_code == 6, refused.stderr
-    assert refused.error["fix"] == "use --batch-s 50"
+    assert refused.error["fix"] == "use `--batch-s 50`"
     assert not list(tones.glob("evals/*"))
     asrctl_process(*words, 2, **limited(2)).succeeded()
 

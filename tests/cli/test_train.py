@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from asrctl import checkpoints
 
 from ..conftest import copy_workspace, run_here
+from .typing_in import in_backticks, type_line
 
 PRESET = {
     "name": "small",
@@ -388,9 +389,10 @@ def test_a_run_that_was_stopped_early_stays_so_until_it_is_given_more_patience(r
     assert evaluated == [1, 2, 3]  # the last one, which ended the run, only once
     again = asrctl("train", "--resume", "--device", "cpu", "--json").succeeded()
     assert (again.result["nothing_to_do"], again.result["reason"], again.result["steps"]) == (True, "early-stopping", 3)
-    assert "raise run.early_stopping" in asrctl("train", "--resume", "--device", "cpu").succeeded().stdout
     more = asrctl("train", "--resume", "--device", "cpu", "--set", "run.early_stopping=4", "--json").succeeded()
     assert more.result["steps"] == 5
+    (command,) = in_backticks(asrctl("train", "--resume", "--device", "cpu").succeeded().stdout)
+    assert type_line(command, "--device", "cpu", "--max-steps", 6, "--json").succeeded().result["steps"] == 6
 
 
 def test_a_resumed_run_goes_by_its_own_encoders_features(ready, asrctl, asrctl_process):

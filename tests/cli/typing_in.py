@@ -48,5 +48,14 @@ def in_backticks(text: str) -> List[str]:
 
 
 def repaired(failed: Sequence[Any], advice: str) -> Result:
-    """Follow one piece of advice of the command `asrctl FAILED`."""
-    return run_here(*failed, *shlex.split(advice)) if advice.startswith("-") else type_line(advice)
+    """Follow one piece of advice of the command `asrctl FAILED`: type it, or the options instead of the failed ones."""
+    if not advice.startswith("-"):
+        return type_line(advice)
+    option, *value = shlex.split(advice)
+    words = [str(word) for word in failed]
+    key = value[0].partition("=")[0] if option == "--set" else None
+    for place in reversed(range(len(words) - 1)):
+        is_meant = words[place] == option and (key is None or words[place + 1].partition("=")[0] == key)
+        if value and is_meant:
+            del words[place : place + 2]
+    return run_here(*words, option, *value)

@@ -127,7 +127,7 @@ def test_without_the_package_the_fix_is_the_extra(tmp_path, monkeypatch):
     with pytest.raises(MissingDependency) as caught:
         demo.build_demo_corpus(tmp_path)
 
-    assert caught.value.fix == "pip install 'asrctl[demo]'"
+    assert caught.value.fix.endswith(" -m pip install 'asrctl[demo]'")
     assert not list(tmp_path.iterdir())
 
 

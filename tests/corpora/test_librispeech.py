@@ -147,7 +147,7 @@ def test_a_missing_split_is_refused_with_those_that_are_there(corpus: Path, tmp_
     for source in (corpus, corpus.parent):
         with pytest.raises(BadData, match="has no split train-clean-360 .it has train-clean-100, dev-clean") as error:
             read(source, "train-clean-360")
-        assert error.value.fix == "choose the splits, such as --train train-clean-100"
+        assert error.value.fix == "choose the splits, such as `--train train-clean-100`"
     archive = pack(corpus, "dev-clean", tmp_path / "some.tar.gz")
     with pytest.raises(BadData, match="it has dev-clean"):
         read(archive, "train-clean-100")

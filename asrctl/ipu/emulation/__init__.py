@@ -37,7 +37,7 @@ def activate() -> None:
         if name in sys.modules and not _is_ours(sys.modules[name].__spec__):
             raise DeviceError(
                 f"the real {name} is already imported in this process, so the IPU can not be emulated in it.",
-                fix="start a new process for the emulated IPU, or use --device ipu.",
+                fix="start a new process for the emulated IPU, or use `--device ipu`",
             )
     # A path, not an entry in sys.modules: data loader workers that are spawned inherit sys.path.
     if str(_FOLDER) not in sys.path:
