@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, List, Mapping, Optional, Sequence, Tuple
 
 import typer
+
+from asrctl import files
+from asrctl.cli.report import Report
+from asrctl.errors import UsageError
 
 if TYPE_CHECKING:
     from asrctl.stages.manifest import CorpusChoice
@@ -43,13 +48,40 @@ def choice(
     root: Optional[Path],
     download: bool,
     name: Optional[str],
+    report: Report,
 ) -> "CorpusChoice":
-    """The corpus that the options mean. Splits may be given one by one, or with commas between them."""
+    """The corpus that the options mean. Splits may be given one by one, or with commas between them.
+
+    A path may stand where the kind of corpus belongs: `report` is told how it is understood. Raises UsageError.
+    """
     from asrctl.stages.manifest import CorpusChoice
     from asrctl.stages.roles import RoleFlags
 
+    corpus, source = _understood(corpus, source, report)
     splits = RoleFlags(train=words(train), eval=words(eval), test=words(test))
     return CorpusChoice(corpus, source, splits, root, download, name)
+
+
+def _understood(corpus: str, source: Optional[Path], report: Report) -> Tuple[str, Optional[Path]]:
+    """(kind of corpus, source), also where a path stands in the place of the kind. Raises UsageError."""
+    from asrctl.corpora import CORPORA
+    from asrctl.corpora.kinds import kind_of
+
+    if corpus in CORPORA:
+        return corpus, source
+    path = files.expanded(corpus)
+    if source is not None:
+        return (str(source), path) if str(source) in CORPORA and path.exists() else (corpus, source)
+    kind = kind_of(path)
+    if kind is not None:
+        report.note(f"{corpus} is read as a corpus of kind {kind}")
+        return kind, path
+    if path.exists():
+        raise UsageError(f"{corpus} is no corpus", fix="give a folder, an archive, or a CSV, TSV or JSONL file")
+    if "/" in corpus or path.suffix:
+        line = f"asrctl {report.command} folder {shlex.quote(corpus)}"
+        raise UsageError(f"{corpus} is neither a kind of corpus nor there", fix=f"correct the path, and type {line}")
+    return corpus, source
 
 
 def typed(chosen: "CorpusChoice") -> List[str]:

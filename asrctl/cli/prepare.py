@@ -59,7 +59,15 @@ def command(
 
         flags = RuleFlags(preset=preset, sample_rate=sample_rate, min_s=min_s, max_s=max_s, case=case, remove=remove)
         choice = corpora.choice(
-            corpus, source, train=train, eval=eval, test=test, root=root, download=not no_download, name=name
+            corpus,
+            source,
+            train=train,
+            eval=eval,
+            test=test,
+            root=root,
+            download=not no_download,
+            name=name,
+            report=report,
         )
         place = Workspace(workspace)
         typed = place.named(("asrctl", *sys.argv[1:]))

@@ -60,7 +60,15 @@ def command(
             vocab_splits=corpora.words(splits) or None,
         )
         choice = corpora.choice(
-            corpus, source, train=train, eval=eval, test=test, root=root, download=not no_download, name=name
+            corpus,
+            source,
+            train=train,
+            eval=eval,
+            test=test,
+            root=root,
+            download=not no_download,
+            name=name,
+            report=report,
         )
         place = Workspace(workspace)
         result = vocab(place, VocabRequest(choice, flags, checkpoint), report.emit)

@@ -14,6 +14,7 @@ from typing import Iterator, List, Set
 from asrctl import files
 from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, manifest, need_source
 from asrctl.corpora.encodings import OtherEncoding, decode
+from asrctl.corpora.kinds import holds_librispeech, kind_of
 from asrctl.corpora.names import is_audio, stem_of, suffix_of
 from asrctl.corpora.pairs import TRANSCRIPT, pair
 from asrctl.corpora.splits import SplitFolders
@@ -39,7 +40,9 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
     source = need_source(request, "folder", "my-recordings")
     if not source.is_dir():
         what = "a file, not a folder" if source.exists() else "not there"
-        raise BadData(f"{source} is {what}", fix="give the folder that holds the recordings")
+        kind = kind_of(source)
+        other = f", or use asrctl prepare {kind} {shlex.quote(str(source))}" if kind is not None else ""
+        raise BadData(f"{source} is {what}", fix=f"give the folder that holds the recordings{other}")
     reader = _Reader(source, request)
     found = False
     for utterance in reader.read():
@@ -63,7 +66,7 @@ class _Reader:
         self._splits = SplitFolders(source)
         self._lists = manifest.Account(self._splits)
         self._copies, self._renamed, self._foreign = Tally(), Tally(), Tally()
-        self._mute, self._lone, self._tables = Tally(), Tally(), Tally()
+        self._spoken, self._mute, self._lone, self._tables = Tally(), Tally(), Tally(), Tally()
         self._cure = ""  # of the first transcript in another encoding
 
     def read(self) -> Iterator[Utterance]:
@@ -76,7 +79,10 @@ class _Reader:
                 yield from self._paired(Path(folder), names)
 
     def tell(self) -> None:
-        """What was left out, paired by other than the name, or can not be used, and why."""
+        """What was left out, paired by other than the name, or can not be used, and why. Raises BadData."""
+        if self._mute and not self._spoken and holds_librispeech(self._source):
+            command = f"asrctl prepare librispeech {shlex.quote(str(self._source))}"
+            raise BadData(f"{self._source} is in the layout of LibriSpeech", fix=f"use {command}")
         emit = self._request.emit
         self._walk.tell(emit)
         self._lists.tell(self._request)
@@ -105,6 +111,8 @@ class _Reader:
         for name, text in found.spoken:
             if text is None:
                 self._mute.add(str(folder / name))
+            else:
+                self._spoken.add(str(folder / name))
             yield self._utterance(folder / name, self._transcript(folder / text) if text is not None else "")
         for text in found.silent:
             stem = text[: -len(TRANSCRIPT)]

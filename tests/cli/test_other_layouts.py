@@ -276,3 +276,49 @@ def test_nan_is_no_transcript_no_speaker_and_no_split(asrctl, tmp_path: Path, wo
     reasons = [split["reasons"].get("no-transcript", 0) for split in done.result["splits"].values()]
     assert (sum(reasons), done.result["unused"]) == (2, {})
     assert "does not name the speakers" in done.stderr
+
+
+# -- a path where the kind of corpus belongs --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["prepare", "vocab"])
+def test_a_path_alone_is_understood(asrctl, in_folder: Path, workspace: Path, command: str) -> None:
+    stems = recordings(in_folder / "my folder", 12)
+    (in_folder / "list.csv").write_text(
+        "path,text\n" + "".join(f"my folder/{stem}.wav,word\n" for stem in stems), encoding="utf-8"
+    )
+    for path, kind, name in (("my folder", "folder", "my-folder"), ("./list.csv", "manifest", "list")):
+        done = asrctl(command, path, "--json")
+        assert done.result["name"] == name
+        assert f"{path} is read as a corpus of kind {kind}" in done.stderr
+    assert asrctl(command, "my folder", "folder", "--json").result["name"] == "my-folder"
+
+
+def test_a_copy_of_librispeech_is_known_by_its_layout(asrctl, tmp_path: Path, workspace: Path) -> None:
+    for split in ("train-clean-100", "dev-clean"):
+        chapter = tmp_path / "mine" / split / "1" / "2"
+        stems = recordings(chapter, 6, ".flac")
+        lines = [f"{stem}{split} WORD\n" for stem in stems]
+        for stem in stems:
+            (chapter / f"{stem}.txt").unlink()
+            (chapter / f"{stem}.flac").rename(chapter / f"{stem}{split}.flac")
+        (chapter / "1-2.trans.txt").write_text("".join(lines), encoding="utf-8")
+    assert counts(asrctl("prepare", tmp_path / "mine", "--json").result) == {"train": 6, "eval": 6}
+    refused = asrctl("prepare", "folder", tmp_path / "mine", "--json")
+    assert refused.error["fix"].endswith(f"asrctl prepare librispeech {tmp_path / 'mine'}")
+
+
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        (["../foldr"], "correct the path, and type asrctl prepare folder ../foldr"),
+        (["my list.csv"], "correct the path, and type asrctl prepare folder 'my list.csv'"),
+        (["a.wav"], "give a folder, an archive, or a CSV, TSV or JSONL file"),
+        (["folder", "list.csv"], "give the folder that holds the recordings, or use asrctl prepare manifest list.csv"),
+    ],
+)
+def test_a_path_that_is_no_corpus_is_told(asrctl, in_folder: Path, words: List[str], fix: str) -> None:
+    for name in ("a.wav", "list.csv"):
+        (in_folder / name).write_bytes(b"")
+    refused = asrctl("prepare", *words, "--json")
+    assert refused.error["fix"].startswith(fix)

@@ -105,6 +105,7 @@ def _manifest(place: Path) -> None:
                 for utterance in manifest.read(path, root=root, inside=inside):
                     utterance.id.encode("utf-8")
                     _text_of(utterance.text)
+        list(manifest.utterances(CorpusRequest(source=path)))
 
 
 _VOCABULARY = build_vocabulary(dict.fromkeys("abcdefghijklmnopqrstuvwxyz' ", 1), TextRules())
@@ -590,6 +591,7 @@ MAKERS: Dict[str, Callable[[], Parser]] = {
         ("list.csv", _SEMICOLONS),
         ("list.csv", _TIMES),
         ("list.csv", _CSV.decode().encode("utf-16")),
+        ("list.csv", gzip.compress(_CSV, mtime=0)),
     ),
     "manifest-tsv": _text(_manifest, ("list.tsv", _TSV), ("list.tsv", _QUOTED_TSV)),
     "manifest-jsonl": _text(_manifest, ("list.jsonl", _JSONL)),

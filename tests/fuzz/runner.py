@@ -18,7 +18,9 @@ PARSER_MODULES = [
     f"*/asrctl/{name}.py"
     for name in (
         "audio", "containers", "utterances", "text", "presets", "schema", "processor", "weights", "prepared",
-        "checkpoints", "corpora/archives", "corpora/folder", "corpora/librispeech", "corpora/manifest", "ipu/imports",
+        "checkpoints", "corpora/archives", "corpora/folder", "corpora/librispeech", "corpora/manifest",
+        "corpora/tables", "corpora/cells", "corpora/columns", "corpora/encodings", "corpora/formats", "corpora/pairs",
+        "corpora/places", "corpora/splits", "ipu/imports",
     )
 ]  # fmt: skip
 _LIMIT_S = 900
