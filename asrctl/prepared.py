@@ -315,6 +315,16 @@ class PreparedData:
         return list(self.summary["splits"])
 
     @property
+    def trains(self) -> bool:
+        """Whether there is a split for training; else the data is for evaluation only."""
+        return "train" in self.splits
+
+    @property
+    def usual_split(self) -> str:
+        """The split to evaluate where nobody names one: the one that chooses, or all that data without training has."""
+        return "eval" if self.trains or "eval" in self.splits else self.splits[0]
+
+    @property
     def sample_rate(self) -> int:
         return int(self.summary["sample_rate"])
 
@@ -323,6 +333,12 @@ class PreparedData:
 
     def split(self, name: str) -> PreparedSplit:
         """Raises MissingArtifact where the data has no such split, BadData where it is damaged."""
+        if name == "train" and not self.trains:
+            raise MissingArtifact(
+                f"the prepared data {self.summary.get('name', self.artifact.id)} is for evaluation only "
+                f"(it has {', '.join(self.splits)})",
+                fix="name data that has a split for training with --data, or run `asrctl prepare CORPUS` on some",
+            )
         if name not in self.splits:
             again = f", or prepare the corpus again with a split for it (--{name})" if name in _SPLITS else ""
             there = next(split for split in ("eval", "test", "train") if split in self.splits)

@@ -270,12 +270,16 @@ class Workspace:
     def _ref(self, kind: str, name: str) -> Path:
         return self.root / "refs" / kind / f"{name}.json"
 
-    def set_ref(self, kind: str, name: str, identity: str, **known: Any) -> None:
-        """Let `name`, and "the latest" of this kind, mean `identity`. known: what else `ref` shall tell of the name."""
+    def set_ref(self, kind: str, name: str, identity: str, *, latest: bool = True, **known: Any) -> None:
+        """Let `name`, and (with `latest`) "the latest" of this kind, mean `identity`.
+
+        known: what else `ref` shall tell of the name.
+        """
         self.create()
         self.own(self.root / "refs" / kind)
         files.write_json(self._ref(kind, valid_name(name)), dict(known, id=identity))
-        files.write_json(self.root / "refs" / f"{kind}.latest.json", {"name": name, "id": identity})
+        if latest:
+            files.write_json(self.root / "refs" / f"{kind}.latest.json", {"name": name, "id": identity})
 
     def ref(self, kind: str, name: str) -> Dict[str, Any]:
         """Everything that is known of a name. Raises BadData."""

@@ -29,7 +29,9 @@ def command(
     run: Optional[str] = typer.Option(None, "--run", help="Name of the run; default: the latest with a model."),
     model: Optional[str] = typer.Option(None, "--model", metavar="DIR", help="A Hugging Face folder instead of a run."),
     data: Optional[str] = typer.Option(None, "--data", help="Name of prepared data; default: the run's."),
-    split: str = typer.Option("eval", "--split", help="Split of the data: eval, test or train."),
+    split: Optional[str] = typer.Option(
+        None, "--split", help="Split of the data: eval, test or train; default: eval, or test where that is all."
+    ),
     max_wer: Optional[float] = typer.Option(
         None, "--max-wer", metavar="X", help="Exit with 8 above this word error rate; 0.2 means 20 %."
     ),

@@ -114,7 +114,7 @@ def result_lines(result: "PrepareResult", following: str) -> List[str]:
         *corpora.unused(result.unused),
         *_rejects(result),
         f"{result.name} {done}: {result.path} ({size(result.bytes)}, {result.vocabulary['size']} tokens)",
-        "presets to train by: asrctl presets list",
+        *(["presets to train by: asrctl presets list"] if "train" in result.splits else []),
         f"next: {following}",
     ]
 

@@ -39,6 +39,8 @@ def _detail(line: "Line") -> str:
     details, parts = line.details, []
     for name, split in dict(details.get("splits", {})).items():
         parts.append(f"{name} {split.get('utterances')} utterances ({split.get('seconds', 0) / 3600:.2f} h)")
+    if parts and "train" not in details["splits"]:
+        parts.append("for evaluation only")
     if details.get("steps") is not None:
         total = details.get("total_steps")
         parts.append(f"{details['steps']} of {total} steps" if total else f"{details['steps']} steps")
@@ -46,6 +48,8 @@ def _detail(line: "Line") -> str:
     if best.get("wer") is not None:
         parts.append(f"best WER {100 * best['wer']:.2f} %")
     parts += [str(details[key]) for key in ("split", "format", "device") if key in details]
+    if line.stage == "eval" and "data" in details:
+        parts.append(f"of {details['data']}")
     if details.get("wer") is not None:
         parts.append(f"WER {100 * details['wer']:.2f} %")
     if line.why:

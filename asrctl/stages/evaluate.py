@@ -54,14 +54,14 @@ _METRICS = {
 class EvaluateRequest:
     """run, model: what to evaluate (one of them, or the latest run). data: default is the run's, else the latest.
 
-    precision: default is fp32, or on an IPU the recipe's. batch_s: most seconds of padded audio in a batch; default is
-    the recipe's. It changes speed and memory, no result.
+    split: default is eval, or test where data has no other. precision: default is fp32, or on an IPU the recipe's.
+    batch_s: most seconds of padded audio in a batch; default is the recipe's. It changes speed and memory, no result.
     """
 
     run: Optional[str] = None
     model: Optional[str] = None
     data: Optional[str] = None
-    split: str = "eval"
+    split: Optional[str] = None
     precision: Optional[str] = None
     device: str = "auto"
     batch_s: Optional[float] = None
@@ -167,7 +167,7 @@ def _plan_unseen(workspace: Workspace, request: EvaluateRequest) -> Outlook:
     from asrctl import devices
 
     chosen = find_data(workspace, None, request.data)
-    split = chosen.data.split(request.split)
+    split = chosen.data.split(request.split or chosen.data.usual_split)
     facts = {"device": devices.choose(request.device).kind, "precision": request.precision or "fp32", "id": None}
     reads = {"model": Path(str(request.model)), "data": split.folder}
     return Outlook(reads, {}, unchanged=False, facts={"run": None, **_facts(chosen, split), **facts})
@@ -198,11 +198,11 @@ def _resolve(workspace: Workspace, request: EvaluateRequest, emit: Emit) -> _Mea
     chosen = find_data(workspace, subject, request.data)
     emit(Note(f"evaluating {sentence(subject, chosen)}"))
     warn_of_newer_data(chosen, emit)
-    split = chosen.data.split(request.split)
+    split = chosen.data.split(request.split or chosen.data.usual_split)
     if not len(split):
-        raise BadData(f"split {request.split!r} of {chosen.name} is empty", fix="choose another with --split")
+        raise BadData(f"split {split.name!r} of {chosen.name} is empty", fix="choose another with --split")
     how = transcription.choose(subject, request.device, request.precision, request.batch_s, emit)
-    return _Meant(subject, chosen, split, how, _key(subject, chosen, request, how))
+    return _Meant(subject, chosen, split, how, _key(subject, chosen, split, how))
 
 
 def check_limit(limit: Optional[float]) -> None:
@@ -226,12 +226,12 @@ def shuffled_wer(references: Sequence[str], hypotheses: Sequence[str], seed: int
     return metrics.word_error_rate([references[place] for place in places], hypotheses)
 
 
-def _key(subject: Subject, chosen: ChosenData, request: EvaluateRequest, how: How) -> Key:
+def _key(subject: Subject, chosen: ChosenData, split: PreparedSplit, how: How) -> Key:
     return Key(
         kind="evals",
         version=VERSION,
         parameters={
-            "split": request.split,
+            "split": split.name,
             "precision": how.precision,
             "device": how.device.kind,
             "decoder": DECODER,

@@ -95,7 +95,9 @@ def prepare(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) 
         # Still in the block: until the name is set, nothing leads to what is made here, and only the listing's lock
         # tells `asrctl clean` that somebody is at work between one artifact and the next.
         result = _Job(workspace, request, found, listed, workers, emit).run()
-        workspace.set_ref("prepared", result.name, result.id, source=watcher.record(request.command))
+        # What can not be trained on is never what the next `train` takes by itself.
+        trains, source = "train" in result.splits, watcher.record(request.command)
+        workspace.set_ref("prepared", result.name, result.id, latest=trains, source=source)
     return replace(result, seconds=round(time.monotonic() - started, 2))
 
 

@@ -24,6 +24,7 @@ _SHARE_RANGE = (0.05, 0.15)
 _MIN_SPEAKERS = 5
 _SALT = b"asrctl hold-out 0 "
 _MAX_NAMED = 10
+_ONLY_EVALUATES = "no split for training: this data is for evaluation only"
 # difflib's measure: "trainn" is 0.91 of "train", and "validated" 0.74 of "validation", which is another thing.
 _NEAR = 0.8
 
@@ -44,18 +45,19 @@ class RoleFlags:
 class WantedSplits:
     """{role: corpus splits}; `required` ones were named by the user (or are the default for training).
 
-    chosen: whether the user named any.
+    chosen: whether the user named any. trains: whether the user named one for training.
     """
 
     by_role: Mapping[str, Tuple[str, ...]]
     required: Tuple[str, ...]
     optional: Tuple[str, ...]
     chosen: bool = False
+    trains: bool = False
 
 
 @dataclass(frozen=True)
 class Roles:
-    """Who does what. `note` says in a sentence how an eval split came about that nobody named, if so.
+    """Who does what. `note` says in a sentence how an eval split came about that nobody named, or that none trains.
 
     unused: {corpus split without a role: utterances}; `lost` says so in a sentence, where nobody may have meant it.
     """
@@ -105,11 +107,10 @@ def wanted_splits(corpus: Corpus, flags: RoleFlags) -> WantedSplits:
         )
     taken = {name for names in named.values() for name in names}
     by_role = {role: named[role] or _left(corpus.defaults.get(role, ()), taken) for role in ROLES}
-    if not by_role["train"]:
-        raise UsageError("no split is left for training", fix="name one with --train")
-    required = by_role["train"] + named["eval"] + named["test"]
+    # Whoever names splits for evaluation may have no other.
+    required = (named["train"] if taken else by_role["train"]) + named["eval"] + named["test"]
     optional = tuple(name for names in by_role.values() for name in names if name not in required)
-    return WantedSplits(by_role, required, optional, chosen=bool(taken))
+    return WantedSplits(by_role, required, optional, chosen=bool(taken), trains=bool(named["train"]))
 
 
 def _left(names: Iterable[str], taken: Iterable[str]) -> Tuple[str, ...]:
@@ -118,7 +119,16 @@ def _left(names: Iterable[str], taken: Iterable[str]) -> Tuple[str, ...]:
 
 def assign(wanted: WantedSplits, listing: Path, counts: Mapping[str, int]) -> Roles:
     """Roles for the utterances that are there. counts: {corpus split: utterances}. Raises BadData."""
-    missing = [name for name in wanted.required if not counts.get(name)]
+    present = {role: tuple(name for name in names if counts.get(name)) for role, names in wanted.by_role.items()}
+    by_role = {role: names for role, names in present.items() if names}
+    used = {name for names in by_role.values() for name in names}
+    unused = {name: count for name, count in sorted(counts.items()) if name not in used}
+    only_evaluates = _only_evaluates(wanted, by_role, unused)
+    usual = wanted.by_role["train"]
+    required = [name for name in wanted.required if name not in usual or not only_evaluates]
+    if "train" not in by_role and not only_evaluates:
+        required += [name for name in usual if name not in required]
+    missing = [name for name in required if not counts.get(name)]
     if missing:
         known = ", ".join(sorted(counts)) or "nothing"
         raise BadData(
@@ -127,15 +137,21 @@ def assign(wanted: WantedSplits, listing: Path, counts: Mapping[str, int]) -> Ro
             if counts
             else "check the corpus",
         )
-    present = {role: tuple(name for name in names if counts.get(name)) for role, names in wanted.by_role.items()}
-    by_role = {role: names for role, names in present.items() if names}
-    used = {name for names in by_role.values() for name in names}
-    unused = {name: count for name, count in sorted(counts.items()) if name not in used}
     lost = _lost(wanted, unused, sum(counts.values()))
+    if only_evaluates:
+        return Roles(by_role, _ONLY_EVALUATES, unused=unused, lost=lost)
     if "eval" in by_role:
         return Roles(by_role, unused=unused, lost=lost)
     in_train = (utterance for utterance in read_manifest(listing) if utterance.split in by_role["train"])
     return replace(_hold_out(by_role, in_train), unused=unused, lost=lost)
+
+
+def _only_evaluates(wanted: WantedSplits, by_role: Mapping[str, Tuple[str, ...]], unused: Mapping[str, int]) -> bool:
+    """Whether a corpus without a split for training is meant so: no other split may be one by mistake."""
+    if not by_role or "train" in by_role or wanted.trains or (unused and not wanted.chosen):
+        return False
+    meant = [_meant(wanted, name) for name in unused]
+    return not any(name in wanted.by_role["train"] or SPLIT_NAMES.get(name or "") == "train" for name in meant)
 
 
 def _lost(wanted: WantedSplits, unused: Mapping[str, int], total: int) -> Optional[str]:

@@ -197,17 +197,31 @@ def _next(workspace: Workspace, lines: Sequence[Line]) -> List[str]:
     if not done:
         return found or [_training(workspace)]
     last = done[-1].name
-    made = {line.stage for line in lines if line.name == last and line.state == "done"}
-    evaluation = _evaluation(workspace, last) if "eval" not in made else None
+    made = [line for line in lines if line.name == last and line.state == "done"]
+    stages = {line.stage for line in made}
+    found += [
+        workspace.command("eval", "--run", last, "--data", line.name)
+        for line in prepared
+        if _only_evaluates(line) and not any(other.details.get("data") == line.name for other in made)
+    ]
+    evaluation = _evaluation(workspace, last) if "eval" not in stages else None
     if evaluation is not None:
         found.append(evaluation)
-    elif "export" not in made:
+    elif "export" not in stages:
         found.append(_export(workspace, last))
     return found
 
 
+def _only_evaluates(line: Line) -> bool:
+    """Whether prepared data has splits, and none for training."""
+    splits = line.details.get("splits") or {}
+    return bool(splits) and "train" not in splits
+
+
 def _training(workspace: Workspace) -> str:
-    """The command that trains on the latest data, if that is sound."""
+    """The command that trains on the latest data, if that is sound; that prepares some, where none is for training."""
+    if workspace.latest("prepared") is None:
+        return workspace.command("prepare", "folder", "FOLDER")
     try:
         return after_preparing(workspace, PreparedData(workspace.resolve("prepared", None, fix="")))
     except AsrctlError:
@@ -217,10 +231,14 @@ def _training(workspace: Workspace) -> str:
 def after_preparing(workspace: Workspace, data: PreparedData, preset: Optional[str] = None) -> str:
     """What to type once data is prepared: to train, by the preset it was prepared with, or else a small one.
 
+    Of data for evaluation only: to evaluate with it, once there is a model.
     preset: as it was typed to prepare the data. Raises BadData, PresetError.
     """
     from asrctl.stages import data_rules, fit
 
+    if not data.trains:
+        has_model = any((folder / "model").is_dir() for folder in workspace.runs())
+        return workspace.command("eval", "--data", str(data.summary["name"])) if has_model else _training(workspace)
     name = preset or data.summary.get("preset") or DEFAULT_PRESET
     rules = data_rules.of_data(data)
     resolved = data_rules.applied(presets.load(name, workspace=workspace.root), rules, data.artifact.id, ignore)

@@ -117,7 +117,10 @@ class ChosenData:
 
 
 def find_data(workspace: Workspace, subject: Optional[Subject], name: Optional[str]) -> ChosenData:
-    """The data of a name; else what the run was trained on; else the latest. Raises MissingArtifact."""
+    """The data of a name; else what the run was trained on; else the latest, or the only one.
+
+    Raises MissingArtifact.
+    """
     if name is not None:
         return ChosenData(PreparedData(workspace.resolve("prepared", name, fix=_FIX_DATA)), name, "as asked")
     if subject is not None and subject.run is not None:
@@ -126,9 +129,24 @@ def find_data(workspace: Workspace, subject: Optional[Subject], name: Optional[s
         now = workspace.names("prepared").get(recorded["name"], artifact.id)
         since = now if now != artifact.id else None
         return ChosenData(PreparedData(artifact), recorded["name"], "what it was trained on", since)
+    names = list(workspace.names("prepared"))
+    if workspace.latest("prepared") is None and len(names) == 1:
+        return find_data(workspace, subject, names[0])
+    name, data = latest_data(workspace)
+    return ChosenData(data, name, "the latest prepared")
+
+
+def latest_data(workspace: Workspace) -> Tuple[str, PreparedData]:
+    """(name, data) of what was prepared last with a split for training. Raises MissingArtifact."""
+    names = ", ".join(workspace.names("prepared"))
+    latest = workspace.latest("prepared")
+    if latest is None and names:
+        raise MissingArtifact(
+            f"{workspace.root} holds data for evaluation only ({names})",
+            fix="run `asrctl prepare CORPUS` on a corpus with a split for training, or name data with --data",
+        )
     artifact = workspace.resolve("prepared", None, fix=_FIX_DATA)
-    latest = workspace.latest("prepared") or {}
-    return ChosenData(PreparedData(artifact), latest.get("name", artifact.id), "the latest prepared")
+    return (latest or {}).get("name", artifact.id), PreparedData(artifact)
 
 
 def sentence(subject: Subject, chosen: ChosenData) -> str:

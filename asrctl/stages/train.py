@@ -19,7 +19,7 @@ from asrctl.runs import Run, named_after, replaced_runs
 from asrctl.stages import data_rules
 from asrctl.stages import train_checks as checks
 from asrctl.stages.fit import alignable, convolutions
-from asrctl.stages.subject import sound_model
+from asrctl.stages.subject import latest_data, sound_model
 from asrctl.workspace import Workspace
 
 _FIX_DATA = "run `asrctl prepare CORPUS` first"
@@ -266,11 +266,11 @@ def _data(workspace: Workspace, request: TrainRequest, stored: Optional[Run], em
         recorded = stored.info()["data"]
         artifact = workspace.resolve("prepared", recorded["id"], fix=_FIX_DATA)
         return recorded["name"], PreparedData(artifact)
-    artifact = workspace.resolve("prepared", request.data, fix=_FIX_DATA)
-    name = request.data or (workspace.latest("prepared") or {}).get("name", artifact.id)
-    if request.data is None:
-        emit(Note(f"data: {name} ({artifact.id}), the latest prepared"))
-    return name, PreparedData(artifact)
+    if request.data is not None:
+        return request.data, PreparedData(workspace.resolve("prepared", request.data, fix=_FIX_DATA))
+    name, data = latest_data(workspace)
+    emit(Note(f"data: {name} ({data.artifact.id}), the latest prepared"))
+    return name, data
 
 
 def _loaded(workspace: Workspace, request: TrainRequest, name: str) -> presets.Resolved:

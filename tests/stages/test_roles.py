@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 import pytest
 
@@ -69,7 +69,36 @@ def test_a_named_split_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(BadData, match="no utterance in split dev.2 .it has train"):
         decide(tmp_path, corpus({"a": 3}), RoleFlags(eval=("dev.2",)))
     with pytest.raises(BadData, match="no utterance in split train .it has test"):
-        decide(tmp_path, corpus({"a": 3}, "test"))
+        decide(tmp_path, corpus({"a": 3}, "test"), RoleFlags(train=("train",)))
+
+
+@pytest.mark.parametrize("splits", [("test",), ("eval",), ("eval", "test")])
+def test_a_corpus_without_training_is_for_evaluation_and_never_split(tmp_path: Path, splits: Tuple[str, ...]) -> None:
+    everything = [item for split in splits for item in corpus({"a": 30}, split)]
+    roles = decide(tmp_path, everything)
+    found = by_role(roles, everything)
+    assert {role: len(items) for role, items in found.items()} == dict.fromkeys(splits, 30)
+    assert "evaluation only" in str(roles.note) and roles.lost is None
+
+
+def test_all_of_a_corpus_can_be_named_for_the_test(tmp_path: Path) -> None:
+    everything = corpus({"a": 30})
+    roles = decide(tmp_path, everything, RoleFlags(test=("train",)))
+    assert {role: len(items) for role, items in by_role(roles, everything).items()} == {"test": 30}
+
+
+@pytest.mark.parametrize(
+    ("other", "flags"), [("trian", RoleFlags()), ("trian", RoleFlags(test=("test",))), ("recordings", RoleFlags())]
+)
+def test_a_training_split_of_another_name_is_not_passed_over(tmp_path: Path, other: str, flags: RoleFlags) -> None:
+    with pytest.raises(BadData, match="no utterance in split train|not used"):
+        decide(tmp_path, corpus({"a": 30}, other) + corpus({"b": 3}, "test"), flags)
+
+
+def test_whoever_names_a_test_split_among_others_may_have_only_that(tmp_path: Path) -> None:
+    everything = corpus({"a": 30}, "recordings") + corpus({"b": 3}, "test")
+    roles = decide(tmp_path, everything, RoleFlags(test=("test",)))
+    assert (roles.names, roles.unused) == (["test"], {"recordings": 30})
 
 
 def test_whole_speakers_are_held_out_where_they_make_a_tenth(tmp_path: Path) -> None:
