@@ -7,18 +7,21 @@ kept is refused with its name, all of it at once.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from asrctl.errors import MissingArtifact, PresetError
+from asrctl.ipu.import_keys import DEFAULTS, ELSEWHERE, LIKE_TRAINING, NAMES, OLD_NAMES, REFUSED, WITHOUT_EFFECT
+from asrctl.recipe import MAX_BATCH, IpuSection, OptimSection
 from asrctl.recipe_checks import pipeline_minimum
 
 FILE_NAME = "ipu_config.json"
 MAX_BYTES = 1_000_000
-MAX_NUMBER = 1_000_000
 _FIX = "correct the keys named above in the file, and import it again"
 
 # Layers that layers_per_ipu adds up to -> the preset that is extended: 7 convolutions, the positional embedding, 12 or
@@ -27,55 +30,8 @@ _BASES = {21: "base-4ipu", 33: "large-8ipu", 12: "base-4ipu", 24: "large-8ipu"}
 _OLD_COUNTS = (12, 24)
 _BEFORE_ENCODER, _AFTER_ENCODER = 8, 1
 
-_PODS = ("pod4", "pod8", "pod16", "pod32", "pod64")
-# What 0.7.1 takes where a file is silent; a preset that extends another must say it. (Not output_mode: it only decides
-# which losses are logged, and asrctl has a default of its own.)
-_DEFAULTS: Dict[str, Any] = {
-    "replication_factor": 1,
-    "inference_replication_factor": 1,
-    "gradient_accumulation_steps": 1,
-    "device_iterations": 1,
-    "inference_device_iterations": 1,
-    "optimizer_state_offchip": False,
-    "replicated_tensor_sharding": False,
-    "recompute_checkpoint_every_layer": False,
-    "enable_half_partials": True,
-    "auto_loss_scaling": False,
-    "output_mode": None,
-    "matmul_proportion": 0.2,
-    "seed": None,
-}
-_NAMES = {"replication_factor": "replication", "inference_replication_factor": "inference_replication"}
-# Keys without effect on a CTC model under 0.7.1 -> what to say of them; nothing where there is nothing to say.
-_WITHOUT_EFFECT = {
-    "executable_cache_dir": "",
-    "embedding_serialization_factor": "",
-    "inference_embedding_serialization_factor": "",
-    "projection_serialization_factor": "",
-    "inference_projection_serialization_factor": "",
-    "optimum_version": "",
-    "optimum_graphcore_version": "",
-    "transformers_version": "",
-    "poptorch_version": "",
-    "model_type": "",
-    "_name_or_path": "",
-    "sharded_execution_for_inference": "evaluation is always sharded now",
-    "enable_half_first_order_momentum": "Adam's first moment is fp16 wherever the weights are",
-    "decompose_grad_sum": "it is gone from optimum-graphcore",
-}
-# Keys that are refused unless they have one of these values -> the fix.
-_REFUSED: Dict[str, Tuple[Tuple[Any, ...], str]] = {
-    "use_popdist": ((None, False), "remove it, and set ipu.hosts to the number of hosts"),
-    "execute_encoder_on_cpu_for_generation": ((None, False), "remove it: a CTC model generates nothing"),
-    "explicit_ir_inference": ((None, False), "remove it: it does not work in optimum-graphcore 0.7.1"),
-    "parallelize_kwargs": ((None, {}), "remove it: CTC models take none"),
-    "inference_parallelize_kwargs": ((None, {}), "remove it: CTC models take none"),
-    "serialized_embedding_splits_per_ipu": ((None,), "remove it: a CTC model has no embedding"),
-    "inference_serialized_embedding_splits_per_ipu": ((None,), "remove it: a CTC model has no embedding"),
-    "serialized_projection_splits_per_ipu": ((None,), "remove it: the head of a CTC model is not split"),
-    "inference_serialized_projection_splits_per_ipu": ((None,), "remove it: the head of a CTC model is not split"),
-}
-_LIKE_TRAINING = ("layers_per_ipu", "ipus_per_replica", "matmul_proportion")
+# Releases knew different ones: pod4, pod16, pod64, pod128 and pod256 at first, pod4 to pod64 later.
+_POD = re.compile(r"pod([1-9]\d{0,3})")
 
 
 @dataclass(frozen=True)
@@ -93,7 +49,8 @@ def read(path: Path) -> Dict[str, Any]:
     if path.stat().st_size > MAX_BYTES:
         raise PresetError(f"{path} is larger than an {FILE_NAME} can be", fix="check that this is the right file")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_doubles)
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise PresetError(f"{path} is not valid JSON ({reason})", fix="correct the file at that place") from None
@@ -106,16 +63,26 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number")
 
 
-def translate(values: Mapping[str, Any], name: str) -> Imported:
-    """The preset `name`. Raises PresetError naming every key that can not be kept."""
-    return _Translation(values, name).result()
+def _no_doubles(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    """A key may stand there twice with one value, not with two: which of them counts is anybody's guess."""
+    found: Dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found and found[key] != value:
+            raise ValueError(f"{_shown(key)} stands there twice, with {_shown(found[key])} and {_shown(value)}")
+        found[key] = value
+    return found
+
+
+def translate(values: Mapping[str, Any], name: str, where: Optional[Path] = None) -> Imported:
+    """The preset `name`. where: the file, for errors. Raises PresetError naming every key that can not be kept."""
+    return _Translation(values, name, where).result()
 
 
 class _Translation:
     """One file on its way; collects problems and notes."""
 
-    def __init__(self, values: Mapping[str, Any], name: str) -> None:
-        self.name = name
+    def __init__(self, values: Mapping[str, Any], name: str, where: Optional[Path]) -> None:
+        self.name, self.where = name, where or name
         self.problems: List[str] = []
         self.notes: List[str] = []
         self.values = {key: self._one_pod(key, value) for key, value in self._today(values).items()}
@@ -123,24 +90,28 @@ class _Translation:
     def result(self) -> Imported:
         self._check_names()
         layers = self._numbers("layers_per_ipu", low=-1)
-        ipus = self._get("ipus_per_replica", _whole(1), default=len(layers) or 1)
+        ipus = self._get("ipus_per_replica", _whole("ipus_per_replica"), default=len(layers) or 1)
         ipu: Dict[str, Any] = {"layers_per_ipu": layers, "ipus_per_replica": ipus, "micro_batch": 1}
-        for key in ("replication_factor", "inference_replication_factor", "device_iterations"):
-            ipu[_NAMES.get(key, key)] = self._get(key, _whole(1))
-        ipu["inference_device_iterations"] = self._get("inference_device_iterations", _whole(1))
-        for key, default in _DEFAULTS.items():
+        for key in (
+            "replication_factor",
+            "inference_replication_factor",
+            "device_iterations",
+            "inference_device_iterations",
+        ):
+            ipu[NAMES.get(key, key)] = self._get(key, _whole(NAMES.get(key, key)))
+        for key, default in DEFAULTS.items():
             if isinstance(default, bool):
                 ipu[key] = self._get(key, _truth)
         if self.values.get("output_mode") is not None:
             ipu["output_mode"] = self._get("output_mode", _output_mode)
         ipu["matmul_proportion"] = self._proportions(ipus)
-        accumulation = self._get("gradient_accumulation_steps", _whole(1))
-        seed = self._get("seed", _whole(0, optional=True))
+        accumulation = self._get("gradient_accumulation_steps", _whole("global_batch", OptimSection))
+        seed = self._get("seed", _whole("seed", OptimSection, optional=True))
         if not self.problems:
             self._fit(ipu, accumulation)
         if self.problems:
             count = "a key" if len(self.problems) == 1 else f"{len(self.problems)} keys"
-            raise PresetError(f"{self.name}: {count} can not be kept", fix=_FIX, problems=self.problems)
+            raise PresetError(f"{self.where}: {count} can not be kept", fix=_FIX, problems=self.problems)
         return Imported(self._preset(ipu, accumulation, seed), tuple(self.notes))
 
     # -- keys -------------------------------------------------------------------------------------------------------
@@ -149,37 +120,54 @@ class _Translation:
         """Today's spelling of every key."""
         found: Dict[str, Any] = {}
         for key, value in values.items():
-            plain = key[len("training_") :] if key.startswith("training_") else key
+            plain = key[len("training_") :] if key.startswith("training_") else OLD_NAMES.get(key, key)
             if plain in found and found[plain] != value:
                 self.problems.append(f"{key}: stands there beside {plain} with another value; keep one of them")
             found[plain] = value
         return found
 
     def _one_pod(self, key: str, value: Any) -> Any:
-        """Values by pod size, as the first releases had them -> the one for the smallest."""
-        if not isinstance(value, dict) or not value or not set(value) <= {*_PODS, "default"}:
+        """Values by pod size, as the first releases had them -> the default, or else the one for the smallest."""
+        if not isinstance(value, dict) or not value:
             return value
-        chosen = next(pod for pod in ("default", *_PODS) if pod in value)
+        sizes = {name: int(found.group(1)) for name in value for found in [_POD.fullmatch(name)] if found}
+        if not set(value) <= {*sizes, "default"} or any(size & (size - 1) for size in sizes.values()):
+            return value
+        chosen = "default" if "default" in value else min(sizes, key=lambda name: sizes[name])
         if any(other != value[chosen] for other in value.values()):
             shown = json.dumps(value)[:120]
-            more = "; `--set ipu.pod=N` multiplies replicas and the batch" if key == "replication_factor" else ""
+            more = f"; {self._for_other_pods(value, sizes)}" if key == "replication_factor" else ""
             self.notes.append(f"{key}: {shown} became {value[chosen]!r}, the value of {chosen!r}{more}")
         return value[chosen]
 
+    def _for_other_pods(self, value: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
+        """replication_factor: `ipu.pod` makes the replicas grow with the pod, which most files do, and some do not."""
+        counts = [value[name] for name in sizes]
+        grows = all(isinstance(count, int) for count in counts) and len(
+            {sizes[name] / value[name] for name in sizes if value[name]}
+        )
+        if grows == 1:
+            return "`--set ipu.pod=N` multiplies replicas and the batch"
+        return "set ipu.replication and optim.global_batch for another pod"
+
     def _check_names(self) -> None:
-        known = {*_DEFAULTS, *_WITHOUT_EFFECT, *_REFUSED, *_LIKE_TRAINING}
+        known = {*DEFAULTS, *WITHOUT_EFFECT, *REFUSED, *LIKE_TRAINING}
         for key, value in self.values.items():
             plain = key[len("inference_") :] if key.startswith("inference_") else key
-            if key in _REFUSED:
-                allowed, fix = _REFUSED[key]
+            if key in REFUSED:
+                allowed, fix = REFUSED[key]
                 if not any(value is item or value == item for item in allowed):
                     self.problems.append(f"{key}: is {_shown(value)}; {fix}")
-            elif key in _WITHOUT_EFFECT:
-                if _WITHOUT_EFFECT[key] and value:
-                    self.notes.append(f"{key} has no effect: {_WITHOUT_EFFECT[key]}")
-            elif key.startswith("inference_") and plain in _LIKE_TRAINING:
+            elif key in WITHOUT_EFFECT:
+                if WITHOUT_EFFECT[key] and value:
+                    self.notes.append(f"{key} has no effect: {WITHOUT_EFFECT[key]}")
+            elif key.startswith("inference_") and plain in LIKE_TRAINING:
                 if value is not None and value != self.values.get(plain):
                     self.problems.append(f"{key}: differs from {plain}; asrctl evaluates as it trains, so remove it")
+            elif key in ELSEWHERE:
+                self.problems.append(
+                    f"{key}: is no key of an IPU; set {ELSEWHERE[key]} in the preset, and remove it here"
+                )
             elif key not in known:
                 close = difflib.get_close_matches(key, sorted(known), n=1)
                 fix = f"did you mean {close[0]}?" if close else "remove it"
@@ -188,7 +176,7 @@ class _Translation:
     # -- values -----------------------------------------------------------------------------------------------------
 
     def _get(self, key: str, convert: Callable[[Any], Any], default: Any = None) -> Any:
-        fallback = _DEFAULTS.get(key, default)
+        fallback = DEFAULTS.get(key, default)
         value = self.values.get(key, fallback)
         value = fallback if value is None else value
         try:
@@ -198,8 +186,8 @@ class _Translation:
             return fallback
 
     def _numbers(self, key: str, *, low: int) -> List[int]:
-        value = self.values.get(key) or [-1]
-        good = isinstance(value, list) and value and all(_is_whole(item, low) for item in value)
+        value, most = self.values.get(key) or [-1], _limits(key)["high"]
+        good = isinstance(value, list) and value and all(_is_whole(item, low, most) for item in value)
         if not good:
             self.problems.append(
                 f"{key}: is {_shown(value)}, but must be a list of layers per IPU, such as [9, 4, 4, 4]"
@@ -209,8 +197,11 @@ class _Translation:
 
     def _proportions(self, ipus: int) -> List[float]:
         """One number for each IPU. ipus is checked already where there is no problem."""
-        value = self.values.get("matmul_proportion", _DEFAULTS["matmul_proportion"])
+        value = self.values.get("matmul_proportion", DEFAULTS["matmul_proportion"])
         shares = value if isinstance(value, list) else [value] * min(ipus, 1000)
+        if isinstance(value, list) and len(value) == 1 < ipus:
+            self.notes.append(f"matmul_proportion: {value} became that number for each IPU, as in the first releases")
+            shares = value * min(ipus, 1000)
         good = all(isinstance(item, (int, float)) and not isinstance(item, bool) and 0 <= item <= 1 for item in shares)
         if not good or len(shares) != ipus:
             self.problems.append(
@@ -223,13 +214,14 @@ class _Translation:
 
     def _fit(self, ipu: Dict[str, Any], accumulation: int) -> None:
         layers, ipus = ipu["layers_per_ipu"], ipu["ipus_per_replica"]
-        if layers == [-1]:
-            layers = ipu["layers_per_ipu"] = [-1] * ipus
-        if len(layers) != ipus:
+        if len(layers) != ipus and layers != [-1]:
             self.problems.append(
                 f"layers_per_ipu: has {len(layers)} entries, ipus_per_replica is {ipus}; make them agree"
             )
             return
+        batch = ipu["micro_batch"] * ipu["replication"] * accumulation
+        if batch > MAX_BATCH:
+            self.problems.append(f"gradient_accumulation_steps: makes a batch of {batch:,}, the most is {MAX_BATCH:,}")
         need = pipeline_minimum(ipus)
         if accumulation < need:
             self.problems.append(
@@ -271,19 +263,31 @@ class _Translation:
         }
 
 
-def _whole(low: int, *, optional: bool = False) -> Callable[[Any], Optional[int]]:
+def _limits(key: str, section: Any = IpuSection) -> Mapping[str, Any]:
+    """Those of the preset's key."""
+    return next(item.metadata for item in dataclasses.fields(section) if item.name == key)
+
+
+def _whole(key: str, section: Any = IpuSection, *, optional: bool = False) -> Callable[[Any], Optional[int]]:
+    """Converts to a whole number that the preset's key can hold. Raises ValueError."""
+    low, high = (int(_limits(key, section)[name]) for name in ("low", "high"))
+
     def convert(value: Any) -> Optional[int]:
         if value is None and optional:
             return None
-        if not _is_whole(value, low):
-            raise ValueError(f"must be a whole number from {low} to {MAX_NUMBER}")
+        if not _is_whole(value, low, high):
+            raise ValueError(f"must be a whole number from {low} to {high}{_no_pods(value)}")
         return int(value)
 
     return convert
 
 
-def _is_whole(value: Any, low: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= MAX_NUMBER
+def _no_pods(value: Any) -> str:
+    return ', or one for each pod, such as {"pod4": 1, "pod16": 4, "default": 1}' if isinstance(value, dict) else ""
+
+
+def _is_whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
 def _truth(value: Any) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
@@ -48,10 +47,10 @@ def import_preset(workspace: Workspace, request: ImportRequest) -> ImportResult:
     source = find(request.source)
     name = _name(request, source)
     target = _target(workspace, request, name)
-    imported = imports.translate(imports.read(source), name)
+    imported = imports.translate(imports.read(source), name, source)
     # Lists on one line, as people write them.
     text = yaml.safe_dump(imported.preset, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
-    _check(text, name)
+    presets.check_values(imported.preset, source)
     _write(target, text, request)
     preset = imported.preset
     return ImportResult(
@@ -110,11 +109,3 @@ def _name(request: ImportRequest, source: Path) -> str:
     else:
         raw = source.resolve().parent.name if source.name == imports.FILE_NAME else source.stem
     return shortened(re.sub(r"[^\w+-]+", "-", raw).strip("-")) or "imported"
-
-
-def _check(text: str, name: str) -> None:
-    """Raises PresetError where the preset would not load."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{name}.yaml"
-        path.write_text(text, encoding="utf-8")
-        presets.check(path)

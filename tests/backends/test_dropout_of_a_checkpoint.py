@@ -85,6 +85,12 @@ def test_the_emulated_ipu_drops_nothing(asrctl, prepared, workspace):
     with emulated_ipu():
         device = losses(asrctl, workspace, "device", "--device", "ipu-emulated")
     assert device == pytest.approx(host, rel=1e-5) and len(host) == 4
+    # The rest shared by several wildcards is another placement of the same model.
+    with emulated_ipu():
+        words = ("--device", "ipu-emulated", "--set", "ipu.layers_per_ipu=[-1, -1]", "--max-steps", 2)
+        assert losses(asrctl, workspace, "shared", *words) == pytest.approx(host[:2], rel=1e-5)
+        words = ("--device", "ipu-emulated", "--set", "ipu.layers_per_ipu=[-1]", "--max-steps", 1)
+        assert losses(asrctl, workspace, "alike", *words) == pytest.approx(host[:1], rel=1e-5)
     recipe, config = written(workspace, "device")
     assert {config[name] for name in RATES} == {recipe[name] for name in RATES} == {0.0}
     assert (config["mask_time_prob"], config["apply_spec_augment"]) == (0, False)

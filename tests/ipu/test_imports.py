@@ -102,7 +102,13 @@ def test_the_global_batch_counts_replicas_and_accumulation():
         ({"output_mode": {"pod4": "all", "default": "sum"}}, "output_mode", "sum"),
         ({"auto_loss_scaling": True}, "auto_loss_scaling", True),
         ({"inference_device_iterations": 1}, "inference_device_iterations", 4),
-        ({"layers_per_ipu": [-1]}, "layers_per_ipu", [-1] * 4),
+        ({"layers_per_ipu": [-1]}, "layers_per_ipu", [-1]),
+        ({"layers_per_ipu": [9, -1, -1, 4]}, "layers_per_ipu", [9, -1, -1, 4]),
+        ({"matmul_proportion": [0.25]}, "matmul_proportion", [0.25] * 4),
+        ({"replication_factor": {"pod16": 4, "pod4": 1}}, "replication", 1),
+        ({"replication_factor": {"pod256": 64, "pod128": 32, "default": 2}}, "replication", 2),
+        ({"layers_per_ipu": {"pod4": [9, 4, 4, 4], "default": [8, 5, 4, 4]}}, "layers_per_ipu", [8, 5, 4, 4]),
+        ({"optimizer_state_offchip": {"pod4": True, "default": False}}, "optimizer_state_offchip", False),
         ({"layers_per_ipu": [0, 4, 4, 4]}, "layers_per_ipu", [8, 4, 4, 5]),
     ],
 )
@@ -123,10 +129,65 @@ def test_older_spellings(old, key, value):
             "inference_matmul_proportion": None,
         },
         {"projection_serialization_factor": 1, "sharded_execution_for_inference": True, "decompose_grad_sum": True},
+        {"synthetic_data": False, "profile_dir": "", "async_dataloader": True, "architectures": None, "id2label": {}},
     ],
 )
 def test_keys_without_effect_change_nothing(silent):
     assert preset({**BASE, **silent}) == preset(BASE)
+
+
+PODS_OF_2021 = {"pod4": 1, "pod16": 4, "pod64": 16, "pod128": 32, "pod256": 64, "default": 1}
+HUBERT = {
+    "recompute_checkpoint_every_layer": True,
+    "optimizer_state_offchip": True,
+    "replicated_tensor_sharding": True,
+    "enable_half_first_order_momentum": True,
+    "enable_half_partials": True,
+    "replication_factor": PODS_OF_2021,
+    "gradient_accumulation_steps": 16,
+    "device_iterations": 1,
+    "executable_cache_dir": "./exe_cache",
+    "inference_device_iterations": 4,
+    "inference_replication_factor": PODS_OF_2021,
+    "ipus_per_replica": 4,
+    "layers_per_ipu": [0, 4, 4, 4],
+    "matmul_proportion": [0.1] * 4,
+}
+# Of the examples of optimum-graphcore and the Graphcore models on the hub, one of each form.
+ALSO_PUBLISHED = {
+    "hubert-base": (HUBERT, {"layers_per_ipu": [8, 4, 4, 5], "replication": 1, "inference_replication": 1}),
+    "hubert-base, later": ({**HUBERT, "gradient_accumulation_steps": 512}, {"replication": 1}),
+    "one proportion": (
+        {**HUBERT, "matmul_proportion": [0.25], "replication_factor": 4, "random_seed": 1984, "async_dataloader": True},
+        {"matmul_proportion": [0.25] * 4, "replication": 4},
+    ),
+    "large of 2022": ({**LARGE, "embedding_serialization_factor": 0}, {"layers_per_ipu": LARGE["layers_per_ipu"]}),
+    "one IPU": ({"executable_cache_dir": "./exe_cache", "ipus_per_replica": 1}, {"layers_per_ipu": [-1]}),
+    "inference on two": (
+        {"matmul_proportion": 0.1, "layers_per_ipu": [17, 16], "ipus_per_replica": 2, "gradient_accumulation_steps": 3},
+        {"layers_per_ipu": [17, 16], "matmul_proportion": [0.1, 0.1]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ALSO_PUBLISHED)
+def test_every_published_form_becomes_a_preset(name, asrctl, in_folder):
+    values, expected = ALSO_PUBLISHED[name]
+    (in_folder / "ipu_config.json").write_text(json.dumps(values))
+    imported = asrctl("presets", "import", "ipu_config.json", "--output", "mine.yaml", "--json").succeeded()
+    found = presets.load("./mine.yaml").recipe
+    assert {key: found.as_dict()["ipu"][key] for key in expected} == expected
+    assert imported.result["global_batch"] == values.get("gradient_accumulation_steps", 1) * found.ipu.replication
+    assert asrctl("presets", "check", "mine.yaml", "--json").result["warnings"] == []
+
+
+def test_the_pods_of_a_file_are_told_by_what_grows_with_them():
+    def note(**pods):
+        notes = imports.translate({**BASE, "replication_factor": dict(pods, default=1)}, "imported").notes
+        return next(note for note in notes if note.startswith("replication_factor"))
+
+    assert "`--set ipu.pod=N` multiplies" in note(pod4=1, pod16=4, pod128=32)
+    assert "set ipu.replication and optim.global_batch" in note(pod4=1, pod16=16)
 
 
 def test_what_is_said_about_the_way():
@@ -137,6 +198,7 @@ def test_what_is_said_about_the_way():
 
 def test_the_seed_is_kept():
     assert preset({**BASE, "seed": 7})["optim"]["seed"] == 7
+    assert preset({**BASE, "random_seed": 1984})["optim"]["seed"] == 1984
     assert "seed" not in preset({**BASE, "seed": None})["optim"]
 
 
@@ -157,12 +219,22 @@ def test_the_size_of_the_model_is_asked_for_where_wildcards_hide_it():
         ({"layers_per_ipu": [9, 4, 4]}, "layers_per_ipu", "agree"),
         ({"layers_per_ipu": "9,4,4,4"}, "layers_per_ipu", "list"),
         ({"layers_per_ipu": [9, 4, 4, True]}, "layers_per_ipu", "list"),
-        ({"matmul_proportion": [0.1]}, "matmul_proportion", "4"),
+        ({"matmul_proportion": [0.1, 0.1]}, "matmul_proportion", "4"),
         ({"matmul_proportion": [0.1, 0.1, 0.1, 2]}, "matmul_proportion", "0 to 1"),
         ({"gradient_accumulation_steps": 6}, "gradient_accumulation_steps", "7"),
         ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps", "from 1"),
         ({"gradient_accumulation_steps": 10**30}, "gradient_accumulation_steps", "from 1"),
-        ({"replication_factor": {"pod3": 1}}, "replication_factor", "whole number"),
+        ({"replication_factor": {"pod3": 1}}, "replication_factor", '{"pod4": 1, "pod16": 4, "default": 1}'),
+        ({"replication_factor": {"pod4": 1, "mine": 2}}, "replication_factor", "one for each pod"),
+        ({"replication_factor": {"default": "two"}}, "replication_factor", "whole number"),
+        ({"replication_factor": 5000}, "replication_factor", "from 1 to 4096"),
+        ({"device_iterations": 10**6}, "device_iterations", "from 1 to 100000"),
+        ({"gradient_accumulation_steps": 10**6, "replication_factor": 8}, "gradient_accumulation_steps", "8,000,000"),
+        ({"synthetic_data": True}, "synthetic_data", "remove"),
+        ({"fp32": True}, "fp32", "ipu.precision"),
+        ({"pod_type": "pod16"}, "pod_type", "ipu.pod"),
+        ({"learning_rate": 3e-4}, "learning_rate", "optim.learning_rate"),
+        ({"per_device_train_batch_size": 2}, "per_device_train_batch_size", "ipu.micro_batch"),
         ({"replication_factor": 1.5}, "replication_factor", "whole number"),
         ({"optimizer_state_offchip": "yes"}, "optimizer_state_offchip", "true or false"),
         ({"output_mode": "some"}, "output_mode", "final"),
@@ -203,6 +275,30 @@ def test_a_hostile_file_is_one_clear_error(text, tmp_path, asrctl):
     result = asrctl("presets", "import", path, "--json")
     assert result.exit_code == 3
     assert result.error["kind"] == "preset" and len(result.error["message"]) < 500
+
+
+def test_a_key_that_stands_twice(tmp_path, asrctl):
+    path = tmp_path / "ipu_config.json"
+    path.write_text('{"gradient_accumulation_steps": 8, "seed": 1, "seed": 2}')
+    assert '"seed" stands there twice, with 1 and 2' in asrctl("presets", "import", path, "--json").error["message"]
+    path.write_text('{"gradient_accumulation_steps": 8, "seed": 2, "seed": 2}')
+    asrctl("presets", "import", path).succeeded()
+
+
+@pytest.mark.parametrize("wrong", [{"layers_per_ipu": [9, 4]}, {"replication_factor": 10**6}, {"nonsense": 1}])
+def test_an_error_names_the_file_that_was_given(wrong, tmp_path, asrctl, monkeypatch):
+    path = tmp_path / "pod" / "ipu_config.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({**BASE, **wrong}))
+    refused = asrctl("presets", "import", path, "--json")
+    assert refused.exit_code == 3 and str(path) in refused.error["message"]
+    # What the importer lets pass and a preset does not hold, if there is anything.
+    monkeypatch.setattr(imports, "pipeline_minimum", lambda ipus: 1)
+    monkeypatch.setattr(imports, "MAX_BATCH", 10**12)
+    path.write_text(json.dumps({**BASE, "gradient_accumulation_steps": 10**6, "replication_factor": 4096}))
+    refused = asrctl("presets", "import", path, "--json")
+    assert refused.exit_code == 3 and str(path) in refused.error["message"]
+    assert "optim.global_batch is 4.096e+09" in refused.error["problems"][0]
 
 
 def test_bytes_that_are_no_text(tmp_path):
