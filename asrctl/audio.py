@@ -13,7 +13,7 @@ from typing import IO, Any, Callable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from asrctl import containers, levels
+from asrctl import containers, files, levels
 from asrctl.stretches import Reader
 
 # Kernels and strides of the convolutional encoder of wav2vec 2.0, HuBERT, WavLM and XLS-R: one frame per 320 samples,
@@ -166,7 +166,8 @@ def _open(stream: IO[bytes]) -> Any:
     try:
         return soundfile.SoundFile(handle, closefd=False)
     except (RuntimeError, TypeError, ValueError) as error:
-        raise Rejected("unreadable", _plain(error)) from None
+        is_pointer = isinstance(handle, int) and files.is_lfs_pointer(os.pread(handle, 64, 0))
+        raise Rejected("unreadable", "a git-lfs pointer" if is_pointer else _plain(error)) from None
 
 
 def _decode_blocks(stream: IO[bytes], want: _Want, block: int, salvage: bool = False) -> np.ndarray:

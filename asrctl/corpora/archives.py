@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Callable, Iterator, Optional, Set, Tuple
 
+from asrctl import files
 from asrctl.errors import BadData
 from asrctl.os_errors import naming
 
@@ -41,7 +42,7 @@ class Member:
 
 def members(path: Path) -> Iterator[Member]:
     """The regular files of a tar or tar.gz, in their order. Raises BadData where it is damaged, OSError."""
-    with open(path, "rb") as raw, _unpacked(raw) as stream:
+    with open(path, "rb") as raw, _unpacked(path, raw) as stream:
         position = _Position(path, raw, stream)
         long_name: Optional[str] = None
         while True:
@@ -64,10 +65,12 @@ def members(path: Path) -> Iterator[Member]:
 
 
 @contextmanager
-def _unpacked(raw: IO[bytes]) -> Iterator[IO[bytes]]:
-    magic = raw.read(2)
+def _unpacked(path: Path, raw: IO[bytes]) -> Iterator[IO[bytes]]:
+    magic = raw.read(64)
     raw.seek(0)
-    if magic == b"\x1f\x8b":
+    if files.is_lfs_pointer(magic):
+        raise files.lfs_pointer(path)
+    if magic[:2] == b"\x1f\x8b":
         with gzip.GzipFile(fileobj=raw) as stream:
             yield stream  # type: ignore[misc]
     else:

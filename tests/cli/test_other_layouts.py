@@ -164,7 +164,8 @@ def test_pointers_of_git_lfs_are_known(asrctl, tmp_path: Path, workspace: Path) 
     for stem in recordings(tmp_path / "mine", 4):
         pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
         (tmp_path / "mine" / f"{stem}.wav").write_text(pointer, encoding="utf-8")
-    assert "lfs pull" in asrctl("prepare", "folder", tmp_path / "mine", "--json").error["fix"]
+    error = asrctl("prepare", "folder", tmp_path / "mine", "--json").error
+    assert "lfs pull" in error["fix"] and error["problems"][1].endswith("unreadable a git-lfs pointer")
 
 
 def test_recordings_without_transcripts_and_the_other_way_round(asrctl, tmp_path: Path, workspace: Path) -> None:

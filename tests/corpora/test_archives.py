@@ -155,3 +155,11 @@ def test_no_damage_is_a_surprise(
         listed(broken)
     except BadData as error:
         assert "damaged" in error.message
+
+
+def test_a_pointer_in_the_place_of_an_archive_comes_with_its_cure(tmp_path: Path) -> None:
+    path = tmp_path / "dev-clean.tar.gz"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(BadData, match="is a git-lfs pointer") as caught:
+        list(archives.members(path))
+    assert f"git -C {tmp_path} lfs pull" in caught.value.fix
