@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
-from asrctl import acoustics, checksums, compat, configs, files, filterbank, fitting, processor, trees
+from asrctl import acoustics, architectures, checksums, compat, configs, files, filterbank, fitting, processor, trees
+from asrctl.architectures import ARCHITECTURES, KNOWN
 from asrctl.errors import BadData, PresetError
 from asrctl.features import FeatureRules
 from asrctl.fitting import HEAD, seeded
@@ -14,26 +15,6 @@ from asrctl.ownership import MODEL
 from asrctl.recipe import ModelSection
 from asrctl.text import Vocabulary
 from asrctl.weights import FIX_FOLDER, find_checkpoint, read_config, read_shapes, read_weights, write_tensors
-
-ARCHITECTURES = {
-    "wav2vec2": "Wav2Vec2ForCTC",
-    "hubert": "HubertForCTC",
-    "wavlm": "WavLMForCTC",
-    "data2vec-audio": "Data2VecAudioForCTC",
-}
-# Models of other kinds that people have, and why they are none for CTC training here.
-_WRITES_BY_DECODER = "its text comes from a decoder, not from CTC"
-_OTHER_LAYERS = "a CTC encoder, but of layers that asrctl does not know"
-_REFUSED = {
-    **dict.fromkeys(
-        ("whisper", "speech_to_text", "speecht5", "speech-encoder-decoder", "moonshine", "seamless_m4t"),
-        _WRITES_BY_DECODER,
-    ),
-    **dict.fromkeys(
-        ("wav2vec2-conformer", "wav2vec2-bert", "unispeech", "unispeech-sat", "sew", "sew-d", "mctct", "parakeet_ctc"),
-        _OTHER_LAYERS,
-    ),
-}
 
 
 @dataclass
@@ -125,22 +106,9 @@ def _can_start(
     return fitting.head_fits(section, folder, weights, vocabulary)
 
 
-def require_known(model_type: str) -> None:
-    """Raises PresetError for an architecture that asrctl does not train."""
-    if model_type not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise PresetError(
-            f"asrctl trains no models of type {model_type!r}{_why(model_type)}", fix=f"use one of {known}"
-        )
-
-
-def _why(model_type: str) -> str:
-    return f": {_REFUSED[model_type]}" if model_type in _REFUSED else ""
-
-
 def _config(model_type: str, values: Mapping[str, Any], section: ModelSection, vocabulary: Vocabulary) -> Any:
     """The transformers configuration with everything the recipe decides."""
-    require_known(model_type)
+    architectures.require(model_type)
     known_keys = configs.known_keys(model_type)
     strangers = [key for key in section.config if key not in known_keys]
     if strangers:
@@ -283,7 +251,7 @@ def _readable_config(folder: Path) -> Dict[str, Any]:
     values = read_config(folder)
     kind = values["model_type"]
     if kind not in ARCHITECTURES:
-        raise BadData(f"{folder} is a {kind} model{_why(kind)}", fix=f"choose one of {', '.join(ARCHITECTURES)}")
+        raise BadData(f"{folder} is a {kind} model{architectures.why_not(kind)}", fix=f"choose one of {KNOWN}")
     return values
 
 

@@ -18,8 +18,8 @@ FLOORS = (
     + ("locks", "names", "outputs", "ownership", "trees", "stretches", "levels", "command_lines"),
     ("workspace", "text", "audio", "utterances", "metrics", "prepared", "batches", "features", "devices"),
     ("model_config", "recipe", "recipe_checks", "preset_text", "presets", "augment", "configs", "models", "filterbank")
-    + ("acoustics", "optimisation", "processor", "fitting", "weights", "weight_files", "weight_names", "checkpoints")
-    + ("runs", "inference", "engine"),
+    + ("acoustics", "optimisation", "processor", "fitting", "weights", "weight_files", "weight_names")
+    + ("architectures", "checkpoints", "runs", "inference", "engine"),
     ("corpora", "ipu"),
     ("backends",),
     ("exports", "stages"),

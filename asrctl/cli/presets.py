@@ -81,11 +81,13 @@ def check(
     with session("presets check", Output(as_json, verbose, workspace)) as report:
         from asrctl import presets
         from asrctl.events import Warned
+        from asrctl.stages.preset_check import look_at_checkpoint
         from asrctl.workspace import Workspace
 
         resolved = presets.check(file, workspace)
         for note in resolved.notes:
             report.note(note)
+        look_at_checkpoint(resolved.recipe, report.emit)
         warnings = [f"`--device ipu` refuses this preset: {problem}" for problem in presets.ipu_problems(resolved)]
         for warning in warnings:
             report.emit(Warned(warning))

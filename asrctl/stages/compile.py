@@ -58,7 +58,7 @@ def compile_executables(workspace: Workspace, request: CompileRequest, emit: Emi
     if request.device not in DEVICES:
         raise UsageError(f"nothing is compiled for {request.device}", fix=f"use --device {' or '.join(DEVICES)}")
     wanted = TrainRequest(request.preset, request.data, device=request.device, overrides=request.overrides)
-    planned = plan(workspace, wanted, emit, hardware_needed=False)
+    planned = plan(workspace, wanted, emit, hardware_needed=False, fetch=True)
     from asrctl.backends import ipu
 
     with scratch.folder(workspace) as folder:  # its lock keeps `asrctl clean` away, from the cache too

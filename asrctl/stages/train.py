@@ -13,6 +13,7 @@ from asrctl import files, presets
 from asrctl.configs import Convolutions
 from asrctl.errors import Locked, MissingArtifact, UsageError
 from asrctl.events import Emit, Note, ignore
+from asrctl.models import Recogniser
 from asrctl.prepared import PreparedData, PreparedSplit
 from asrctl.recipe import Recipe
 from asrctl.runs import Run, named_after, replaced_runs
@@ -44,7 +45,7 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class TrainPlan:
-    """Everything resolved, nothing done yet."""
+    """Everything resolved, nothing done yet. start: of a checkpoint that was looked at, the model without weights."""
 
     recipe: Recipe
     sources: Dict[str, str]
@@ -58,6 +59,7 @@ class TrainPlan:
     resume: bool
     train: PreparedSplit
     encoder: Convolutions
+    start: Optional[Recogniser] = None
 
     def as_dict(self) -> Dict[str, Any]:
         return {
@@ -96,14 +98,19 @@ class TrainResult:
 
 
 def plan(
-    workspace: Workspace, request: TrainRequest, emit: Emit = ignore, *, hardware_needed: bool = True
+    workspace: Workspace,
+    request: TrainRequest,
+    emit: Emit = ignore,
+    *,
+    hardware_needed: bool = True,
+    fetch: bool = False,
 ) -> TrainPlan:
-    """Resolve recipe, data, run and device. Raises PresetError, MissingArtifact, DeviceError, UsageError.
+    """Resolve recipe, data, run, device and checkpoint. Raises PresetError, MissingArtifact, DeviceError, UsageError,
+    and BadData for a checkpoint that can not be used.
 
-    hardware_needed: false for what only compiles for an IPU.
+    hardware_needed: false for what only compiles for an IPU. fetch: get a checkpoint from the hub that is not here.
     """
     from asrctl import devices
-    from asrctl.backends.host import plan_of
 
     checks.refuse_contradictions(request)
     stored = _stored_run(workspace, request)
@@ -126,24 +133,47 @@ def plan(
     precision = _precision(recipe, device, stored, hardware_needed)
     if stored is not None:
         checks.refuse_changes(workspace, stored, recipe, data)
+    start = checks.look_at_checkpoint(recipe, data, emit, fetch=fetch) if stored is None else None
     train = data.split("train")
     encoder = convolutions(recipe, _started(stored))
     preset = request.preset or data.summary.get("preset")
     checks.refuse_conflicts(workspace, recipe, data, data_name, _splits(data), encoder, preset)
     checks.warn_of_no_effect(request.overrides, emit)
-    per_epoch = plan_of(recipe, train.only(alignable(encoder, train))).steps_per_epoch
+    total, per_epoch = _steps(request, stored, recipe, device, train.only(alignable(encoder, train)))
+    name = stored.name if stored is not None else _run_name(workspace, request, recipe)
+    sources = dict(resolved.sources)
+    return TrainPlan(
+        recipe,
+        sources,
+        data,
+        data_name,
+        name,
+        device,
+        precision,
+        total,
+        per_epoch,
+        request.resume,
+        train,
+        encoder,
+        start,
+    )
+
+
+def _steps(
+    request: TrainRequest, stored: Optional[Run], recipe: Recipe, device: Any, train: PreparedSplit
+) -> Tuple[int, int]:
+    """Optimiser steps of the whole run, and of an epoch. Raises PresetError where an IPU has too little to do."""
+    from asrctl.backends.host import plan_of
+
+    per_epoch = plan_of(recipe, train).steps_per_epoch
     total = request.max_steps or _stored_total(stored, recipe) or recipe.optim.max_steps
     total = total or max(1, math.ceil(recipe.optim.epochs * per_epoch))
     if not device.is_host:
         from asrctl.ipu import config
 
-        config.refuse_small("train", len(alignable(encoder, train)), recipe)
+        config.refuse_small("train", len(train), recipe)
         total = config.whole_calls(recipe, total)
-    name = stored.name if stored is not None else _run_name(workspace, request, recipe)
-    sources = dict(resolved.sources)
-    return TrainPlan(
-        recipe, sources, data, data_name, name, device, precision, total, per_epoch, request.resume, train, encoder
-    )
+    return total, per_epoch
 
 
 def _started(stored: Optional[Run]) -> Optional[Path]:
@@ -171,7 +201,7 @@ def train(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> T
     which state it is.
     """
     _settle(workspace)
-    planned = plan(workspace, request, emit)
+    planned = plan(workspace, request, emit, fetch=True)
     workspace.create()
     with workspace.lock(f"run-{planned.run_name}"):
         files.refuse_links(workspace.run(planned.run_name))

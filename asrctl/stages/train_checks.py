@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence
 
+from asrctl import models, weights
 from asrctl.configs import Convolutions
 from asrctl.errors import PresetError, UsageError
-from asrctl.events import Emit, Warned
+from asrctl.events import Emit, Note, Warned
 from asrctl.prepared import PreparedData, PreparedSplit
 from asrctl.recipe import Recipe
 from asrctl.runs import Run, start_command
 from asrctl.stages import data_rules, sources
-from asrctl.stages.fit import conflicts
+from asrctl.stages.fit import conflicts, convolutions
 from asrctl.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -48,6 +49,25 @@ def differences(recipe: Recipe, kind: str) -> List[str]:
         f"and optimiser as on {recipe.ipu.ipus_per_replica} IPUs; precision is {host.precision} instead of "
         f"{recipe.ipu.precision}{', and dropout is drawn from other random numbers' if drawn else ''}"
     ]
+
+
+def look_at_checkpoint(recipe: Recipe, data: PreparedData, emit: Emit, *, fetch: bool) -> Optional[models.Recogniser]:
+    """The model that training would start from, as far as it is known without weights; None where it is not here.
+
+    fetch: get from the hub what is not here. Raises what building the model would raise, in the same words.
+    """
+    section = recipe.model
+    if section.checkpoint is None:
+        return None
+    here = models.find_checkpoint if fetch else weights.local_checkpoint
+    folder = here(section.checkpoint, section.revision)
+    if folder is None:
+        emit(Note(f"{section.checkpoint} is not in the hub's cache on this machine, so it was not looked at"))
+        return None
+    convolutions(recipe)  # which says best what is wrong with them
+    found = models.examine_start(section, folder, data.vocabulary())
+    models.require_rate(found, data.sample_rate)
+    return found
 
 
 def refuse_conflicts(
