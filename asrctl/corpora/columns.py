@@ -66,6 +66,7 @@ _NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*")
 _BOOLEANS = frozenset(("0", "1", "0.0", "1.0", "true", "false", "t", "f", "yes", "no", "y", "n"))
 _CHANNELS = frozenset(("channel", "chan", "ch", "side"))
 _CHANNEL_NAMES = frozenset(("a", "b", "l", "r", "c", "left", "right", "center", "centre"))
+_SPEAKERS = frozenset(("speaker", "spk", "spkr", "reader", "talker", "narrator"))
 _MARKS = frozenset(
     (
         "exclude", "excluded", "skip", "skipped", "ignore", "ignored", "invalid", "reject", "rejected", "bad", "drop",
@@ -131,6 +132,9 @@ class Columns:
         for kind, what in _KINDS.items():
             if kind in kinds.values():
                 emit(Warned(f"not used of the list: {_named(name for name in kinds if kinds[name] == kind)}; {what}"))
+        people = [seen.name for seen in self._seen.values() if seen.is_filled and seen.is_speaker]
+        if people and "speaker" not in self.known:
+            emit(Note(f"if {_named(people)} says who speaks, call it speaker: then whole speakers are held out"))
         if None in kinds.values():
             emit(Note(f"columns of the list that are not used: {_named(name for name in kinds if not kinds[name])}"))
 
@@ -191,6 +195,10 @@ class _Seen:
         """The time that a column is called after: start, end or duration; "start" for one that may be a stretch."""
         roles = [_ROLES[token] for token in sorted(self._tokens) if token in _ROLES]
         return roles[0] if roles else _PERHAPS.get(self.name.lower(), "start")
+
+    @property
+    def is_speaker(self) -> bool:
+        return bool(self._tokens & _SPEAKERS)
 
     @property
     def is_length(self) -> bool:

@@ -50,6 +50,8 @@ class _Place(NamedTuple):
 
 def utterances(request: CorpusRequest) -> Iterator[Utterance]:
     """The utterances of the wanted splits. Raises BadData, MissingArtifact."""
+    request.hint("no-transcript", "give each recording a line `ID TRANSCRIPT` in the .trans.txt beside it")
+    request.hint("no-audio", "put the recordings that a .trans.txt names beside it, or fetch the corpus again")
     places = _locate(request) if request.source is not None else _fetch(request)
     for split, place in places.items():
         empty = True

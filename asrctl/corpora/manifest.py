@@ -60,6 +60,8 @@ class Account:
             request.emit(
                 Note(f"{self.hidden.count} rows name hidden files of a Mac and are passed over: {self.hidden.first}")
             )
+        if "text" in self.columns.known:
+            request.hint("no-transcript", f"fill the column {self.columns.known['text'].name} of these rows")
         times = [column.name for field, column in self.columns.known.items() if field in ("start", "end", "duration")]
         if times:
             cut = "if recordings are cut already, give these columns other names"

@@ -165,8 +165,9 @@ class SplitFolders:
                 unsure = unsure or here
         if not sure:
             return _Place(None, unsure)
-        # Above a list there may be anything; what is nearest to the recordings tells most.
-        split, folder = sure[0] if self._used else sure[-1]
+        # "train" says more than "test-corpus". Above a list there may be anything: there the nearest folder says most.
+        plainly = [found for found in sure if PurePosixPath(found[1]).name.lower() in SPLIT_NAMES] or sure
+        split, folder = plainly[0] if self._used else plainly[-1]
         return _Place(split, folder, next((other for role, other in sure if role != split), ""))
 
     def _is_sure(self, meaning: _Meaning, parents: Sequence[str], name: str) -> bool:

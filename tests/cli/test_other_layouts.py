@@ -266,6 +266,12 @@ def test_a_list_whose_recordings_are_not_there_says_where_it_looked(asrctl, tmp_
     asrctl("prepare", "manifest", tmp_path / "list.csv", "--max-rejects", 0).succeeded()
 
 
+def test_empty_cells_are_told_by_their_column(asrctl, tmp_path: Path, workspace: Path) -> None:
+    rows = "".join(f"{stem}.wav\t\n" for stem in recordings(tmp_path, 12))
+    (tmp_path / "list.tsv").write_text(f"path\tsentence\n{rows}", encoding="utf-8")
+    assert "the column sentence" in asrctl("prepare", tmp_path / "list.tsv", "--json").error["fix"]
+
+
 def test_nan_is_no_transcript_no_speaker_and_no_split(asrctl, tmp_path: Path, workspace: Path) -> None:
     nan = float("nan")
     rows = [

@@ -142,7 +142,6 @@ INFORMATIVE = {
     "audio_length": 3.0,
     "end_user": "ann",
     "from": ["en", "de"],
-    "reader": "ann",
     "segment": "",
     "created_time": "2024-05-01T10:00:00",
     "wav_filesize": 12345,
@@ -154,6 +153,15 @@ def test_what_only_informs_is_named_once_and_quietly(folder: Path) -> None:
     assert found == [Utterance(f"u{at}", str(folder / "a.wav"), "one", "train") for at in range(2)]
     names = [name for name in INFORMATIVE if name not in ("segment", "duration")]
     assert emitted == [Note(f"columns of the list that are not used: {', '.join(names)}")]
+
+
+@pytest.mark.parametrize("name", ["spk_id", "reader", "Speaker Name", "speakerID"])
+def test_a_column_that_may_name_speakers_is_told(folder: Path, name: str) -> None:
+    found, emitted = read(written(folder, "list.csv", rows_with(**{name: ["ann", "bob"]})))
+    assert [row.speaker for row in found] == [None, None]
+    told = f"if {name} says who speaks, call it speaker: then whole speakers are held out"
+    assert emitted == [Note(told), Note(f"columns of the list that are not used: {name}")]
+    assert len(read(written(folder, "list.csv", rows_with(**{name: "a", "speaker": "b"})))[1]) == 1
 
 
 def test_a_folder_of_many_lists_names_them_once(folder: Path) -> None:

@@ -88,6 +88,14 @@ def test_what_was_taken_for_a_split_is_told(tmp_path: Path) -> None:
     ]
 
 
+def test_a_plain_name_says_more_than_that_of_the_corpus_around_it(tmp_path: Path) -> None:
+    source = folders(tmp_path, "test-corpus/train", "test-corpus/dev", "test-corpus/more")
+    found, emitted = read("folder", source)
+    assert list(found.values()) == ["eval", "test", "train"]
+    torn = "2 recordings lie in folders of two splits: test-corpus/dev and test-corpus; the first counts"
+    assert Warned(torn) in emitted
+
+
 def test_folders_above_the_corpus_say_nothing(tmp_path: Path) -> None:
     source = folders(tmp_path / "test" / "mine", "a", "b")
     (source / "metadata.csv").write_text(f"file_name,text\n{source}/a/a.wav,x\nb/a.wav,y\n../../dev/a.wav,z\n")
