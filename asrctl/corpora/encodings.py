@@ -29,16 +29,28 @@ class OtherEncoding(ValueError):
         self.likely = likely
         self.name = name
 
-    def cure(self, path: Path, *, copy: bool = False) -> str:
-        """What to do about the file that holds them. copy: leave it as it is, and make another beside it."""
+    def copied(self, path: Path) -> str:
+        """How to make a copy of the file that holds them in UTF-8."""
         if self.name is None:
             return f"save {path} as UTF-8 in the program that wrote it"
-        new = path.with_name(f"{path.stem}-utf8{path.suffix}")
-        old, made = shlex.quote(str(path)), shlex.quote(str(new))
-        command = f"iconv -f {self.name} -t UTF-8 {old} > {made}"
-        if copy:
-            return f"make a copy in UTF-8 and give that: {command}"
-        return f"convert such files to UTF-8: {command} && mv {made} {old}"
+        made = path.with_name(f"{path.stem}-utf8{path.suffix}")
+        return f"make a copy in UTF-8 and give that: {self._iconv(shlex.quote(str(path)), shlex.quote(str(made)))}"
+
+    def converted(self, path: Path, *, count: int) -> str:
+        """How to convert `count` files in place, of which `path` is the first: those in its folder."""
+        if self.name is None:
+            return f"save {path if count == 1 else f'{path} and its like'} as UTF-8 in the program that wrote it"
+        if count == 1:
+            old, new = shlex.quote(str(path)), shlex.quote(f"{path}.utf8")
+            return f"convert it to UTF-8: {self._iconv(old, new)} && mv {new} {old}"
+        # What is UTF-8 already must not be converted once more.
+        test = 'iconv -f UTF-8 -t UTF-8 "$f" > /dev/null 2>&1'
+        step = self._iconv('"$f"', '"$f.utf8"') + ' && mv "$f.utf8" "$f"'
+        files = f"{shlex.quote(str(path.parent))}/*{path.suffix}"
+        return f"convert them to UTF-8: for f in {files}; do {test} || {{ {step}; }}; done"
+
+    def _iconv(self, old: str, new: str) -> str:
+        return f"iconv -f {self.name} -t UTF-8 {old} > {new}"
 
 
 def encoding_of(head: bytes) -> str:

@@ -9,7 +9,7 @@ import hashlib
 import os
 import shlex
 from pathlib import Path
-from typing import Iterator, List, Set
+from typing import Iterator, List, Optional, Set, Tuple
 
 from asrctl import files
 from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, manifest, need_source
@@ -67,7 +67,7 @@ class _Reader:
         self._lists = manifest.Account(self._splits)
         self._copies, self._renamed, self._foreign = Tally(), Tally(), Tally()
         self._spoken, self._mute, self._lone, self._tables = Tally(), Tally(), Tally(), Tally()
-        self._cure = ""  # of the first transcript in another encoding
+        self._encoding: Optional[Tuple[OtherEncoding, Path]] = None  # of the first transcript that is not Unicode
 
     def read(self) -> Iterator[Utterance]:
         """Raises BadData, OSError."""
@@ -97,8 +97,9 @@ class _Reader:
             emit(Warned(f"{self._foreign.count} transcripts {why}, such as {self._foreign.first}"))
         if self._lone:
             self._request.hint("no-audio", f"put the recordings beside their transcripts: {self._lone.first} has none")
-        if self._foreign.count >= max(1, self._mute.count):
-            self._request.hint("no-transcript", self._cure)
+        if self._encoding is not None and self._foreign.count >= self._mute.count:
+            other, path = self._encoding
+            self._request.hint("no-transcript", other.converted(path, count=self._foreign.count))
         elif self._mute:
             table = self._tables.first
             other = f"; if {table} holds them, asrctl prepare manifest {shlex.quote(table)}" if table else ""
@@ -158,7 +159,7 @@ class _Reader:
             return decode(files.read_bytes(path, fix="", most=_MAX_TEXT_BYTES)).replace("\0", "")
         except OtherEncoding as other:
             self._foreign.add(f"{path} ({other.likely})")
-            self._cure = self._cure or other.cure(path)
+            self._encoding = self._encoding or (other, path)
             return ""
         except BadData:
             return ""

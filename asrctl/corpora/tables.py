@@ -66,7 +66,7 @@ class _Lines:
         except UnicodeDecodeError as error:
             other = encodings.likely_encoding(bytes(error.object))
             message = f"{self.path} is not UTF-8 but {other.likely} (after line {self.number}: {error.reason})"
-            raise BadData(message, fix=other.cure(self.path, copy=True)) from None
+            raise BadData(message, fix=other.copied(self.path)) from None
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------

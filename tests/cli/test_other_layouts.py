@@ -98,15 +98,17 @@ def test_unicode_is_read_in_any_form(asrctl, tmp_path: Path, workspace: Path, en
     assert set(result["characters"]) == set("word abcf\u00fcr\u00df")
 
 
-@pytest.mark.parametrize("extra", [" f\u00fcr \u00df", "\u00e9"])
-def test_the_fix_of_another_encoding_works_when_typed(asrctl, in_folder: Path, workspace: Path, extra: str) -> None:
-    folder = in_encoding(in_folder / "my folder", "cp1252", extra)
-    paths = sorted(folder.glob("*.txt"))
-    for path in paths[1:]:
-        path.write_text("word", encoding="utf-8")
+@pytest.mark.parametrize("left", [1, 11, 12])
+def test_the_fix_of_another_encoding_works_when_typed(asrctl, in_folder: Path, workspace: Path, left: int) -> None:
+    folder = in_encoding(in_folder / "my folder", "cp1252")
+    for path in sorted(folder.glob("*.txt"))[left:]:
+        path.write_text("caf\u00e9 f\u00fcr", encoding="utf-8")
     refused = asrctl("prepare", "folder", folder, "--json")
-    assert "warning: 1 transcripts are not UTF-8" in refused.stderr and "probably Windows-1252" in refused.stderr
-    subprocess.run(refused.error["fix"].split(": ", 1)[1].split("; ")[0].split(", or ")[0], shell=True, check=True)
+    assert f"warning: {left} transcripts are not UTF-8" in refused.stderr and "probably Windows-1252" in refused.stderr
+    command = refused.error["fix"].split(": ", 1)[1].split("; what is done")[0].split(", or allow")[0]
+    subprocess.run(command, shell=True, check=True)
+    result = asrctl("vocab", "folder", folder, "--json").result
+    assert set(result["characters"]) <= set("word abcf\u00fcr\u00df\u00e9")
     asrctl("prepare", "folder", folder, "--max-rejects", 0).succeeded()
 
 
@@ -114,7 +116,7 @@ def test_transcripts_in_no_known_encoding_are_named(asrctl, tmp_path: Path, work
     folder = in_encoding(tmp_path / "mine", "cp1251", " \u0432\u0441\u0435 \u044d\u0442\u043e \u0440\u0435\u0447\u044c")
     refused = asrctl("prepare", "folder", folder, "--json")
     assert refused.error["message"] == f"no utterance of {folder} has a transcript"
-    assert refused.error["fix"] == f"save {folder / 'u00.txt'} as UTF-8 in the program that wrote it"
+    assert refused.error["fix"] == f"save {folder / 'u00.txt'} and its like as UTF-8 in the program that wrote it"
 
 
 # -- what is said of rejects ------------------------------------------------------------------------------------------

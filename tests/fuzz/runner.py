@@ -19,7 +19,7 @@ PARSER_MODULES = [
     for name in (
         "audio", "containers", "utterances", "text", "presets", "schema", "processor", "weights", "prepared",
         "checkpoints", "corpora/archives", "corpora/folder", "corpora/librispeech", "corpora/manifest",
-        "corpora/tables", "corpora/cells", "corpora/columns", "corpora/encodings", "corpora/formats", "corpora/pairs",
+        "corpora/tables", "corpora/cells", "corpora/columns", "corpora/encodings", "corpora/pairs",
         "corpora/places", "corpora/splits", "ipu/imports",
     )
 ]  # fmt: skip
