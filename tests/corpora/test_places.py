@@ -60,7 +60,7 @@ def test_paths_of_other_systems_are_found(
     assert Path(found.audio).samefile(tmp_path / NAME)
     assert found.id == path
     assert told.message.startswith(f"1 paths of the list were found {how}, such as {path} (")  # type: ignore[union-attr]
-    assert hints == {}
+    assert "no-audio" not in hints
 
 
 @pytest.mark.parametrize("beside", ["clips", "wavs", "wav", "audio"])
@@ -78,7 +78,7 @@ def test_a_path_that_is_there_is_taken_as_it_is(tmp_path: Path) -> None:
         pytest.skip("this file system takes such names for one")
     found, emitted, hints = read(tmp_path, names)
     assert [row.audio for row in found] == [str(tmp_path / name) for name in names]
-    assert (emitted, hints) == ([], {})
+    assert emitted == [] and "no-audio" not in hints
 
 
 def test_of_two_that_may_be_meant_none_is_taken(tmp_path: Path) -> None:
