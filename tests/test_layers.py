@@ -14,7 +14,7 @@ MAX_FILE_LINES = 400
 # or from one below it.
 FLOORS = (
     ("", "errors", "events", "fingerprint", "files", "compat", "interrupts", "schema", "parallel", "stat_cache")
-    + ("os_errors", "redact", "secret_forms", "checksums", "memory", "free_memory", "containers", "telemetry")
+    + ("glyphs", "os_errors", "redact", "secret_forms", "checksums", "memory", "free_memory", "containers", "telemetry")
     + ("locks", "names", "outputs", "ownership", "trees", "stretches", "levels", "command_lines"),
     ("workspace", "text", "audio", "utterances", "metrics", "prepared", "batches", "features", "devices"),
     ("model_config", "recipe", "recipe_checks", "preset_text", "presets", "augment", "configs", "models", "filterbank")

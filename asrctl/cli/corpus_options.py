@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence, Tuple
 
 import typer
 
-from asrctl import files
-from asrctl.cli.report import Report
+from asrctl import files, glyphs
+from asrctl.cli.report import Report, hanging
 from asrctl.errors import UsageError
 
 if TYPE_CHECKING:
     from asrctl.stages.manifest import CorpusChoice
+
+# Characters told with an example each.
+_NOTABLE = 8
 
 CORPUS = typer.Argument(..., help="Kind of corpus: librispeech, manifest, folder or demo.")
 # readable=False, here and below: what may not be read is told by the stage that tries, not as a mistake of the typist.
@@ -32,7 +35,9 @@ REMOVE = typer.Option(
     None,
     "--remove",
     metavar="CHARS",
-    help='Plain characters to drop from the text, such as ".,!"; letters in both cases, unless --case is keep.',
+    help='Plain characters to drop from the text, such as ".,!" (\\u200b is one that can not be seen); letters in both'
+    " cases, unless --case is keep.",
+    callback=lambda text: None if text is None else glyphs.untyped(text),
 )
 ROOT = typer.Option(None, "--root", help="Refuse audio outside this folder.", readable=False)
 NO_DOWNLOAD = typer.Option(False, "--no-download", help="Never fetch anything; say what is missing instead.")
@@ -110,5 +115,33 @@ def unused(splits: Mapping[str, int], most: int = 10) -> List[str]:
 def characters(counts: "dict", most: int = 60) -> List[str]:
     """{"e": 12} -> ["e 12"], the most frequent first; the space is shown as a word."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    shown = [f"{'space' if character == ' ' else character} {count}" for character, count in ordered[:most]]
+    shown = [f"{glyphs.shown(character)} {count}" for character, count in ordered[:most]]
     return shown + ([f"and {len(ordered) - most} more"] if len(ordered) > most else [])
+
+
+def alphabet(found: Mapping[str, Any], letters: int = 30) -> List[str]:
+    """A few lines on what becomes a label, and what to type where some of it should not. letters: that are listed."""
+    if not found:
+        return []
+    notable = found["notable"]
+    odd = {item["character"] for item in notable if item["kind"] != "letter"}
+    plain = {one: count for one, count in found["characters"].items() if one not in odd}
+    lines = _listed("letters: ", characters(plain, letters)) if letters else []
+    lines += _listed("also labels: ", characters({one: found["characters"][one] for one in odd}, 2 * _NOTABLE))
+    rare = [
+        f"{glyphs.shown(item['character'])} {item['count']} in {item['example']}" for item in notable if item["is_rare"]
+    ]
+    lines += _listed("rare: ", rare[:_NOTABLE] + ([f"and {len(rare) - _NOTABLE} more"] if len(rare) > _NOTABLE else []))
+    if any(item["kind"] == "digit" for item in notable):
+        lines.append("digits are learned as letters are: write numbers as they are spoken")
+    proposal = found["proposal"]
+    if proposal is not None:
+        again = proposal["command"] or f"add {proposal['option']}"
+        lines += [f"to leave signs out: {again}", f"  or in a preset: {proposal['preset']}"]
+    return lines
+
+
+def _listed(lead: str, items: Sequence[str]) -> List[str]:
+    """The items between commas, as many lines as it takes; nothing where there are none."""
+    kept = hanging(lead, ", ".join(item.replace(" ", "\u00a0") for item in items)) if items else []
+    return [line.replace("\u00a0", " ") for line in kept]

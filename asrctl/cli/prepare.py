@@ -87,6 +87,7 @@ def plan_lines(planned: "PreparePlan") -> List[str]:
     for role, split in planned.splits.items():
         lines.append(f"{role}: {split['utterances']} utterances from {', '.join(split['sources'])}")
     lines += corpora.unused(planned.unused)
+    lines += corpora.alphabet(planned.alphabet)
     if planned.note:
         lines.append(planned.note)
     if planned.splits:
@@ -112,6 +113,7 @@ def result_lines(result: "PrepareResult", following: str) -> List[str]:
     return [
         *table(rows, header=["split", "utterances", "speech", "rejected", ""]),
         *corpora.unused(result.unused),
+        *corpora.alphabet(result.alphabet),
         *_rejects(result),
         f"{result.name} {done}: {result.path} ({size(result.bytes)}, {result.vocabulary['size']} tokens)",
         *(["presets to train by: asrctl presets list"] if "train" in result.splits else []),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional
 
 import typer
 
+from asrctl import glyphs
 from asrctl.cli import corpus_options as corpora
 from asrctl.cli import options
 from asrctl.cli.report import Output, session
@@ -71,7 +73,8 @@ def command(
             report=report,
         )
         place = Workspace(workspace)
-        result = vocab(place, VocabRequest(choice, flags, checkpoint), report.emit)
+        command = place.named(("asrctl", *sys.argv[1:]))
+        result = vocab(place, VocabRequest(choice, flags, checkpoint, command), report.emit)
         words = corpora.typed(choice)
         if preset is not None and checkpoint is None and flags == RuleFlags(preset=preset):
             # Together with other rules than its own, the preset would contradict the vocabulary.
@@ -82,13 +85,18 @@ def command(
 def result_lines(result: "VocabResult", following: str) -> List[str]:
     """Tokens, what is beyond them, and what to type next."""
     lines = [
-        f"{len(result.tokens)} tokens from {', '.join(result.splits)}: {' '.join(result.tokens)}",
+        f"{len(result.tokens)} tokens from {', '.join(result.splits)}: {' '.join(map(_token, result.tokens))}",
         f"characters: {', '.join(corpora.characters(dict(result.characters)))}",
     ]
     for group, found in result.beyond.items():
         lines.append(f"beyond the vocabulary in {group}: {', '.join(corpora.characters(dict(found)))}")
     return lines + [
+        *corpora.alphabet(result.alphabet, letters=0),
         *corpora.unused(result.unused),
         f"vocabulary {result.name}: {result.path}",
         f"next: {following}",
     ]
+
+
+def _token(token: str) -> str:
+    return glyphs.shown(token) if len(token) == 1 else token

@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from asrctl import files, metrics, models
+from asrctl import files, glyphs, metrics, models
 from asrctl.errors import BadData, QualityGate, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.prepared import PreparedSplit
@@ -276,7 +276,7 @@ def _transcribe(workspace: Workspace, meant: _Meant, folder: Path, emit: Emit) -
     recogniser, split = meant.subject.recogniser(), meant.split
     gap = _gap(recogniser, meant)
     if gap:
-        shown = " ".join(gap[:20]) + (" ..." if len(gap) > 20 else "")
+        shown = " ".join(map(glyphs.shown, gap[:20])) + (" ..." if len(gap) > 20 else "")
         emit(Warned(f"the model can not write {len(gap)} characters of this data; words with them are wrong: {shown}"))
     scratch, cache = folder / "scratch", workspace.root / "cache" / "ipu"
     try:

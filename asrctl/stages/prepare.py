@@ -15,7 +15,7 @@ from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.parallel import default_workers
 from asrctl.prepared import PreparedData, totals
-from asrctl.stages import estimate, labels, manifest, remarks, roles, rules, shards, sources, texts, vocab
+from asrctl.stages import alphabet, estimate, labels, manifest, remarks, roles, rules, shards, sources, texts, vocab
 from asrctl.stages.manifest import CorpusChoice
 from asrctl.stages.rejects import RejectLimit
 from asrctl.text import Vocabulary, build_vocabulary
@@ -45,7 +45,7 @@ class PrepareRequest:
 @dataclass(frozen=True)
 class PrepareResult:
     """Prepared data. new: False where it was there already. splits, reasons: as in the artifact's summary; unused:
-    {split without a role: utterances}.
+    {split without a role: utterances}. alphabet: as in alphabet.Alphabet, with the command that leaves signs out.
     """
 
     name: str
@@ -55,6 +55,7 @@ class PrepareResult:
     splits: Mapping[str, Mapping[str, Any]]
     unused: Mapping[str, int]
     vocabulary: Mapping[str, Any]
+    alphabet: Mapping[str, Any]
     bytes: int
     seconds: float
 
@@ -74,6 +75,7 @@ class PreparePlan:
     settings: Mapping[str, Any]
     origins: Mapping[str, str]
     unused: Mapping[str, int] = field(default_factory=dict)
+    alphabet: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> Dict[str, Any]:
         return dict(self.__dict__)
@@ -111,6 +113,10 @@ class _Found:
     name: str
     hints: Mapping[str, str]
 
+    def chooses_text(self, request: PrepareRequest) -> bool:
+        """Whether options decide what is left of a text, and no vocabulary that was named or taken from a model."""
+        return request.vocab is None and not (self.given is not None and self.given.summary.get("given"))
+
 
 @contextmanager
 def _listed(
@@ -139,6 +145,7 @@ class _Job:
         self._workers = workers
         self._emit = emit
         self._scan = texts.scan(self._utterances(), found.roles, found.rules.text)
+        self._alphabet: Mapping[str, Any] = {}
 
     def _utterances(self, role: Optional[str] = None) -> Iterator[Utterance]:
         everything = read_manifest(self._manifest.path / "utterances.jsonl")
@@ -163,9 +170,12 @@ class _Job:
         return self._result(artifact, new=True)
 
     def _vocabulary(self) -> Tuple[Vocabulary, str]:
-        if self._found.given is not None:
-            return Vocabulary.load(self._found.given.path), self._found.given.id
-        splits = self._collect()
+        found = self._found
+        splits = labels.splits(self._scan, found.roles, found.rules) if found.given is not None else self._collect()
+        examined = alphabet.examine(self._scan, splits, self._utterances(), found.roles, found.rules.text)
+        self._alphabet = examined.told(self._request.command, self._emit, proposes=found.chooses_text(self._request))
+        if found.given is not None:
+            return Vocabulary.load(found.given.path), found.given.id
         built = vocab.publish(
             self._workspace, self._scan, self._found.rules.text, splits, name=self._found.name, emit=self._emit
         )
@@ -332,6 +342,7 @@ class _Job:
             splits=summary["splits"],
             unused=self._found.roles.unused,
             vocabulary={"id": summary["vocabulary"], "size": summary["vocabulary_size"]},
+            alphabet=self._alphabet,
             bytes=files.folder_bytes(artifact.path),
             seconds=0.0,
         )
@@ -362,7 +373,11 @@ def plan(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> 
         estimated = estimate.num_bytes(listing.utterances(), found.roles, scanned, found.rules.audio)
         settings["text"] = found.rules.text.as_dict()
         found.roles.tell_unused(emit)
-        return PreparePlan(name, splits, found.roles.note, estimated, {}, settings, decided.origins, found.roles.unused)
+        labelled = labels.splits(scanned, found.roles, found.rules)
+        examined = alphabet.examine(scanned, labelled, listing.utterances(), found.roles, found.rules.text)
+        note, unused = found.roles.note, found.roles.unused
+        shown = examined.told(request.command, emit, proposes=found.chooses_text(request))
+        return PreparePlan(name, splits, note, estimated, {}, settings, decided.origins, unused, shown)
 
 
 def _downloads(workspace: Workspace, choice: CorpusChoice) -> Dict[str, int]:

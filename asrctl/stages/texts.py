@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
+from asrctl import glyphs
 from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, Warned
 from asrctl.fingerprint import canonical_json
@@ -24,12 +26,13 @@ _FEW = 10
 class Group:
     """The transcripts of one corpus split in one role, after the text rules.
 
-    characters: {character: count}; holders: {character: utterances that hold it}.
+    characters: {character: count}; holders: {character: utterances that hold it}; examples: {character: id of one}.
     """
 
     utterances: int = 0
     characters: "Counter[str]" = field(default_factory=Counter)
     holders: "Counter[str]" = field(default_factory=Counter)
+    examples: Dict[str, str] = field(default_factory=dict)
     delimiters: int = 0
 
 
@@ -104,7 +107,10 @@ def scan(utterances: Iterable[Utterance], roles: Roles, rules: TextRules) -> Sca
         group.utterances += 1
         text = rules.apply(utterance.text)
         group.characters.update(text)
-        group.holders.update(set(text))
+        held = set(text)
+        group.holders.update(held)
+        if not held <= group.examples.keys():
+            group.examples.update(dict.fromkeys(held - group.examples.keys(), utterance.id))
         group.delimiters += utterance.text.count(rules.word_delimiter)
         if role is not None:
             hashers[role].update(canonical_json(_identity(utterance)) + b"\n")
@@ -166,7 +172,7 @@ def check_unknown(
         raise BadData(
             f"{100 * sum(unknown.values()) / sum(characters.values()):.1f} % of the characters in {what} are not in the"
             f" vocabulary ({describe(unknown)}); at most 1 % may be",
-            fix=_fix_unknown(characters, vocabulary, rules) if named is None else _fix_named(named),
+            fix=_fix_unknown(characters, vocabulary, rules, splits) if named is None else _fix_named(named),
         )
     everything = _all(group for name, group in scanned.by_name().items() if name in splits)
     unknown = unknown_characters(everything, vocabulary)
@@ -178,7 +184,7 @@ def _fix_named(vocabulary: str) -> str:
     return f"leave out --vocab {vocabulary}, so that one is built of these transcripts, or choose another"
 
 
-def _fix_unknown(characters: Mapping[str, int], vocabulary: Vocabulary, rules: TextRules) -> str:
+def _fix_unknown(characters: Mapping[str, int], vocabulary: Vocabulary, rules: TextRules, splits: Sequence[str]) -> str:
     for case in CASES:
         changed: "Counter[str]" = Counter()
         for character, count in characters.items():
@@ -187,19 +193,20 @@ def _fix_unknown(characters: Mapping[str, int], vocabulary: Vocabulary, rules: T
         unknown, total = sum(unknown_characters(changed, vocabulary).values()), sum(changed.values())
         if case not in (rules.case, "keep") and unknown <= MAX_UNKNOWN_SHARE * total:
             return f"use --case {case}: the vocabulary is in {case} case"
-    build = "`asrctl vocab CORPUS --splits train,eval`"
-    return f"drop the characters with --remove, or build the vocabulary from these splits ({build})"
+    build = f"build the vocabulary from these splits (`asrctl vocab CORPUS --splits {','.join(splits)}`)"
+    unknown = unknown_characters(characters, vocabulary)
+    if any(glyphs.kind(character) in ("letter", "mark", "digit") for character in unknown):
+        return build
+    return (
+        f"leave these characters out with `--remove {shlex.quote(glyphs.typed({*unknown, *rules.remove}))}`, or {build}"
+    )
 
 
 def describe(counts: Mapping[str, int], most: int = 12) -> str:
     """{"é": 3} -> "'é' U+00E9 x3", the most frequent first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    parts = [f"{character!r} {code_points(character)} x{count}" for character, count in ordered[:most]]
+    parts = [glyphs.counted(character, count) for character, count in ordered[:most]]
     return ", ".join(parts) + (f" and {len(ordered) - most} more" if len(ordered) > most else "")
-
-
-def code_points(text: str) -> str:
-    return "+".join(f"U+{ord(character):04X}" for character in text)
 
 
 def combining_characters(characters: Mapping[str, int]) -> Dict[str, int]:

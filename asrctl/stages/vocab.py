@@ -10,7 +10,7 @@ from asrctl import compat, files, processor
 from asrctl.errors import BadData, MissingArtifact, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.fingerprint import digest
-from asrctl.stages import labels, roles, rules, texts
+from asrctl.stages import alphabet, labels, roles, rules, texts
 from asrctl.stages.manifest import CorpusChoice, listed
 from asrctl.text import TextRules, Vocabulary, build_vocabulary
 from asrctl.workspace import Artifact, Key, Workspace
@@ -22,11 +22,15 @@ _CHECKPOINT_FILES = (*processor.TOKENIZER_FILES, "config.json")
 
 @dataclass(frozen=True)
 class VocabRequest:
-    """A corpus, the rules, and (with `checkpoint`) the folder or hub name whose tokenizer is used instead."""
+    """A corpus, the rules, and (with `checkpoint`) the folder or hub name whose tokenizer is used instead.
+
+    command: the words typed, to be told again with what should be left out.
+    """
 
     choice: CorpusChoice
     flags: rules.RuleFlags = rules.RuleFlags()
     checkpoint: Optional[str] = None
+    command: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class VocabResult:
     """What was published, and what the transcripts hold.
 
     beyond: {split: {character: count}} of characters that the vocabulary does not have. unused: {split of the corpus
-    that has no role: utterances}.
+    that has no role: utterances}. alphabet: as PrepareResult has it.
     """
 
     name: str
@@ -50,6 +54,7 @@ class VocabResult:
     checkpoint: Optional[str]
     new: bool
     unused: Mapping[str, int] = field(default_factory=dict)
+    alphabet: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> Dict[str, Any]:
         return dict(self.__dict__, path=str(self.path), tokens=list(self.tokens), splits=list(self.splits))
@@ -74,9 +79,11 @@ def vocab(workspace: Workspace, request: VocabRequest, emit: Emit = ignore) -> V
         splits = labels.splits(scanned, assigned, decided)
         if vocabulary is None:
             splits = labels.widened(scanned, assigned, decided, splits, emit)
+        examined = alphabet.examine(scanned, splits, listing.utterances(), assigned, text)
+        told = examined.told(request.command, emit)
         result = publish(workspace, scanned, text, splits, vocabulary=vocabulary, name=name, emit=emit)
         workspace.set_ref("vocab", name, result.id)
-    return replace(result, unused=assigned.unused)
+    return replace(result, unused=assigned.unused, alphabet=told)
 
 
 def _rules_for(text: TextRules, vocabulary: Vocabulary) -> TextRules:
