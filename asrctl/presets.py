@@ -337,11 +337,11 @@ class _Origin:
     typed: Dict[str, str] = field(default_factory=dict)
 
     def refuse(self, problems: Sequence[Problem]) -> None:
-        """Raises PresetError where there are problems, each with the place that is to be corrected."""
+        """Raises PresetError where there are problems, each with the places that are to be corrected."""
         if not problems:
             return
         lines = self.sentences(problems)
-        if all(self._place(problem.key).startswith("--set") for problem in problems):
+        if all("".join(self._places(problem)).startswith(SET) for problem in problems):
             message, fix = f"preset {self.name} can not be changed like this", "correct what --set says"
         else:
             count = "a problem" if len(lines) == 1 else f"{len(lines)} problems"
@@ -349,22 +349,28 @@ class _Origin:
         raise PresetError(message, fix=fix, problems=lines)
 
     def sentences(self, problems: Sequence[Problem]) -> List[str]:
-        return [f"{problem.key} {problem.message}{self._places(problem)}" for problem in problems]
+        places = [f" ({'; '.join(found)})" if found else "" for found in map(self._places, problems)]
+        return [f"{problem.key} {problem.message}{place}" for problem, place in zip(problems, places)]
 
-    def _places(self, problem: Problem) -> str:
-        """The key's own place, and those of other keys that the sentence names, where --set has changed them."""
-        own = self._place(problem.key)
-        found = [own] if own else []
-        for key in _KEY.findall(problem.message):
-            place = "" if key == problem.key or own.startswith("--set") else self._place(key)
-            if place and (not own or place.startswith("--set")):
-                found.append(place if place.startswith("--set") else f"{key}: {place}")
-        return f" ({'; '.join(dict.fromkeys(found))})" if found else ""
+    def _places(self, problem: Problem) -> List[str]:
+        """What was typed for the key, or else for those that the sentence names; then the line of the key in a file.
 
-    def _place(self, key: str) -> str:
+        Of two keys that do not go together the one that was typed is named first: it made the recipe wrong.
+        """
+        if self._typed(problem.key):
+            return [self._typed(problem.key)]
+        others = [key for key in _KEY.findall(problem.message) if key != problem.key]
+        typed = [self._typed(key) for key in others]
+        written = [self._written(key) for key in (problem.key, *others)]
+        return list(dict.fromkeys(filter(None, [*typed, next(filter(None, written), "")])))
+
+    def _typed(self, key: str) -> str:
         for typed, text in reversed(list(self.typed.items())):
             if key == typed or key.startswith(f"{typed}.") or typed.startswith(f"{key}."):
-                return f"--set {shlex.quote(text)}"
+                return f"{SET} {shlex.quote(text)}"
+        return ""
+
+    def _written(self, key: str) -> str:
         for layer in reversed(self.layers):
             if key in layer.lines:
                 return f"{layer.path}, line {layer.lines[key]}"

@@ -29,7 +29,7 @@ def cross_checks(recipe: Recipe) -> Found:
     if recipe.batches.augment.speed and not recipe.model.ctc_zero_infinity:
         found.append(("model.ctc_zero_infinity", "must be true when batches.augment.speed shortens utterances"))
     if recipe.optim.warmup_steps and recipe.optim.warmup_share:
-        found.append(("optim.warmup_share", "and optim.warmup_steps exclude each other"))
+        found.append(("optim.warmup_share", "and optim.warmup_steps exclude each other; set one of them to 0"))
     if recipe.batches.shapes == "static" and recipe.optim.global_batch_s is not None:
         found.append(("optim.global_batch_s", "needs `batches.shapes: free`; static batches count utterances"))
     if recipe.batches.shapes == "static" and recipe.batches.augment != Augment():
