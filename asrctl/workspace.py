@@ -123,7 +123,13 @@ class Workspace:
                 raise UsageError(f"{self.root} is not a folder", fix="choose another --workspace")
             return
         found = files.read_json(self.marker, fix="choose another --workspace, or delete this file")
-        version = found.get("schema") if isinstance(found, dict) else None
+        problem = misfit(found, {"schema": int})
+        if problem:
+            raise BadData(
+                f"{self.marker} is no workspace's marker ({problem})",
+                fix=f'choose another --workspace, or write {{"schema": {SCHEMA_VERSION}}} there if asrctl made it',
+            )
+        version = found["schema"]
         if version != SCHEMA_VERSION:
             raise BadData(
                 f"{self.root} has workspace schema {version}, this asrctl knows {SCHEMA_VERSION}",

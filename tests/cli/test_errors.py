@@ -274,3 +274,21 @@ def test_the_time_left_is_that_of_the_task_that_goes_on(monkeypatch, capsys):
         now[0] = at
         shown.progress("evaluate", done, 100, "s", "")
     assert capsys.readouterr().err.splitlines()[-1].endswith("3:00 left")
+
+
+@pytest.mark.parametrize(
+    ("marker", "said"),
+    [
+        ({"schema": "1"}, "schema is not a whole number"),
+        ({"schema": True}, "schema is not a whole number"),
+        ({"schema": None}, "schema is not a whole number"),
+        ({"made": 1}, "schema is missing"),
+        ([1], "not a section of keys"),
+        ({"schema": 2}, "has workspace schema 2, this asrctl knows 1"),
+    ],
+)
+def test_a_marker_that_is_none_is_told_by_what_is_wrong_with_it(asrctl, workspace, marker, said):
+    workspace.mkdir()
+    (workspace / "workspace.json").write_text(json.dumps(marker))
+    refused = asrctl("status", "--json")
+    assert refused.exit_code == 5 and said in refused.error["message"]
