@@ -1,4 +1,4 @@
-"""What prepared speech will take on disk, before any of it is decoded."""
+"""What prepared speech will take on disk, before any of it is decoded, and what is to be fetched for it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Dict, Iterator, List
 
 from asrctl import audio, files
+from asrctl.corpora import CorpusRequest, find
 from asrctl.stages import roles, texts
+from asrctl.stages.manifest import CorpusChoice
 from asrctl.utterances import Utterance, split_path
+from asrctl.workspace import Workspace
 
 # Headers that are read, at most about so many.
 _SAMPLE = 64
@@ -44,3 +47,14 @@ def _duration_s(utterance: Utterance, limits: audio.AudioRules) -> float:
         end_s = (audio.duration_s(Path(utterance.audio)) if is_there else None) or 0.0
     seconds = end_s - (utterance.start_s or 0.0)
     return seconds if 0 < seconds <= limits.max_s else 0.0
+
+
+def downloads(workspace: Workspace, choice: CorpusChoice) -> Dict[str, int]:
+    """{archive: bytes} that would be fetched."""
+    if choice.corpus != "librispeech" or choice.source is not None:
+        return {}
+    from asrctl.corpora import download
+
+    wanted = roles.wanted_splits(find(choice.corpus), choice.splits)
+    request = CorpusRequest(splits=wanted.required, optional_splits=wanted.optional)
+    return download.librispeech_sizes(workspace.root / "downloads", request.splits + request.optional_splits)

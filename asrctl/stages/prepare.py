@@ -10,12 +10,24 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
 from asrctl import files
-from asrctl.corpora import CorpusRequest, find
 from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.parallel import default_workers
 from asrctl.prepared import PreparedData, totals
-from asrctl.stages import alphabet, estimate, labels, manifest, remarks, roles, rules, shards, sources, texts, vocab
+from asrctl.stages import (
+    alphabet,
+    copies,
+    estimate,
+    labels,
+    manifest,
+    remarks,
+    roles,
+    rules,
+    shards,
+    sources,
+    texts,
+    vocab,
+)
 from asrctl.stages.manifest import CorpusChoice
 from asrctl.stages.rejects import RejectLimit
 from asrctl.text import Vocabulary, build_vocabulary
@@ -46,6 +58,7 @@ class PrepareRequest:
 class PrepareResult:
     """Prepared data. new: False where it was there already. splits, reasons: as in the artifact's summary; unused:
     {split without a role: utterances}. alphabet: as in alphabet.Alphabet, with the command that leaves signs out.
+    copies: {two roles: utterances of the second whose recording is in the first too}.
     """
 
     name: str
@@ -56,6 +69,7 @@ class PrepareResult:
     unused: Mapping[str, int]
     vocabulary: Mapping[str, Any]
     alphabet: Mapping[str, Any]
+    copies: Mapping[str, int]
     bytes: int
     seconds: float
 
@@ -146,6 +160,7 @@ class _Job:
         self._emit = emit
         self._scan = texts.scan(self._utterances(), found.roles, found.rules.text)
         self._alphabet: Mapping[str, Any] = {}
+        self._copies = copies.tell(self._utterances, found.roles, emit)
 
     def _utterances(self, role: Optional[str] = None) -> Iterator[Utterance]:
         everything = read_manifest(self._manifest.path / "utterances.jsonl")
@@ -343,6 +358,7 @@ class _Job:
             unused=self._found.roles.unused,
             vocabulary={"id": summary["vocabulary"], "size": summary["vocabulary_size"]},
             alphabet=self._alphabet,
+            copies=self._copies,
             bytes=files.folder_bytes(artifact.path),
             seconds=0.0,
         )
@@ -361,7 +377,7 @@ def plan(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> 
         "max_rejects": request.max_rejects,
     }
     name = request.choice.data_name
-    downloads = _downloads(workspace, request.choice)
+    downloads = estimate.downloads(workspace, request.choice)
     if downloads:
         return PreparePlan(name, {}, None, 0, downloads, settings, decided.origins)
     with _listed(workspace, request, ignore, None) as (found, listing):
@@ -378,17 +394,6 @@ def plan(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> 
         note, unused = found.roles.note, found.roles.unused
         shown = examined.told(request.command, emit, proposes=found.chooses_text(request))
         return PreparePlan(name, splits, note, estimated, {}, settings, decided.origins, unused, shown)
-
-
-def _downloads(workspace: Workspace, choice: CorpusChoice) -> Dict[str, int]:
-    """{archive: bytes} that would be fetched."""
-    if choice.corpus != "librispeech" or choice.source is not None:
-        return {}
-    from asrctl.corpora import download
-
-    wanted = roles.wanted_splits(find(choice.corpus), choice.splits)
-    request = CorpusRequest(splits=wanted.required, optional_splits=wanted.optional)
-    return download.librispeech_sizes(workspace.root / "downloads", request.splits + request.optional_splits)
 
 
 def _mb(num_bytes: float) -> str:
