@@ -52,17 +52,17 @@ _ROLES: Dict[str, str] = {
 }
 _WHOLE_NAMES = {"tbeg": "start", "tend": "end", "tdur": "duration"}
 # Too short or too common to be sure of: "from" and "to" may be languages.
-_PERHAPS = {"from": "start", "to": "end", "t0": "start", "t1": "end"}
+_PERHAPS = {"from": "start", "to": "end", "t0": "start", "t1": "end", "in": "start", "out": "end"}
 _OF_A_TIME = frozenset(
     (
         "time", "times", "t", "timestamp", "ts", "stamp", "segment", "seg", "utterance", "utt", "stretch", "chunk",
-        "speech", "interval", "span", "position", "pos", "offset", "clip",
+        "speech", "interval", "span", "position", "pos", "offset", "clip", "hh", "mm", "ss",
     )
 )  # fmt: skip
 # A duration of one of these is the length of a recording, not of a stretch.
 _OF_A_FILE = frozenset(("audio", "wav", "file", "recording", "total"))
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*")
+_NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?|(\d+:){1,2}\d+([.,]\d+)?")
 _BOOLEANS = frozenset(("0", "1", "0.0", "1.0", "true", "false", "t", "f", "yes", "no", "y", "n"))
 _CHANNELS = frozenset(("channel", "chan", "ch", "side"))
 _CHANNEL_NAMES = frozenset(("a", "b", "l", "r", "c", "left", "right", "center", "centre"))
@@ -216,10 +216,9 @@ class _Seen:
             return "mark"
         if self._is_channel and self._tokens & _CHANNELS and not self._tokens & {"num", "n", "number", "count"}:
             return "channel"
-        is_time = self._tokens & _ROLES.keys() or "offset" in self._tokens or self.name.lower() in _PERHAPS
-        is_time = is_time or (
-            self._tokens and self._tokens <= _OF_A_TIME | {"times", "timestamps", "segments", "timecode"}
-        )
+        named = self._tokens & (_ROLES.keys() | {"offset", "first", "last"}) or self.name.lower() in _PERHAPS
+        is_plain = bool(self._tokens) and self._tokens <= _OF_A_TIME | {"times", "timestamps", "segments", "timecode"}
+        is_time = named or is_plain
         return "stretch" if is_time and self._is_number and not self._tokens & {"duration", "dur"} else None
 
 
@@ -257,9 +256,12 @@ def _role(name: str, offset: str) -> Optional[str]:
         return _WHOLE_NAMES[name.lower()]
     tokens = [part for token in _tokens(name) for part in _parted(token)]
     roles = [_ROLES[token] for token in tokens if token in _ROLES]
+    if not roles and len(tokens) > 1:  # "from_time", "to_s": alone they may mean anything
+        roles = [_PERHAPS[token] for token in tokens if token in ("from", "to")]
     if not roles and "offset" in tokens:
         roles = [offset]
-    rest = [token for token in tokens if token not in _ROLES and token not in _UNITS and token not in _OF_A_TIME]
+    known = (_ROLES, _UNITS, _OF_A_TIME, ("from", "to"))
+    rest = [token for token in tokens if not any(token in words for words in known)]
     if len(roles) != 1 or sum(token in _UNITS for token in tokens) > 1:
         return None
     return roles[0] if not rest or (roles[0] != "duration" and set(rest) <= _OF_A_FILE) else None

@@ -75,6 +75,8 @@ def _other(path: Path, head: bytes) -> Optional[Tuple[str, str]]:
         return what, _CURES["export" if path.suffix == ".npz" else "save"]
     if head.startswith(b"PAR1"):
         return "a Parquet file", _converted(path, "pyarrow.parquet", "t.read_table(sys.argv[1])")
+    if head.startswith(b"\xff\xff\xff\xff"):
+        return "an Arrow stream", _converted(path, "pyarrow", "t.ipc.open_stream(sys.argv[1]).read_all()")
     if head.startswith((b"ARROW1", b"FEA1")):
         return "an Arrow file", _converted(path, "pyarrow.feather", "t.read_table(sys.argv[1])")
     for magic, how, command in _PACKED:

@@ -71,6 +71,8 @@ def folder(tmp_path: Path) -> Path:
         ({"startsec": "00:00:00.5"}, {"endsec": "0:01.25"}),
         ({"starttime": "0.5"}, {"endtime": "1.25"}),
         ({"start_us": 500000}, {"end_ns": 1250000000}),
+        ({"from_time": 0.5}, {"to_time": 1.25}),
+        ({"Start (hh:mm:ss)": "00:00:00.500"}, {"End (hh:mm:ss)": "00:00:01.250"}),
     ],
     ids=lambda value: "-".join(value),
 )
@@ -103,6 +105,8 @@ def test_the_best_known_name_decides(folder: Path) -> None:
         ({"frame_offset": 50, "num_frames": 125}, "frame_offset", "start and end, in seconds"),
         ({"start": 0.5, "n_samples": 6000}, "n_samples", "start and end, in seconds"),
         ({"from": 0.5, "to": 1.25}, "from, to", "start and end, in seconds"),
+        ({"in": "0:00:00.5", "out": "0:00:01.25"}, "in, out", "start and end, in seconds"),
+        ({"first_sample": 50, "last_sample": 125}, "first_sample, last_sample", "start and end, in seconds"),
         ({"time": [1, 2]}, "time", "start and end, in seconds"),
         ({"channel": [0, 1]}, "channel", "channels are mixed"),
         ({"speaker_channel": ["A", "B"]}, "speaker_channel", "channels are mixed"),
