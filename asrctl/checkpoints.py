@@ -30,6 +30,7 @@ _STATE = {
     "best_cer?": (*NUMBER, type(None)),
     "evaluations_without_gain?": int, "first_level?": (*NUMBER, type(None)), "level?": (*NUMBER, type(None)),
     "lowest_level?": (*NUMBER, type(None)), "silent_since?": (int, type(None)), "silent_evaluations?": int,
+    "pace?": ({"recipe": int, "total": int, "start": int, "at": NUMBER}, type(None)),
     "scaler?": (*NUMBER, type(None)), "backend?": ({"device": str, "rng_state": [int]}, type(None)),
 }  # fmt: skip
 

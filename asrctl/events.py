@@ -33,10 +33,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class StepDone:
-    """One optimiser step of training; `values` holds loss, learning rate, audio seconds per second and so on."""
+    """One optimiser step of training; `values` holds loss, learning rate, audio seconds per second and so on.
+
+    total: steps of the whole run; None as long as nobody knows how many its time is enough for.
+    """
 
     step: int
-    total: int
+    total: Optional[int]
     values: Mapping[str, Any] = field(default_factory=dict)
 
 

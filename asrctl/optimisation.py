@@ -3,13 +3,53 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Set
 
 from asrctl import compat
 from asrctl.recipe import OptimSection
 
 
-def learning_rate(optim: OptimSection, step: int, total: int) -> float:
+@dataclass(frozen=True)
+class Pace:
+    """How the steps of a run go through the schedule of its recipe, which is `recipe` steps long.
+
+    From step `start` on, which is at position `at` of the schedule, the rest of the schedule is gone through by the
+    steps up to `total`. Where nothing cuts a run short, a step's position is the step itself.
+    """
+
+    recipe: int
+    total: int
+    start: int = 0
+    at: float = 0.0
+
+    @classmethod
+    def whole(cls, recipe: int) -> "Pace":
+        return cls(recipe, recipe)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Pace":
+        return cls(**values)
+
+    def as_dict(self) -> Dict[str, Any]:
+        return dict(self.__dict__)
+
+    def position(self, step: int) -> float:
+        """The step of the recipe's schedule that optimiser step `step` (0-based, not before `start`) stands for."""
+        if self.total == self.recipe and self.at == self.start:
+            return step
+        return self.at + (step - self.start) * (self.recipe - self.at) / max(1, self.total - self.start)
+
+    def ending(self, total: int, step: int) -> "Pace":
+        """From `step` on another pace, so that the schedule ends with `total` steps. The position goes on unbroken."""
+        return Pace(self.recipe, total, step, self.position(step))
+
+    def rate(self, optim: OptimSection, step: int) -> float:
+        """The learning rate of optimiser step `step` (0-based)."""
+        return learning_rate(optim, self.position(step), self.recipe)
+
+
+def learning_rate(optim: OptimSection, step: float, total: int) -> float:
     """The learning rate of optimiser step `step` (0-based) out of `total`.
 
     linear, cosine: as transformers' get_linear_schedule_with_warmup and get_cosine_schedule_with_warmup, so that the
@@ -27,7 +67,7 @@ def learning_rate(optim: OptimSection, step: int, total: int) -> float:
     return optim.learning_rate * (left if optim.schedule == "linear" else 0.5 - 0.5 * math.cos(math.pi * left))
 
 
-def _tri_stage(optim: OptimSection, step: int, total: int) -> float:
+def _tri_stage(optim: OptimSection, step: float, total: int) -> float:
     warm, hold, decay = (share * total for share in optim.tri_stage)
     initial = 0.01  # fairseq's init_lr_scale
     if step < warm:

@@ -25,7 +25,7 @@ _NOT_AGAIN = ("--resume", "--overwrite", "--dry-run", "--json", "--verbose")
 _FREE_TEXT = ("command", "base", "error")
 _INFO = {
     **dict.fromkeys(("name?", "state?", "vocabulary?", "preset?", "device?", "precision?", "reason?"), str),
-    **dict.fromkeys(("sequence?", "steps?", "total_steps?"), int),
+    **dict.fromkeys(("sequence?", "steps?", "total_steps?", "recipe_steps?"), int),
     **dict.fromkeys(("base?", "error?"), OPTIONAL_TEXT),
     "data?": {"name": str, "id": str, "content?": str},
     "best?": ({"step": int, "wer": (*NUMBER, type(None))}, type(None)),

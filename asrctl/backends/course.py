@@ -10,9 +10,11 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 from asrctl import checkpoints, models
 from asrctl.backends.job import Outcome, Standing, TrainingJob
 from asrctl.backends.journal import Journal
+from asrctl.backends.time_limit import TimeLimit
 from asrctl.backends.watch import NOT_FINITE, SILENT, Verdict, Watch
 from asrctl.errors import Diverged
-from asrctl.events import CheckpointSaved, Emit, Evaluated, StepDone, Warned
+from asrctl.events import CheckpointSaved, Emit, Evaluated, Note, StepDone, Warned
+from asrctl.optimisation import Pace
 from asrctl.ownership import CHECKPOINT, MODEL
 
 
@@ -70,13 +72,28 @@ class Loop:
         raise NotImplementedError
 
 
-class Course:
-    """One run from its start, or from a checkpoint, to its end. total: optimiser steps of the whole run."""
+def pace_of(standing: Standing, total: int) -> Optional[Pace]:
+    """The pace that a run's checkpoint was left at, if it still is to end so. total: steps of the whole recipe."""
+    pace = None if standing.pace is None else Pace.from_dict(standing.pace)
+    return pace if pace is not None and pace.recipe == total and standing.step < pace.total else None
 
-    def __init__(self, job: TrainingJob, emit: Emit, loop: Loop, *, total: int, steps_per_epoch: int) -> None:
+
+class Course:
+    """One run from its start, or from a checkpoint, to its end.
+
+    total: optimiser steps of the whole run, as its recipe has it; a limited time may do with fewer. per_call: steps
+    that the loop makes at once.
+    """
+
+    def __init__(
+        self, job: TrainingJob, emit: Emit, loop: Loop, *, total: int, steps_per_epoch: int, per_call: int = 1
+    ) -> None:
         self.job, self.emit, self.loop, self.run = job, emit, loop, job.recipe.run
-        self.total, self.steps_per_epoch = total, steps_per_epoch
+        self.most, self.steps_per_epoch, self._per_call = total, steps_per_epoch, per_call
         self.standing = Standing() if job.resume is None else Standing.from_dict(job.resume.state)
+        self._pace = pace_of(self.standing, total) or Pace.whole(total)
+        self.standing.pace = None if self._pace == Pace.whole(total) else self._pace.as_dict()
+        self._limit = None if job.max_minutes is None else TimeLimit(job.max_minutes * 60)
         self.watch = Watch(
             self.standing,
             spoils=loop.bad_steps_spoil,
@@ -101,6 +118,7 @@ class Course:
         checkpoints.clear_unfinished(self._folder)
         self.journal = Journal(self.job.folder, resume_step=self.start)
         self.started = time.monotonic()
+        self._left_at = 0.0
 
     def close(self) -> None:
         if self.journal is not None:
@@ -108,7 +126,16 @@ class Course:
 
     def outcome(self) -> Outcome:
         seconds = time.monotonic() - self.started
-        return Outcome(self.reason, self.standing, seconds, self.audio_s, self._kept_step())
+        return Outcome(self.reason, self.standing, seconds, self.audio_s, self._kept_step(), self.total)
+
+    @property
+    def total(self) -> int:
+        """Optimiser steps of the whole run, as it is planned now."""
+        return self._pace.total
+
+    def rate(self, step: int) -> float:
+        """The learning rate of optimiser step `step` (0-based)."""
+        return self._pace.rate(self.job.recipe.optim, step)
 
     # -- between calls ----------------------------------------------------------------------------------------------
 
@@ -116,19 +143,51 @@ class Course:
         """All that is due after a call; False where it was the last. Raises Diverged."""
         before, self.standing.step, self._unsaved = self.standing.step, done.step, True
         self.audio_s += done.audio_s
+        arrived = self._elapsed
         self._watch(before, done)
         self._record(before, done)
         self._give_up_if(self.watch.verdict())
         last = done.step >= self.total
-        if self._crossed(before, self.run.eval_every) and not last:
+        evaluates = self._crossed(before, self.run.eval_every) and not last
+        if evaluates:
             self._evaluate()
             self._give_up_if(self.watch.silence())
         if self._crossed(before, self.run.save_every or self.run.eval_every) and not last:
             self._save()
-        reason = "finished" if last else self._why_stop()
+        checked_s = self._elapsed - arrived if evaluates else 0.0
+        reason = self._why_end() if last else self._why_stop()
         if reason is not None:
             self.finish(reason)
+        elif self._limit is not None:
+            self._replan(self._limit, done.step - before, checked_s)
         return reason is None
+
+    @property
+    def _elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+    def _replan(self, limit: TimeLimit, steps: int, checked_s: float) -> None:
+        """Fit what is left of the schedule into what is left of the time. checked_s: what an evaluation has just taken.
+
+        Checkpoints between evaluations count as a part of the steps.
+        """
+        step, now = self.standing.step, self._elapsed
+        limit.stepped(steps, now - self._left_at - checked_s)
+        self._left_at = now
+        if checked_s:
+            limit.checked(checked_s, now)
+        if not limit.is_due(now):
+            return
+        # Hearing takes about a third of learning, which goes forth and back; the first evaluation tells it better.
+        audio_s = 0.0 if self.job.eval is None else self.job.eval.seconds
+        check = audio_s / 3 * now / max(self.audio_s, 1e-9)
+        calls = limit.steps_left(now, self.run.eval_every or self.steps_per_epoch, check) // self._per_call
+        total = min(self.most, step + max(1, calls) * self._per_call)
+        if total < self.most and self.total == self.most:
+            minutes = f"{limit.seconds / 60:g} minutes are enough for about {total} of the {self.most} steps"
+            self.emit(Note(f"{minutes}; the learning rate goes through all of its schedule in these"))
+        self._pace = self._pace.ending(total, step)
+        self.standing.pace = self._pace.as_dict()
 
     def finish(self, reason: str) -> None:
         """The last evaluation and the last checkpoint. Raises Diverged where the run ends in numbers gone bad."""
@@ -149,13 +208,16 @@ class Course:
             self._take_back_unproven()
             self._best_of_what_is_left()
 
+    def _why_end(self) -> str:
+        return "finished" if self.total == self.most else "max-minutes"
+
     def _why_stop(self) -> Optional[str]:
-        patience, limit = self.run.early_stopping, self.job.max_minutes
+        patience = self.run.early_stopping
         if self.job.stop.requested:
             return "interrupted"
         if patience is not None and self.standing.evaluations_without_gain >= patience:
             return "early-stopping"
-        if limit is not None and time.monotonic() - self.started >= limit * 60:
+        if self._limit is not None and self._limit.is_over(self._elapsed):
             return "max-minutes"
         return None
 
@@ -181,14 +243,19 @@ class Course:
             self._unproven_model = None
 
     def _record(self, before: int, done: Done) -> None:
-        speed = self.audio_s / max(time.monotonic() - self.started, 1e-9)
+        speed = self.audio_s / max(self._elapsed, 1e-9)
         values = {"loss": done.loss, "learning_rate": done.rate}
         if done.grad_norm is not None:
             values["grad_norm"] = done.grad_norm
         values.update(epoch=done.step / self.steps_per_epoch, audio_s_per_s=speed)
         if before == 0 or done.step >= self.total or self._crossed(before, self.run.log_every):
             self.journal.write("train", done.step, values)
-        self.emit(StepDone(done.step, self.total, {"loss": done.loss, "lr": done.rate, "audio s/s": speed}))
+        is_open = self._limit is not None and self.standing.pace is None  # how far the time goes is not known yet
+        self.emit(
+            StepDone(
+                done.step, None if is_open else self.total, {"loss": done.loss, "lr": done.rate, "audio s/s": speed}
+            )
+        )
 
     # -- evaluation and checkpoints ---------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from asrctl.batches import Plan, generator, samples_in
 from asrctl.engine import choice, footprint
 from asrctl.errors import BadData, DeviceError
 from asrctl.events import Emit, Note
-from asrctl.optimisation import AdamW, learning_rate
+from asrctl.optimisation import AdamW
 
 _MICRO_STREAM = 6
 # Where cpu and mps leave the length of a micro-batch open: about this much is fastest on a CPU (caches).
@@ -182,7 +182,7 @@ class HostTrainer(Loop):
         course.open()
         try:
             self._try_costliest()
-            for batch in self._steps(course.start, course.total):
+            for batch in self._steps(course.start, course.most):
                 with self._memory_explained():
                     done = self._train_step(batch)
                 if done is None:
@@ -212,7 +212,7 @@ class HostTrainer(Loop):
                 self.adam.zero_grad()
                 return None
             loss += self._backward(micro, total_weight=float(batch.utterances), key=(batch.step, index))
-        rate = learning_rate(self.optim, batch.step, self.job.total_steps)
+        rate = self.course.rate(batch.step)
         norm, applied = self._update(batch.step, rate)
         labels = sum(int(micro.label_lengths.sum()) for micro in batch.micro_batches)
         audio_s = sum(micro.audio_s for micro in batch.micro_batches)

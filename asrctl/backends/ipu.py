@@ -18,7 +18,6 @@ from asrctl.batches import samples_in
 from asrctl.errors import BadData, DeviceError
 from asrctl.events import Emit, Note, ignore
 from asrctl.ipu import config, hardware
-from asrctl.optimisation import learning_rate
 from asrctl.recipe import Recipe
 
 
@@ -124,7 +123,9 @@ class IpuRun(Loop):
         self.pad_to = samples_in(job.recipe.audio.max_s, job.train.sample_rate)
         self.plan = plan_of(job.recipe, job.train)
         self.total = config.whole_calls(job.recipe, job.total_steps)
-        self.course = Course(job, emit, self, total=self.total, steps_per_epoch=self.plan.steps_per_epoch)
+        self.course = Course(
+            job, emit, self, total=self.total, steps_per_epoch=self.plan.steps_per_epoch, per_call=self.iterations
+        )
         self._announce()
         order = ipu_data.TrainingOrder(
             job.train,
@@ -139,6 +140,7 @@ class IpuRun(Loop):
             job.recogniser.model,
             job.recipe,
             order,
+            rate=self.course.rate,
             output=staging,
             cache=_cache(job),
             compile_only=compile_only,
@@ -213,7 +215,7 @@ class IpuRun(Loop):
         rows, train = np.concatenate([self.order.batch(number) for number in range(before, step)]), self.job.train
         audio_s = float(train.num_samples[rows].sum(dtype="int64")) / train.sample_rate
         labels = int(train.num_labels[rows].sum(dtype="int64"))
-        rate = learning_rate(self.recipe.optim, before, self.total)
+        rate = self.course.rate(before)
         return self.course.after(Done(step, loss, rate, len(rows), labels, audio_s))
 
     # -- what the course asks for -----------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from asrctl.backends.ipu_data import Evaluated, FromStep, TrainingOrder, stack
 from asrctl.errors import BadData
 from asrctl.interrupts import StopRequest
 from asrctl.ipu.config import gradient_accumulation, ipu_config_kwargs, section, training_arguments_kwargs
-from asrctl.optimisation import learning_rate
 from asrctl.recipe import Recipe
 
 _FIX_STATE = "resume from another checkpoint, or train again"
@@ -35,6 +34,7 @@ class CtcTrainer(IPUTrainer):
     """One run. `after_call(calls, loss)` is called after each call of the device; it returns True to go on.
 
     recipe: checked by asrctl.ipu.config.refuse. order: the whole run's utterances; None where nothing is trained.
+    rate: the learning rate of a step (0-based).
     output: an empty folder for what the library writes itself.
     """
 
@@ -44,12 +44,13 @@ class CtcTrainer(IPUTrainer):
         recipe: Recipe,
         order: Optional[TrainingOrder],
         *,
+        rate: Callable[[int], float] = lambda step: 0.0,
         output: Path,
         cache: Path,
         compile_only: bool = False,
         eval_dataset: Optional[Evaluated] = None,
     ) -> None:
-        self.recipe, self.order = recipe, order
+        self.recipe, self.order, self._rate = recipe, order, rate
         self.iterations = section(recipe).device_iterations
         self.after_call: Callable[[int, float], bool] = lambda calls, loss: True
         self.resumed_rng: Optional[List[int]] = None
@@ -88,8 +89,8 @@ class CtcTrainer(IPUTrainer):
         return FromStep(self._calls_done * per_call, len(self.order))
 
     def _share_of_peak(self) -> Callable[[int], float]:
-        optim = self.recipe.optim
-        return lambda call: learning_rate(optim, call * self.iterations, self.order.total_steps) / optim.learning_rate
+        peak = self.recipe.optim.learning_rate
+        return lambda call: self._rate(call * self.iterations) / peak
 
     def create_optimizer(self) -> Any:
         optimizer = super().create_optimizer()
@@ -105,7 +106,7 @@ class CtcTrainer(IPUTrainer):
         return scheduler
 
     def _hand_rate_over(self, calls: int) -> None:
-        rate = learning_rate(self.recipe.optim, calls * self.iterations, self.order.total_steps)
+        rate = self._rate(calls * self.iterations)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.training_model.setOptimizer(self.optimizer)

@@ -46,6 +46,7 @@ class Standing:
 
     first_level, level, lowest_level: losses in nats per label: the first, smoothed, and the lowest of the smoothed.
     silent_since: step of the first of the last evaluations that were all silent (see asrctl.backends.watch).
+    pace: of a run whose time is limited (asrctl.optimisation.Pace), so that it goes on as it was planned.
     """
 
     step: int = 0
@@ -59,6 +60,7 @@ class Standing:
     silent_since: Optional[int] = None
     silent_evaluations: int = 0
     scaler: Optional[float] = None
+    pace: Optional[Dict[str, Any]] = None
 
     def as_dict(self) -> Dict[str, Any]:
         return dict(self.__dict__)
@@ -70,10 +72,14 @@ class Standing:
 
 @dataclass(frozen=True)
 class Outcome:
-    """reason: finished | early-stopping | max-minutes | interrupted. kept_step: of the newest checkpoint, if any."""
+    """reason: finished | early-stopping | max-minutes | interrupted. kept_step: of the newest checkpoint, if any.
+
+    total: steps that the run was to have in the end.
+    """
 
     reason: str
     standing: Standing
     seconds: float
     audio_s: float
-    kept_step: Optional[int] = None
+    kept_step: Optional[int]
+    total: int

@@ -31,7 +31,10 @@ def command(
     overrides: List[str] = options.SET,
     max_steps: Optional[int] = typer.Option(None, "--max-steps", min=1, help="Optimiser steps; wins over the preset."),
     max_minutes: Optional[float] = typer.Option(
-        None, "--max-minutes", min=0.0, help="Stop after so many minutes; the run is then complete."
+        None,
+        "--max-minutes",
+        min=0.0,
+        help="Take no longer; the schedule is fitted to it as soon as the speed is known.",
     ),
     resume: bool = typer.Option(False, "--resume", help="Go on with --run, or with the latest run."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a run of the same name."),
@@ -108,6 +111,18 @@ def result_lines(result: "TrainResult", place: "Workspace") -> List[str]:
     emulated = " (on an emulated IPU)" if result.emulated else ""
     return [
         f"run {result.run}: {result.steps} steps, {result.reason}{emulated}; {best}",
+        *limited_lines(result, place),
         f"model: {result.model}",
         following,
     ]
+
+
+def limited_lines(result: "TrainResult", place: "Workspace") -> List[str]:
+    """What share of its recipe a run has done whose time was limited, and what that means."""
+    if result.reason != "max-minutes":
+        return []
+    share = f"that is {100 * result.steps / result.recipe_steps:.2g} % of the {result.recipe_steps} steps of its recipe"
+    if result.steps >= result.planned_steps:
+        return [f"{share}; the learning rate went through its whole schedule in them, so more time would be a new run"]
+    again = place.command("train", "--resume", "--run", result.run)
+    return [f"{share}, and the learning rate had not come to its end; `{again}` goes on"]

@@ -77,12 +77,18 @@ class TrainPlan:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A run that came to its end. model: the folder of the best model."""
+    """A run that came to its end. model: the folder of the best model.
+
+    recipe_steps: steps of the whole recipe. planned_steps: those that the run was to have, fewer where its time was
+    limited.
+    """
 
     run: str
     state: str
     reason: str
     steps: int
+    planned_steps: int
+    recipe_steps: int
     best_step: Optional[int]
     best_wer: Optional[float]
     model: Path
@@ -283,7 +289,8 @@ def _stored_total(stored: Optional[Run], recipe: Recipe) -> Optional[int]:
     """Steps that the run to resume was started for: they decide the schedule. None where the recipe asks for others."""
     if stored is None or _length(stored.recipe()) != _length(recipe):
         return None
-    total = stored.info().get("total_steps")
+    info = stored.info()
+    total = info.get("recipe_steps", info.get("total_steps"))
     return total if isinstance(total, int) and total > 0 else None
 
 

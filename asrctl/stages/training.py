@@ -12,6 +12,7 @@ from asrctl.backends.job import Outcome, Standing, TrainingJob
 from asrctl.errors import AsrctlError, BadData, Interrupted, MissingArtifact
 from asrctl.events import Emit, Note, Warned
 from asrctl.interrupts import StopRequest, stop_requests
+from asrctl.optimisation import Pace
 from asrctl.prepared import PreparedSplit
 from asrctl.recipe import Recipe
 from asrctl.runs import Run, resume_command, start_command
@@ -228,12 +229,13 @@ def _close(run: Run, start: Start, info: Dict[str, Any], outcome: Outcome) -> Tr
     interrupted = outcome.reason == "interrupted"
     state = "interrupted" if interrupted else "complete"
     seconds = round(info["seconds"] + outcome.seconds, 3)
-    run.write(dict(info, **_reached_by(standing), state=state, reason=outcome.reason, seconds=seconds))
+    totals = {} if interrupted else _totals(start, outcome.total)
+    run.write(dict(info, **_reached_by(standing), **totals, state=state, reason=outcome.reason, seconds=seconds))
     if interrupted:
         kept = {None: "nothing was learned yet", standing.step: "a checkpoint is kept"}
         what = kept.get(outcome.kept_step, f"the checkpoint of step {outcome.kept_step} is kept")
         raise Interrupted(
-            f"training was stopped after step {standing.step} of {start.total_steps}; {what}",
+            f"training was stopped after step {standing.step} of {outcome.total}; {what}",
             fix=f"go on with `{resume_command(start.workspace, run.name, info)}`",
         )
     return TrainResult(
@@ -241,6 +243,8 @@ def _close(run: Run, start: Start, info: Dict[str, Any], outcome: Outcome) -> Tr
         state="complete",
         reason=outcome.reason,
         steps=standing.step,
+        planned_steps=outcome.total,
+        recipe_steps=start.total_steps,
         best_step=standing.best_step,
         best_wer=standing.best_wer,
         model=run.model,
@@ -250,6 +254,11 @@ def _close(run: Run, start: Start, info: Dict[str, Any], outcome: Outcome) -> Tr
         audio_s_per_s=round(outcome.audio_s / max(outcome.seconds, 1e-9), 2),
         emulated=bool(info["emulated"]),
     )
+
+
+def _totals(start: Start, total: int) -> Dict[str, int]:
+    """What run.json has of a run that was to have `total` steps."""
+    return {} if total == start.total_steps else {"total_steps": total, "recipe_steps": start.total_steps}
 
 
 def _reached_by(standing: Standing) -> Dict[str, Any]:
@@ -268,11 +277,18 @@ def _reached(run: Run, info: Mapping[str, Any]) -> Dict[str, Any]:
 
 def _ended(start: Start, checkpoint: checkpoints.Checkpoint) -> Optional[str]:
     """Why nothing is left to do after this checkpoint, if so."""
-    patience = start.recipe.run.early_stopping
-    if checkpoint.step >= start.total_steps:
+    patience, standing = start.recipe.run.early_stopping, Standing.from_dict(checkpoint.state)
+    if checkpoint.step >= _total(start, standing):
         return "finished"
-    stale = Standing.from_dict(checkpoint.state).evaluations_without_gain
+    stale = standing.evaluations_without_gain
     return "early-stopping" if patience is not None and stale >= patience else None
+
+
+def _total(start: Start, standing: Standing) -> int:
+    """Steps that a run is to have: those that its time was enough for, unless others are asked for now."""
+    pace = None if standing.pace is None else Pace.from_dict(standing.pace)
+    is_planned = pace is not None and pace.recipe == start.total_steps and start.max_steps is None
+    return pace.total if is_planned else start.total_steps
 
 
 def _bring_back_model(run: Run, start: Start, checkpoint: checkpoints.Checkpoint, emit: Emit) -> None:
@@ -290,14 +306,17 @@ def _bring_back_model(run: Run, start: Start, checkpoint: checkpoints.Checkpoint
 
 def _nothing_to_do(run: Run, start: Start, checkpoint: checkpoints.Checkpoint, reason: str) -> TrainResult:
     info, standing = run.info(), Standing.from_dict(checkpoint.state)
-    reached = reason == "early-stopping" or checkpoint.step >= info.get("total_steps", 0)
+    total = min(_total(start, standing), info.get("total_steps", 0))
+    reached = reason == "early-stopping" or checkpoint.step >= total
     if info["state"] != "complete" and reached:
-        info = _complete(run, start, info, standing, reason)
+        info = _complete(run, start, dict(info, **_totals(start, total)), standing, reason)
     return TrainResult(
         run=run.name,
         state=info["state"],
         reason=reason,
         steps=standing.step,
+        planned_steps=total,
+        recipe_steps=start.total_steps,
         best_step=standing.best_step,
         best_wer=standing.best_wer,
         model=run.model,

@@ -143,6 +143,21 @@ def test_a_resumed_run_is_bit_for_bit_the_straight_one(split, evaluation, tmp_pa
     assert journal.read(parts, "eval")[-1] == journal.read(tmp_path / "straight", "eval")[-1]
 
 
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_a_limited_time_takes_the_whole_schedule(split, tmp_path, iterations):
+    """What the device is given for the next call is what the course has planned for it."""
+    wanted = ipu_tiny.recipe(optim={"warmup_steps": 1000}, ipu={"device_iterations": iterations})
+    job = ipu_tiny.job(wanted, split, tmp_path / "run", steps=100_000, max_minutes=0.03)
+    run = ipu.IpuRun(job, lambda event: None, tmp_path / "run" / ".backend")
+    ended = run.run()
+    step = ended.standing.step
+    assert ended.reason == "max-minutes" and step % iterations == 0 and step <= ended.total < 100_000
+    assert run.trainer.optimizer.param_groups[0]["lr"] == pytest.approx(run.course.rate(step))
+    given = [entry["learning_rate"] for entry in journal.read(tmp_path / "run", "train")]
+    assert given[0] == 0 and given[-1] == pytest.approx(run.course.rate(step - iterations))
+    assert run.course.rate(ended.total) == pytest.approx(0, abs=1e-9)
+
+
 def test_a_longer_run_takes_the_schedule_of_its_new_total(split, tmp_path):
     wanted = ipu_tiny.recipe()
     for kind, train in (("cpu", host.train), ("ipu-emulated", ipu.train)):

@@ -185,6 +185,8 @@ def test_a_signal_leaves_a_checkpoint_and_the_command_that_resumes(ready, asrctl
         "cpu",
         "--set",
         "optim.epochs=2000",
+        "--max-minutes",
+        "600",
         "--json",
         "--workspace",
         str(ready),
@@ -200,12 +202,13 @@ def test_a_signal_leaves_a_checkpoint_and_the_command_that_resumes(ready, asrctl
     assert process.returncode == 130, stderr
     error = json.loads(stdout)["error"]
     assert error["kind"] == "interrupted"
-    assert "asrctl train --resume --run small" in error["fix"]
+    (command,) = in_backticks(error["fix"])
+    assert command.startswith("asrctl train --resume --run small") and "--max-minutes 600" in command
     info = json.loads((ready / "runs" / "small" / "run.json").read_text())
     assert info["state"] == "interrupted"
     assert checkpoints.latest_valid(ready / "runs" / "small" / "checkpoints").checkpoint.step == info["steps"] > 0
     more = info["steps"] + 1
-    asrctl("train", "--resume", "--device", "cpu", "--max-steps", more).succeeded()
+    type_line(command, "--max-steps", more).succeeded()
 
 
 def test_resuming_with_another_recipe_is_refused_and_lists_what_changed(ready, asrctl):
