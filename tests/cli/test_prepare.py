@@ -351,7 +351,8 @@ def test_presets_supply_rules_and_flags_win(asrctl, tmp_path: Path, workspace: P
 def test_a_coarse_model_needs_more_audio(asrctl, tmp_path: Path, workspace: Path) -> None:
     preset = tmp_path / "coarse.yaml"
     preset.write_text(
-        "name: coarse\nmodel: {config: {conv_kernel: [10, 8], conv_stride: [10, 400]}}\n", encoding="utf-8"
+        "name: coarse\nmodel: {config: {conv_dim: [8, 8], conv_kernel: [10, 8], conv_stride: [10, 400]}}\n",
+        encoding="utf-8",
     )
     path = corpus(tmp_path / "corpus", plain_rows(20))
     asrctl("prepare", "manifest", path).succeeded()

@@ -64,9 +64,8 @@ def poison(folder: Path, trap: Path, *, weights: bool = False) -> Path:
         "config.json": {"architectures": ["Evil"], "attn_implementation": "evil/kernels", "trust_remote_code": True,
                         "_attn_implementation": "evil/kernels", "quantization_config": {"quant_method": "evil"},
                         "use_kernels": True, "custom_pipelines": {"x": {"impl": "modeling_evil.P"}}},
-        "tokenizer_config.json": {"tokenizer_class": "EvilTokenizer", "trust_remote_code": True, "tokenizer_file": "/x",
-                                  "added_tokens_decoder": {"0": {"content": "x"}}, "processor_class": "Evil"},
-        "preprocessor_config.json": {"feature_extractor_type": "Evil", "processor_class": "Evil"},
+        "tokenizer_config.json": {"trust_remote_code": True, "tokenizer_file": "/x", "processor_class": "Evil"},
+        "preprocessor_config.json": {"processor_class": "Evil"},
         "processor_config.json": {"processor_class": "Evil"},
         "generation_config.json": {"custom_generate": "custom_generate"},
     }  # fmt: skip
@@ -117,6 +116,24 @@ def test_code_in_a_checkpoint_is_never_run(
     if name == "export":
         told = "".join(path.read_text() for path in (tmp_path / "out").glob("*.json"))
         assert "evil" not in told.lower() and not list((tmp_path / "out").glob("*.py"))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("tokenizer_config.json", {"tokenizer_class": "EvilTokenizer"}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"0": {"content": "x"}}}),
+        ("preprocessor_config.json", {"feature_extractor_type": "Evil"}),
+    ],
+)
+def test_a_tokenizer_or_extractor_of_a_stranger_is_refused(
+    name: str, values: "dict[str, Any]", honest: Path, workspace: Path, tmp_path: Path, trap: Path
+) -> None:
+    folder = poisoned(workspace, tmp_path, trap)
+    path = folder / name
+    path.write_text(json.dumps(dict(json.loads(path.read_bytes()), **values)), encoding="utf-8")
+    done = run_here(*commands(honest, folder, tmp_path / "out")["eval"], "--json")
+    assert done.exit_code == 5 and done.error["fix"], (done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize("name", ["train", "train keep", "eval", "export"])
