@@ -54,8 +54,7 @@ def build(section: ModelSection, vocabulary: Vocabulary, *, seed: int, sample_ra
 
 
 def _from_scratch(section: ModelSection, vocabulary: Vocabulary, seed: int, sample_rate: int) -> Built:
-    config = _config(section.architecture, section.config, section, vocabulary)
-    configs.refuse_giants(config, "the preset's model.config", fix="correct the preset's model.config")
+    config = _scratch_config(section, vocabulary)
     with seeded(seed):
         model = _instantiate(config)
     if section.filterbank:
@@ -63,6 +62,12 @@ def _from_scratch(section: ModelSection, vocabulary: Vocabulary, seed: int, samp
     _shift_blank(model, vocabulary, section.blank_bias)
     rules = FeatureRules(sample_rate, True, _layer_norm(config))
     return Built(Recogniser(_frozen(model, section), vocabulary, rules), new_head=True)
+
+
+def _scratch_config(section: ModelSection, vocabulary: Vocabulary) -> Any:
+    config = _config(section.architecture, section.config, section, vocabulary)
+    configs.refuse_giants(config, "the preset's model.config", fix="correct the preset's model.config")
+    return config
 
 
 def _from_checkpoint(section: ModelSection, folder: Path, vocabulary: Vocabulary, seed: int) -> Built:
@@ -90,6 +95,13 @@ def examine_start(section: ModelSection, folder: Path, vocabulary: Vocabulary) -
     fitting.check(model, shapes, folder, new_head=not keep)
     rules = processor.read_features(folder, layer_norm=_layer_norm(config))
     return Recogniser(_frozen(model, section), vocabulary, rules)
+
+
+def examine_scratch(section: ModelSection, vocabulary: Vocabulary, *, sample_rate: int) -> Recogniser:
+    """A model to be trained from nothing, without its weights. Raises what `build` raises."""
+    config = _scratch_config(section, vocabulary)
+    rules = FeatureRules(sample_rate, True, _layer_norm(config))
+    return Recogniser(_frozen(_outline(config), section), vocabulary, rules)
 
 
 def _checkpoint_config(section: ModelSection, folder: Path, vocabulary: Vocabulary) -> Any:
@@ -238,6 +250,13 @@ def _trained(folder: Path, read: Callable[[Path], Any], make: Callable[[Any], An
     return recogniser, weights
 
 
+def examine_shell(folder: Path, section: ModelSection) -> Recogniser:
+    """The model of a run to be resumed, without its weights. Raises BadData."""
+    recogniser = _shell(folder, _outline, None, None)
+    _frozen(recogniser.model, section)
+    return recogniser
+
+
 def load_shell(folder: Path, *, held: Optional[int] = None) -> Recogniser:
     """The model that a folder's config.json and vocabulary describe, weights yet to come. Raises BadData.
 
@@ -269,6 +288,11 @@ def _shell(folder: Path, make: Callable[[Any], Any], held: Optional[int], output
     except ValueError as error:
         raise BadData(f"{folder / 'config.json'} does not fit together ({error})", fix=FIX_FOLDER) from None
     return Recogniser(model, vocabulary, processor.read_features(folder, layer_norm=_layer_norm(config)))
+
+
+def num_bytes(recogniser: Recogniser) -> int:
+    """Of a model's weights in fp32, in memory and on disk."""
+    return 4 * sum(tensor.numel() for tensor in recogniser.model.state_dict().values())
 
 
 def save_shell(recogniser: Recogniser, folder: Path) -> None:

@@ -69,7 +69,7 @@ class HostTrainer(Loop):
     # -- set-up -----------------------------------------------------------------------------------------------------
 
     def _default_micro_batch_s(self) -> float:
-        return _CUDA_START_S if self._is_cuda else _DEFAULT_MICRO_BATCH_S
+        return default_micro_batch_s(self.device.type)
 
     def _feed(self) -> Feed:
         rate = self.job.train.sample_rate
@@ -87,8 +87,7 @@ class HostTrainer(Loop):
 
     def _limits(self, max_samples: int) -> Limits:
         packs = self.hearing.engine == choice.PACKED and not self.hearing.pads
-        is_about = packs and self.host.micro_batch_s is None and not self._is_cuda
-        return Limits(max_samples, self.host.micro_batch, self.pad_to, is_about)
+        return limits_of(self.host, self.device.type, max_samples, self.pad_to, packs=packs)
 
     @property
     def _is_cuda(self) -> bool:
@@ -295,6 +294,17 @@ class HostTrainer(Loop):
             ) from None
         if self.scaler.is_enabled() and standing.scaler:
             self.scaler.load_state_dict(dict(self.scaler.state_dict(), scale=standing.scaler))
+
+
+def default_micro_batch_s(kind: str) -> float:
+    """Seconds of audio in a micro-batch, at first, where the recipe leaves it open. kind: of a host device."""
+    return _CUDA_START_S if kind == "cuda" else _DEFAULT_MICRO_BATCH_S
+
+
+def limits_of(host: Any, kind: str, max_samples: int, pad_to: Optional[int], *, packs: bool) -> Limits:
+    """Of micro-batches on a device of this kind. host: its section of the recipe. packs: no item is padded."""
+    is_about = packs and host.micro_batch_s is None and kind != "cuda"
+    return Limits(max_samples, host.micro_batch, pad_to, is_about)
 
 
 def plan_of(recipe: Any, train: Any) -> Plan:

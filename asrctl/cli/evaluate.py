@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
 import typer
 
 from asrctl.cli import options
-from asrctl.cli.report import Output, outlook_lines, session, table
+from asrctl.cli.report import Output, duration, outlook_lines, session, size, table
 
 if TYPE_CHECKING:
     from asrctl.stages.evaluate import EvaluateResult
@@ -73,7 +73,18 @@ def plan_lines(planned: "Outlook") -> List[str]:
     """What would be transcribed, how, and where the result would go."""
     found = planned.facts
     what = f"{found['utterances']:,} utterances, {found['audio_s'] / 60:.1f} min, {found['precision']}"
-    return [f"to transcribe: split {found['split']}, {what} on {found['device']}, greedy", *outlook_lines(planned)]
+    lines = [f"to transcribe: split {found['split']}, {what} on {found['device']}, greedy"]
+    if not planned.unchanged:
+        lines.append(f"time: {_time(found['time_s'])}")
+    if found["memory_bytes"] is not None:
+        lines.append(f"memory: at least {size(found['memory_bytes'])}, for the weights")
+    return [*lines, *outlook_lines(planned)]
+
+
+def _time(seconds: Optional[float]) -> str:
+    if seconds is None:
+        return "not known before it is done"
+    return f"at most about {duration(seconds)}, which its training took for so much speech"
 
 
 def result_lines(result: "EvaluateResult", place: "Workspace", worst: int = _WORST_SHOWN) -> List[str]:

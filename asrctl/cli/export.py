@@ -53,8 +53,10 @@ def command(
 
 def plan_lines(planned: "Outlook") -> List[str]:
     """What would be written, and what it would be verified on."""
-    count = len(planned.facts["verified_on"])
-    return [f"to export: format {planned.facts['format']}, verified on {count} utterances", *outlook_lines(planned)]
+    found = planned.facts
+    verified = f", verified on {len(found['verified_on'])} utterances" if found["id"] is not None else ""
+    disk = [f"disk: about {size(found['disk_bytes'])}"] if found["disk_bytes"] is not None else []
+    return [f"to export: format {found['format']}{verified}", *disk, *outlook_lines(planned)]
 
 
 def result_lines(result: "ExportResult") -> List[str]:

@@ -74,24 +74,25 @@ def command(
         request = PrepareRequest(choice, flags, vocab, workers, max_rejects, force, typed)
         if dry_run:
             planned = plan(place, request, report.emit)
-            report.done(planned.as_dict(), plan_lines(planned))
+            report.done(planned.as_dict(), plan_lines(planned, place))
             return
         result = prepare(place, request, report.emit)
         following = next_line(place, result, preset)
         report.done(result.as_dict(), result_lines(result, following))
 
 
-def plan_lines(planned: "PreparePlan") -> List[str]:
+def plan_lines(planned: "PreparePlan", place: "Workspace") -> List[str]:
     """What would be done, and where each setting comes from."""
-    lines = [f"to download: {name} ({size(count)})" for name, count in planned.downloads.items()]
+    lines = []
+    if planned.splits:
+        lines.append(f"disk: about {size(planned.estimated_bytes)} in {place.root / 'prepared'}")
+    lines += [f"to download: {name} ({size(count)})" for name, count in planned.downloads.items()]
     for role, split in planned.splits.items():
         lines.append(f"{role}: {split['utterances']} utterances from {', '.join(split['sources'])}")
     lines += corpora.unused(planned.unused)
     lines += corpora.alphabet(planned.alphabet)
     if planned.note:
         lines.append(planned.note)
-    if planned.splits:
-        lines.append(f"about {size(planned.estimated_bytes)} on disk")
     return lines + [f"{key}: {origin}" for key, origin in planned.origins.items() if origin != "default"]
 
 

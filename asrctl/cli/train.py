@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, List, Optional
 import typer
 
 from asrctl.cli import options
-from asrctl.cli.report import Output, session
+from asrctl.cli.report import Output, duration, session, size
 
 if TYPE_CHECKING:
+    from asrctl.stages.forecast import Forecast
     from asrctl.stages.train import TrainPlan, TrainResult
     from asrctl.workspace import Workspace
 
@@ -46,7 +47,7 @@ def command(
 ) -> None:
     """Fine-tune a model on prepared data, or train a small one from scratch."""
     with session("train", Output(json, verbose, workspace)) as report:
-        from asrctl.stages.train import TrainRequest, plan, train
+        from asrctl.stages.train import TrainRequest, train
         from asrctl.workspace import Workspace
 
         place = Workspace(workspace)
@@ -64,21 +65,60 @@ def command(
             command=tuple(["asrctl"] + sys.argv[1:]),
         )
         if dry_run:
-            planned = plan(place, request, report.emit)
-            report.done(planned.as_dict(), plan_lines(planned))
+            from asrctl.stages.forecast import forecast
+
+            found = forecast(place, request, report.emit)
+            report.done(found.as_dict(), forecast_lines(found) + (recipe_lines(found.planned) if verbose else []))
             return
         result = train(place, request, report.emit)
         report.done(result.as_dict(), result_lines(result, place))
 
 
-def plan_lines(planned: "TrainPlan") -> List[str]:
-    """Every value of the recipe with where it came from, and what would be done."""
-    lines = [
-        f"{key} = {value}   ({planned.sources.get(key, 'default')})" for key, value in _flat(planned.recipe.as_dict())
-    ]
-    return lines + [
+def forecast_lines(found: "Forecast") -> List[str]:
+    """What would be done, and what it would take."""
+    planned = found.planned
+    return [
         f"run {planned.run_name} on {planned.device.kind} ({planned.precision or 'as the preset says'}): "
         f"{planned.total_steps} steps, {planned.steps_per_epoch} per epoch, data {planned.data_name}",
+        f"time: {_time(found)}",
+        f"memory: {_memory(found)}",
+        f"disk: {_disk(found)}",
+        f"folder: {found.folder}",
+    ]
+
+
+def _time(found: "Forecast") -> str:
+    limit = "" if found.limit_s is None else f"; it stops after {duration(found.limit_s)} (--max-minutes)"
+    if found.time_s is None:
+        return f"not known, as no run here has trained this model on {found.planned.device.kind} yet{limit}"
+    return (
+        f"about {duration(found.time_s)}, as fast as run {found.time_from} was "
+        f"({found.speech_s_per_s:g} s of speech a second){limit}"
+    )
+
+
+def _memory(found: "Forecast") -> str:
+    if not found.planned.device.is_host:
+        return "`asrctl plan` shows what is on each IPU"
+    if found.memory_bytes is None:
+        return "not known before the checkpoint is fetched"
+    told = f"{found.memory_is} {size(found.memory_bytes)}"
+    if found.memory_is != "at least":
+        return told
+    return f"{told}, and what a micro-batch takes, which is tried before the first step"
+
+
+def _disk(found: "Forecast") -> str:
+    if found.disk_bytes is None:
+        return "not known before the checkpoint is fetched"
+    cache = f", and {size(found.cache_bytes)} in the workspace's cache" if found.cache_bytes else ""
+    return f"up to {size(found.disk_bytes)} for checkpoints and model{cache}"
+
+
+def recipe_lines(planned: "TrainPlan") -> List[str]:
+    """Every value of the recipe with where it came from."""
+    return [
+        f"{key} = {value}   ({planned.sources.get(key, 'default')})" for key, value in _flat(planned.recipe.as_dict())
     ]
 
 

@@ -146,8 +146,9 @@ def plan(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) ->
     meant = _resolve(workspace, request, emit)
     folder = workspace.folder(meant.key.kind, meant.key.id)
     unchanged = not request.force and workspace.find(meant.key.kind, meant.key.id) is not None
-    if not unchanged:
-        _gap(models.examine_trained(meant.subject.folder), meant)
+    found = None if unchanged else models.examine_trained(meant.subject.folder)
+    if found is not None:
+        _gap(found, meant)
     return Outlook(
         reads={"model": meant.subject.folder, "data": meant.split.folder},
         writes={"evaluation": folder},
@@ -158,8 +159,19 @@ def plan(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) ->
             "device": meant.how.device.kind,
             "precision": meant.how.precision,
             "id": meant.key.id,
+            "time_s": None if unchanged else _most_time_s(meant),
+            "memory_bytes": None if found is None else models.num_bytes(found),
         },
     )
+
+
+def _most_time_s(meant: _Meant) -> Optional[float]:
+    """Seconds that training took for as much speech on such a device, which is more work; None where unknown."""
+    from asrctl.stages.forecast import speech_s_per_s
+
+    run = meant.subject.run
+    speed = None if run is None else speech_s_per_s(run, meant.how.device.kind)
+    return None if speed is None else round(meant.split.seconds / speed, 1)
 
 
 def _plan_unseen(workspace: Workspace, request: EvaluateRequest) -> Outlook:
@@ -169,6 +181,7 @@ def _plan_unseen(workspace: Workspace, request: EvaluateRequest) -> Outlook:
     chosen = find_data(workspace, None, request.data)
     split = chosen.data.split(request.split or chosen.data.usual_split)
     facts = {"device": devices.choose(request.device).kind, "precision": request.precision or "fp32", "id": None}
+    facts.update(time_s=None, memory_bytes=None)
     reads = {"model": Path(str(request.model)), "data": split.folder}
     return Outlook(reads, {}, unchanged=False, facts={"run": None, **_facts(chosen, split), **facts})
 

@@ -122,8 +122,11 @@ def plan(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> O
     emit(Note(f"exporting {sentence(subject, chosen)}"))
     key = _key(subject, chosen, request, _evaluations(workspace, subject))
     unchanged = not request.force and workspace.find(key.kind, key.id) is not None
+    disk_bytes = None
     if not unchanged:
-        models.require_rate(models.examine_trained(subject.folder), chosen.data.sample_rate)
+        found = models.examine_trained(subject.folder)
+        models.require_rate(found, chosen.data.sample_rate)
+        disk_bytes = models.num_bytes(found) * (1 + len(output))
     return Outlook(
         reads={"model": subject.folder, "data": chosen.data.artifact.path},
         writes={"export": workspace.folder(key.kind, key.id), **output},
@@ -134,6 +137,7 @@ def plan(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> O
             "format": request.format,
             "verified_on": [name for name, _ in _chosen_utterances(subject, chosen)],
             "id": key.id,
+            "disk_bytes": disk_bytes,
         },
     )
 
@@ -142,7 +146,7 @@ def _plan_unseen(chosen: ChosenData, request: ExportRequest, writes: Mapping[str
     """What is known without the model."""
     reads = {"model": Path(str(request.model)), "data": chosen.data.artifact.path}
     data = {"name": chosen.name, "id": chosen.data.artifact.id}
-    facts = {"run": None, "data": data, "format": request.format, "verified_on": [], "id": None}
+    facts = {"run": None, "data": data, "format": request.format, "verified_on": [], "id": None, "disk_bytes": None}
     return Outlook(reads, writes, unchanged=False, facts=facts)
 
 

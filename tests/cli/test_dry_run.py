@@ -179,3 +179,87 @@ def test_what_the_hub_would_have_to_give_is_not_looked_at(asrctl: Any, tones: Pa
         assert result["id"] is None and not result["unchanged"]
     failed = asrctl("train", "--preset", path, "--device", "cpu", "--json")
     assert failed.exit_code == 4 and not (tones / "runs" / "hub").exists()
+
+
+# -- what it would take -----------------------------------------------------------------------------------------------
+
+
+def test_the_first_lines_of_a_training_say_what_it_takes(asrctl: Any, tones: Path) -> None:
+    words = ("train", "--device", "cpu", "--run", "again", "--max-minutes", 90, "--dry-run")
+    lines = asrctl(*words).succeeded().stdout.splitlines()
+    assert lines[0].startswith("run again on cpu (fp32): ")
+    assert [line.split(":")[0] for line in lines[1:]] == ["time", "memory", "disk", "folder"]
+    assert "as fast as run learned was" in lines[1] and "it stops after 90 min (--max-minutes)" in lines[1]
+    assert lines[2].startswith("memory: at most ") and lines[4] == f"folder: {tones / 'runs' / 'again'}"
+    told = asrctl(*words, "--verbose").succeeded().stdout.splitlines()
+    keys = [line.split(" = ")[0] for line in told[5:]]
+    assert [line for line in told[:5] if "time" not in line] == [line for line in lines if "time" not in line]
+    assert "optim.learning_rate" in keys and "model.config.hidden_size" in keys and len(keys) > 80
+
+
+def test_a_forecast_comes_true(asrctl: Any, tones: Path) -> None:
+    words = ("train", "--device", "cpu", "--run", "learned", "--overwrite", "--dry-run", "--json")
+    result = asrctl(*words).succeeded().result
+    run = tones / "runs" / "learned"
+    kept = sum(path.stat().st_size for path in run.rglob("*.safetensors"))
+    assert kept <= result["disk_bytes"] <= 3 * kept
+    info = json.loads((run / "run.json").read_text())
+    assert info["seconds"] / 3 < result["time_s"] < info["seconds"] * 3
+    assert result["time_from"] == "learned" and result["folder"] == str(run)
+    assert result["memory_is"] == "at most" and 50_000_000 < result["memory_bytes"] < 4_000_000_000
+    assert result["cache_bytes"] == 0 and result["recipe"]["name"] == "tones"
+
+
+def test_a_model_that_nobody_has_trained_takes_unknown_time(asrctl: Any, tones: Path) -> None:
+    words = ("train", "--device", "cpu", "--set", "model.config.num_hidden_layers=2", "--dry-run")
+    assert "time: not known" in asrctl(*words).succeeded().stdout
+    result = asrctl(*words, "--json").succeeded().result
+    assert result["time_s"] is None and result["time_from"] is None
+    (tones / "runs" / "learned" / "metrics.jsonl").unlink()
+    assert asrctl("train", "--device", "cpu", "--dry-run", "--json").succeeded().result["time_s"] is None
+
+
+def test_a_resumed_run_takes_the_time_of_its_rest(asrctl: Any, tones: Path) -> None:
+    words = ("train", "--resume", "--run", "learned", "--device", "cpu", "--dry-run", "--json")
+    whole = asrctl("train", "--device", "cpu", "--dry-run", "--json").result
+    assert asrctl(*words).succeeded().result["time_s"] == 0
+    half = asrctl(*words, "--max-steps", whole["steps"] * 3 // 2).succeeded().result
+    assert half["time_s"] == pytest.approx(whole["time_s"] / 2, rel=0.05, abs=0.1)
+    assert half["disk_bytes"] and half["memory_bytes"]
+
+
+def test_a_frozen_encoders_output_is_forecast(asrctl: Any, tones: Path, model: Path) -> None:
+    words = ("train", "--preset", preset(model), "--device", "cpu", "--set", "optim.epochs=2")
+    words += ("--set", "model.freeze_feature_encoder=true")
+    result = asrctl(*words, "--dry-run", "--json").succeeded().result
+    assert result["cache_bytes"] > 100_000
+    asrctl(*words).succeeded()
+    frames = next((tones / "cache" / "features").glob("*/frames.bin"))
+    assert frames.stat().st_size == result["cache_bytes"]
+    off = asrctl(*words, "--set", "cpu.cache_features=false", "--dry-run", "--json").succeeded().result
+    assert off["cache_bytes"] == 0
+
+
+def test_what_is_not_here_is_not_forecast(asrctl: Any, tones: Path, tmp_path: Path) -> None:
+    path = tmp_path / "hub.yaml"
+    path.write_text(f"name: hub\nmodel: {{checkpoint: {HUB_NAME}}}\ncpu: {{precision: fp32}}\n", encoding="utf-8")
+    shown = asrctl("train", "--preset", path, "--device", "cpu", "--dry-run").succeeded().stdout
+    assert shown.count("not known before the checkpoint is fetched") == 2
+
+
+def test_eval_and_export_say_what_they_take(asrctl: Any, tones: Path, tmp_path: Path) -> None:
+    weights_bytes = (tones / "runs" / "learned" / "model" / "model.safetensors").stat().st_size
+    lines = asrctl("eval", "--device", "cpu", "--force", "--dry-run").succeeded().stdout.splitlines()
+    assert lines[1].startswith("time: at most about ") and lines[2].startswith("memory: at least ")
+    result = asrctl("eval", "--device", "cpu", "--force", "--dry-run", "--json").succeeded().result
+    assert 0 < result["memory_bytes"] <= weights_bytes and result["time_s"] > 0
+    words = ("export", "--output", tmp_path / "out", "--dry-run")
+    assert asrctl(*words).succeeded().stdout.splitlines()[1].startswith("disk: about ")
+    assert asrctl(*words, "--json").succeeded().result["disk_bytes"] == 2 * result["memory_bytes"]
+
+
+def test_prepare_says_first_what_it_writes_and_where(asrctl: Any, tones: Path) -> None:
+    source = json.loads(next((tones / "manifests").glob("*/utterances.jsonl")).read_text().splitlines()[0])["audio"]
+    shown = asrctl("prepare", "manifest", Path(source).parent / "tones.csv", "--dry-run").succeeded().stdout
+    assert shown.splitlines()[0].startswith("disk: about ")
+    assert shown.splitlines()[0].endswith(f" in {tones / 'prepared'}")

@@ -299,7 +299,7 @@ def test_a_typo_in_the_recipe_is_told_before_data_that_is_missing(workspace, asr
 
 
 def test_dry_run_tells_each_value_and_where_it_came_from(ready, asrctl):
-    options = ("--preset", "small", "--device", "cpu", "--set", "optim.epochs=3", "--dry-run")
+    options = ("--preset", "small", "--device", "cpu", "--set", "optim.epochs=3", "--dry-run", "--verbose")
     shown = asrctl("train", *options).succeeded()
     assert "optim.epochs = 3.0   (--set)" in shown.stdout
     assert "optim.global_batch = 8   (preset small)" in shown.stdout
