@@ -63,28 +63,40 @@ def cpu_knows_halves() -> bool:
 _mended: List[Any] = []
 
 
-def mend_gradients() -> None:
-    """For this process: keep torch before 2.2 from wrong gradients of GELU on a CPU. Doing it again changes nothing.
+def mend_torch() -> None:
+    """For this process: put right what models meet in an older torch. Doing it again changes nothing.
 
-    There oneDNN's backward pass returns memory as it was found where the strides of a gradient are not those of the
-    input (pytorch issue 107876), as those of a transposed one are. It gets every gradient in one piece instead.
+    - Before 2.2 the gradient of GELU is wrong on a CPU: oneDNN's backward pass returns memory as it was found where the
+      strides of a gradient are not those of the input (pytorch issue 107876), as those of a transposed one are. It gets
+      every gradient in one piece instead.
+    - 2.0 can make no weight-normed layer without memory (on the device "meta").
     """
     import torch
 
     if _mended or _torch_version() >= (2, 2):
         return
-
-    def gelu_backward(grad_output: Any, self: Any, *, approximate: str = "none") -> Any:
-        made = torch.empty_like(self)
-        return torch.ops.aten.gelu_backward.grad_input(
-            grad_output.contiguous(), self, approximate=approximate, grad_input=made
-        )
-
     library = torch.library.Library("aten", "IMPL")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Overriding a previously registered kernel")
-        library.impl("gelu_backward", gelu_backward, "CPU")
+        library.impl("gelu_backward", _gelu_backward, "CPU")
+    if not torch._C._dispatch_has_kernel_for_dispatch_key("aten::_weight_norm_interface", "Meta"):
+        library.impl("_weight_norm_interface", _weight_norm_outline, "Meta")
     _mended.append(library)  # it holds as long as this does
+
+
+def _gelu_backward(grad_output: Any, self: Any, *, approximate: str = "none") -> Any:
+    import torch
+
+    made = torch.empty_like(self)
+    return torch.ops.aten.gelu_backward.grad_input(
+        grad_output.contiguous(), self, approximate=approximate, grad_input=made
+    )
+
+
+def _weight_norm_outline(v: Any, g: Any, dim: int = 0) -> Any:
+    import torch
+
+    return torch.empty_like(v), torch.empty_like(g)
 
 
 @lru_cache(maxsize=None)
@@ -181,9 +193,11 @@ def torch_load(path: Any, *, mapped: bool = False) -> Any:
     """Tensors of a torch file; never runs code from it. mapped: read what is asked for only (since torch 2.1)."""
     import torch
 
-    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
-    options = {"mmap": True} if mapped and (major, minor) >= (2, 1) else {}
-    return torch.load(str(path), map_location="cpu", weights_only=True, **options)
+    options = {"mmap": True} if mapped and _torch_version() >= (2, 1) else {}
+    with warnings.catch_warnings():
+        # Torch 2.0 warns of what it does itself.
+        warnings.filterwarnings("ignore", message="TypedStorage is deprecated")
+        return torch.load(str(path), map_location="cpu", weights_only=True, **options)
 
 
 def is_plain_tensor(value: Any) -> bool:

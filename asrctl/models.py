@@ -187,7 +187,7 @@ def _outline(config: Any) -> Any:
 
 
 def _instantiate(config: Any) -> Any:
-    compat.mend_gradients()
+    compat.mend_torch()
     with compat.quiet_transformers():
         from transformers import AutoModelForCTC
 

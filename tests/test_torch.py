@@ -60,7 +60,7 @@ def passes(function, inputs, gradient):
 def test_no_layout_of_a_gradient_changes_the_result(name, dtype, monkeypatch):
     if dtype == torch.bfloat16 and not SOUND_BF16:
         pytest.skip("this torch adds up bf16 products in bf16 on this CPU")
-    compat.mend_gradients()
+    compat.mend_torch()
     function, shapes = OPERATIONS[name]
     torch.manual_seed(0)
     inputs = [torch.randn(shape).to(dtype) for shape in shapes]

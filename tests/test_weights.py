@@ -43,7 +43,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def held(folder: Path) -> Dict[str, torch.Tensor]:
-    return load_file(str(folder / "model.safetensors"))
+    # Copies: what is loaded may be the file itself, mapped, and tests write it anew.
+    return {name: tensor.clone() for name, tensor in load_file(str(folder / "model.safetensors")).items()}
 
 
 def put(folder: Path, tensors: Dict[str, torch.Tensor]) -> None:

@@ -35,7 +35,7 @@ class _All:
 def halves(request, poptorch, monkeypatch):
     from poptorch import _halves
 
-    compat.mend_gradients()  # as the executor does
+    compat.mend_torch()  # as the executor does
     if request.param == "all in fp32":
         monkeypatch.setattr(compat, "cpu_knows_halves", lambda: False)
         monkeypatch.setattr(_halves, "_lacking", _All())

@@ -54,7 +54,7 @@ class Graph:
     def __init__(
         self, model: torch.nn.Module, inputs: Dict[str, Any], *, training: bool, strategy: Strategy, seed: int
     ) -> None:
-        compat.mend_gradients()
+        compat.mend_torch()
         self._model = _freeze(model)
         self._training = training
         self._finds_torch_losses = False
