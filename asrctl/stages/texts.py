@@ -174,10 +174,22 @@ def check_unknown(
             f" vocabulary ({describe(unknown)}); at most 1 % may be",
             fix=_fix_unknown(characters, vocabulary, rules, splits) if named is None else _fix_named(named),
         )
-    everything = _all(group for name, group in scanned.by_name().items() if name in splits)
-    unknown = unknown_characters(everything, vocabulary)
+    groups = scanned.by_name()
+    if vocabulary.unk is None and "train" in splits and "train" in groups:
+        _refuse_unlabeled(groups["train"].characters, vocabulary)
+    unknown = unknown_characters(_all(group for name, group in groups.items() if name in splits), vocabulary)
     if unknown:
         emit(Warned(f"{sum(unknown.values())} characters are not in the vocabulary: {describe(unknown)}"))
+
+
+def _refuse_unlabeled(characters: Mapping[str, int], vocabulary: Vocabulary) -> None:
+    """Raises BadData where training would hear characters that have no label."""
+    unknown = unknown_characters(characters, vocabulary)
+    if unknown:
+        raise BadData(
+            f"the vocabulary has no token for unknown characters, and the train split holds {describe(unknown)}",
+            fix="drop them with --remove, or build a vocabulary of your own with `asrctl vocab CORPUS`, without --from",
+        )
 
 
 def _fix_named(vocabulary: str) -> str:
