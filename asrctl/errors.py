@@ -126,7 +126,12 @@ def from_os_error(error: OSError) -> StorageError:
         errno.EMFILE: ("too many open files", "raise the limit (`ulimit -n`) or lower --workers"),
         errno.ENFILE: ("the machine has too many open files", "end other programs, or ask who runs the machine"),
         errno.ENAMETOOLONG: ("a name is longer than the file system allows", "choose a shorter one"),
+        errno.EFBIG: ("a file grows larger than is allowed", "raise the limit (`ulimit -f`)"),
         errno.EIO: ("the disk fails to read or write", "check the disk (`dmesg` may say more) and run again"),
     }
+    if error.errno == errno.ENOENT and error.strerror and "temporary directory" in error.strerror:  # of tempfile
+        return StorageError(
+            "there is no folder for temporary files", fix="free some space, or name one by the variable TMPDIR"
+        )
     what, fix = known.get(error.errno or 0, (error.strerror or str(error), "check the disk and run the command again"))
     return StorageError(f"{what}{where}", fix=fix)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Iterator, Optional, Tuple
+from typing import Dict, Iterator, Optional, Tuple
 
 _PROC, _GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 # Names in the two versions of control groups: the limit, what is in use, and in memory.stat what of that is files'
 # contents that the kernel gives up first.
 _V2 = ("memory.max", "memory.current", "inactive_file")
+# Fewer may not do for the libraries' threads: one a core, and that several times.
+_MANY_THREADS = 1024
 _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
 
@@ -24,12 +26,37 @@ def free_bytes(proc: Path = _PROC, groups: Path = _GROUPS) -> int:
 
 def addresses_are_scarce() -> bool:
     """Whether addresses are limited (`ulimit -v`) or counted, so that taking memory can fail rather than kill."""
+    return _address_limit() is not None or _text(_PROC / "sys/vm/overcommit_memory").strip() == "2"
+
+
+def is_limited() -> bool:
+    """Whether addresses are scarce, or threads: libraries then end a process that takes more."""
+    return _thread_limit() is not None or addresses_are_scarce()
+
+
+def limits() -> str:
+    """What is limited, for people: "`ulimit -v` allows 500 MB"."""
+    found = [f"`ulimit -{flag}` allows {size / 1e6:.0f} MB" for flag, size in (_address_limit() or {}).items()]
+    threads = _thread_limit()
+    found += [f"`ulimit -u` allows {threads} processes and threads"] if threads is not None else []
+    return ", ".join(found) or "the system commits no more memory than it has"
+
+
+def _address_limit() -> Optional[Dict[str, int]]:
+    """{flag of ulimit: bytes}; None where addresses are not limited."""
     import resource
 
-    limits = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
-    if any(resource.getrlimit(limit)[0] != resource.RLIM_INFINITY for limit in limits):
-        return True
-    return _text(_PROC / "sys/vm/overcommit_memory").strip() == "2"
+    wanted = (("v", resource.RLIMIT_AS), ("d", resource.RLIMIT_DATA))
+    found = {flag: resource.getrlimit(limit)[0] for flag, limit in wanted}
+    return {flag: size for flag, size in found.items() if size != resource.RLIM_INFINITY} or None
+
+
+def _thread_limit() -> Optional[int]:
+    """Threads that the user may have; None where there are enough for anything."""
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    return limit if limit != resource.RLIM_INFINITY and limit < _MANY_THREADS else None
 
 
 def _groups(proc: Path, groups: Path) -> Iterator[Tuple[Path, Tuple[str, str, str]]]:

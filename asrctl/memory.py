@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import sys
 from contextlib import contextmanager
-from typing import Any, Iterator
+from typing import Any, Iterator, Optional
 
-from asrctl import free_memory
+from asrctl import free_memory, os_errors
 from asrctl.errors import DeviceError
 
 # torch's allocators of the CPU, CUDA and MPS, cuBLAS, cuDNN, oneDNN, C++ and Python's threads, in this order.
@@ -24,14 +24,40 @@ _SIGNS = (
 _ONEDNN = ("could not create a primitive", "could not execute a primitive")
 
 
+# The loader of libraries, where it finds no addresses for one.
+_NOT_LOADED = ("failed to map segment", "cannot allocate memory", "cannot load library")
+
+
 def ran_out(error: BaseException) -> bool:
     """Whether an error of whatever library means that memory, of the machine or of a GPU, ran out."""
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.errno is not None:
         return error.errno == errno.ENOMEM
     if isinstance(error, RuntimeError):
         text = str(error)
         return type(error).__name__ == "OutOfMemoryError" or text in _ONEDNN or any(sign in text for sign in _SIGNS)
-    return isinstance(error, MemoryError)
+    return isinstance(error, MemoryError) or (_is_vague(error) and free_memory.addresses_are_scarce())
+
+
+def _is_vague(error: BaseException) -> bool:
+    """Whether an error is one of those that can mean anything, and want of memory where addresses are scarce."""
+    if isinstance(error, (ImportError, OSError)):
+        return any(sign in str(error).lower() for sign in _NOT_LOADED)
+    return isinstance(error, SystemError)  # of a C extension that looks at no result
+
+
+def raise_shortage(error: BaseException) -> None:
+    """Raise what means that memory or open files ran out, and that the file or setting at hand is not to blame for.
+
+    For whoever catches all that a library raises over a bad file.
+    """
+    seen: Optional[BaseException] = error
+    while seen is not None:
+        if ran_out(seen):
+            raise seen
+        lack = os_errors.of_no_file(seen)
+        if lack is not None:
+            raise lack from None
+        seen = seen.__cause__ or seen.__context__
 
 
 @contextmanager

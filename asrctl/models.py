@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
-from asrctl import acoustics, architectures, checksums, compat, configs, files, filterbank, fitting, processor, trees
+from asrctl import (
+    acoustics,
+    architectures,
+    checksums,
+    compat,
+    configs,
+    files,
+    filterbank,
+    fitting,
+    memory,
+    processor,
+    trees,
+)
 from asrctl.architectures import ARCHITECTURES, KNOWN
 from asrctl.errors import BadData, PresetError
 from asrctl.features import FeatureRules
@@ -194,6 +206,7 @@ def _instantiate(config: Any) -> Any:
         try:
             return AutoModelForCTC.from_config(config).float()
         except Exception as error:  # whatever a layer says of sizes that do not go together
+            memory.raise_shortage(error)
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             raise PresetError(
                 f"no model can be made of this configuration ({reason})", fix="correct the preset's model.config"

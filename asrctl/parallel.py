@@ -12,6 +12,8 @@ from collections import deque
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Callable, Deque, Iterable, Iterator, Optional, Tuple, TypeVar
 
+from asrctl import free_memory
+
 if TYPE_CHECKING:  # `asrctl --help` has no need of it
     from concurrent.futures import Future
 
@@ -37,6 +39,9 @@ def set_environment() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _OPENMP_SPINS)
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _ONEDNN_PRIMITIVES)
+    if free_memory.is_limited():
+        # numpy's, which takes 30 MB a thread when it is imported, and interrupts whoever has not that much left.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def default_workers() -> int:

@@ -17,7 +17,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 import pyarrow as pa
 
-from asrctl import files
+from asrctl import files, memory
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.fingerprint import digest
 from asrctl.schema import NUMBER, OPTIONAL_TEXT, misfit
@@ -237,6 +237,7 @@ def _open_shard(path: Path) -> pa.RecordBatch:
         batch = pa.ipc.read_record_batch(message, schema)
         batch.validate(full=True)
     except (pa.ArrowException, OSError, EOFError, StopIteration, ValueError, struct.error) as error:
+        memory.raise_shortage(error)
         raise BadData(f"{path} is damaged ({error})", fix=_FIX) from None
     problem = _inconsistency(batch)
     if problem:

@@ -97,7 +97,10 @@ AFTER: Tuple[Tuple[Tuple[str, ...], str], ...] = (
     ),
     (("bearer ",), r"(?i)\b(bearer\s+)(?=[^\s\d]{0,200}\d)[A-Za-z0-9+/=._~-]{16,}"),
     (("cookie",), r"(?i)\b((?:set-)?cookie[\"']?\s?:\s?[\"']?)(?=[^\s=]+=)[^\r\n\"']+"),
-    (("--",), r"(?i)((?<![\w-])--(?:[a-z]+-){0,3}(?:password|token|secret|api-key|access-key)(?:=|\s+))[^\s'\"]+"),
+    (
+        ("-token", "-password", "-secret", "-key"),
+        r"(?i)((?<![\w-])--(?:[a-z]+-){0,3}(?:password|token|secret|api-key|access-key)(?:=|\s+))[^\s'\"]+",
+    ),
     (_NAMES, _NAME + r"\s?=\s?[\"']?)[^\s\"'&,;)]{4,}"),
     # After a colon a sentence may go on: only what holds a digit or a sign is no word of it.
     (_NAMES, _NAME + r"\s{0,3}:\s{0,3}[\"']?)(?=[^\s\"'&,;)\d+_=]{0,200}[\d+_=])[^\s\"'&,;)]{8,}"),

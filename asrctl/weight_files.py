@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Mapping, Tuple
 
-from asrctl import compat, files
+from asrctl import compat, files, memory
 from asrctl.errors import BadData
 
 _FIX = "fetch or export that model again"
@@ -50,6 +50,7 @@ def _read(path: Path, reader: Any) -> Dict[str, Any]:
         found = reader(path)
         strange = [name for name, value in found.items() if not isinstance(name, str) or value is None]
     except Exception as error:  # safetensors, zip and pickle readers each raise their own kinds
+        memory.raise_shortage(error)
         raise BadData(f"{path} can not be read as weights ({_reason(error)})", fix=_FIX) from None
     if strange:
         raise BadData(f"{path} holds {str(strange[0])[:80]!r} among its weights, which is none", fix=_FIX)

@@ -13,6 +13,7 @@ from typing import Any, List, Optional, Sequence
 import typer
 
 from asrctl import __version__, errors, parallel, telemetry
+from asrctl.cli import apart
 from asrctl.cli.encoding import begin_in_utf8
 from asrctl.cli.progress import Display
 from asrctl.cli.report import Output, Report, guard
@@ -96,8 +97,18 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     command = next((word for word in words if word in COMMANDS), None)
     parallel.set_environment()
     telemetry.switch_off()
-    with interruptible(), guard(Report(command, output, sys.stdout, Display(output.verbose))):
-        raise SystemExit(_run(words or ["--help"]))
+    report = Report(command, output, sys.stdout, Display(output.verbose))
+    with guard(report):
+        ending = apart.begin(words) if arguments is None else apart.Ending()
+    try:
+        with interruptible(), guard(report):
+            raise SystemExit(_run(words or ["--help"]))
+    except SystemExit as leaving:
+        ending.tell(leaving.code)
+        raise
+    except MemoryError:  # not even for the sentence that says so
+        ending.leave_to_parent()
+        raise
 
 
 def _open_missing_streams() -> None:
@@ -114,6 +125,10 @@ def _run(words: Sequence[str]) -> int:
         raise KeyboardInterrupt from None
     except COMPLAINT as complaint:
         raise usage_error(complaint) from None
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # Click makes an exit code of its own of a reader who left
+            raise leaving.__context__ from None
+        raise
     if code == errors.EXIT_INTERRUPTED:
         raise KeyboardInterrupt
     return code if isinstance(code, int) else errors.EXIT_OK

@@ -107,10 +107,10 @@ class Display:
             silence(sys.stderr)
 
     def error(self, error: errors.AsrctlError) -> None:
-        self.line(f"error: {error.message}")
-        for problem in error.problems:
-            self.line(f"  - {problem}")
-        self.line(f"fix: {error.fix}")
+        # At once: memory may be so short that there is none for a second line.
+        self.line(
+            "\n".join([f"error: {error.message}", *(f"  - {line}" for line in error.problems), f"fix: {error.fix}"])
+        )
 
     def traceback(self) -> None:
         self.line(traceback.format_exc())
@@ -154,7 +154,9 @@ class TerminalDisplay(Display):
             super().line(text)
             return
         style = "yellow" if text.startswith("warning:") else "bold red" if text.startswith("error:") else None
-        self._open_console().print(visible(redact(text)), style=style, markup=False, highlight=False, soft_wrap=True)
+        first, *rest = visible(redact(text)).splitlines() or [""]
+        for shown, how in ((first, style), *((other, None) for other in rest)):
+            self._open_console().print(shown, style=how, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         if self._bars is not None:

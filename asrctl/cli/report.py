@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextIO
 
-from asrctl import command_lines, errors, events, memory
+from asrctl import command_lines, errors, events, free_memory, memory
 from asrctl.cli.encoding import is_utf8, unknown_letters
 from asrctl.cli.progress import Display, make_display, silence, visible
 from asrctl.redact import redact, redact_values
@@ -87,6 +87,8 @@ def guard(report: Report) -> Iterator[None]:
         report.display.close()
         if isinstance(problem, BrokenPipeError):
             _leave_quietly(report)
+        if memory.ran_out(problem):
+            problem.__traceback__ = None  # what its frames hold may be what is missing to tell it
         error = _as_error(problem)
         if error is None:
             _fail_as_bug(report, problem)
@@ -102,11 +104,16 @@ def _as_error(problem: BaseException) -> Optional[errors.AsrctlError]:
     if isinstance(problem, KeyboardInterrupt):
         return errors.Interrupted("interrupted", fix="run the same command again to go on where it stopped")
     if memory.ran_out(problem):
-        return errors.DeviceError("out of memory", fix="close other programs, or lower batch sizes and --workers")
+        return errors.DeviceError("out of memory", fix=_more_memory())
     # Calls on the system set errno; the few libraries that raise a bare OSError of their own do not.
     if isinstance(problem, OSError) and problem.errno is not None:
         return errors.from_os_error(problem)
     return unknown_letters(problem)
+
+
+def _more_memory() -> str:
+    first = f"raise the limit ({free_memory.limits()})" if free_memory.is_limited() else "close other programs"
+    return f"{first}, or lower batch sizes and --workers"
 
 
 def _show_result(report: Report) -> None:
@@ -146,9 +153,11 @@ def _fail(report: Report, error: errors.AsrctlError) -> None:
             _write_document(report, {"ok": False, "error": redact_values(error.as_dict()), **found})
         else:
             _write_lines(report)
-    except OSError:
+    except OSError as lost:
         # stdout is gone or full; stderr and the exit code still tell.
-        report.display.line("warning: the result could not be written to stdout")
+        silence(report.stdout)
+        if not isinstance(lost, BrokenPipeError):
+            report.display.line("warning: the result could not be written to stdout")
     report.display.error(error)
     raise SystemExit(error.exit_code)
 
@@ -159,7 +168,10 @@ def _fail_as_bug(report: Report, problem: BaseException) -> None:
     fix = "please report it, with the lines above and `asrctl doctor`"
     if report.output.json:
         error = redact_values({"kind": "bug", "message": sentence, "fix": fix, "problems": []})
-        _write_document(report, {"ok": False, "error": error})
+        try:
+            _write_document(report, {"ok": False, "error": error})
+        except OSError:
+            silence(report.stdout)
     report.display.line(f"error: {sentence}")
     report.display.line(f"fix: {fix}")
     raise SystemExit(errors.EXIT_BUG)

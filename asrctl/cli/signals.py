@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Iterator
 
 from asrctl.errors import EXIT_INTERRUPTED
+from asrctl.interrupts import is_echo
 
 _SHOW_CURSOR = b"\x1b[?25h"
 
@@ -29,6 +30,8 @@ def interruptible() -> Iterator[None]:
     received = []
 
     def handle(number: int, frame: Any) -> None:
+        if is_echo(number):
+            return
         received.append(number)
         if len(received) > 1:
             _leave_at_once()

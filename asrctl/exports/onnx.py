@@ -19,7 +19,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 import torch
 
-from asrctl import acoustics, features, files
+from asrctl import acoustics, features, files, memory
 from asrctl.command_lines import pip_install
 from asrctl.errors import BadData, MissingDependency
 from asrctl.models import Recogniser
@@ -111,6 +111,7 @@ def write_graph(recogniser: Recogniser, path: Path, *, traced: Optional[bool] = 
     except OSError:
         raise
     except Exception as error:  # the exporters raise kinds of their own, and many
+        memory.raise_shortage(error)
         raise BadData(
             f"this model can not be exported to ONNX ({_first_line(error)})",
             fix="use `--format hf`, or other versions of torch and onnxscript",
@@ -210,6 +211,7 @@ def session(path: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base but this
+        memory.raise_shortage(error)
         raise _broken(_first_line(error)) from None
 
 
@@ -218,6 +220,7 @@ def run(runtime: Any, batch: Dict[str, torch.Tensor]) -> np.ndarray:
     try:
         return runtime.run(["logits"], {name: batch[name].numpy() for name in INPUTS})[0]
     except Exception as error:  # onnxruntime's errors share no base but this
+        memory.raise_shortage(error)
         raise _broken(_first_line(error)) from None
 
 

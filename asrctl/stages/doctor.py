@@ -15,7 +15,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
-from asrctl import devices
+from asrctl import devices, memory
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
@@ -53,6 +53,7 @@ def _run(look: Callable[[], Iterable[Check]]) -> List[Check]:
     try:
         return list(look())
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        memory.raise_shortage(error)
         return [Check(name, FAIL, f"{type(error).__name__}: {error}", _REINSTALL)]
 
 

@@ -1,0 +1,154 @@
+"""Limits on memory and open files (`ulimit`): whatever runs out, in whatever library, it is one sentence and a fix."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Sequence
+
+import pytest
+
+from asrctl import checkpoints
+
+from ..conftest import ROOT, Result
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to its address space")
+MB = 1 << 20
+
+
+def limited(limit: int, value: int) -> Callable[[], None]:
+    return lambda: resource.setrlimit(limit, (value, value))
+
+
+def told_in_a_sentence(done: Result, *codes: int) -> None:
+    assert done.exit_code in codes, done
+    assert "Traceback" not in done.stderr, done.stderr
+    if done.exit_code:
+        assert done.error["message"] and done.error["fix"], done
+        lines = done.stderr.splitlines()
+        assert [line for line in lines if line.startswith("error: ")] == [f"error: {done.error['message']}"], (
+            done.stderr
+        )
+        assert lines[-1] == f"fix: {done.error['fix']}"
+
+
+# Between them: the interpreter alone, half of numpy, OpenBLAS, half of pyarrow, half of torch, torch and no model.
+_MEGABYTES = (22, 30, 50, 80, 100, 130, 150, 220, 330, 420, 450, 520, 680, 820, 950)
+_COMMANDS = (
+    ("doctor",), ("status",), ("vocab", "manifest", "{corpus}"), ("prepare", "manifest", "{corpus}", "--force"),
+    ("train", "--preset", "{preset}", "--device", "cpu", "--max-steps", "1", "--run", "short"),
+    ("eval", "--run", "learned", "--device", "cpu"), ("export", "--run", "learned", "--format", "hf"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def words(learned_tones: Path) -> Dict[str, str]:
+    folder = learned_tones.parent
+    return {"corpus": str(folder / "corpus" / "tones.csv"), "preset": str(folder / "tones.yaml")}
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "command"),
+    [(size, _COMMANDS[index % len(_COMMANDS)]) for index, size in enumerate(_MEGABYTES)],
+    ids=lambda value: str(value) if isinstance(value, int) else value[0],
+)
+def test_a_limit_on_addresses(tones: Path, asrctl_process, words, megabytes: int, command: Sequence[str]) -> None:
+    typed = [word.format(**words) for word in command]
+    done = asrctl_process(*typed, "--json", preexec_fn=limited(resource.RLIMIT_AS, megabytes * MB))
+    told_in_a_sentence(done, 0, 6)
+    if done.exit_code:
+        assert "memory" in done.error["message"]
+
+
+def test_help_needs_little(asrctl_process) -> None:
+    asrctl_process("--help", preexec_fn=limited(resource.RLIMIT_AS, 40 * MB)).succeeded()
+
+
+def test_without_a_limit_nothing_runs_apart(asrctl_process, workspace: Path) -> None:
+    """Only where a library may end the process has a command a parent."""
+    program = "import os, sys; sys.argv = ['asrctl', 'presets', 'list']; from asrctl.cli import app; app.main()"
+    traced = ["-c", f"import os; os.fork = None; {program}"]
+    subprocess.run([sys.executable, *traced], check=True, capture_output=True, env=dict(os.environ))
+
+
+@pytest.mark.parametrize("files", [4, 5, 6])
+@pytest.mark.parametrize("command", _COMMANDS[3:6], ids=lambda command: command[0])
+def test_a_limit_on_open_files_is_no_damage(tones: Path, asrctl_process, words, files: int, command: Any) -> None:
+    typed = [word.format(**words) for word in command]
+    done = asrctl_process(*typed, "--json", preexec_fn=limited(resource.RLIMIT_NOFILE, files))
+    told_in_a_sentence(done, 0, 5)
+    if done.exit_code:
+        assert done.error["message"].startswith("too many open files")
+        assert "ulimit -n" in done.error["fix"]
+
+
+def test_a_limit_on_the_size_of_files(tones: Path, asrctl_process, words) -> None:
+    typed = [word.format(**words) for word in _COMMANDS[4]]
+    done = asrctl_process(*typed, "--json", preexec_fn=limited(resource.RLIMIT_FSIZE, 20000))
+    told_in_a_sentence(done, 5)
+    assert "ulimit -f" in done.error["fix"]
+
+
+# -- signals where a command runs apart --------------------------------------------------------------------------------
+
+ROOMY = 1 << 36
+
+
+@pytest.fixture
+def training(tones: Path, words):
+    """A training that goes on for long, with a parent, in a group of its own; it has saved a checkpoint."""
+    command = ["train", "--preset", words["preset"], "--device", "cpu", "--run", "long", "--json", "--workspace", tones]
+    command += ["--set", "optim.epochs=5000", "--set", "run.save_every=1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "asrctl", *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: (os.setsid(), resource.setrlimit(resource.RLIMIT_AS, (ROOMY, ROOMY))),
+    )
+    process.checkpoints = tones / "runs" / "long" / "checkpoints"  # type: ignore[attr-defined]
+    while process.poll() is None and not checkpoints.steps(process.checkpoints):  # type: ignore[attr-defined]
+        os.sched_yield()
+    assert process.poll() is None, process.communicate()
+    yield process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def children(pid: int) -> Sequence[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_a_signal_ends_a_training_in_good_order(training: Any, whole_group: bool) -> None:
+    """Also where the parent and its child get it: the second one does not end it at once."""
+    assert len(children(training.pid)) == 1
+    (os.killpg if whole_group else os.kill)(training.pid, signal.SIGTERM)
+    stdout, stderr = training.communicate(timeout=60)
+    assert training.returncode == 130, stderr
+    assert json.loads(stdout)["error"]["kind"] == "interrupted"
+    assert checkpoints.latest_valid(training.checkpoints).damaged == []
+
+
+def test_a_child_that_is_killed_is_no_lack_of_memory(training: Any) -> None:
+    os.kill(children(training.pid)[0], signal.SIGKILL)
+    training.communicate(timeout=60)
+    assert training.returncode == -signal.SIGKILL
+
+
+def test_a_parent_that_is_killed_takes_its_child_along(training: Any) -> None:
+    (child,) = children(training.pid)
+    training.kill()
+    training.communicate(timeout=60)
+    until = time.monotonic() + 60
+    while time.monotonic() < until and Path(f"/proc/{child}").exists():
+        os.sched_yield()
+    assert not Path(f"/proc/{child}").exists()
