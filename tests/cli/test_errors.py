@@ -190,18 +190,32 @@ def test_what_nohup_ignores_stays_ignored():
     assert process.returncode == 130
 
 
-def test_a_reader_who_leaves_is_no_error():
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["presets", "show", "tiny-cpu"], 0),
+        ([], 0),
+        (["--help"], 0),
+        (["train", "--help"], 0),
+        (["--version"], 0),
+        (["status", "--json"], 0),
+        (["trian", "--json"], 2),
+        (["eval", "--run", "none", "--json"], 4),
+    ],
+)
+def test_a_reader_who_leaves_is_no_error(workspace, arguments, code):
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as stdout:
         done = subprocess.run(
-            [sys.executable, "-m", "asrctl", "presets", "show", "tiny-cpu"],
+            [sys.executable, "-m", "asrctl", *arguments],
             stdout=stdout,
             stderr=subprocess.PIPE,
             encoding="utf-8",
             check=False,
         )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == code
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == (["error", "fix"] if code else [])
 
 
 def test_work_goes_on_when_nobody_reads_along(tmp_path, asrctl_process, workspace):

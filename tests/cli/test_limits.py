@@ -39,7 +39,7 @@ def told_in_a_sentence(done: Result, *codes: int) -> None:
 
 
 # Between them: the interpreter alone, half of numpy, OpenBLAS, half of pyarrow, half of torch, torch and no model.
-_MEGABYTES = (22, 30, 50, 80, 100, 130, 150, 220, 330, 420, 450, 520, 680, 820, 950)
+_MEGABYTES = (22, 30, 50, 100, 150, 330, 450, 680, 820)
 _COMMANDS = (
     ("doctor",), ("status",), ("vocab", "manifest", "{corpus}"), ("prepare", "manifest", "{corpus}", "--force"),
     ("train", "--preset", "{preset}", "--device", "cpu", "--max-steps", "1", "--run", "short"),
@@ -77,7 +77,7 @@ def test_without_a_limit_nothing_runs_apart(asrctl_process, workspace: Path) -> 
     subprocess.run([sys.executable, *traced], check=True, capture_output=True, env=dict(os.environ))
 
 
-@pytest.mark.parametrize("files", [4, 5, 6])
+@pytest.mark.parametrize("files", [4])
 @pytest.mark.parametrize("command", _COMMANDS[3:6], ids=lambda command: command[0])
 def test_a_limit_on_open_files_is_no_damage(tones: Path, asrctl_process, words, files: int, command: Any) -> None:
     typed = [word.format(**words) for word in command]
