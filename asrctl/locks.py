@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import platform
@@ -14,19 +15,18 @@ from typing import Iterator, TextIO
 from asrctl import files
 from asrctl.errors import Locked
 
+_LOOKS, _PAUSE_S = 100, 0.01
+
 
 @contextmanager
 def exclusive(path: Path, name: str, *, wait: bool = False) -> Iterator[None]:
     """Hold the lock that `path` stands for. Raises Locked, calling it `name`, unless `wait`; StorageError, OSError."""
     while True:
-        files.make_folder(path.parent)
-        with open(path, "a+", encoding="utf-8") as stream:
-            try:
-                files.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), path)
-            except BlockingIOError:
-                raise Locked(
-                    f"{name} is in use by {_holder(stream)}", fix="wait for it to end, or stop it, then run again"
-                ) from None
+        with _opened(path) as stream:
+            if wait:
+                files.flock(stream, fcntl.LOCK_EX, path)
+            else:
+                _take(stream, path, name)
             if not path.exists() or not os.path.samestat(os.fstat(stream.fileno()), path.stat()):
                 continue  # a command that made nothing took its empty workspace away while we waited
             with contextlib.suppress(OSError):  # a courtesy: on a full disk the lock holds without it
@@ -40,12 +40,30 @@ def exclusive(path: Path, name: str, *, wait: bool = False) -> Iterator[None]:
             return
 
 
-def _holder(stream: TextIO) -> str:
-    """Who holds a lock. Its holder writes that down just after it got hold: hence the patience."""
-    for _ in range(100):
+def _opened(path: Path) -> TextIO:
+    """The file of a lock. Its folder can go, with an empty workspace, between being made and being used."""
+    for _ in range(_LOOKS):
+        files.make_folder(path.parent)
+        with contextlib.suppress(FileNotFoundError):
+            return open(path, "a+", encoding="utf-8")
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+
+def _take(stream: TextIO, path: Path, name: str) -> None:
+    """Get hold of a lock, or raise Locked and say who has it.
+
+    Its holder writes that down just after it got hold, and takes it back just before it lets go: hence the patience.
+    """
+    holder = ""
+    for _ in range(_LOOKS):
+        with contextlib.suppress(BlockingIOError):
+            files.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
+            return
         stream.seek(0)
-        told = stream.read(100).strip()
-        if told:
-            return told
-        time.sleep(0.01)
-    return "another process"
+        holder = stream.read(100).strip()
+        if holder:
+            break
+        time.sleep(_PAUSE_S)
+    raise Locked(
+        f"{name} is in use by {holder or 'another process'}", fix="wait for it to end, or stop it, then run again"
+    )

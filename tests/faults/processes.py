@@ -79,6 +79,11 @@ class Started:
         except FileNotFoundError:
             return "X"
 
+    def goes_on(self) -> "Started":
+        """After it has stopped itself."""
+        self.signal(signal.SIGCONT)
+        return self
+
     @property
     def is_stopped(self) -> bool:
         return self._state == "T"
@@ -161,6 +166,15 @@ class Nursery:
             **more,
         )["pid"]
         return Started(self, plain, pid, list(outputs))
+
+    def stopped(self, words: Sequence[Any], workspace: Path, **more: Any) -> Started:
+        """A command that has stopped just before a change (stop_at, stop_on) of its workspace, with all that it holds.
+
+        Whoever polls for something that a command makes can come too late on a busy machine: it has ended by then.
+        """
+        started = self.start(words, workspace, roots=[str(workspace)], **more)
+        assert started.until(lambda: started.is_stopped), started.ended().told
+        return started
 
     def run(self, words: Sequence[Any], workspace: Path, **more: Any) -> Ended:
         return self.start(words, workspace, **more).ended()

@@ -74,9 +74,7 @@ def test_prepare_goes_on_at_its_shard(many_shards: Job, nursery: Nursery, tmp_pa
     """What was whole when the process was killed is not made again."""
     workspace = many_shards.start_from("prepare", tmp_path / "workspace")
     with faults.survives("SIGKILL after a shard of prepare"):
-        started = nursery.start(many_shards.words("prepare"), workspace)
-        assert started.until(lambda: len(list(workspace.glob(".tmp/prepared-*/train/part-*.json"))) >= 2)
-        started.killed()
+        nursery.stopped(many_shards.words("prepare"), workspace, stop_on="/train/.part-00002.json").killed()
         made = {path.name: path.stat().st_mtime_ns for path in workspace.glob(".tmp/prepared-*/train/shard-*.arrow")}
         many_shards.go_on("prepare", workspace).succeeded()
         many_shards.check("prepare", workspace)
@@ -92,9 +90,8 @@ def kill_in_checkpoint(job: Job, place: Path, seed: int, nursery: Nursery) -> No
     workspace = job.start_from("train", place)
     folder = workspace / "runs" / "r" / "checkpoints"
     step = chance.choice((2, 4, 8))
-    started = nursery.start(job.words("train"), workspace)
-    assert started.until((folder / f".step-{step:08d}.tmp").exists)
-    started.for_s(chance.random() * 0.02)
+    started = nursery.stopped(job.words("train"), workspace, stop_on=f"/checkpoints/.step-{step:08d}.tmp")
+    started.goes_on().for_s(chance.random() * 0.02)
     started.killed()
     whole = checkpoints.latest_valid(folder)
     assert whole.damaged == []

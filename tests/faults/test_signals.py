@@ -21,17 +21,14 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def in_training(job: Job, nursery: Nursery, place: Path, **more: object) -> Tuple[Path, Started]:
-    """A training whose first step is done, and its workspace."""
+    """A training that stands still after its first steps, and its workspace."""
     workspace = job.start_from("train", place)
-    journal = workspace / "runs" / "r" / "metrics.jsonl"
-    started = nursery.start(job.words("train"), workspace, **more)
-    assert started.until(lambda: journal.exists() and journal.stat().st_size > 0)
-    return workspace, started
+    return workspace, nursery.stopped(job.words("train"), workspace, stop_on="/checkpoints/.step-00000002", **more)
 
 
 def stopped_and_resumed(job: Job, nursery: Nursery, place: Path, number: int, seed: int) -> None:
     workspace, started = in_training(job, nursery, place)
-    started.for_s(random.Random(seed).random() * 0.2)
+    started.goes_on().for_s(random.Random(seed).random() * 0.2)
     started.signal(number)
     ended = started.ended()
     if ended.status == 0:  # it came to its end first
@@ -66,7 +63,7 @@ def test_the_second_signal_ends_the_process_at_once(job: Job, nursery: Nursery, 
         workspace, started = in_training(job, nursery, tmp_path / "workspace")
         for number in SIGNALS:  # different ones: equal ones may become one on their way
             started.signal(number)
-        ended = started.ended()
+        ended = started.goes_on().ended()
         assert (ended.status, ended.stdout) == (130, "")
         assert json.loads((workspace / "runs" / "r" / "run.json").read_text(encoding="utf-8"))["state"] == "running"
         job.go_on("train", workspace).succeeded()
