@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
@@ -145,8 +146,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)  # as the user's mask says; the library's own files are for the user alone
     try:
         save_file(dict(tensors), str(path), metadata={"format": "pt"})
+        if stat.S_IMODE(path.stat().st_mode) != mode:
+            path.chmod(mode)
     except SafetensorError as error:
         # "Os { code: 28, kind: StorageFull, ... }" in older releases, "(os error 28)" in newer ones.
         found = re.search(r"(?:code: |os error )(\d+)", str(error))

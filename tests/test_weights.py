@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any, Callable, Dict
@@ -236,3 +237,13 @@ def test_shapes_are_known_without_reading_weights(folder: Path) -> None:
     recogniser = models.examine_start(ModelSection(checkpoint=str(folder), head="reinit"), folder, other)
     assert recogniser.vocabulary == other
     assert all(parameter.device.type == "meta" for parameter in recogniser.model.parameters())
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o007, 0o660)])
+def test_weights_can_be_read_by_whom_the_users_mask_lets(mask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        weights.write_tensors(tmp_path / "model.safetensors", {"a": torch.zeros(2)})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model.safetensors").stat().st_mode & 0o777 == mode

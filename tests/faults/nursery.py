@@ -10,7 +10,8 @@ lines of JSON on stdin and stdout:
 More keys of a run: powerless (root gives its capabilities up, and meets permissions as anybody does), file_bytes (most
 bytes in a file: RLIMIT_FSIZE), roots (folders whose changes are counted), counted (a file that gets the changes, one a
 line), die_at, stop_at (the number of the change before which the child kills itself with SIGKILL, or stops itself with
-SIGSTOP), stop_on (it stops itself before the first change that names this), looks (listing a folder counts too).
+SIGSTOP), stop_on (it stops itself before the first change that names this), stop_behind (the same after the change that
+is told by these words), looks (listing a folder counts too).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Counter:
         self.roots, self.events = tuple(order.get("roots", [])), _CHANGES | (_LOOKS if order.get("looks") else set())
         self.signals = {order.get("die_at", 0): signal.SIGKILL, order.get("stop_at", 0): signal.SIGSTOP}
         self.changes: List[str] = []
-        self.stop_on = order.get("stop_on")
+        self.stop_on, self.stop_behind = order.get("stop_on"), order.get("stop_behind")
 
     def __call__(self, event: str, arguments: Any) -> None:
         if not (event in self.events or event == "open") or not self._counts(event, arguments):
@@ -46,6 +47,8 @@ class Counter:
         if self.stop_on is not None and self.stop_on in self.changes[-1]:
             self.stop_on = None
             os.kill(os.getpid(), signal.SIGSTOP)
+        if self.stop_behind == self.changes[-1]:
+            self.stop_on, self.stop_behind = "", None
 
     def _counts(self, event: str, arguments: Any) -> bool:
         path = os.fsdecode(arguments[0]) if isinstance(arguments[0], (str, bytes, os.PathLike)) else ""

@@ -41,7 +41,7 @@ def stopped(job: Job, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
     """A workspace whose run was stopped in the middle of an epoch with the checkpoints of two steps."""
     workspace = job.start_from("train", tmp_path_factory.mktemp("stopped") / "workspace")
     folder = workspace / "runs" / "r" / "checkpoints"
-    nursery.stopped(job.words("train"), workspace, stop_on="/checkpoints/.step-00000006").killed()
+    nursery.stopped(job.words("train"), workspace, stop_behind=f"os.rename {folder}/.step-00000004.tmp").killed()
     checkpoints.clear_unfinished(folder)
     for step in checkpoints.steps(folder):
         if step not in (2, 4):
