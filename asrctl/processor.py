@@ -156,7 +156,10 @@ def _tokens(folder: Path, settings: Mapping[str, Any], outputs: Optional[int]) -
     """All tokens that have an output, by id. Raises BadData."""
     path = folder / "vocab.json"
     fix = f"correct {path}, or choose another checkpoint"
-    own = tokens_by_id(_language(path, settings), path, fix=fix)
+    ids = _language(path, settings)
+    if isinstance(ids, dict):  # 1.0 is 1, as everywhere in JSON
+        ids = {token: int(i) if isinstance(i, float) and i.is_integer() else i for token, i in ids.items()}
+    own = tokens_by_id(ids, path, fix=fix)
     by_id = dict(enumerate(own))
     for index, token, where in _added(folder, settings):
         if by_id.get(index, token) != token:

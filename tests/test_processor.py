@@ -203,8 +203,9 @@ def last_of_each(tokens: Dict[str, int]) -> Dict[str, int]:
         ({**TOKENS, "<unk>": 4}, dict(CONFIG, unk_token={"__type": "AddedToken", "content": "<unk>"}), {}),
         ({token.upper(): index for token, index in TOKENS.items()}, dict(CONFIG, do_lower_case=True), {}),
         (dict(TOKENS, sch=3), CONFIG, {"c": "sch"}),
+        ({token: float(index) for token, index in TOKENS.items()}, CONFIG, {}),
     ],
-    ids=["no-unk", "no-delimiter", "space", "object", "lower-case", "digraph"],
+    ids=["no-unk", "no-delimiter", "space", "object", "lower-case", "digraph", "float-ids"],
 )
 def test_a_vocabulary_of_another_kind_is_used(
     tokens: Dict[str, int], config: Dict[str, Any], lost: Dict[str, str], asrctl: Any, model: Path

@@ -340,7 +340,9 @@ def _weights(place: Path) -> None:
         weights.find_checkpoint(str(place / "nowhere"))
     with contextlib.suppress(AsrctlError):
         weights.read_config(place)
-    found = weights.read_weights(place)
+    found, shapes = weights.read_weights(place), weights.read_shapes(place)
+    if {name: tuple(tensor.shape) for name, tensor in found.items()} != {n: item.shape for n, item in shapes.items()}:
+        raise AssertionError("a dry run would see other weights")
     for name, tensor in found.items():
         name.encode("utf-8")
         tensor.float().sum()
