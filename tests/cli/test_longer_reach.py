@@ -99,4 +99,4 @@ def test_a_checkpoint_that_does_not_say_what_it_is_is_refused_by_name(asrctl, re
     path.write_text(json.dumps(dict(config, conv_kernel=16)), encoding="utf-8")
     refused = train(asrctl, "--preset", preset, "--data", "some")
     assert refused.exit_code == 3
-    assert "conv_kernel and conv_stride must be lists of whole numbers, equally long" in refused.stderr
+    assert "conv_kernel is no list of 1 to 64 numbers" in refused.stderr

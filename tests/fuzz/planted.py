@@ -18,8 +18,8 @@ def _index_error(place: Path) -> None:
     """A row with fewer cells than columns, read by position."""
     lines = (place / "list.csv").read_bytes().splitlines()
     list(manifest.read(place / "list.csv"))
-    width = lines[0].count(b",")
-    for line in lines[1:]:
+    width = lines[0].count(b",") if lines and lines[0].startswith(b"path,") else 0
+    for line in lines[1:] if width else ():
         line.split(b",")[width - 1]
 
 
@@ -30,7 +30,7 @@ def _key_error(place: Path) -> None:
             row = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(row, dict) and "text" in row and not row.get("path"):
+        if isinstance(row, dict) and "text" in row and not row.get("path") and not row.get("audio"):
             row["audio_filepath"]
 
 
