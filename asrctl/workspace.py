@@ -211,11 +211,11 @@ class Workspace:
                 files.remove_tree(draft.path)  # of a process that was killed just after it had published
                 yield draft
                 return
-            if not keep_partial:
-                files.remove_tree(draft.path)
-            files.make_folder(draft.path)
-            files.refuse_links(draft.path)
-            try:
+            try:  # from before there is a folder on: an interruption may come between any two lines
+                if not keep_partial:
+                    files.remove_tree(draft.path)
+                files.make_folder(draft.path)
+                files.refuse_links(draft.path)
                 yield draft
                 self._seal(key, draft)
             except BaseException:
