@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,36 +10,17 @@ from typing import Any, Dict, Optional, Tuple
 
 from asrctl import files, presets
 from asrctl.configs import Convolutions
-from asrctl.errors import Locked, MissingArtifact, UsageError
+from asrctl.errors import Locked
 from asrctl.events import Emit, Note, ignore
 from asrctl.models import Recogniser
 from asrctl.prepared import PreparedData, PreparedSplit
 from asrctl.recipe import Recipe
-from asrctl.runs import Run, named_after, replaced_runs
-from asrctl.stages import data_rules
+from asrctl.runs import Run, replaced_runs
 from asrctl.stages import train_checks as checks
+from asrctl.stages import train_request as meant
 from asrctl.stages.fit import alignable, convolutions
-from asrctl.stages.subject import latest_data, sound_model
+from asrctl.stages.train_request import TrainRequest
 from asrctl.workspace import Workspace
-
-_FIX_DATA = "run `asrctl prepare CORPUS` first"
-
-
-@dataclass(frozen=True)
-class TrainRequest:
-    """What the user asked for. command: the words typed, kept with the run."""
-
-    preset: Optional[str] = None
-    data: Optional[str] = None
-    run: Optional[str] = None
-    device: str = "auto"
-    overrides: Tuple[str, ...] = ()
-    max_steps: Optional[int] = None
-    max_minutes: Optional[float] = None
-    resume: bool = False
-    overwrite: bool = False
-    from_run: Optional[str] = None
-    command: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,14 +99,14 @@ def plan(
     from asrctl import devices
 
     checks.refuse_contradictions(request)
-    stored = _stored_run(workspace, request)
+    stored = meant.stored_run(workspace, request)
     # Before the data: a typo is told before data that is missing, which may take hours to make.
-    asked = None if request.preset is None else _loaded(workspace, request, request.preset)
-    data_name, data = _data(workspace, request, stored, emit)
-    resolved = _recipe(workspace, request, stored, data, asked)
+    asked = None if request.preset is None else meant.loaded(workspace, request, request.preset)
+    data_name, data = meant.data_of(workspace, request, stored, emit)
+    resolved = meant.recipe_of(workspace, request, stored, data, asked)
     for note in resolved.notes:
         emit(Note(note))
-    resolved = _by_the_data(workspace, resolved, stored, data, data_name, emit)
+    resolved = meant.by_the_data(workspace, resolved, stored, data, data_name, emit)
     recipe = resolved.recipe
     device = devices.choose(request.device)
     emit(Note(device.reason))
@@ -146,7 +126,7 @@ def plan(
     checks.refuse_conflicts(workspace, recipe, data, data_name, _splits(data), encoder, preset)
     checks.warn_of_no_effect(request.overrides, emit)
     total, per_epoch = _steps(request, stored, recipe, device, train.only(alignable(encoder, train)))
-    name = stored.name if stored is not None else _run_name(workspace, request, recipe)
+    name = stored.name if stored is not None else meant.run_name(workspace, request, recipe)
     sources = dict(resolved.sources)
     return TrainPlan(
         recipe,
@@ -172,7 +152,7 @@ def _steps(
     from asrctl.backends.host import plan_of
 
     per_epoch = plan_of(recipe, train).steps_per_epoch
-    total = request.max_steps or _stored_total(stored, recipe) or recipe.optim.max_steps
+    total = request.max_steps or meant.stored_total(stored, recipe) or recipe.optim.max_steps
     total = total or max(1, math.ceil(recipe.optim.epochs * per_epoch))
     if not device.is_host:
         from asrctl.ipu import config
@@ -247,7 +227,7 @@ def _run(workspace: Workspace, request: TrainRequest, planned: TrainPlan, run: R
         max_steps=request.max_steps,
         max_minutes=request.max_minutes,
         resume=request.resume,
-        base=_base(workspace, request, planned.recipe),
+        base=meant.base_of(workspace, request, planned.recipe),
     )
     return carry_out(run, start, emit)
 
@@ -263,134 +243,3 @@ def _alignable(encoder: Convolutions, train: PreparedSplit, emit: Emit) -> Prepa
 
 def _splits(data: PreparedData) -> Dict[str, PreparedSplit]:
     return {name: data.split(name) for name in ("train", "eval") if name in data.splits}
-
-
-# -- what is meant ----------------------------------------------------------------------------------------------------
-
-
-def _stored_run(workspace: Workspace, request: TrainRequest) -> Optional[Run]:
-    """The run to resume, if that was asked for."""
-    if not request.resume:
-        return None
-    if request.run is not None:
-        run = Run(workspace.run(request.run))
-        if not run.exists():
-            raise MissingArtifact(
-                f"there is no run {request.run!r} to resume", fix="see `asrctl status` for the runs there are"
-            )
-        return run
-    runs = workspace.runs(strict=True)
-    if not runs:
-        raise MissingArtifact("there is no run to resume", fix="start one with `asrctl train --preset tiny-cpu`")
-    return Run(runs[-1])
-
-
-def _stored_total(stored: Optional[Run], recipe: Recipe) -> Optional[int]:
-    """Steps that the run to resume was started for: they decide the schedule. None where the recipe asks for others."""
-    if stored is None or _length(stored.recipe()) != _length(recipe):
-        return None
-    info = stored.info()
-    total = info.get("recipe_steps", info.get("total_steps"))
-    return total if isinstance(total, int) and total > 0 else None
-
-
-def _length(recipe: Recipe) -> Tuple[Any, Any]:
-    return recipe.optim.max_steps, recipe.optim.epochs
-
-
-def _data(workspace: Workspace, request: TrainRequest, stored: Optional[Run], emit: Emit) -> Tuple[str, PreparedData]:
-    if stored is not None and request.data is None:
-        recorded = stored.info()["data"]
-        artifact = workspace.resolve("prepared", recorded["id"], fix=_FIX_DATA)
-        return recorded["name"], PreparedData(artifact)
-    if request.data is not None:
-        return request.data, PreparedData(workspace.resolve("prepared", request.data, fix=_FIX_DATA))
-    name, data = latest_data(workspace)
-    emit(Note(f"data: {name} ({data.artifact.id}), the latest prepared"))
-    return name, data
-
-
-def _loaded(workspace: Workspace, request: TrainRequest, name: str) -> presets.Resolved:
-    return presets.load(name, overrides=request.overrides, workspace=workspace.root)
-
-
-def _recipe(
-    workspace: Workspace,
-    request: TrainRequest,
-    stored: Optional[Run],
-    data: PreparedData,
-    asked: Optional[presets.Resolved],
-) -> presets.Resolved:
-    """asked: the preset that the user named, else it is that of the run to resume, or of the data."""
-    if asked is None and stored is not None:
-        return presets.override(stored.recipe(), request.overrides, stored.recipe_path)
-    name = data.summary.get("preset")
-    if asked is None and name is None:
-        known = ", ".join(preset.name for preset in presets.available(workspace.root))
-        raise UsageError(
-            f"no preset was given, and the data was prepared without one; there are {known}",
-            fix="add `--preset tiny-cpu`, or another of these",
-        )
-    resolved = asked or _loaded(workspace, request, name)
-    if request.from_run is None:
-        return resolved
-    model = dataclasses.replace(resolved.recipe.model, checkpoint=str(_model_of(workspace, request.from_run)))
-    return dataclasses.replace(resolved, recipe=dataclasses.replace(resolved.recipe, model=model))
-
-
-def _by_the_data(
-    workspace: Workspace,
-    resolved: presets.Resolved,
-    stored: Optional[Run],
-    data: PreparedData,
-    name: str,
-    emit: Emit,
-) -> presets.Resolved:
-    """Text and audio rules as the data has them; as the run to resume recorded them, where there is one."""
-    if stored is None:
-        made = {**data_rules.of_data(data), **data_rules.of_vocabulary(workspace, data)}
-        return data_rules.applied(resolved, made, f"data {name}", emit)
-    made = data_rules.of_run(stored.recipe())
-    return data_rules.applied(resolved, made, f"run {stored.name}", emit)
-
-
-def _model_of(workspace: Workspace, run: str) -> Path:
-    folder = workspace.run(run) / "model"
-    if not folder.is_dir():
-        raise MissingArtifact(
-            f"run {run!r} has no model to start from", fix="see `asrctl status` for the runs there are"
-        )
-    sound_model(folder)
-    return folder
-
-
-def _base(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> Optional[str]:
-    """What training starts from: a run, a folder (never written like a name on the hub), a name on the hub, nothing."""
-    name = recipe.model.checkpoint
-    if request.from_run is not None:
-        return f"run {request.from_run}"
-    is_folder = name is not None and files.expanded(name).is_dir()
-    return f"./{name}" if is_folder and not name.startswith((".", "/", "~")) else name
-
-
-def _run_name(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> str:
-    own = named_after(recipe.name)
-    if request.overwrite and request.from_run == (request.run or own):
-        raise UsageError(
-            f"run {request.from_run!r} can not be replaced by one that starts from it", fix="choose another --run"
-        )
-    if request.overwrite:
-        Run(workspace.run(request.run or own)).refuse_strangers()
-        return request.run or own
-    if request.run is None:
-        number, name = 1, own
-        while Run(workspace.run(name)).exists():
-            number += 1
-            name = f"{own}-{number}"
-        return name
-    if Run(workspace.run(request.run)).exists():
-        raise UsageError(
-            f"there is a run {request.run!r} already",
-            fix="choose another --run, go on with it by `--resume`, or replace it by `--overwrite`",
-        )
-    return request.run

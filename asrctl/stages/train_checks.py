@@ -16,7 +16,7 @@ from asrctl.stages.fit import conflicts, convolutions
 from asrctl.workspace import Workspace
 
 if TYPE_CHECKING:
-    from asrctl.stages.train import TrainRequest
+    from asrctl.stages.train_request import TrainRequest
 
 
 def refuse_contradictions(request: "TrainRequest") -> None:
