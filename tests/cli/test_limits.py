@@ -88,7 +88,9 @@ def fewest_files() -> int:
 
 
 @pytest.mark.parametrize("command", _COMMANDS[3:6], ids=lambda command: command[0])
-def test_a_limit_on_open_files_is_no_damage(tones: Path, asrctl_process, words, fewest_files: int, command: Any) -> None:
+def test_a_limit_on_open_files_is_no_damage(
+    tones: Path, asrctl_process, words, fewest_files: int, command: Any
+) -> None:
     typed = [word.format(**words) for word in command]
     done = asrctl_process(*typed, "--json", preexec_fn=limited(resource.RLIMIT_NOFILE, fewest_files))
     told_in_a_sentence(done, 0, 5)
