@@ -10,7 +10,7 @@ import os
 import shlex
 import shutil
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Dict, Iterator, Optional, TextIO, Tuple, Union
 
@@ -81,15 +81,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     make_folder(path.parent)
     temporary = beside(path, "tmp")
-    with _held(temporary):
-        try:
+    try:
+        with _held(temporary):
             yield temporary
             fsync_path(temporary)
             os.replace(temporary, path)
-        except BaseException:
-            if temporary.exists():
-                temporary.unlink()
-            raise
+    except BaseException:
+        _discard(temporary)
+        raise
     fsync_path(path.parent)
 
 
@@ -106,6 +105,18 @@ def _held(path: Path) -> Iterator[None]:
                 os.ftruncate(descriptor, 0)
                 yield
                 return
+        finally:
+            os.close(descriptor)
+
+
+def _discard(path: Path) -> None:
+    """Remove a temporary file, unless another process is writing it."""
+    with suppress(OSError):  # it is not there, or somebody holds it
+        descriptor = os.open(str(path), os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(descriptor, path):
+                path.unlink()
         finally:
             os.close(descriptor)
 
