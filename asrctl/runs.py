@@ -20,7 +20,7 @@ _FIX = "see `asrctl status`; a damaged run can be replaced with --overwrite"
 FILES = ("run.json", "recipe.yaml", "metrics.jsonl")
 _ALWAYS = ("name", "state", "data", "vocabulary")
 # What a command that is typed once more does without.
-_NOT_AGAIN = ("--resume", "--overwrite", "--dry-run", "--json", "--verbose")
+_NOT_AGAIN = ("--resume", "--overwrite", "--if-new", "--dry-run", "--json", "--verbose")
 # Of run.json: what users typed and what libraries said.
 _FREE_TEXT = ("command", "base", "error")
 _INFO = {
@@ -33,6 +33,8 @@ _INFO = {
     "versions?": {"*": str},
     "seconds?": NUMBER,
     "emulated?": bool,
+    # What it was made from (stages/same_run.py).
+    "inputs?": dict,
     # --max-steps and --max-minutes, where they were typed.
     "limits?": {"*": NUMBER},
 }

@@ -20,8 +20,10 @@ EPILOG = options.examples(
     "asrctl train --preset tiny-cpu",
     "asrctl train --preset base-4ipu --device cuda --set optim.learning_rate=1e-4",
     "asrctl train --resume",
+    "asrctl train --preset tiny-cpu --if-new --json",
     "asrctl train --preset base-100h --from-run base-4ipu --run second --max-minutes 60",
 )
+_SAME = "run {run} was made from the same inputs and is complete"
 
 
 def command(
@@ -39,6 +41,9 @@ def command(
     ),
     resume: bool = typer.Option(False, "--resume", help="Go on with --run, or with the latest run."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a run of the same name."),
+    if_new: bool = typer.Option(
+        False, "--if-new", help="Do nothing where a run of the same inputs is complete; go on with one that is not."
+    ),
     from_run: Optional[str] = typer.Option(None, "--from-run", help="Start from the best model of this run."),
     dry_run: bool = options.DRY_RUN,
     workspace: Path = options.WORKSPACE,
@@ -61,6 +66,7 @@ def command(
             max_minutes=max_minutes,
             resume=resume,
             overwrite=overwrite,
+            if_new=if_new,
             from_run=from_run,
             command=tuple(["asrctl"] + sys.argv[1:]),
         )
@@ -71,12 +77,14 @@ def command(
             report.done(found.as_dict(), forecast_lines(found) + (recipe_lines(found.planned) if verbose else []))
             return
         result = train(place, request, report.emit)
-        report.done(result.as_dict(), result_lines(result, place))
+        report.done(result.as_dict(), result_lines(result, place, if_new=if_new))
 
 
 def forecast_lines(found: "Forecast") -> List[str]:
     """What would be done, and what it would take."""
     planned = found.planned
+    if planned.new is False:
+        return [f"{_SAME.format(run=planned.run_name)}: nothing would be done", f"folder: {found.folder}"]
     return [
         f"run {planned.run_name} on {planned.device.kind} ({planned.precision or 'as the preset says'}): "
         f"{planned.total_steps} steps, {planned.steps_per_epoch} per epoch, data {planned.data_name}",
@@ -132,11 +140,13 @@ def _flat(values: dict, prefix: str = "") -> "List[tuple]":
     return found
 
 
-def result_lines(result: "TrainResult", place: "Workspace") -> List[str]:
+def result_lines(result: "TrainResult", place: "Workspace", *, if_new: bool = False) -> List[str]:
     """The end of a run: the model, its best WER, and what to type next."""
     from asrctl.stages.status import after_training
 
     following = f"next: {after_training(place, result.run)}"
+    if if_new and result.nothing_to_do:
+        return [f"{_SAME.format(run=result.run)}: nothing to do", f"model: {result.model}", following]
     if result.nothing_to_do and result.reason == "early-stopping":
         told = f"run {result.run} was stopped early at step {result.steps}, after evaluations that were no better"
         again = place.command("train", "--resume", "--run", result.run, "--set", "run.early_stopping=null")

@@ -16,6 +16,7 @@ from asrctl.models import Recogniser
 from asrctl.prepared import PreparedData, PreparedSplit
 from asrctl.recipe import Recipe
 from asrctl.runs import Run, replaced_runs
+from asrctl.stages import same_run
 from asrctl.stages import train_checks as checks
 from asrctl.stages import train_request as meant
 from asrctl.stages.fit import alignable, convolutions
@@ -25,7 +26,11 @@ from asrctl.workspace import Workspace
 
 @dataclass(frozen=True)
 class TrainPlan:
-    """Everything resolved, nothing done yet. start: of a checkpoint that was looked at, the model without weights."""
+    """Everything resolved, nothing done yet.
+
+    start: of a checkpoint that was looked at, the model without weights. inputs: what the run is made from, if asked
+    for. new: with --if-new, whether anything is to be done; None where that was not asked for, or is not known.
+    """
 
     recipe: Recipe
     sources: Dict[str, str]
@@ -40,6 +45,8 @@ class TrainPlan:
     train: PreparedSplit
     encoder: Convolutions
     start: Optional[Recogniser] = None
+    inputs: Optional[Dict[str, Any]] = None
+    new: Optional[bool] = None
 
     def as_dict(self) -> Dict[str, Any]:
         return {
@@ -52,12 +59,13 @@ class TrainPlan:
             "steps_per_epoch": self.steps_per_epoch,
             "recipe": self.recipe.as_dict(),
             "sources": dict(self.sources),
+            **({} if self.new is None else {"new": self.new}),
         }
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A run that came to its end. model: the folder of the best model.
+    """A run that came to its end. model: the folder of the best model. nothing_to_do: it had done so before.
 
     recipe_steps: steps of the whole recipe. planned_steps: those that the run was to have, fewer where its time was
     limited.
@@ -80,7 +88,7 @@ class TrainResult:
     nothing_to_do: bool = False
 
     def as_dict(self) -> Dict[str, Any]:
-        return dict(self.__dict__, model=str(self.model))
+        return dict(self.__dict__, model=str(self.model), new=not self.nothing_to_do)
 
 
 def plan(
@@ -127,22 +135,9 @@ def plan(
     checks.warn_of_no_effect(request.overrides, emit)
     total, per_epoch = _steps(request, stored, recipe, device, train.only(alignable(encoder, train)))
     name = stored.name if stored is not None else meant.run_name(workspace, request, recipe)
-    sources = dict(resolved.sources)
-    return TrainPlan(
-        recipe,
-        sources,
-        data,
-        data_name,
-        name,
-        device,
-        precision,
-        total,
-        per_epoch,
-        request.resume,
-        train,
-        encoder,
-        start,
-    )
+    known = (recipe, dict(resolved.sources), data, data_name, name, device, precision, total, per_epoch)
+    planned = TrainPlan(*known, request.resume, train, encoder, start)
+    return same_run.applied(workspace, request, planned, emit) if request.if_new else planned
 
 
 def _steps(
@@ -188,17 +183,44 @@ def train(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> T
     """
     _settle(workspace)
     planned = plan(workspace, request, emit, fetch=True)
+    if planned.new is False:
+        return _as_it_is(workspace, Run(workspace.run(planned.run_name)))
     workspace.create()
     with workspace.lock(f"run-{planned.run_name}"):
         files.refuse_links(workspace.run(planned.run_name))
         run = Run(workspace.run(planned.run_name))
-        if run.exists() and not (request.resume or request.overwrite):
+        if run.exists() and not (planned.resume or request.overwrite):
             raise Locked(
-                f"another process has made the run {run.name!r} meanwhile", fix="choose another name with --run"
+                f"another process has made the run {run.name!r} meanwhile",
+                fix="run the command again" if request.if_new else "choose another name with --run",
             )
         run.settle()
         with run.replaced() if request.overwrite else run.kept():
             return _run(workspace, request, planned, run, emit)
+
+
+def _as_it_is(workspace: Workspace, run: Run) -> TrainResult:
+    """Of a run with which nothing is left to do."""
+    same_run.make_latest(workspace, run)
+    info = run.info()
+    best, total = info.get("best") or {}, info.get("total_steps", 0)
+    return TrainResult(
+        run=run.name,
+        state=info["state"],
+        reason=info.get("reason", ""),
+        steps=info.get("steps", 0),
+        planned_steps=total,
+        recipe_steps=info.get("recipe_steps", total),
+        best_step=best.get("step"),
+        best_wer=best.get("wer"),
+        model=run.model,
+        device=info.get("device", ""),
+        precision=info.get("precision", ""),
+        seconds=0.0,
+        audio_s_per_s=0.0,
+        emulated=bool(info.get("emulated")),
+        nothing_to_do=True,
+    )
 
 
 def _settle(workspace: Workspace) -> None:
@@ -226,7 +248,8 @@ def _run(workspace: Workspace, request: TrainRequest, planned: TrainPlan, run: R
         total_steps=planned.total_steps,
         max_steps=request.max_steps,
         max_minutes=request.max_minutes,
-        resume=request.resume,
+        resume=planned.resume,
+        inputs=same_run.inputs_to_keep(run, planned, request.max_minutes),
         base=meant.base_of(workspace, request, planned.recipe),
     )
     return carry_out(run, start, emit)

@@ -26,6 +26,12 @@ def refuse_contradictions(request: "TrainRequest") -> None:
             raise UsageError(
                 f"--resume goes on with a run and {name} starts one, so they exclude each other", fix="give one of them"
             )
+    for name, given in (("--resume", request.resume), ("--overwrite", request.overwrite)):
+        if request.if_new and given:
+            raise UsageError(
+                f"--if-new finds out what to do with which run and {name} says so, so they exclude each other",
+                fix="give one of them",
+            )
 
 
 def refuse_optimiser(recipe: Recipe, device: Any) -> None:

@@ -22,7 +22,7 @@ _FIX_DATA = "run `asrctl prepare CORPUS` first"
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What the user asked for. command: the words typed, kept with the run."""
+    """What the user asked for. if_new: only where no run was made from the same. command: the words typed."""
 
     preset: Optional[str] = None
     data: Optional[str] = None
@@ -33,6 +33,7 @@ class TrainRequest:
     max_minutes: Optional[float] = None
     resume: bool = False
     overwrite: bool = False
+    if_new: bool = False
     from_run: Optional[str] = None
     command: Tuple[str, ...] = ()
 
@@ -157,7 +158,7 @@ def run_name(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> str
             number += 1
             name = f"{own}-{number}"
         return name
-    if Run(workspace.run(request.run)).exists():
+    if Run(workspace.run(request.run)).exists() and not request.if_new:
         raise UsageError(
             f"there is a run {request.run!r} already",
             fix="choose another --run, go on with it by `--resume`, or replace it by `--overwrite`",

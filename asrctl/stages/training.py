@@ -39,6 +39,7 @@ class Start:
     max_minutes: Optional[float]
     resume: bool
     base: Optional[str]
+    inputs: Mapping[str, Any]
 
 
 def carry_out(run: Run, start: Start, emit: Emit) -> TrainResult:
@@ -192,6 +193,7 @@ def _info(run: Run, start: Start) -> Dict[str, Any]:
         "steps": before.get("steps", 0),
         "total_steps": start.total_steps,
         "limits": _limits(start),
+        **({"inputs": dict(start.inputs)} if start.inputs else {}),
         "best": before.get("best"),
         "versions": versions(),
         "seconds": before.get("seconds", 0.0),

@@ -12,7 +12,7 @@ from asrctl import files
 from asrctl.workspace import Workspace
 
 from ..fault_table import Faults
-from .job import RESUME, Job, outcome
+from .job import RESUME, TRAIN, Job, outcome
 from .processes import Nursery, Started, changes
 
 _MOST_MOMENTS = 160
@@ -68,6 +68,29 @@ def test_a_run_that_goes_on_is_not_resumed(job: Job, nursery: Nursery, tmp_path:
         assert f"process {started.pid}" in told
         started.goes_on().ended().succeeded()
         job.check("train", workspace)
+
+
+def test_the_same_training_is_not_begun_twice(job: Job, nursery: Nursery, tmp_path: Path, faults: Faults) -> None:
+    same = (*TRAIN[: TRAIN.index("--run")], "--if-new")
+    with faults.survives("--if-new while the same run goes on, when it was killed, and when it is complete"):
+        workspace, started = training(job, nursery, tmp_path)
+        assert f"process {started.pid}" in nursery.run(same, workspace).refused(7)
+        started.killed()
+        gone_on, left = (nursery.run(same, workspace).result for _ in range(2))
+        assert (gone_on["run"], gone_on["new"]) == ("r", True)
+        assert (left["run"], left["new"]) == ("r", False)
+        assert [path.name for path in workspace.glob("runs/*")] == ["r"]
+        job.check_run(workspace)
+
+
+def test_two_of_the_same_training(job: Job, nursery: Nursery, tmp_path: Path, faults: Faults) -> None:
+    with faults.survives("two of train --if-new at once"):
+        workspace = job.start_from("train", tmp_path / "workspace")
+        both = [nursery.start((*job.words("train"), "--if-new"), workspace) for _ in range(2)]
+        ends = sorted((started.ended() for started in both), key=lambda ended: ended.status)
+        assert ends[0].status == 0 and ends[1].status in (0, 7), ends[1].told
+        assert sorted(end.result["new"] for end in ends if end.status == 0) in ([True], [False, True])
+        job.check("train", workspace, but=("info.command",))
 
 
 def training(job: Job, nursery: Nursery, folder: Path) -> "tuple[Path, Started]":
