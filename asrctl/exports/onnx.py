@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
+import io
 import logging
 import warnings
 from dataclasses import dataclass
@@ -146,7 +147,10 @@ def _export_captured(graph: torch.nn.Module, example: Tuple[torch.Tensor, ...], 
 
 
 def _export_traced(graph: torch.nn.Module, example: Tuple[torch.Tensor, ...], path: Path) -> None:
-    """For older torch. It can not do WavLM, which the comparison with PyTorch then finds out."""
+    """For older torch. It can not do WavLM: torch 2.0 refuses it, the comparison with PyTorch finds it out later.
+
+    Opset 16, as at 17 torch 2.0 writes a layer norm without weights (data2vec's) that no runtime loads.
+    """
     captures = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     axes = {name: {0: "batch", 1: "time"} for name in INPUTS}
     torch.onnx.export(
@@ -155,7 +159,7 @@ def _export_traced(graph: torch.nn.Module, example: Tuple[torch.Tensor, ...], pa
         str(path),
         input_names=list(INPUTS),
         output_names=["logits"],
-        opset_version=17,
+        opset_version=16,
         dynamic_axes={**axes, "logits": {0: "batch", 1: "frames"}},
         **captures,
     )
@@ -194,7 +198,7 @@ def _quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
