@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import random
-from typing import Any, ContextManager, Dict, List, NamedTuple, Optional
+from typing import Any, ContextManager, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy
 import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from asrctl import compat
 
@@ -59,7 +60,9 @@ class Graph:
         self._training = training
         self._finds_torch_losses = False
         host_random = random.getstate(), numpy.random.get_state()[1:3]
-        with tracing(strategy), _Static(), _sound_losses(), _TorchLosses() as torch_losses, torch.no_grad():
+        with tracing(
+            strategy
+        ), _Static(), _StaticIndexing(), _sound_losses(), _TorchLosses() as torch_losses, torch.no_grad():
             self._forward(inputs, seed)
         if random.getstate() != host_random[0] or not _same(numpy.random.get_state()[1:3], host_random[1]):
             raise Error(
@@ -114,12 +117,25 @@ class _Static(TorchFunctionMode):
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         name = getattr(function, "__name__", "")
-        if name in _READS or name in _DYNAMIC or (name == "__getitem__" and _has_mask(args[1])):
-            raise Error(
-                f"the model calls {name}() on a tensor while it is compiled: an IPU has static shapes and can not "
-                "branch on values (spec-augment's masks and boolean indexing need that)"
-            )
+        if name in _READS or name in _DYNAMIC:
+            raise _not_static(name)
         return function(*args, **(kwargs or {}))
+
+
+class _StaticIndexing(TorchDispatchMode):
+    """Refuses to read through a mask. Below functions, as indexing is none in torch 2.0."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten.index.Tensor and _has_mask(args[1]):
+            raise _not_static("__getitem__")
+        return function(*args, **(kwargs or {}))
+
+
+def _not_static(name: str) -> Error:
+    return Error(
+        f"the model calls {name}() on a tensor while it is compiled: an IPU has static shapes and can not "
+        "branch on values (spec-augment's masks and boolean indexing need that)"
+    )
 
 
 def _sound_losses() -> ContextManager:
@@ -147,9 +163,8 @@ class _TorchLosses(TorchFunctionMode):
         return result
 
 
-def _has_mask(index: Any) -> bool:
-    parts = index if isinstance(index, tuple) else (index,)
-    return any(isinstance(part, torch.Tensor) and part.dtype in (torch.bool, torch.uint8) for part in parts)
+def _has_mask(indices: Sequence[Optional[torch.Tensor]]) -> bool:
+    return any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in indices)
 
 
 def _same(state: Any, other: Any) -> bool:
