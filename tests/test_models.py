@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 
 from asrctl import acoustics, models
 from asrctl.errors import BadData, MissingArtifact, PresetError
@@ -103,7 +103,7 @@ def test_a_head_of_another_size_is_refused(tmp_path):
 
 def test_a_missing_weight_is_an_error_and_named(tmp_path):
     models.save_recogniser(make(), tmp_path)
-    weights = load_file(str(tmp_path / "model.safetensors"))
+    weights = load((tmp_path / "model.safetensors").read_bytes())
     gone = "wav2vec2.encoder.pos_conv_embed.conv.weight_g"
     save_file({name: tensor for name, tensor in weights.items() if name != gone}, str(tmp_path / "model.safetensors"))
     with pytest.raises(BadData) as caught:
@@ -115,7 +115,7 @@ def test_a_missing_weight_is_an_error_and_named(tmp_path):
 def test_every_weight_but_a_head_declared_new_is_needed(norm, tmp_path):
     models.save_recogniser(make(config={"feat_extract_norm": norm, "do_stable_layer_norm": norm == "layer"}), tmp_path)
     path = tmp_path / "model.safetensors"
-    weights = load_file(str(path))
+    weights = load(path.read_bytes())  # a mapped file must not be overwritten
     for gone in weights:
         save_file({name: tensor for name, tensor in weights.items() if name != gone}, str(path))
         with pytest.raises(BadData if gone != models.HEAD[0] else (BadData, PresetError)):
@@ -130,7 +130,7 @@ def test_every_weight_but_a_head_declared_new_is_needed(norm, tmp_path):
 def test_current_parametrization_names_load_too(tmp_path):
     recogniser = make()
     models.save_recogniser(recogniser, tmp_path)
-    weights = load_file(str(tmp_path / "model.safetensors"))
+    weights = load((tmp_path / "model.safetensors").read_bytes())
     current = {
         name.replace(".weight_g", ".parametrizations.weight.original0").replace(
             ".weight_v", ".parametrizations.weight.original1"

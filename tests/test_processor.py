@@ -10,7 +10,7 @@ from typing import Any, Dict, List
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 
 from asrctl import processor
 from asrctl.checksums import SUMS
@@ -60,7 +60,7 @@ def model(tones: Path, tmp_path: Path) -> Path:
 def widen(folder: Path, outputs: int) -> None:
     """Give the head outputs that it never writes, as `resize` does when tokens were added."""
     path = folder / "model.safetensors"
-    weights = load_file(str(path))
+    weights = load(path.read_bytes())
     missing = outputs - len(weights["lm_head.bias"])
     rows = torch.zeros(missing, weights["lm_head.weight"].shape[1])
     weights["lm_head.weight"] = torch.cat([weights["lm_head.weight"], rows])

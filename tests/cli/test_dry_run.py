@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 
 from asrctl.checksums import SUMS
 
@@ -32,7 +32,7 @@ def config(folder: Path, **values: Any) -> None:
 
 def weights(change: Callable[[Dict[str, torch.Tensor]], Any]) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
-        tensors = load_file(str(folder / "model.safetensors"))
+        tensors = load((folder / "model.safetensors").read_bytes())
         change(tensors)
         save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
 

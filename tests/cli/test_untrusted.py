@@ -184,11 +184,11 @@ def test_a_strangers_checkpoint_with_fitting_digests_is_only_data(workspace: Pat
 
 @pytest.mark.parametrize("change", ["missing", "shape", "type"])
 def test_a_checkpoint_of_another_model_is_refused(workspace: Path, change: str) -> None:
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load, save_file
 
     checkpoint = workspace / "runs" / "r" / "checkpoints" / "step-00000002"
     for name in ("model.safetensors", "optimizer.safetensors"):
-        tensors = load_file(str(checkpoint / name))
+        tensors = load((checkpoint / name).read_bytes())
         (checkpoint / name).unlink()  # other tests have links to it
         key = sorted(tensors)[0]
         if change == "missing":
