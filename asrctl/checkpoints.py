@@ -17,8 +17,8 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 from asrctl import files, trees
 from asrctl.errors import BadData
 from asrctl.fingerprint import digest, file_sha256
+from asrctl.json_shape import NUMBER, misfit
 from asrctl.ownership import CHECKPOINT
-from asrctl.schema import NUMBER, misfit
 from asrctl.weights import write_tensors
 
 _NAME = re.compile(r"step-(\d{8})")

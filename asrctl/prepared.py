@@ -20,7 +20,7 @@ import pyarrow as pa
 from asrctl import files, memory
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.fingerprint import digest
-from asrctl.schema import NUMBER, OPTIONAL_TEXT, misfit
+from asrctl.json_shape import NUMBER, OPTIONAL_TEXT, misfit
 from asrctl.text import Vocabulary
 from asrctl.workspace import Artifact
 

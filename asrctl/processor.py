@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from asrctl import files
 from asrctl.errors import BadData
 from asrctl.features import FeatureRules
-from asrctl.schema import is_text
+from asrctl.json_shape import is_text
 from asrctl.text import Vocabulary, read_special, tokens_by_id
 
 TOKENIZER_CLASS, FEATURE_CLASS = "Wav2Vec2CTCTokenizer", "Wav2Vec2FeatureExtractor"

@@ -10,10 +10,10 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from asrctl import checkpoints, command_lines, files, presets, trees
 from asrctl.errors import BadData, MissingArtifact
+from asrctl.json_shape import NUMBER, OPTIONAL_TEXT, misfit
 from asrctl.ownership import MODEL, RUN
 from asrctl.recipe import Recipe
 from asrctl.redact import redact_values
-from asrctl.schema import NUMBER, OPTIONAL_TEXT, misfit
 from asrctl.workspace import Workspace
 
 _FIX = "see `asrctl status`; a damaged run can be replaced with --overwrite"

@@ -10,6 +10,8 @@ import typing
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union
 
+from asrctl.json_shape import TOO_LARGE, is_text
+
 T = TypeVar("T")
 
 
@@ -56,11 +58,6 @@ def kind_of(cls: Type[Any], path: Sequence[str]) -> Tuple[bool, Any]:
     return optional, typing.get_origin(hint) or hint
 
 
-def is_text(value: str) -> bool:
-    """Whether it can be written to a file: JSON and YAML can spell halves of characters, which no encoding has."""
-    return not any("\ud800" <= character <= "\udfff" for character in value)
-
-
 def did_you_mean(name: Any, known: Any) -> str:
     """'; did you mean 'x'?' or the list of what is known."""
     close = difflib.get_close_matches(str(name), list(known), n=1)
@@ -100,7 +97,7 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, str):
         return is_text(value)
     if isinstance(value, int):
-        return abs(value) < _TOO_LARGE
+        return abs(value) < TOO_LARGE
     return value is None or (isinstance(value, float) and math.isfinite(value))
 
 
@@ -143,7 +140,7 @@ def _number(value: Any) -> float:
     except ValueError:
         raise ValueError(f"must be a number, not {value!r}") from None
     # An integer of YAML may have any length.
-    if (isinstance(number, int) and abs(number) >= _TOO_LARGE) or not math.isfinite(number):
+    if (isinstance(number, int) and abs(number) >= TOO_LARGE) or not math.isfinite(number):
         raise ValueError("must be a number of sensible size")
     return number
 
@@ -168,51 +165,3 @@ def _check_limits(value: Any, limits: Mapping[str, Any]) -> None:
 def _close(value: Any, choices: Tuple[str, ...]) -> str:
     close = difflib.get_close_matches(str(value), choices, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
-
-
-# -- plain JSON values ------------------------------------------------------------------------------------------------
-
-NUMBER = (int, float)
-OPTIONAL_TEXT = (str, type(None))
-_TOO_LARGE = 1 << 64
-_CALLED = {
-    str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a section of keys",
-    list: "a list", type(None): "null",
-}  # fmt: skip
-
-
-def misfit(value: Any, shape: Any, where: str = "it") -> Optional[str]:
-    """What keeps a JSON value from having a shape, or None: the border check of files that asrctl wrote itself.
-
-    A shape is a type, [shape of every item], {key: shape}, or a tuple of shapes of which one must fit. "key?" may be
-    missing, "*" stands for every other key, and keys that are not named may hold anything.
-    """
-    if isinstance(shape, tuple):
-        found = [misfit(value, one, where) for one in shape]
-        return None if None in found else found[0]
-    if isinstance(shape, dict):
-        return _misfit_keys(value, shape, where)
-    if isinstance(shape, list):
-        if not isinstance(value, list):
-            return f"{where} is not a list"
-        return next(filter(None, (misfit(item, shape[0], f"{where}[{n}]") for n, item in enumerate(value))), None)
-    # To Python a truth value is a number, to people it is none.
-    fits = isinstance(value, shape) and (shape is bool or not isinstance(value, bool))
-    fits = fits and not (isinstance(value, int) and abs(value) >= _TOO_LARGE)
-    return None if fits else f"{where} is not {_CALLED[shape]}"
-
-
-def _misfit_keys(value: Any, shape: Mapping[str, Any], where: str) -> Optional[str]:
-    if not isinstance(value, dict):
-        return f"{where} is not a section of keys"
-    prefix = "" if where == "it" else where + "."
-    for key, inner in shape.items():
-        name = key.rstrip("?")
-        names = [name] if name != "*" else [other for other in value if other not in shape]
-        for item in names:
-            if item not in value and name == key:
-                return f"{prefix}{item} is missing"
-            found = misfit(value[item], inner, f"{prefix}{item}") if item in value else None
-            if found:
-                return found
-    return None

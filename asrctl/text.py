@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 from asrctl import files
 from asrctl.errors import BadData, UsageError
 from asrctl.fingerprint import digest
-from asrctl.schema import OPTIONAL_TEXT, is_text, misfit
+from asrctl.json_shape import OPTIONAL_TEXT, is_text, misfit
 
 CASES = ("lower", "upper", "keep")
 _SPECIAL = {"word_delimiter?": OPTIONAL_TEXT, "unk?": OPTIONAL_TEXT, "pad?": str, "lower_case?": bool}

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
 
 from asrctl import files
 from asrctl.errors import BadData
-from asrctl.schema import NUMBER, misfit
+from asrctl.json_shape import NUMBER, misfit
 
 ARCHIVE_SEPARATOR = "::"
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")

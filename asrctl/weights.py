@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
 from asrctl import compat, configs, files, processor, weight_files
 from asrctl.errors import BadData, MissingArtifact
-from asrctl.schema import misfit
+from asrctl.json_shape import misfit
 from asrctl.weight_names import plain_names
 
 # Files in the place of weights, and what they are.

@@ -19,9 +19,9 @@ from asrctl import __version__, command_lines, files, locks, outputs, trees
 from asrctl.command_lines import place
 from asrctl.errors import BadData, Locked, MissingArtifact, UsageError
 from asrctl.fingerprint import short_id
+from asrctl.json_shape import OPTIONAL_TEXT, misfit
 from asrctl.names import is_plain_name, valid_name
 from asrctl.ownership import ARTIFACTS, Ours
-from asrctl.schema import OPTIONAL_TEXT, misfit
 
 SCHEMA_VERSION = 1
 MARKER = "workspace.json"

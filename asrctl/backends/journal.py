@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
 from asrctl import files
-from asrctl.schema import NUMBER, misfit
+from asrctl.json_shape import NUMBER, misfit
 
 
 class Journal:

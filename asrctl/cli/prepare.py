@@ -54,7 +54,7 @@ def command(
     """Turn a corpus into data that training reads: decoded, checked, in shards."""
     with session("prepare", Output(json, verbose, workspace)) as report:
         from asrctl.stages.prepare import PrepareRequest, plan, prepare
-        from asrctl.stages.rules import RuleFlags
+        from asrctl.stages.rule_flags import RuleFlags
         from asrctl.workspace import Workspace
 
         flags = RuleFlags(preset=preset, sample_rate=sample_rate, min_s=min_s, max_s=max_s, case=case, remove=remove)

@@ -48,7 +48,7 @@ def command(
 ) -> None:
     """Build the character vocabulary of a corpus, or check that of a checkpoint against it."""
     with session("vocab", Output(json, verbose, workspace)) as report:
-        from asrctl.stages.rules import RuleFlags
+        from asrctl.stages.rule_flags import RuleFlags
         from asrctl.stages.vocab import VocabRequest, vocab
         from asrctl.workspace import Workspace
 

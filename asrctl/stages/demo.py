@@ -15,7 +15,7 @@ from asrctl.stages.evaluate import EvaluateRequest, EvaluateResult, evaluate, re
 from asrctl.stages.export import ExportRequest, ExportResult, export
 from asrctl.stages.manifest import CorpusChoice
 from asrctl.stages.prepare import PrepareRequest, prepare
-from asrctl.stages.rules import RuleFlags
+from asrctl.stages.rule_flags import RuleFlags
 from asrctl.stages.train import TrainRequest, TrainResult, train
 from asrctl.stages.vocab import VocabRequest, vocab
 from asrctl.workspace import Workspace

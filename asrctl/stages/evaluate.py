@@ -17,8 +17,8 @@ import numpy as np
 from asrctl import files, glyphs, metrics, models
 from asrctl.errors import BadData, QualityGate, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
+from asrctl.json_shape import NUMBER, misfit
 from asrctl.prepared import PreparedSplit
-from asrctl.schema import NUMBER, misfit
 from asrctl.stages import transcription
 from asrctl.stages.outlook import Outlook
 from asrctl.stages.subject import (

@@ -13,9 +13,9 @@ from asrctl.errors import BadData, MissingArtifact, UsageError
 from asrctl.events import Emit, Note, Progress, ignore
 from asrctl.exports import card, delivery
 from asrctl.fingerprint import digest
+from asrctl.json_shape import misfit
 from asrctl.models import Recogniser
 from asrctl.prepared import PreparedData, PreparedSplit
-from asrctl.schema import misfit
 from asrctl.stages.evaluate import read_metrics
 from asrctl.stages.outlook import Outlook
 from asrctl.stages.subject import ChosenData, Subject, find_data, find_subject, is_elsewhere, sentence

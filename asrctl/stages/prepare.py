@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
@@ -22,6 +22,7 @@ from asrctl.stages import (
     manifest,
     remarks,
     roles,
+    rule_flags,
     rules,
     shards,
     sources,
@@ -46,7 +47,7 @@ class PrepareRequest:
     """
 
     choice: CorpusChoice
-    flags: rules.RuleFlags = rules.RuleFlags()
+    flags: rule_flags.RuleFlags = rule_flags.RuleFlags()
     vocab: Optional[str] = None
     workers: Optional[int] = None
     max_rejects: float = 0.05
@@ -137,7 +138,7 @@ def _listed(
     workspace: Workspace, request: PrepareRequest, emit: Emit, watcher: Optional[sources.Watcher]
 ) -> Iterator[Tuple[_Found, manifest.Listing]]:
     write = watcher is not None
-    decided = rules.resolve(request.flags, workspace.root)
+    decided = rule_flags.resolve(request.flags, workspace.root)
     name = request.choice.data_name
     text, given = vocab.choose(workspace, request.vocab, decided, name, emit)
     with manifest.listed(workspace, request.choice, emit, write=write, watcher=watcher) as (_, wanted, listing):
@@ -366,11 +367,9 @@ class _Job:
 
 def plan(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> PreparePlan:
     """What `prepare` would do; nothing is written, downloaded or decoded. Raises what `prepare` raises."""
-    decided = rules.resolve(request.flags, workspace.root)
+    decided = rule_flags.resolve(request.flags, workspace.root)
     settings = {
-        "sample_rate": decided.audio.sample_rate,
-        "min_s": decided.audio.min_s,
-        "max_s": decided.audio.max_s,
+        **asdict(decided.audio),
         "text": decided.text.as_dict(),
         "vocab_splits": list(decided.vocab_splits),
         "preset": decided.preset,

@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Opt
 from asrctl import audio, files
 from asrctl.audio import AudioRules
 from asrctl.errors import BadData
-from asrctl.schema import is_text, misfit
+from asrctl.json_shape import is_text, misfit
 from asrctl.utterances import split_path
 
 FILE = "rejects.jsonl"

@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterable, Iterator, NamedTuple
 from asrctl import audio, files
 from asrctl.errors import BadData
 from asrctl.events import Emit, Warned
-from asrctl.schema import is_text, misfit
+from asrctl.json_shape import is_text, misfit
 
 FILE = "remarks.jsonl"
 _FIX = "delete that folder and prepare the corpus again"

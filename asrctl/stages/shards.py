@@ -23,10 +23,10 @@ from asrctl.audio import Rejected, num_frames
 from asrctl.corpora.archives import MemberReader
 from asrctl.errors import BadData, StorageError
 from asrctl.events import Emit, Progress, Warned
+from asrctl.json_shape import misfit
 from asrctl.os_errors import fault_of_file
 from asrctl.parallel import in_order
 from asrctl.prepared import PreparedUtterance, count_repeats, write_shard
-from asrctl.schema import misfit
 from asrctl.stages import rejects, remarks
 from asrctl.stages.rejects import Reject, RejectLimit, Unread
 from asrctl.stages.remarks import Remark

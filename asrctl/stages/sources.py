@@ -17,8 +17,8 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from asrctl import command_lines
 from asrctl.errors import BadData
+from asrctl.json_shape import OPTIONAL_TEXT, misfit
 from asrctl.redact import redact_values
-from asrctl.schema import OPTIONAL_TEXT, misfit
 
 SAMPLE = 64
 _RECORD = {

@@ -10,7 +10,7 @@ from asrctl import compat, files, processor
 from asrctl.errors import BadData, MissingArtifact, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.fingerprint import digest
-from asrctl.stages import alphabet, labels, roles, rules, texts
+from asrctl.stages import alphabet, labels, roles, rule_flags, rules, texts
 from asrctl.stages.manifest import CorpusChoice, listed
 from asrctl.text import TextRules, Vocabulary, build_vocabulary
 from asrctl.workspace import Artifact, Key, Workspace
@@ -28,7 +28,7 @@ class VocabRequest:
     """
 
     choice: CorpusChoice
-    flags: rules.RuleFlags = rules.RuleFlags()
+    flags: rule_flags.RuleFlags = rule_flags.RuleFlags()
     checkpoint: Optional[str] = None
     command: Tuple[str, ...] = ()
 
@@ -62,7 +62,7 @@ class VocabResult:
 
 def vocab(workspace: Workspace, request: VocabRequest, emit: Emit = ignore) -> VocabResult:
     """Build or take over a vocabulary, publish it, and let its name mean it. Raises BadData, UsageError."""
-    decided = rules.resolve(request.flags, workspace.root)
+    decided = rule_flags.resolve(request.flags, workspace.root)
     name = request.choice.data_name
     with listed(workspace, request.choice, emit) as (_, wanted, listing):
         assigned = roles.assign(wanted, listing.path, listing.counts)
