@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, List, Optional
 
-from asrctl import compat
+from asrctl import compat, suggestions
 from asrctl.errors import DeviceError, UsageError
 
 NAMES = ("auto", "cpu", "cuda", "mps", "ipu", "ipu-emulated")
@@ -36,7 +36,7 @@ class Device:
 def choose(name: str) -> Device:
     """The device to use. `auto` prefers an IPU, then CUDA, then MPS, then the CPU. Raises DeviceError, UsageError."""
     if name not in NAMES:
-        raise UsageError(f"there is no device {name!r}", fix=f"use one of {', '.join(NAMES)}")
+        raise UsageError(f"there is no device {name!r}", fix=suggestions.one_of(name, NAMES))
     if name == "auto":
         return _auto()
     if name == "cuda" and not cuda_available():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import math
 import typing
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union
 
+from asrctl import suggestions
 from asrctl.json_shape import TOO_LARGE, is_text
 
 T = TypeVar("T")
@@ -23,19 +23,23 @@ class Problem:
     message: str
 
 
-def build(cls: Type[T], values: Mapping[str, Any], prefix: str = "") -> Tuple[T, List[Problem]]:
-    """An instance of `cls` from `values`; what could not be used keeps its default and is among the problems."""
+def build(cls: Type[T], values: Mapping[str, Any], prefix: str = "", root: Any = None) -> Tuple[T, List[Problem]]:
+    """An instance of `cls` from `values`; what could not be used keeps its default and is among the problems.
+
+    root: the class that `prefix` begins in, for keys that stand in a wrong section.
+    """
     problems: List[Problem] = []
+    root = cls if root is None else root
     hints = _hints(cls)
     fields = {item.name: item for item in dataclasses.fields(cls)}
     arguments: Dict[str, Any] = {}
     for name, value in values.items():
         path = f"{prefix}{name}"
         if name not in fields:
-            problems.append(Problem(path, "is unknown" + did_you_mean(name, fields)))
+            problems.append(Problem(path, "is unknown" + _meant(name, prefix, fields, root)))
             continue
         try:
-            arguments[name] = _convert(value, hints[name], path, problems)
+            arguments[name] = _convert(value, hints[name], path, problems, root)
             _check_limits(arguments[name], fields[name].metadata)
         except ValueError as error:
             arguments.pop(name, None)
@@ -60,11 +64,32 @@ def kind_of(cls: Type[Any], path: Sequence[str]) -> Tuple[bool, Any]:
 
 def did_you_mean(name: Any, known: Any) -> str:
     """'; did you mean 'x'?' or the list of what is known."""
-    close = difflib.get_close_matches(str(name), list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(known)}"
+    meant = suggestions.question(str(name), known)
+    return f"; {meant}" if meant else f"; known here: {', '.join(known)}"
 
 
-def _convert(value: Any, hint: Any, path: str, problems: List[Problem]) -> Any:
+def _meant(name: Any, prefix: str, fields: Mapping[str, Any], root: Any) -> str:
+    """'; did you mean 'optim.seed'?' of this section, or else of another one; or the list of what is known here."""
+    meant = [f"{prefix}{word}" for word in suggestions.closest(str(name), fields)]
+    if not meant:
+        last: Dict[str, List[str]] = {}
+        for key in _keys(root):
+            last.setdefault(key.rpartition(".")[2], []).append(key)
+        meant = [key for word in suggestions.closest(str(name), last) for key in last[word]]
+    return f"; did you mean {' or '.join(map(repr, meant))}?" if meant else f"; known here: {', '.join(fields)}"
+
+
+def _keys(cls: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of a class that have a value, sections left out."""
+    for name, hint in _hints(cls).items():
+        inner = _strip_optional(hint)[1]
+        if dataclasses.is_dataclass(inner):
+            yield from _keys(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _convert(value: Any, hint: Any, path: str, problems: List[Problem], root: Any) -> Any:
     optional, hint = _strip_optional(hint)
     if value is None:
         if optional:
@@ -73,7 +98,7 @@ def _convert(value: Any, hint: Any, path: str, problems: List[Problem]) -> Any:
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise ValueError("must be a section of keys")
-        section, found = build(hint, value, path + ".")
+        section, found = build(hint, value, path + ".", root)
         problems.extend(found)
         return section
     origin = typing.get_origin(hint)
@@ -138,11 +163,18 @@ def _number(value: Any) -> float:
     try:
         number = value if isinstance(value, int) else float(value)
     except ValueError:
-        raise ValueError(f"must be a number, not {value!r}") from None
+        raise ValueError(f"must be a number, not {value!r}{_without_percent(value)}") from None
     # An integer of YAML may have any length.
     if (isinstance(number, int) and abs(number) >= TOO_LARGE) or not math.isfinite(number):
         raise ValueError("must be a number of sensible size")
     return number
+
+
+def _without_percent(value: Any) -> str:
+    try:
+        return f"; write {float(value[:-1]) / 100:g}" if value.endswith("%") else ""
+    except ValueError:
+        return ""
 
 
 def _check_limits(value: Any, limits: Mapping[str, Any]) -> None:
@@ -163,5 +195,5 @@ def _check_limits(value: Any, limits: Mapping[str, Any]) -> None:
 
 
 def _close(value: Any, choices: Tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(str(value), choices, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    meant = suggestions.question(str(value), choices)
+    return f"; {meant}" if meant else ""

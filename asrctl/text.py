@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
-from asrctl import files
+from asrctl import files, suggestions
 from asrctl.errors import BadData, UsageError
 from asrctl.fingerprint import digest
 from asrctl.json_shape import OPTIONAL_TEXT, is_text, misfit
@@ -35,7 +35,7 @@ class TextRules:
 
     def __post_init__(self) -> None:
         if self.case not in CASES:
-            raise UsageError(f"{self.case!r} is no case policy", fix=f"use one of {', '.join(CASES)}")
+            raise UsageError(f"{self.case!r} is no case policy", fix=suggestions.one_of(self.case, CASES))
         if len(self.word_delimiter) != 1 or self.word_delimiter.isspace():
             raise UsageError(
                 f"{self.word_delimiter!r} can not delimit words", fix="use one visible character, such as |"

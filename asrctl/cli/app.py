@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any, List, Optional, Sequence
+from typing import Any, Iterator, List, Optional, Sequence
 
 import typer
 
@@ -18,7 +18,7 @@ from asrctl.cli.encoding import begin_in_utf8
 from asrctl.cli.progress import Display
 from asrctl.cli.report import Output, Report, guard
 from asrctl.cli.signals import interruptible
-from asrctl.cli.usage import COMPLAINT, HELP_NAMES, PLAIN, Group, usage_error
+from asrctl.cli.usage import COMPLAINT, HELP_NAMES, PLAIN, Command, Group, ordered, usage_error
 
 # name -> (module under asrctl.cli, the first sentence of its help); in the order in which people need them.
 COMMANDS = {
@@ -35,6 +35,8 @@ COMMANDS = {
     "clean": ("clean", "Show what can be deleted, and delete it with --yes."),
     "doctor": ("doctor", "Check this machine: Python, libraries, devices, codecs, disk."),
 }
+# Those that are followed by the name of another one.
+GROUPS = ("presets",)
 
 
 def load(name: str) -> Any:
@@ -43,10 +45,22 @@ def load(name: str) -> Any:
     commands = getattr(module, "app", None)
     if commands is None:
         commands = typer.Typer(**PLAIN)
-        commands.command(name=name, epilog=module.EPILOG, context_settings=HELP_NAMES)(module.command)
+        commands.command(name=name, cls=Command, epilog=module.EPILOG, context_settings=HELP_NAMES)(module.command)
     command = typer.main.get_command(commands)
     command.name = name
     return command
+
+
+def _all_commands() -> Iterator[Any]:
+    """Every command that takes options, named as it is typed."""
+    for name in COMMANDS:
+        command = load(name)
+        if name not in GROUPS:
+            yield command
+            continue
+        for inner in command.commands.values():
+            inner.name = f"{name} {inner.name}"
+            yield inner
 
 
 class Commands(Group):
@@ -59,6 +73,7 @@ class Commands(Group):
         return load(cmd_name) if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Without loading any of them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
 
@@ -67,7 +82,8 @@ app = typer.Typer(
     name="asrctl",
     cls=Commands,
     help="Fine-tune CTC speech recognisers from the command line: vocab, prepare, train, eval, export.",
-    epilog="`asrctl COMMAND --help` explains a command and ends with examples. New here? Type `asrctl demo`.",
+    epilog="`asrctl COMMAND --help` explains a command and ends with examples. --workspace, --json and --verbose may "
+    "stand before or after its name. New here? Type `asrctl demo`.",
     context_settings=HELP_NAMES,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -118,13 +134,15 @@ def _open_missing_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
 
 
-def _run(words: Sequence[str]) -> int:
+def _run(typed: Sequence[str]) -> int:
+    words = ordered(typed, groups=GROUPS)
+    sys.argv[1:] = words  # what records keep, and messages print again
     try:
-        code = typer.main.get_command(app).main(list(words), prog_name="asrctl", standalone_mode=False)
+        code = typer.main.get_command(app).main(words, prog_name="asrctl", standalone_mode=False)
     except typer.Abort:
         raise KeyboardInterrupt from None
     except COMPLAINT as complaint:
-        raise usage_error(complaint) from None
+        raise usage_error(complaint, words, list(_all_commands())) from None
     except SystemExit as leaving:
         if isinstance(leaving.__context__, BrokenPipeError):  # Click makes an exit code of its own of a reader who left
             raise leaving.__context__ from None

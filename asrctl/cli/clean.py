@@ -7,6 +7,7 @@ from typing import List, Optional
 
 import typer
 
+from asrctl import suggestions
 from asrctl.cli import options
 from asrctl.cli.report import Output, session, size, table
 
@@ -15,7 +16,7 @@ EPILOG = options.examples("asrctl clean", "asrctl clean --yes", "asrctl clean ca
 
 def command(
     what: Optional[List[str]] = typer.Argument(
-        None, metavar="[WHAT]...", help="cache, unfinished, unreferenced, checkpoints; default: all of them."
+        None, metavar="WHAT", help="cache, unfinished, unreferenced, checkpoints; default: all of them."
     ),
     yes: bool = typer.Option(False, "--yes", help="Delete it."),
     workspace: Path = options.WORKSPACE,
@@ -35,7 +36,7 @@ def command(
 
         wrong = [name for name in what or () if name not in WHAT]
         if wrong:
-            raise UsageError(f"{wrong[0]!r} is nothing that can be cleaned", fix=f"choose from {', '.join(WHAT)}")
+            raise UsageError(f"{wrong[0]!r} is nothing that can be cleaned", fix=suggestions.one_of(wrong[0], WHAT))
         place = Workspace(workspace)
         found = plan(place, tuple(what or WHAT))
         if found.held:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
 
 import typer
 
-from asrctl.cli import options
+from asrctl.cli import numbers, options
 from asrctl.cli.report import Output, duration, outlook_lines, session, size, table
+from asrctl.recipe import MAX_AUDIO_S
 
 if TYPE_CHECKING:
     from asrctl.stages.evaluate import EvaluateResult
@@ -23,6 +24,34 @@ EPILOG = options.examples(
     "asrctl eval --model my-model/ --data librispeech",
 )
 _WORST_SHOWN, _FOLDS_SHOWN = 5, 4
+_MAX_WER = numbers.option(
+    "--max-wer",
+    "a share",
+    example="0.2 or 20%",
+    metavar="SHARE",
+    low=0,
+    share=True,
+    help="Exit with 8 above this word error rate, such as 0.2 or 20%.",
+)
+_BATCH_S = numbers.option(
+    "--batch-s",
+    "a number of seconds",
+    example="100",
+    metavar="SECONDS",
+    low=0.1,
+    high=MAX_AUDIO_S,
+    help="Seconds of audio in a batch; default: the preset's.",
+)
+_WORST = numbers.option(
+    "--worst",
+    "a whole number",
+    example="5",
+    metavar="N",
+    low=0,
+    high=10,
+    whole=True,
+    help="List N utterances with most errors, at most 10; default: 5, in JSON 0.",
+)
 
 
 def command(
@@ -32,19 +61,13 @@ def command(
     split: Optional[str] = typer.Option(
         None, "--split", help="Split of the data: eval, test or train; default: eval, or test where that is all."
     ),
-    max_wer: Optional[float] = typer.Option(
-        None, "--max-wer", metavar="X", help="Exit with 8 above this word error rate; 0.2 means 20 %."
-    ),
+    max_wer: Optional[float] = _MAX_WER,
     precision: Optional[str] = typer.Option(
         None, "--precision", help="fp32 (default), or bf16 (faster where the chip has it); on an IPU the run's."
     ),
     device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, mps, ipu or ipu-emulated."),
-    batch_s: Optional[float] = typer.Option(
-        None, "--batch-s", min=0.1, help="Seconds of audio in a batch; default: the preset's."
-    ),
-    worst: Optional[int] = typer.Option(
-        None, "--worst", metavar="N", min=0, max=10, help="List N utterances with most errors; default: 5, in JSON 0."
-    ),
+    batch_s: Optional[float] = _BATCH_S,
+    worst: Optional[int] = _WORST,
     force: bool = options.FORCE,
     dry_run: bool = options.DRY_RUN,
     workspace: Path = options.WORKSPACE,

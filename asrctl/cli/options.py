@@ -8,13 +8,17 @@ from pathlib import Path
 import typer
 
 from asrctl import files
+from asrctl.cli import numbers
 from asrctl.command_lines import DEFAULT_ROOT, ROOT_VARIABLE
+from asrctl.errors import UsageError
 
 
 def _workspace(name: str) -> Path:
     """`~` as the shell would read it: it does not in an environment variable of a CI file."""
     if not str(name):
-        raise typer.BadParameter("the name of the folder is empty")
+        raise UsageError(
+            "the name of the workspace's folder is empty", fix=f"name one with --workspace, or unset {ROOT_VARIABLE}"
+        )
     return files.expanded(str(name))
 
 
@@ -31,7 +35,16 @@ JSON = typer.Option(False, "--json", help="Print exactly one JSON document on st
 VERBOSE = typer.Option(False, "--verbose", "-v", help="Say more on stderr.")
 DRY_RUN = typer.Option(False, "--dry-run", help="Show what would be done, then stop.")
 FORCE = typer.Option(False, "--force", help="Do it again even where the result is there.")
-WORKERS = typer.Option(None, "--workers", min=1, help="Threads; default: the number of cores.")
+WORKERS = numbers.option(
+    "--workers",
+    "a whole number",
+    example="4",
+    metavar="N",
+    low=1,
+    high=1024,
+    whole=True,
+    help="Threads; default: the number of cores.",
+)
 PRESET = typer.Option(None, "--preset", "-p", help="Name of a preset, or a YAML file. See `asrctl presets list`.")
 SET = typer.Option([], "--set", metavar="KEY=VALUE", help="Override one key of the preset. Repeatable.")
 

@@ -30,7 +30,9 @@ def command(
     data: Optional[str] = typer.Option(None, "--data", help="Name of prepared data; default: the latest, if any."),
     overrides: List[str] = options.SET,
     search: bool = typer.Option(False, "--search", help="Look for a faster layers_per_ipu that fits."),
-    png: Optional[Path] = typer.Option(None, "--png", metavar="FILE", help="Draw the pipeline's timetable."),
+    png: Optional[Path] = typer.Option(
+        None, "--png", metavar="FILE", help="Draw the pipeline's timetable.", readable=False
+    ),
     workspace: Path = options.WORKSPACE,
     json: bool = options.JSON,
     verbose: bool = options.VERBOSE,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, List, Optional
 import typer
 
 from asrctl.cli import corpus_options as corpora
-from asrctl.cli import options
+from asrctl.cli import numbers, options
 from asrctl.cli.report import Output, session, size, table
 
 if TYPE_CHECKING:
@@ -24,6 +24,35 @@ EPILOG = options.examples(
     "asrctl prepare manifest utterances.csv --dry-run",
 )
 
+_SECONDS = "a number of seconds"
+_MIN_S = numbers.option(
+    "--min-s", _SECONDS, example="0.5", metavar="SECONDS", low=0, high=600, help="Drop shorter utterances."
+)
+_MAX_S = numbers.option(
+    "--max-s", _SECONDS, example="20", metavar="SECONDS", low=0.01, high=600, help="Drop longer ones; default: 20."
+)
+_SAMPLE_RATE = numbers.option(
+    "--sample-rate",
+    "a whole number",
+    example="16000",
+    metavar="HZ",
+    low=4000,
+    high=48000,
+    whole=True,
+    help="Samples per second, 4000 to 48000; default: 16000.",
+)
+_MAX_REJECTS = numbers.option(
+    "--max-rejects",
+    "a share",
+    example="0.05 or 5%",
+    metavar="SHARE",
+    default=0.05,
+    low=0,
+    high=1,
+    share=True,
+    help="Share of the utterances that may be dropped, such as 0.05 or 5%.",
+)
+
 
 def command(
     corpus: str = corpora.CORPUS,
@@ -34,14 +63,12 @@ def command(
     name: Optional[str] = corpora.NAME,
     preset: Optional[str] = options.PRESET,
     vocab: Optional[str] = typer.Option(None, "--vocab", help="Name of a vocabulary; default: this corpus' own."),
-    min_s: Optional[float] = typer.Option(None, "--min-s", min=0.0, help="Drop shorter utterances (seconds)."),
-    max_s: Optional[float] = typer.Option(None, "--max-s", min=0.01, max=600.0, help="Drop longer ones; default: 20."),
-    sample_rate: Optional[int] = typer.Option(
-        None, "--sample-rate", min=4000, max=48000, help="Samples per second; default: 16000."
-    ),
+    min_s: Optional[float] = _MIN_S,
+    max_s: Optional[float] = _MAX_S,
+    sample_rate: Optional[int] = _SAMPLE_RATE,
     case: Optional[str] = corpora.CASE,
     remove: Optional[str] = corpora.REMOVE,
-    max_rejects: float = typer.Option(0.05, "--max-rejects", min=0.0, max=1.0, help="Share that may be dropped."),
+    max_rejects: float = _MAX_REJECTS,
     root: Optional[Path] = corpora.ROOT,
     no_download: bool = corpora.NO_DOWNLOAD,
     workers: Optional[int] = options.WORKERS,

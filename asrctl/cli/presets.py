@@ -10,7 +10,7 @@ import typer
 
 from asrctl.cli import options
 from asrctl.cli.report import Output, session, table
-from asrctl.cli.usage import HELP_NAMES, PLAIN, Group
+from asrctl.cli.usage import HELP_NAMES, PLAIN, Command, Group
 
 EPILOG = options.examples(
     "asrctl presets list",
@@ -31,7 +31,7 @@ def default(ctx: typer.Context) -> None:
         typer.echo(ctx.get_help())
 
 
-@app.command("list", epilog=options.examples("asrctl presets list", "asrctl presets list --json"))
+@app.command("list", cls=Command, epilog=options.examples("asrctl presets list", "asrctl presets list --json"))
 def list_presets(
     workspace: Path = options.WORKSPACE, as_json: bool = options.JSON, verbose: bool = options.VERBOSE
 ) -> None:
@@ -48,7 +48,11 @@ def list_presets(
         report.done({"presets": result}, lines=lines)
 
 
-@app.command("show", epilog=options.examples("asrctl presets show tiny-cpu", "asrctl presets show base-4ipu --sources"))
+@app.command(
+    "show",
+    cls=Command,
+    epilog=options.examples("asrctl presets show tiny-cpu", "asrctl presets show base-4ipu --sources"),
+)
 def show(
     name: str = typer.Argument(..., metavar="NAME", help="Name of a preset, or a YAML file."),
     sources: bool = typer.Option(False, "--sources", help="Say where each value comes from."),
@@ -70,9 +74,9 @@ def show(
         report.done(result, lines=text)
 
 
-@app.command("check", epilog=options.examples("asrctl presets check my-preset.yaml"))
+@app.command("check", cls=Command, epilog=options.examples("asrctl presets check my-preset.yaml"))
 def check(
-    file: Path = typer.Argument(..., metavar="FILE", help="The YAML file of a preset."),
+    file: Path = typer.Argument(..., metavar="FILE", help="The YAML file of a preset.", readable=False),
     workspace: Path = options.WORKSPACE,
     as_json: bool = options.JSON,
     verbose: bool = options.VERBOSE,
@@ -98,6 +102,7 @@ def check(
 
 @app.command(
     "import",
+    cls=Command,
     epilog=options.examples(
         "asrctl presets import ipu_config.json --output my-pod.yaml",
         "asrctl presets import Graphcore/wav2vec2-ctc-base-ipu",
@@ -106,7 +111,12 @@ def check(
 def import_(
     source: str = typer.Argument(..., metavar="FILE|HUB-NAME", help="An ipu_config.json, or a hub model that has one."),
     output: Optional[Path] = typer.Option(
-        None, "--output", "-o", metavar="FILE", help="Where to write it; default: the workspace's presets."
+        None,
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Where to write it; default: the workspace's presets.",
+        readable=False,
     ),
     force: bool = typer.Option(False, "--force", help="Replace a preset of that name."),
     workspace: Path = options.WORKSPACE,

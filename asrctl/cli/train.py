@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, List, Optional
 
 import typer
 
-from asrctl.cli import options
+from asrctl.cli import numbers, options
 from asrctl.cli.report import Output, duration, session, size
+from asrctl.recipe import MAX_STEPS
 
 if TYPE_CHECKING:
     from asrctl.stages.forecast import Forecast
@@ -32,11 +33,22 @@ def command(
     run: Optional[str] = typer.Option(None, "--run", help="Name of the run; default: the preset's."),
     device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, mps, ipu or ipu-emulated."),
     overrides: List[str] = options.SET,
-    max_steps: Optional[int] = typer.Option(None, "--max-steps", min=1, help="Optimiser steps; wins over the preset."),
-    max_minutes: Optional[float] = typer.Option(
-        None,
+    max_steps: Optional[int] = numbers.option(
+        "--max-steps",
+        "a whole number",
+        example="1000",
+        metavar="N",
+        low=1,
+        high=MAX_STEPS,
+        whole=True,
+        help="Optimiser steps; wins over the preset.",
+    ),
+    max_minutes: Optional[float] = numbers.option(
         "--max-minutes",
-        min=0.0,
+        "a number of minutes",
+        example="30",
+        metavar="MINUTES",
+        low=0,
         help="Take no longer; the schedule is fitted to it as soon as the speed is known.",
     ),
     resume: bool = typer.Option(False, "--resume", help="Go on with --run, or with the latest run."),

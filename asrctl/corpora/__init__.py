@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
 
+from asrctl import suggestions
 from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, ignore
 from asrctl.utterances import Utterance, split_path
@@ -113,7 +114,7 @@ def lies_under(root: Path, audio: str) -> bool:
 def find(name: str) -> Corpus:
     """The corpus called `name`. Raises UsageError."""
     if name not in CORPORA:
-        raise UsageError(f"there is no corpus called {name!r}", fix=f"use one of {', '.join(CORPORA)}")
+        raise UsageError(f"there is no corpus called {name!r}", fix=suggestions.one_of(name, CORPORA))
     return Corpus(name, importlib.import_module(f"asrctl.corpora.{_MODULES.get(name, name)}"))
 
 

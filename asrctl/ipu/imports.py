@@ -8,13 +8,13 @@ kept is refused with its name, all of it at once.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
+from asrctl import suggestions
 from asrctl.errors import MissingArtifact, PresetError
 from asrctl.ipu.import_keys import DEFAULTS, ELSEWHERE, LIKE_TRAINING, NAMES, OLD_NAMES, REFUSED, WITHOUT_EFFECT
 from asrctl.recipe import MAX_BATCH, IpuSection, OptimSection
@@ -169,8 +169,7 @@ class _Translation:
                     f"{key}: is no key of an IPU; set {ELSEWHERE[key]} in the preset, and remove it here"
                 )
             elif key not in known:
-                close = difflib.get_close_matches(key, sorted(known), n=1)
-                fix = f"did you mean {close[0]}?" if close else "remove it"
+                fix = suggestions.question(key, sorted(known), str) or "remove it"
                 self.problems.append(f"{_shown(key)[1:-1]}: is unknown; {fix}")
 
     # -- values -----------------------------------------------------------------------------------------------------

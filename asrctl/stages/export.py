@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from asrctl import checksums, configs, files, models, weights
+from asrctl import checksums, configs, files, models, suggestions, weights
 from asrctl.errors import BadData, MissingArtifact, UsageError
 from asrctl.events import Emit, Note, Progress, ignore
 from asrctl.exports import card, delivery
@@ -153,7 +153,9 @@ def _plan_unseen(chosen: ChosenData, request: ExportRequest, writes: Mapping[str
 def _check(workspace: Workspace, request: ExportRequest) -> Optional[delivery.Target]:
     """Where the copy goes, if one was asked for. Raises UsageError, MissingDependency."""
     if request.format not in FORMATS:
-        raise UsageError(f"there is no export format {request.format!r}", fix=f"use one of {', '.join(FORMATS)}")
+        raise UsageError(
+            f"there is no export format {request.format!r}", fix=suggestions.one_of(request.format, FORMATS)
+        )
     target = None
     if request.output is not None:
         target = delivery.find_target(workspace, request.output, force=request.force)

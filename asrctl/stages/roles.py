@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import heapq
 import shlex
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Dict, FrozenSet, Iterable, List, Mapping, Optional, Tuple
 
+from asrctl import suggestions
 from asrctl.corpora import ROLES, SPLIT_NAMES, Corpus
 from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, Note, Warned
@@ -25,8 +25,6 @@ _MIN_SPEAKERS = 5
 _SALT = b"asrctl hold-out 0 "
 _MAX_NAMED = 10
 _ONLY_EVALUATES = "no split for training: this data is for evaluation only"
-# difflib's measure: "trainn" is 0.91 of "train", and "validated" 0.74 of "validation", which is another thing.
-_NEAR = 0.8
 
 
 @dataclass(frozen=True)
@@ -178,8 +176,7 @@ def _meant(wanted: WantedSplits, name: str) -> Optional[str]:
     known = [split for splits in wanted.by_role.values() for split in splits] + list(SPLIT_NAMES)
     if word in known:
         return None
-    twisted = [other for other in known if sorted(other.lower()) == sorted(word)]
-    return next(iter(twisted + difflib.get_close_matches(word, known, n=1, cutoff=_NEAR)), None)
+    return next(iter(suggestions.closest(word, known, is_typed=False)), None)
 
 
 def _hold_out(by_role: Dict[str, Tuple[str, ...]], train: Iterable[Utterance]) -> Roles:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, Optional, Tuple
 
-from asrctl import devices, memory
+from asrctl import devices, memory, suggestions
 from asrctl.engine import choice
 from asrctl.errors import UsageError
 from asrctl.events import Emit, Note
@@ -36,7 +36,7 @@ def choose(subject: Subject, device: str, precision: Optional[str], batch_s: Opt
     Raises UsageError, DeviceError, MissingDependency, PresetError.
     """
     if precision is not None and precision not in PRECISIONS:
-        raise UsageError(f"there is no precision {precision!r}", fix=f"use one of {', '.join(PRECISIONS)}")
+        raise UsageError(f"there is no precision {precision!r}", fix=suggestions.one_of(precision, PRECISIONS))
     chosen = devices.choose(device)
     if not chosen.is_host and device == "auto":
         chosen = devices.choose("cuda" if devices.cuda_available() else "cpu")
