@@ -25,6 +25,24 @@ EPILOG = options.examples(
     "asrctl train --preset base-100h --from-run base-4ipu --run second --max-minutes 60",
 )
 _SAME = "run {run} was made from the same inputs and is complete"
+_MAX_STEPS = numbers.option(
+    "--max-steps",
+    "a whole number",
+    example="1000",
+    metavar="N",
+    low=1,
+    high=MAX_STEPS,
+    whole=True,
+    help="Optimiser steps; wins over the preset.",
+)
+_MAX_MINUTES = numbers.option(
+    "--max-minutes",
+    "a number of minutes",
+    example="30",
+    metavar="MINUTES",
+    low=0,
+    help="Take no longer; the schedule is fitted to it as soon as the speed is known.",
+)
 
 
 def command(
@@ -33,24 +51,8 @@ def command(
     run: Optional[str] = typer.Option(None, "--run", help="Name of the run; default: the preset's."),
     device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, mps, ipu or ipu-emulated."),
     overrides: List[str] = options.SET,
-    max_steps: Optional[int] = numbers.option(
-        "--max-steps",
-        "a whole number",
-        example="1000",
-        metavar="N",
-        low=1,
-        high=MAX_STEPS,
-        whole=True,
-        help="Optimiser steps; wins over the preset.",
-    ),
-    max_minutes: Optional[float] = numbers.option(
-        "--max-minutes",
-        "a number of minutes",
-        example="30",
-        metavar="MINUTES",
-        low=0,
-        help="Take no longer; the schedule is fitted to it as soon as the speed is known.",
-    ),
+    max_steps: Optional[int] = _MAX_STEPS,
+    max_minutes: Optional[float] = _MAX_MINUTES,
     resume: bool = typer.Option(False, "--resume", help="Go on with --run, or with the latest run."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a run of the same name."),
     if_new: bool = typer.Option(
