@@ -12,5 +12,5 @@ def test_bf16_is_used_only_where_its_sums_are_sound(asrctl, tones):
     assert tried.exit_code == 6 and "adds up bf16" in tried.error["message"]
     trained = asrctl("train", "--preset", "tiny-cpu", "--device", "cpu", "--set", "cpu.precision=bf16", "--json")
     assert (trained.exit_code, trained.error["message"]) == (6, tried.error["message"])
-    assert "--precision fp32" in tried.error["fix"] and "--set cpu.precision=fp32" in tried.error["fix"]
+    assert "--precision fp32" in tried.error["fix"] and "--set cpu.precision=fp32" in trained.error["fix"]
     asrctl("eval", "--device", "cpu", "--precision", "fp32").succeeded()
