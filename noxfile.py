@@ -15,8 +15,9 @@ FLOOR = "3.8"
 POD_EXTRAS = "ipu,demo,onnx,plot,dev"
 PYTHON_FILES = ("asrctl", "tests", "benchmarks", "noxfile.py")
 # Tests use one thread each, so that as many of them run side by side as there are cores; a file stays with one worker,
-# because its tests share what was made for them.
-SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile")
+# because its tests share what was made for them. In the order of their names: by the number of their tests, files with
+# a few long ones would come last, and the other cores would wait for them.
+SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
 # It measures processor time, of which a command takes up to half as much again where the other cores are busy.
 ALONE = "tests/cli/test_help.py::test_help_is_quick"
 

@@ -41,6 +41,7 @@ def test_training_in_turns_gives_a_row_with_every_round(tones, capsys):
     assert "| training without the cache | audio-s/s |" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_stock_recipe_draws_from_a_corpus_of_the_usual_length(tones):
     call(tones, "--only", "help")
     data = stock.load_data(tones[0] / "stock-arrow")
