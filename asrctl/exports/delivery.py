@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -26,26 +27,51 @@ _INNER = ".asrctl-tmp"
 
 @dataclass(frozen=True)
 class Target:
-    """Where an export goes, links followed. replace: an earlier export there may be replaced."""
+    """Where an export goes, links followed. replace: an earlier export there may be replaced.
+
+    refusal: why nothing may be written there; there is nothing to write where it holds that very export.
+    """
 
     folder: Path
     replace: bool
+    refusal: Optional[UsageError] = None
 
 
 def find_target(workspace: Workspace, output: Path, *, force: bool) -> Target:
     """The folder that `output` means. What is there is judged now, before any work, and again when it is replaced.
 
-    Raises UsageError where the system has no such path, where it belongs to the workspace, and what `check_target`
-    raises; OSError where nothing may be written there.
+    Where that may be the very export, `refuse_another` has the last word. Raises UsageError where the system has no
+    such path, where it belongs to the workspace, and what `check_target` raises; OSError where nothing may be written.
     """
     folder = outputs.resolve(output)
     is_inside = workspace.refuse_managed(folder)
-    if is_inside and folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"{folder} lies in the workspace and is not empty", fix="choose an --output outside of it")
     target = Target(folder, force and not is_inside)
-    check_target(folder, force=target.replace)
+    try:
+        if is_inside and folder.is_dir() and any(folder.iterdir()):
+            raise UsageError(f"{folder} lies in the workspace and is not empty", fix="choose an --output outside of it")
+        check_target(folder, force=target.replace)
+    except UsageError as refusal:
+        if force or not files.is_file(folder / SUMS):
+            raise
+        return Target(folder, replace=False, refusal=refusal)
     outputs.refuse_unwritable(folder if _stays(folder) else folder.parent)
     return target
+
+
+def refuse_another(target: Target, export: Optional[Path]) -> None:
+    """Raises UsageError where `target` is taken by anything but this export; None: it is yet to be made."""
+    if target.refusal is not None and (export is None or not _holds(target.folder, export)):
+        raise target.refusal
+
+
+def _holds(folder: Path, export: Path) -> bool:
+    """Whether a folder holds an export, every byte of it, whatever else lies there."""
+    told = read_sums(export, fix=_FIX)
+    with contextlib.suppress(BadData):  # what stands there is no list of ours
+        return read_sums(folder, fix=_FIX) == told and all(
+            files.is_file(folder / name) and file_sha256(folder / name) == digest for name, digest in told.items()
+        )
+    return False
 
 
 def _stays(folder: Path) -> bool:
@@ -126,11 +152,14 @@ def check(folder: Path, copied_from: Optional[Path] = None) -> None:
 
 
 def deliver(source: Path, target: Target) -> None:
-    """Copy what SHA256SUMS lists, and it, to a folder: whole or not at all.
+    """Copy what SHA256SUMS lists, and it, to a folder: whole or not at all. Nothing is done where all of it is there.
 
     Raises BadData where a file is damaged, UsageError where the folder has become somebody's since `find_target`.
     """
     folder, names = target.folder, [*_listed(source), SUMS]
+    if target.refusal is not None:
+        refuse_another(target, source)
+        return
     if _stays(folder):
         _deliver_into(source, names, target)
         return

@@ -86,6 +86,7 @@ def export(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) ->
     emit(Note(f"exporting {sentence(subject, chosen)}"))
     evaluations = _evaluations(workspace, subject)
     key = _key(subject, chosen, request, evaluations)
+    _refuse_another(workspace, target, key)
     with workspace.publish(key, replace=request.force) as draft:
         unchanged = draft.published is not None
         if not unchanged:
@@ -114,13 +115,17 @@ def plan(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> O
     Of the model only its files' heads are read.
     """
     target = _check(workspace, request)
-    output = {"output": request.output} if request.output is not None else {}
+    copy = request.output if target is None or target.refusal is None else None
+    output = {"output": copy} if copy is not None else {}
     if request.run is None and is_elsewhere(request.model, emit):
+        if target is not None:
+            delivery.refuse_another(target, None)
         return _plan_unseen(find_data(workspace, None, request.data), request, output)
     subject = _subject(workspace, request, target)
     chosen = find_data(workspace, subject, request.data)
     emit(Note(f"exporting {sentence(subject, chosen)}"))
     key = _key(subject, chosen, request, _evaluations(workspace, subject))
+    _refuse_another(workspace, target, key)
     unchanged = not request.force and workspace.find(key.kind, key.id) is not None
     disk_bytes = None
     if not unchanged:
@@ -164,6 +169,13 @@ def _check(workspace: Workspace, request: ExportRequest) -> Optional[delivery.Ta
 
         onnx.require()
     return target
+
+
+def _refuse_another(workspace: Workspace, target: Optional[delivery.Target], key: Key) -> None:
+    """Raises UsageError where the copy would go into a folder that holds something else than that export."""
+    if target is not None:
+        found = workspace.find(key.kind, key.id)
+        delivery.refuse_another(target, None if found is None else found.path)
 
 
 def _subject(workspace: Workspace, request: ExportRequest, target: Optional[delivery.Target]) -> Subject:

@@ -24,7 +24,7 @@ from asrctl.features import FeatureRules, to_float
 from asrctl.models import Recogniser, load_recogniser
 from asrctl.prepared import PreparedData
 from asrctl.stages.evaluate import EvaluateRequest, evaluate, read_hypotheses
-from asrctl.stages.export import ExportRequest, choose_utterances, export
+from asrctl.stages.export import ExportRequest, choose_utterances, export, plan
 from asrctl.text import Vocabulary
 from asrctl.workspace import Workspace
 
@@ -254,9 +254,9 @@ def test_an_export_that_is_there_is_copied_again(tones: Path, tmp_path: Path) ->
 def test_a_folder_with_other_files_is_never_replaced(tones: Path, tmp_path: Path) -> None:
     workspace, target = Workspace(tones), tmp_path / "out"
     export(workspace, ExportRequest(format="hf", output=target))
+    (target / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UsageError, match="not empty"):
         export(workspace, ExportRequest(format="hf", output=target))
-    (target / "config.json").write_text("{}", encoding="utf-8")
     export(workspace, ExportRequest(format="hf", output=target, force=True))
     assert json.loads((target / "config.json").read_text(encoding="utf-8"))
     (target / "thesis.txt").write_text("ten years of work", encoding="utf-8")
@@ -266,6 +266,31 @@ def test_a_folder_with_other_files_is_never_replaced(tones: Path, tmp_path: Path
     with pytest.raises(UsageError, match="is a file"):
         delivery.check_target(tmp_path / "file", force=True)
     assert (target / "thesis.txt").read_text(encoding="utf-8") == "ten years of work"
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_export_that_is_there_already_stays_as_it_is(tones: Path, tmp_path: Path, inside: bool) -> None:
+    workspace, target = Workspace(tones), (tones if inside else tmp_path) / "out"
+    first, again = ExportRequest(format="hf", output=target), ExportRequest(format="hf", output=target)
+    assert not export(workspace, first).unchanged
+    (target / ".git").mkdir()
+    before = {path: path.stat().st_mtime_ns for path in [target, *target.rglob("*")]}
+    assert list(plan(workspace, again).writes) == ["export"]
+    assert export(workspace, again).unchanged
+    assert {path: path.stat().st_mtime_ns for path in [target, *target.rglob("*")]} == before
+    shutil.rmtree(str(tones / "exports"))
+    for refuses in (plan, export):  # before any work: what it would write is not known yet
+        with pytest.raises(UsageError, match="not empty"):
+            refuses(workspace, again)
+    assert not (tones / "exports").exists()
+
+
+def test_a_list_of_somebody_elses_is_not_that_of_an_export(tones: Path, tmp_path: Path) -> None:
+    export(Workspace(tones), ExportRequest(format="hf"))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "SHA256SUMS").write_bytes(b"\xff\x00 nothing of ours")
+    with pytest.raises(UsageError, match="not empty"):
+        export(Workspace(tones), ExportRequest(format="hf", output=tmp_path / "out"))
 
 
 def test_a_failed_copy_leaves_the_old_folder(tones: Path, tmp_path: Path) -> None:
