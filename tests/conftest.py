@@ -10,9 +10,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable, Dict, Iterator, Optional
 
 import pytest
@@ -168,6 +170,15 @@ def _give_up_roots_pass() -> None:
 def _nobody_elses_presets(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """The presets in the config folder of whoever runs the tests do not count."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
+
+
+@contextmanager
+def timed_by_processor() -> Iterator[None]:
+    """Within the block `--max-minutes` goes by the processor time of this process: on a busy machine it takes longer,
+    and as many steps fit into it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asrctl.backends.course.time", SimpleNamespace(monotonic=time.process_time))
+        yield
 
 
 _EMULATION_ONLY = ("poptorch", "popart", "optimum.graphcore", "asrctl.backends.ipu_")

@@ -17,7 +17,7 @@ from asrctl.files import file_digests, write_json
 from asrctl.fingerprint import digest
 from asrctl.interrupts import StopRequest
 
-from ..conftest import emulated_ipu
+from ..conftest import emulated_ipu, timed_by_processor
 from . import ipu_tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -149,7 +149,8 @@ def test_a_limited_time_takes_the_whole_schedule(split, tmp_path, iterations):
     wanted = ipu_tiny.recipe(optim={"warmup_steps": 1000}, ipu={"device_iterations": iterations})
     job = ipu_tiny.job(wanted, split, tmp_path / "run", steps=100_000, max_minutes=0.03)
     run = ipu.IpuRun(job, lambda event: None, tmp_path / "run" / ".backend")
-    ended = run.run()
+    with timed_by_processor():
+        ended = run.run()
     step = ended.standing.step
     assert ended.reason == "max-minutes" and step % iterations == 0 and step <= ended.total < 100_000
     assert run.trainer.optimizer.param_groups[0]["lr"] == pytest.approx(run.course.rate(step))

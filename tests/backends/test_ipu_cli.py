@@ -18,6 +18,7 @@ from asrctl.stages.compile import CompileRequest, compile_executables
 from asrctl.workspace import Workspace
 
 from ..conftest import copy_workspace, emulated_ipu, run_here
+from ..stops import signalled, stopped
 from .ipu_tiny import TINY
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -73,11 +74,6 @@ def process(workspace, *arguments):
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def wait_for_lines(running, journal, count):
-    while running.poll() is None and not (journal.exists() and journal.read_text().count("\n") > count):
-        os.sched_yield()
 
 
 def losses(run):
@@ -156,7 +152,9 @@ def test_what_can_not_be_evaluated_on_the_device_is_refused(ready, asrctl):
 
 def test_a_killed_loader_process_is_one_sentence(ready):
     running = process(ready, "--set", "ipu.dataloader_workers=2", "--set", "optim.max_steps=5000", "--json")
-    wait_for_lines(running, ready / "runs" / "tiny" / "metrics.jsonl", 1)
+    journal = ready / "runs" / "tiny" / "metrics.jsonl"
+    while running.poll() is None and not (journal.exists() and journal.read_text().count("\n") > 1):
+        os.sched_yield()
     tasks = Path(f"/proc/{running.pid}/task")
     children = [int(number) for path in tasks.glob("*/children") for number in path.read_text().split()]
     assert children
@@ -177,10 +175,9 @@ def test_json_alone_is_on_stdout(ready, asrctl):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_stopped_or_killed_and_resumed_it_is_the_straight_run(ready, asrctl, number):
     asrctl(*TRAIN, "--run", "straight").succeeded()
-    running = process(ready, "--run", "broken", "--set", "ipu.dataloader_workers=2", "--json")
     broken = ready / "runs" / "broken"
-    wait_for_lines(running, broken / "metrics.jsonl", 1)
-    running.send_signal(number)
+    words = (*TRAIN, "--workspace", ready, "--run", "broken", "--set", "ipu.dataloader_workers=2", "--json")
+    running = signalled(stopped(words, ready, "/.step-00000003"), number)
     stdout, stderr = running.communicate(timeout=120)
     if number == signal.SIGKILL:
         assert running.returncode == -signal.SIGKILL

@@ -14,6 +14,7 @@ from asrctl.checkpoints import latest_valid
 from asrctl.optimisation import Pace, learning_rate
 from asrctl.recipe import OptimSection
 
+from ..conftest import timed_by_processor
 from . import ipu_tiny
 
 SCHEDULES = {
@@ -109,9 +110,9 @@ def test_a_time_that_is_over_is_no_division_by_nothing() -> None:
 def test_a_checkpoint_keeps_the_plan_and_a_resumed_run_goes_by_it(tmp_path) -> None:
     split = ipu_tiny.write_split(tmp_path / "train", 8)
     wanted = ipu_tiny.recipe(run={"save_every": 1, "keep": 999})
-    ended = host.train(
-        ipu_tiny.job(wanted, split, tmp_path / "run", steps=100_000, kind="cpu", max_minutes=0.02), lambda event: None
-    )
+    limited = ipu_tiny.job(wanted, split, tmp_path / "run", steps=100_000, kind="cpu", max_minutes=0.02)
+    with timed_by_processor():
+        ended = host.train(limited, lambda event: None)
     assert ended.reason == "max-minutes" and ended.standing.step <= ended.total < 100_000
     kept = latest_valid(tmp_path / "run" / "checkpoints").checkpoint
     standing = Standing.from_dict(kept.state)

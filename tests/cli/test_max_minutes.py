@@ -14,7 +14,7 @@ from asrctl.backends import journal
 from asrctl.backends.job import Standing
 
 from ..backends.ipu_tiny import QUIET, TINY
-from ..conftest import Result, copy_workspace, run_here
+from ..conftest import Result, copy_workspace, run_here, timed_by_processor
 from .test_prepare import corpus, plain_rows
 from .typing_in import in_backticks, next_lines, type_line
 
@@ -35,7 +35,8 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "long.yaml").write_text(json.dumps(PRESET), encoding="utf-8")
     run_here("prepare", "manifest", path, "-w", folder / "workspace").succeeded()
     words = ("train", "--preset", folder / "long.yaml", "--device", "cpu", "--max-minutes", 0.05)
-    done = run_here(*words, "-w", folder / "workspace").succeeded()
+    with timed_by_processor():
+        done = run_here(*words, "-w", folder / "workspace").succeeded()
     (folder / "said").write_text(json.dumps([done.stdout, done.stderr]), encoding="utf-8")
     return folder
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Dict, List
 
 import numpy as np
 import pytest
@@ -16,6 +14,8 @@ import soundfile
 
 from asrctl.fingerprint import file_sha256
 from asrctl.workspace import Key, Workspace
+
+from ..stops import signalled, stopped
 
 REFUSED = [
     "prepare librispeech --no-download",
@@ -125,25 +125,14 @@ def test_a_preparation_again_that_fails_leaves_the_old_one(asrctl, tmp_path: Pat
     assert [item["state"] for item in asrctl("status", "--json").result["items"]] == ["done"]
 
 
-def found(folder: Path, pattern: str) -> List[Path]:
-    """Files under a folder in which somebody else makes and removes folders meanwhile."""
-    try:
-        return list(folder.rglob(pattern))
-    except FileNotFoundError:
-        return []
-
-
 def test_a_preparation_again_that_is_killed_leaves_the_old_one(asrctl, tmp_path: Path, workspace: Path) -> None:
     words = ["prepare", "manifest", str(corpus(tmp_path / "corpus", 40)), "--json"]
     before = asrctl(*words).result
     files = verified(before)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "asrctl", *words, "--force"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    while process.poll() is None and not found(workspace / ".tmp", "shard-*.arrow"):
-        os.sched_yield()
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process = stopped([*words, "--force"], workspace, "/.part-00000.json")
+    assert list(workspace.glob(".tmp/prepared-*/*/shard-*.arrow"))
+    process.kill()
+    process.communicate()
     assert verified(before) == files
     assert asrctl(*words).result["new"] is False
     again = asrctl(*words, "--force").result
@@ -159,17 +148,9 @@ def folders(place: Path, pattern: str) -> List[Path]:
 # -- Ctrl-C -----------------------------------------------------------------------------------------------------------
 
 
-def interrupted(words: List[str], has_begun: Callable[[], Any]) -> Dict[str, Any]:
-    """The error of a command that gets Ctrl-C as soon as `has_begun`."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "asrctl", *words, "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-    )
-    while process.poll() is None and not has_begun():
-        os.sched_yield()
-    process.send_signal(signal.SIGINT)
+def interrupted(words: List[str], workspace: Path, text: str) -> Dict[str, Any]:
+    """The error of a command that gets Ctrl-C before its first change in `workspace` that names `text`."""
+    process = signalled(stopped([*words, "--json"], workspace, text), signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, (out, err)
     assert "Traceback" not in err
@@ -177,8 +158,8 @@ def interrupted(words: List[str], has_begun: Callable[[], Any]) -> Dict[str, Any
 
 
 def test_ctrl_c_in_the_middle_of_prepare(asrctl, tmp_path: Path, workspace: Path) -> None:
-    words = ["prepare", "manifest", str(corpus(tmp_path / "corpus", 40))]
-    error = interrupted(words, lambda: found(workspace / ".tmp", "part-*.json"))
+    words = ["prepare", "manifest", str(corpus(tmp_path / "corpus", 40)), "--workers", "1"]
+    error = interrupted(words, workspace, "/train/.part-00001.json")
     assert error["fix"] == "run the same command again to go on where it stopped"
     assert not (workspace / "prepared").exists()
     parts = list((workspace / ".tmp").rglob("train/part-*.json"))
@@ -190,7 +171,7 @@ def test_ctrl_c_in_the_middle_of_prepare(asrctl, tmp_path: Path, workspace: Path
 
 def test_ctrl_c_in_the_middle_of_eval(asrctl, tones: Path) -> None:
     words = ["eval", "--device", "cpu", "--split", "train", "--batch-s", "0.1"]
-    error = interrupted(words, lambda: list((tones / ".tmp").glob("evals-*/hypotheses.part")))
+    error = interrupted(words, tones, "/hypotheses.part")
     assert error["kind"] == "interrupted"
     assert not list((tones / "evals").glob("*")) and not folders(tones / ".tmp", "evals-*")
     verified(asrctl(*words, "--json").result)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 TIMEOUT_S = 120.0
+# What hangs is killed; on a busy machine the longest of our commands takes minutes.
+HANGS_S = 600.0
 NURSERY = Path(__file__).with_name("nursery.py")
 
 
@@ -89,10 +91,13 @@ class Started:
         return self._state == "T"
 
     def until(self, condition: Callable[[], Any]) -> bool:
-        """Wait for `condition`, or for the end: whether the condition came first."""
+        """Wait for `condition`, or for the end: whether the condition came first. What hangs is killed."""
+        end = time.monotonic() + HANGS_S
         while not self.is_over:
             if condition():
                 return True
+            if time.monotonic() > end:
+                self.signal(signal.SIGKILL)
         return False
 
     def for_s(self, seconds: float) -> None:

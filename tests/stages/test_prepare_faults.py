@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from ..stops import stopped
+
 pytestmark = pytest.mark.fault("prepare under stress")
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -109,13 +111,9 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(corpus: Path, straight: Dic
 
 def test_what_a_killed_command_left_goes_with_the_next(corpus: Path, tmp_path: Path) -> None:
     workspace = tmp_path / "ws"
-    process = subprocess.Popen(
-        command(corpus, workspace), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
-    )
-    while process.poll() is None and not found(workspace / ".tmp", "*.jsonl"):
-        time.sleep(0.001)
+    process = stopped(command(corpus, workspace)[3:], workspace, ".jsonl")
     process.kill()
-    process.wait()
+    process.communicate()
     assert list(workspace.glob(".tmp/scratch-*"))
     run(command(corpus, workspace))
     assert not list(workspace.glob(".tmp/scratch-*"))

@@ -1,0 +1,53 @@
+"""A command in a process of its own that stops itself at a change of a file, and waits there to be killed.
+
+Whoever polls for something that a command makes can come too late on a busy machine: it has gone on, or ended, by then.
+Run as a program: `python stops.py ROOT TEXT WORDS` is `asrctl WORDS`, stopped (SIGSTOP) before the first change below
+ROOT that names TEXT.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Dict, Sequence
+
+_HANGS_S = 600.0
+
+
+def stopped(words: Sequence[Any], root: Path, text: str, **options: Any) -> subprocess.Popen[str]:
+    """`asrctl WORDS` that stands before the first change below `root` that names `text`. options: of Popen."""
+    command = [sys.executable, __file__, str(root), text, *map(str, words)]
+    streams: Dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8", **options}
+    process = subprocess.Popen(command, **streams)
+    watch = threading.Timer(_HANGS_S, process.kill)
+    watch.start()
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    watch.cancel()
+    assert os.WIFSTOPPED(status), ("it came to its end", status, process.communicate())
+    return process
+
+
+def signalled(process: subprocess.Popen[str], number: int) -> subprocess.Popen[str]:
+    """Send a signal to a process that is stopped, and let it go on."""
+    process.send_signal(number)
+    process.send_signal(signal.SIGCONT)
+    return process
+
+
+def main(root: str, text: str, *words: str) -> None:
+    sys.path.insert(0, str(Path(__file__).with_name("faults")))
+    from nursery import Counter
+
+    from asrctl.cli.app import main as asrctl
+
+    sys.addaudithook(Counter({"roots": [root], "stop_on": text}))
+    sys.argv = ["asrctl", *words]
+    asrctl()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
