@@ -69,7 +69,7 @@ def save(
     target = folder / f"step-{step:08d}"
     building = _building(folder, step)
     CHECKPOINT.clear(building, target)
-    building.mkdir(parents=True)
+    files.make_folder(building)
     try:
         for name, tensors in (("model", model), ("optimizer", optimizer)):
             plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}

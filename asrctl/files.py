@@ -7,12 +7,14 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import stat
+import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Dict, Iterator, Optional, TextIO, Tuple, Union
+from typing import IO, Any, Dict, Iterator, List, Optional, TextIO, Tuple, Union
 
 from asrctl.errors import BadData, StorageError
 from asrctl.fingerprint import file_sha256
@@ -25,6 +27,10 @@ MAX_JSON_BYTES = 1 << 24
 MAX_LINE_BYTES = 1 << 25
 # What the system says of locks on a file system that has none.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
+# What NFS, FUSE and SMB call a file that was deleted while somebody had it open. It goes when that one closes it.
+DELETED = re.compile(r"\.nfs[0-9a-f.]+|\.fuse_hidden[0-9a-f]+|\.smbdelete\w+")
+# What the system says of a folder that holds such files, and of such a file.
+_STILL_HELD = (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY)
 # How a git-lfs pointer begins (git-lfs, docs/spec.md).
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 # What the system says of names behind which no file can be.
@@ -255,15 +261,20 @@ def read_json_lines(path: Path, *, fix: str) -> Iterator[Tuple[int, Any]]:
 
 def file_digests(folder: Path) -> Dict[str, str]:
     """{relative POSIX path: sha256} of every file under `folder`, sorted by path."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    paths = sorted(path for path in folder.rglob("*") if not DELETED.fullmatch(path.name) and path.is_file())
     return {path.relative_to(folder).as_posix(): file_sha256(path) for path in paths}
 
 
 def fsync_tree(folder: Path) -> None:
     for path in folder.rglob("*"):
-        if not path.is_symlink():
+        if not DELETED.fullmatch(path.name) and not path.is_symlink():
             fsync_path(path)
     fsync_path(folder)
+
+
+def names_in(folder: Path) -> List[str]:
+    """Names of what is in a folder, but for files that were deleted and are still open."""
+    return [path.name for path in folder.iterdir() if not DELETED.fullmatch(path.name)]
 
 
 def refuse_links(folder: Path) -> None:
@@ -276,24 +287,64 @@ def refuse_links(folder: Path) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Delete a folder that may not exist; of a link, only the link."""
+    """Delete a folder that may not exist; of a link, only the link.
+
+    On NFS and FUSE a file that somebody has open keeps a hidden name until it is closed, and the folders above it stay
+    so long: `is_gone` is true of what stays. Raises OSError where anything else is left.
+    """
     if folder.is_symlink():
         folder.unlink()
     elif folder.exists():
-        shutil.rmtree(str(folder))
+        held: List[OSError] = []
+        _remove_tree(str(folder), held)
+        if held and not is_gone(folder):
+            raise held[0]
+
+
+def _remove_tree(folder: str, held: List[OSError]) -> None:
+    """shutil.rmtree, which goes on, and keeps the error, where a file may be open somewhere."""
+
+    def judge(error: BaseException) -> None:
+        if isinstance(error, OSError) and error.errno in _STILL_HELD:
+            held.append(error)
+        elif not isinstance(error, FileNotFoundError):  # or somebody closed it just now
+            raise error
+
+    if sys.version_info >= (3, 12):
+        shutil.rmtree(folder, onexc=lambda _, __, error: judge(error))
+    else:
+        shutil.rmtree(folder, onerror=lambda _, __, found: judge(found[1]))
+
+
+def is_gone(folder: Path) -> bool:
+    """Whether a folder is missing, or holds nothing but folders and files that were deleted and are still open."""
+    if folder.is_symlink():
+        return False
+    try:
+        with os.scandir(str(folder)) as entries:
+            return all(
+                is_gone(Path(entry.path)) if entry.is_dir(follow_symlinks=False) else DELETED.fullmatch(entry.name)
+                for entry in entries
+            )
+    except FileNotFoundError:
+        return True
+    except NotADirectoryError:
+        return False
 
 
 def flock(lock: Union[int, TextIO], how: int, path: Path) -> None:
-    """fcntl.flock on an open `path`. Raises StorageError where its file system has no locks, and OSError."""
+    """fcntl.flock on an open file or folder. Raises StorageError where its file system has no locks, and OSError."""
     try:
         fcntl.flock(lock, how)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
+        folder = path if path.is_dir() else path.parent
         raise StorageError(
-            f"the file system of {path.parent} has no locks (flock: {error.strerror}), so two commands could spoil "
+            f"the file system of {folder} has no locks (flock: {error.strerror}), so two commands could spoil "
             "each other's work there",
-            fix="mount it with locks (Lustre: -o flock; NFS: with its lock service), or choose a --workspace elsewhere",
+            fix="mount it with locks (Lustre: -o flock; NFS: with its lock service), "
+            "or choose another place with --workspace or --output",
         ) from None
 
 

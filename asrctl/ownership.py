@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Iterable, Iterator, List, Optional, Tuple
 
-from asrctl import files
+from asrctl import files, trees
 from asrctl.errors import UsageError
 
 _SHELL = ("config.json", "vocab.json", "special_tokens.json", "special_tokens_map.json")
@@ -17,9 +17,9 @@ _SHELL += ("tokenizer_config.json", "preprocessor_config.json")
 MODEL_FILES = (*_SHELL, "model.safetensors", "SHA256SUMS")
 _CHECKPOINT = ("state.json", "model.safetensors", "optimizer.safetensors", "backend/**")
 # What a system or a file manager leaves in every folder that it shows, and names of files that are deleted but open.
-_NOBODYS = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.directory|\.nfs[0-9a-f]+|\.fuse_hidden[0-9a-f]+")
+_NOBODYS = re.compile(rf"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.directory|{files.DELETED.pattern}")
 # A name on its way into place, or out of it (files.beside), stands for the name itself.
-_PASSING = re.compile(r"\.(.+)\.(?:tmp|asrctl-tmp|asrctl-new|asrctl-old)")
+_PASSING = re.compile(rf"\.(.+)\.(?:tmp|asrctl-tmp|{trees.SPARE}|{'|'.join(trees.ENDINGS)})")
 _SHOWN = 3
 
 
@@ -69,7 +69,8 @@ class Ours:
         for name in self.strangers(old) if old.is_dir() and not old.is_symlink() else []:
             if not os.path.lexists(str(new / name)):
                 files.make_folder((new / name).parent)
-                shutil.move(str(old / name), str(new / name))
+                is_folder = (old / name).is_dir() and not (old / name).is_symlink()
+                (trees.move_tree if is_folder else shutil.move)(old / name, new / name)
 
     def clear(self, passing: Path, place: Path) -> None:
         """Delete a folder on its way to `place`, or from there, that a killed process has left; what is not ours in it
@@ -85,7 +86,7 @@ class Ours:
             return
         kept = {folder / name for name in self.strangers(folder)}
         for path in sorted(folder.rglob("*"), reverse=True):
-            if any(stranger in (path, *path.parents) for stranger in kept):
+            if files.DELETED.fullmatch(path.name) or any(stranger in (path, *path.parents) for stranger in kept):
                 continue
             if not path.is_dir() or path.is_symlink():
                 path.unlink()
@@ -139,4 +140,6 @@ ARTIFACTS = {
     "exports": Ours(["meta.json", *EXPORT_FILES]),
     "lm": Ours(["meta.json"]),
 }
-FEATURES = Ours(_below("*", ["frames.bin", "marks.bin", "in-use.lock"]))
+# Encoder features of one combination of model and data, and of all.
+_FEATURES = ("frames.bin", "marks.bin", "in-use.lock")
+FEATURES_OF_ONE, FEATURES = Ours(_FEATURES), Ours(_below("*", _FEATURES))

@@ -104,9 +104,14 @@ class Run:
         """Where the run lies that this one replaces, until this one has a checkpoint."""
         return self.folder.with_name(f".{self.name}.old")
 
+    @property
+    def _replaces_one(self) -> bool:
+        """Whether a run lies aside; what others have open of one that is deleted is none."""
+        return not files.is_gone(self._aside)
+
     def settle(self) -> None:
         """Clear away what a killed process left half done. Call it under the run's lock."""
-        if self._aside.exists() and not self.exists():
+        if self._replaces_one and not self.exists():
             self._take_old_one_back()
         checkpoints.clear_unfinished(self.checkpoints)
         trees.settle_tree(self.model, settling=MODEL.carry)
@@ -127,16 +132,17 @@ class Run:
         try:
             yield
         finally:
-            if self._aside.exists() and not checkpoints.steps(self.checkpoints):
+            if self._replaces_one and not checkpoints.steps(self.checkpoints):
                 self._take_old_one_back()
             RUN.clear(self._aside, self.folder)
+            trees.clear_spares(self._aside)
 
     @contextmanager
     def replaced(self) -> Iterator[None]:
         """Put an old run aside; it comes back unless the new one left a checkpoint. Raises UsageError."""
         self.refuse_strangers()
         if self.folder.exists():
-            if self._aside.exists() and not checkpoints.steps(self.checkpoints):
+            if self._replaces_one and not checkpoints.steps(self.checkpoints):
                 files.remove_tree(self.folder)  # a replacement that was killed before it came to anything
             else:
                 RUN.clear(self._aside, self.folder)

@@ -6,6 +6,7 @@ every version; hence the time of the last change (ctime), which no program can s
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sqlite3
@@ -77,6 +78,8 @@ def opened(path: Path) -> Iterator[StatCache]:
 
 def _database(path: Path) -> sqlite3.Connection:
     try:
+        with contextlib.suppress(OSError):  # as open as the user's mask says; SQLite's own files are less so
+            os.close(os.open(str(path), os.O_RDWR | os.O_CREAT, 0o666))
         return _connect(str(path))
     except sqlite3.OperationalError:
         return _connect(_IN_MEMORY)

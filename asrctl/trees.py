@@ -4,16 +4,22 @@ Three ways, by what the file system can do: the two are swapped in one step; or 
 and the new one into its place; or, where a folder can not be renamed (the lower layers of an overlay, of which
 container images are made: EXDEV), the old one is deleted once the new one lies ready. In the last two nobody finds the
 folder for a moment.
+
+On NFS and FUSE a folder that is deleted while somebody has a file of it open stays, with nothing but a hidden name of
+that file in it, until it is closed. Where such a remainder lies at a name that is needed, it is renamed (`SPARE`);
+whoever deletes at that name later, or `asrctl clean`, takes it away.
 """
 
 from __future__ import annotations
 
 import errno
+import itertools
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Iterator, Optional
 
 from asrctl import files
 
@@ -21,6 +27,13 @@ from asrctl import files
 # raises, all is as it was.
 Settling = Callable[[Path, Path], None]
 ENDINGS = _ASIDE, _READY = "asrctl-old", "asrctl-new"
+_GONE = "asrctl-gone"
+SPARE = rf"{_GONE}-\d+"
+_SWEPT = 9  # of those; `asrctl clean` takes away more
+# What the system says where a folder is to get the name of one that is not empty; EPERM: sshfs.
+_IN_THE_WAY = (errno.ENOTEMPTY, errno.EEXIST, errno.EPERM)
+# A hidden name (files.beside) of ours.
+_HIDDEN = re.compile(rf"\.(.+)\.(?:tmp|asrctl-tmp|old|{'|'.join(ENDINGS)})")
 
 
 def replace_tree(
@@ -38,22 +51,23 @@ def replace_tree(
     """
     aside, ready = aside or files.beside(target, _ASIDE), ready or files.beside(target, _READY)
     if not os.path.lexists(str(target)):
-        os.rename(building, target)
+        _rename(building, target)
     elif _swapped(building, target):
         _settle_or(settling, building, target, lambda: _swapped(building, target))
     else:
         files.remove_tree(aside)
         if _renamed(target, aside):
-            os.rename(building, target)
+            _rename(building, target)
             _settle_or(settling, aside, target, lambda: _back(building, target, aside))
         else:
             _settle_or(settling, target, building, lambda: None)
-            os.rename(building, ready)
+            _rename(building, ready)
             files.remove_tree(target)
-            os.rename(ready, target)
+            _rename(ready, target)
     files.fsync_path(target.parent)
     files.remove_tree(building)
     files.remove_tree(aside)
+    clear_spares(aside)
 
 
 def _settle_or(settling: Optional[Settling], old: Path, new: Path, undo: Callable[[], object]) -> None:
@@ -67,8 +81,8 @@ def _settle_or(settling: Optional[Settling], old: Path, new: Path, undo: Callabl
 
 
 def _back(building: Path, target: Path, aside: Path) -> None:
-    os.rename(target, building)
-    os.rename(aside, target)
+    _rename(target, building)
+    _rename(aside, target)
 
 
 def settle_tree(
@@ -84,16 +98,18 @@ def settle_tree(
         if settling is not None and target.is_dir():
             settling(target, ready)
         files.remove_tree(target)
-        os.rename(ready, target)
-    elif aside.exists() and not target.exists():
+        _rename(ready, target)
+    elif aside.exists() and not target.exists() and not files.is_gone(aside):
         move_tree(aside, target)
     if settling is not None and aside.is_dir():
         settling(aside, target)
     files.remove_tree(aside)
+    clear_spares(aside)
 
 
 def move_tree(source: Path, target: Path, *, mark: Optional[str] = None) -> None:
-    """Rename a folder; where the file system can not, copy it and delete it. `target` appears whole or not at all.
+    """Rename a folder to a name that is free; where the file system can not, copy it and delete it. `target` appears
+    whole or not at all.
 
     mark: the file without which a folder counts for nothing; of a folder that goes it is the first to go.
     """
@@ -103,7 +119,7 @@ def move_tree(source: Path, target: Path, *, mark: Optional[str] = None) -> None
     files.remove_tree(copy)
     shutil.copytree(str(source), str(copy), symlinks=True)
     files.fsync_tree(copy)
-    os.rename(copy, target)
+    _rename(copy, target)
     files.fsync_path(target.parent)
     _remove_marked(source, mark)
 
@@ -115,7 +131,7 @@ def delete_tree(folder: Path, doomed: Path, *, mark: Optional[str] = None, settl
         return
     files.remove_tree(doomed)
     if _renamed(folder, doomed):
-        _settle_or(settling, doomed, folder, lambda: os.rename(doomed, folder))
+        _settle_or(settling, doomed, folder, lambda: _rename(doomed, folder))
         files.remove_tree(doomed)
     else:
         _settle_or(settling, folder, doomed, lambda: None)
@@ -132,12 +148,41 @@ def _remove_marked(folder: Path, mark: Optional[str]) -> None:
 def _renamed(source: Path, target: Path) -> bool:
     """False where the file system can not rename this folder."""
     try:
-        os.rename(source, target)
+        _rename(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
         return False
     return True
+
+
+def _rename(source: Path, target: Path) -> None:
+    """os.rename, also where what is left of a deleted folder, while others have its files open, lies at `target`."""
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        if error.errno not in _IN_THE_WAY or not files.is_gone(target):
+            raise
+        os.rename(target, _spare(target))
+        os.rename(source, target)
+
+
+def _spare(path: Path) -> Path:
+    """The first free name of those for what is left of `path`."""
+    return next(spare for spare in _spares(path) if not os.path.lexists(str(spare)))
+
+
+def _spares(path: Path) -> Iterator[Path]:
+    hidden = _HIDDEN.fullmatch(path.name)
+    plain = path if hidden is None else path.with_name(hidden.group(1))
+    return (files.beside(plain, f"{_GONE}-{number}") for number in itertools.count(1))
+
+
+def clear_spares(path: Path) -> None:
+    """Delete what was left of folders that lay at `path`, as far as nobody has it open any more."""
+    for spare in itertools.islice(_spares(path), _SWEPT):
+        if os.path.lexists(str(spare)) and files.is_gone(spare):
+            files.remove_tree(spare)
 
 
 _AT_FDCWD, _RENAME_EXCHANGE, _RENAME_SWAP = -100, 2, 2  # linux/fcntl.h, linux/fs.h; macOS: sys/stdio.h

@@ -10,6 +10,7 @@ from asrctl.backends.job import TrainingJob
 from asrctl.devices import autocast
 from asrctl.engine import choice, conv, feature_cache, packed
 from asrctl.engine.feature_cache import FeatureCache
+from asrctl.errors import StorageError
 from asrctl.events import Emit, Note, Warned
 from asrctl.models import Recogniser
 from asrctl.recipe import Augment, Recipe
@@ -94,7 +95,7 @@ def _open_cache(job: TrainingJob, steps_per_epoch: int, emit: Emit) -> Optional[
     try:
         limit = feature_cache.make_room(job.features, name, int(host.cache_gb * _GB), size)
         cache = FeatureCache(folder, config, job.train.num_samples, job.precision, limit)
-    except OSError as error:
+    except (OSError, StorageError) as error:
         emit(Warned(f"encoder features are not kept: {folder} can not be used ({error})"))
         return None
     emit(Note(_told(cache, min(size, limit), feature_cache.free_bytes(job.features), job.device.kind)))

@@ -21,7 +21,7 @@ from typing import IO, Dict, Iterator, List, Mapping, Sequence, Tuple
 from asrctl.corpora import CorpusRequest
 from asrctl.errors import BadData, Locked, MissingArtifact, StorageError
 from asrctl.events import Emit, Note, Progress, Warned
-from asrctl.files import fsync_path
+from asrctl.files import flock, fsync_path, make_folder
 
 URL_VARIABLE = "ASRCTL_OPENSLR_URL"
 _OPENSLR_12 = "https://www.openslr.org/resources/12"
@@ -105,7 +105,7 @@ def _gb(num_bytes: float) -> str:
 
 def _tell(missing: Sequence[RemoteFile], folder: Path, emit: Emit) -> None:
     """Say how much will come and how much fits. Raises StorageError where it does not fit."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     parts = [folder / f"{file.name}.part" for file in missing]
     have = sum(part.stat().st_size for part in parts if part.exists())
     rest, free = sum(file.size for file in missing) - have, shutil.disk_usage(str(folder)).free
@@ -121,7 +121,7 @@ def _tell(missing: Sequence[RemoteFile], folder: Path, emit: Emit) -> None:
 def fetch(file: RemoteFile, folder: Path, emit: Emit, patience: Patience = Patience()) -> Path:
     """Download `file` into `folder`, going on where an earlier try stopped; its path. Raises BadData, Locked."""
     target, part = folder / file.name, folder / f"{file.name}.part"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if is_complete(file, folder):
         return target
     with _held(part) as stream:
@@ -141,7 +141,7 @@ def fetch(file: RemoteFile, folder: Path, emit: Emit, patience: Patience = Patie
 def _held(part: Path) -> Iterator[IO[bytes]]:
     with open(part, "a+b") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB, part)
         except BlockingIOError:
             raise Locked(f"another process is downloading {part.name}", fix="wait for it, then run again") from None
         yield stream

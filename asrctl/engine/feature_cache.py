@@ -26,11 +26,12 @@ from typing import Any, Dict, Optional
 import numpy as np
 import torch
 
-from asrctl import devices, files
+from asrctl import devices, files, trees
 from asrctl.acoustics import encoder_of
 from asrctl.engine import conv
 from asrctl.features import FeatureRules
 from asrctl.fingerprint import short_id
+from asrctl.ownership import FEATURES_OF_ONE
 from asrctl.prepared import PreparedSplit
 
 # Left free for checkpoints and everybody else.
@@ -69,7 +70,8 @@ def key(model: Any, rules: FeatureRules, split: PreparedSplit, data: str, precis
 class FeatureCache:
     """The frames of one split. Reading and writing are safe from several threads.
 
-    limit_bytes: utterances whose place lies beyond are not kept. Raises OSError where the folder can not be used.
+    limit_bytes: utterances whose place lies beyond are not kept. Raises OSError, StorageError where the folder can not
+    be used.
     """
 
     def __init__(self, folder: Path, config: Any, num_samples: np.ndarray, precision: str, limit_bytes: int) -> None:
@@ -80,14 +82,18 @@ class FeatureCache:
         self._limit = limit_bytes
         self._writes = threading.Lock()
         self._full: Optional[str] = None
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
         os.utime(str(folder))
         self._lock, self._data, self._index = (
-            os.open(str(folder / name), os.O_RDWR | os.O_CREAT, 0o644)
+            os.open(str(folder / name), os.O_RDWR | os.O_CREAT, 0o666)
             for name in ("in-use.lock", "frames.bin", "marks.bin")
         )
-        fcntl.flock(self._lock, fcntl.LOCK_SH)
-        self._marks = self._read_marks()
+        try:
+            files.flock(self._lock, fcntl.LOCK_SH, folder)
+            self._marks = self._read_marks()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         for descriptor in (self._data, self._index, self._lock):
@@ -183,9 +189,12 @@ def _write_at(descriptor: int, data: bytes, place: int) -> None:
 def make_room(root: Path, keep: str, limit_bytes: int, size: int) -> int:
     """Bytes that `keep` may grow to: within the limit over all folders under `root`, and half of the free disk.
 
-    Others' folders go, the longest unused first, while the limit needs it and nobody works with them. Raises OSError.
+    Others' folders go, the longest unused first, while the limit needs it and nobody works with them. Raises
+    OSError, StorageError.
     """
-    root.mkdir(parents=True, exist_ok=True)
+    files.make_folder(root)
+    for path in root.glob(_doomed(Path("*")).name):
+        files.remove_tree(path)
     others = sorted((path for path in root.iterdir() if path.is_dir() and path.name != keep), key=_last_use)
     sizes: Dict[Path, int] = {path: files.disk_bytes(path) for path in others}
     for path in others:
@@ -193,6 +202,11 @@ def make_room(root: Path, keep: str, limit_bytes: int, size: int) -> int:
             sizes.pop(path)
     room = free_bytes(root) // 2 + files.disk_bytes(root / keep)
     return max(0, min(limit_bytes - sum(sizes.values()), room))
+
+
+def _doomed(path: Path) -> Path:
+    """Where a folder of features lies while it is deleted."""
+    return files.beside(path, "tmp")
 
 
 def _last_use(path: Path) -> float:
@@ -204,11 +218,15 @@ def _last_use(path: Path) -> float:
 
 
 def _remove_unused(path: Path) -> bool:
-    """Whether the folder is gone now; one that somebody works with stays."""
+    """Whether the folder is gone now; one that somebody works with, or has put something else into, stays."""
+    doomed = _doomed(path)
     try:
         with open(path / "in-use.lock", "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            files.remove_tree(path)
+            files.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
+            if FEATURES_OF_ONE.strangers(path):
+                return False
+            trees.delete_tree(path, doomed)
+        files.remove_tree(doomed)  # where a deleted file that is open, as that of the lock was, keeps its folder
     except OSError:
         return not path.exists()  # another training was quicker
     return True

@@ -47,7 +47,7 @@ def find_target(workspace: Workspace, output: Path, *, force: bool) -> Target:
     is_inside = workspace.refuse_managed(folder)
     target = Target(folder, force and not is_inside)
     try:
-        if is_inside and folder.is_dir() and any(folder.iterdir()):
+        if is_inside and folder.is_dir() and files.names_in(folder):
             raise UsageError(f"{folder} lies in the workspace and is not empty", fix="choose an --output outside of it")
         check_target(folder, force=target.replace)
     except UsageError as refusal:
@@ -96,7 +96,7 @@ def _check(folder: Path, target: Path, force: bool) -> None:
         return
     if not folder.is_dir():
         raise UsageError(f"{target} is a file", fix="choose a folder for --output")
-    if not any(folder.iterdir()):
+    if not files.names_in(folder):
         return
     if not force:
         raise UsageError(
@@ -204,12 +204,12 @@ def _deliver_into(source: Path, names: Sequence[str], target: Target) -> None:
     folder, inner = target.folder, target.folder / _INNER
     with files.locked_folder(folder):
         Ours([*EXPORT_FILES, *names]).refuse(inner, fix="move it elsewhere")
-        if [path.name for path in folder.iterdir()] == [_INNER]:
+        if files.names_in(folder) == [_INNER]:
             files.remove_tree(inner)
         check_target(folder, force=target.replace)
         files.remove_tree(inner)
         _copy(source, names, inner)
-        old = {path.name for path in folder.iterdir()} - {_INNER}
+        old = {*files.names_in(folder)} - {_INNER}
         for name in sorted(old & {SUMS}) + sorted(old - {*names}):
             (folder / name).unlink()
         for name in names:

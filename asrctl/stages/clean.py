@@ -41,6 +41,15 @@ _HALF_WRITTEN = {
     "runs/*/.model.tmp": MODEL,
     "runs/*/checkpoints/.step-*.tmp": CHECKPOINT,
 }
+# What others had open when it was deleted (trees.py).
+_GONE = [f"{folder}/.*.asrctl-gone-*" for folder in (*KINDS, ".tmp", "runs", "runs/*", "runs/*/checkpoints")]
+
+
+class _Deleted(Ours):
+    """A folder that was deleted while its files were open: nothing else is in it."""
+
+    def strangers(self, folder: Path) -> List[str]:
+        return [] if files.is_gone(folder) else [folder.name]
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,7 @@ def plan(workspace: Workspace, what: Sequence[str] = WHAT) -> Plan:
         found.extend(_cache(workspace))
         found.extend(_unreferenced(workspace))
         found.extend(_half_written(workspace))
+        found.extend(_gone(workspace))
     found.extend(_unfinished(workspace, held))
     found.extend(_checkpoints(workspace, held))
     found = [item for item in found if item.what in what]
@@ -140,7 +150,7 @@ def held_locks(workspace: Workspace) -> Set[str]:
 def _is_held(path: Path) -> bool:
     try:
         with open(path, "rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            files.flock(stream.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB, path)
     except BlockingIOError:
         return True
     except FileNotFoundError:  # it went while we looked
@@ -193,6 +203,13 @@ def _half_written(workspace: Workspace) -> Iterator[Removable]:
                 continue
             reason = "left half written by a command that was stopped"
             yield Removable("unfinished", path, _bytes(path), reason, ours, idle=True)
+
+
+def _gone(workspace: Workspace) -> Iterator[Removable]:
+    for path in sorted(path for pattern in _GONE for path in workspace.root.glob(pattern)):
+        if files.is_gone(path) and not _is_reached_by_links(workspace.root, path):
+            reason = "was deleted while its files were open"
+            yield Removable("unfinished", path, _bytes(path), reason, _Deleted(()), idle=True)
 
 
 def _is_reached_by_links(root: Path, path: Path) -> bool:

@@ -15,7 +15,8 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
-from asrctl import devices, memory
+from asrctl import devices, files, memory
+from asrctl.errors import StorageError
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
@@ -207,7 +208,10 @@ def _writable(workspace: Path) -> Iterator[Check]:
     try:
         with tempfile.TemporaryFile(dir=str(place)) as stream:
             stream.write(b"asrctl")
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            files.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB, place)
+    except StorageError as error:
+        yield Check("workspace", FAIL, error.message, error.fix)
+        return
     except OSError as error:
         yield Check("workspace", FAIL, f"{place}: {error.strerror}", fix)
         return

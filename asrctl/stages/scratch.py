@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import secrets
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, List, Optional
 
-from asrctl.files import remove_tree
+from asrctl import files
 from asrctl.workspace import Workspace
 
 # Held while a folder is made or removed; never for long.
@@ -32,16 +34,29 @@ def folder(workspace: Workspace, *, write: bool = True) -> Iterator[Path]:
     with workspace.lock(LOCK, wait=True):
         workspace.create()
         _sweep(workspace.root / ".tmp")
-        path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=str(workspace.root / ".tmp")))
-        lock = open(path / _LOCK, "w", encoding="utf-8")  # noqa: SIM115 - held until the folder goes
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        path = workspace.root / ".tmp" / f"{_PREFIX}{secrets.token_hex(6)}"
+        path.mkdir()
+        lock = _locked(path)
     try:
         yield path
     finally:
-        with workspace.lock(LOCK, wait=True), lock:  # nobody sweeps it while it goes
-            remove_tree(path)
+        with workspace.lock(LOCK, wait=True):  # nobody sweeps it while it goes
+            # First, because on NFS and FUSE a file that is open keeps its folder.
+            os.close(lock)
+            files.remove_tree(path)
         if is_new:
             _take_away(workspace, made)
+
+
+def _locked(path: Path) -> int:
+    """The lock of a folder of ours, held; close it to let go. Raises BlockingIOError where somebody else holds it."""
+    lock = os.open(str(path / _LOCK), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    try:
+        files.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
 
 
 def lock_beside(path: Path) -> Optional[str]:
@@ -58,14 +73,15 @@ def _take_away(workspace: Workspace, made: List[Path]) -> None:
     """Remove a workspace that holds nothing but its marker, and the folders made for it."""
     with workspace.lock(LOCK, wait=True):  # nobody else is about to begin something in it
         temporary = workspace.root / ".tmp"
-        is_empty = {path.name for path in workspace.root.iterdir()} <= {workspace.marker.name, temporary.name}
-        if not is_empty or [path.name for path in temporary.iterdir()] != [f"{LOCK}.lock"]:
+        is_empty = {*files.names_in(workspace.root)} <= {workspace.marker.name, temporary.name}
+        if not is_empty or files.names_in(temporary) != [f"{LOCK}.lock"]:
             return
-        remove_tree(temporary)
+        (temporary / f"{LOCK}.lock").unlink()
         workspace.marker.unlink()
-        for folder in made:
-            if any(folder.iterdir()):
-                return
+    # Now that the lock is closed, which would keep its folder. Where somebody has begun something since, the first of
+    # these is not empty, and stays.
+    with contextlib.suppress(OSError):
+        for folder in (temporary, *made):
             folder.rmdir()
 
 
@@ -74,11 +90,8 @@ def _sweep(root: Path) -> None:
     for path in root.glob(f"{_PREFIX}*"):
         if path.is_symlink() or (path / _LOCK).is_symlink():
             continue  # not ours, and what it leads to even less
-        descriptor = os.open(str(path / _LOCK), os.O_WRONLY | os.O_CREAT)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove_tree(path)
-        except BlockingIOError:
+            os.close(_locked(path))  # the one who holds our own lock is the only one who takes such a lock
+            files.remove_tree(path)
+        except (BlockingIOError, PermissionError, NotADirectoryError):  # alive, another user's, or none of ours
             continue
-        finally:
-            os.close(descriptor)

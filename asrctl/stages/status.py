@@ -174,7 +174,8 @@ def _unfinished(workspace: Workspace) -> List[Line]:
     lines, held = [], held_locks(workspace)
     for path in sorted((workspace.root / ".tmp").glob("*-*")):
         kind = path.name.split("-")[0]
-        if path.is_dir() and kind in STAGES:
+        is_there = path.name in held or not files.is_gone(path)  # or what others have open of one that is deleted
+        if path.is_dir() and kind in STAGES and is_there:
             state, why = ("running", "") if path.name in held else ("interrupted", "the same command goes on with it")
             lines.append(Line(STAGES[kind], path.name.partition("-")[2], state, why))
     return lines

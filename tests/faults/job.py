@@ -100,7 +100,7 @@ class Job:
                 (run.get(section, {}) if section else run).pop(key, None)
         differences = changed_keys(wanted, found)
         assert not differences, "\n".join(["not the same:", *differences])
-        assert leftovers(workspace) == []
+        assert leftovers(workspace) == [], leftovers(workspace)
 
     def check_run(self, workspace: Path) -> None:
         """The run learned what the undisturbed one did; it may have been evaluated more often."""
@@ -154,7 +154,9 @@ def outcome(workspace: Path) -> Dict[str, Any]:
 
 
 def _folders(folder: Path) -> List[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    """Those that people find: hidden ones are `leftovers`."""
+    found = folder.iterdir() if folder.is_dir() else []
+    return sorted(path for path in found if path.is_dir() and not path.name.startswith("."))
 
 
 def _run(folder: Path) -> Dict[str, Any]:

@@ -245,6 +245,26 @@ def test_permissions_that_are_lost(somebody: Somebody, faults: Faults, stage: st
         assert outcome(workspace) == outcome(somebody.job.after[stage])
 
 
+@pytest.mark.parametrize("umask", [0o007])
+def test_whatever_is_made_is_as_open_as_the_mask_says(
+    job: Job, nursery: Nursery, tmp_path: Path, faults: Faults, umask: int
+) -> None:
+    """Files of libraries and of ours, the cache of encoder features, and folders that are there for a while only."""
+    workspace = tmp_path / "workspace"
+    with faults.survives("umask"):
+        shutil.copytree(str(job.before["prepare"] / "presets"), str(tmp_path / "presets"))
+        preset = ("--preset", tmp_path / "presets" / "faulty.yaml")
+        prepare = ("prepare", "manifest", job.words("prepare")[2], *preset)
+        nursery.stopped(prepare, workspace, stop_on="in-use.lock", umask=umask).goes_on().ended().succeeded()
+        frozen = ("--set", "model.freeze_feature_encoder=true", "--set", "batches.augment={}")
+        train = ("train", *preset, "--device", "cpu", "--run", "r", *frozen)
+        for words in (prepare, train, job.words("eval"), job.words("export")):
+            nursery.run(words, workspace, umask=umask).succeeded()
+        assert list(workspace.glob("cache/features/*/frames.bin"))
+        for path in [workspace, *workspace.rglob("*")]:
+            assert stat.S_IMODE(path.stat().st_mode) == (0o777 if path.is_dir() else 0o666) & ~umask, path
+
+
 def test_a_checkpoint_that_may_not_be_read(somebody: Somebody, faults: Faults) -> None:
     """Not passed over in silence: the run could lose days."""
     workspace = somebody.workspace("train")
