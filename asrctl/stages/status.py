@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from asrctl import files, presets
@@ -174,11 +175,15 @@ def _unfinished(workspace: Workspace) -> List[Line]:
     lines, held = [], held_locks(workspace)
     for path in sorted((workspace.root / ".tmp").glob("*-*")):
         kind = path.name.split("-")[0]
-        is_there = path.name in held or not files.is_gone(path)  # or what others have open of one that is deleted
-        if path.is_dir() and kind in STAGES and is_there:
+        if path.is_dir() and kind in STAGES and not _is_over(workspace, kind, path):
             state, why = ("running", "") if path.name in held else ("interrupted", "the same command goes on with it")
             lines.append(Line(STAGES[kind], path.name.partition("-")[2], state, why))
     return lines
+
+
+def _is_over(workspace: Workspace, kind: str, build: Path) -> bool:
+    """Whether a build was published, and this is what is left of the one that it replaced while others read that."""
+    return files.is_gone(build) and workspace.find(kind, build.name.partition("-")[2]) is not None
 
 
 def _next(workspace: Workspace, lines: Sequence[Line]) -> List[str]:
