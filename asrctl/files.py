@@ -135,8 +135,9 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Text as UTF-8. Bytes of a name that are none become backslash escapes, which JSON reads as what they were."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

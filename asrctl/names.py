@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from asrctl.errors import UsageError
 
 # With what is put before and behind it, a file's name has at most 255 bytes.
@@ -17,6 +20,23 @@ def valid_name(name: str, what: str = "name") -> str:
             fix="use letters, digits, '-', '_', '+' and '.', starting with a letter or digit",
         )
     return name
+
+
+def is_text(path: Path) -> bool:
+    """Whether a path is UTF-8 as it stands and where its links lead; Arrow and safetensors open no other."""
+    try:
+        os.path.realpath(str(path)).encode("utf-8")
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def require_text(path: Path, fix: str) -> Path:
+    """`path`. Raises UsageError where it is not UTF-8, so that libraries could not open what lies there."""
+    if not is_text(path):
+        raise UsageError(f"the path {path.absolute()} is not UTF-8, and what lies there can not be opened", fix=fix)
+    return path
 
 
 def shortened(name: str) -> str:

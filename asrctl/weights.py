@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 from asrctl import compat, configs, files, processor, weight_files
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.json_shape import misfit
+from asrctl.names import require_text
 from asrctl.weight_names import plain_names
 
 # Files in the place of weights, and what they are.
@@ -26,6 +27,7 @@ _OTHERS = (
     ("*.pth", "a file of torch under another name than pytorch_model.bin"),
     ("*.safetensors", "under another name than model.safetensors"),
 )
+_FIX_PATH = "rename that folder, or copy the model elsewhere"
 FIX_FOLDER = "choose a folder that holds config.json and model.safetensors of a CTC or pre-trained speech model"
 
 
@@ -33,7 +35,7 @@ def find_checkpoint(name: str, revision: Optional[str] = None) -> Path:
     """A local folder, or a hub model fetched to the hub's own cache. Raises MissingArtifact."""
     folder = files.expanded(name)
     if folder.is_dir():
-        return folder
+        return require_text(folder, fix=_FIX_PATH)
     _refuse_no_name(name)
     from huggingface_hub import snapshot_download
 
@@ -84,7 +86,7 @@ def checkpoint_at_hand(name: str, revision: Optional[str] = None) -> Optional[Pa
     """The folder with the config.json of a checkpoint that lies on this machine; nothing is fetched."""
     folder = files.expanded(name)
     if folder.is_dir():
-        return folder
+        return require_text(folder, fix=_FIX_PATH)
     from huggingface_hub import try_to_load_from_cache
 
     try:

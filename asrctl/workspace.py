@@ -20,7 +20,7 @@ from asrctl.command_lines import place
 from asrctl.errors import BadData, Locked, MissingArtifact, UsageError
 from asrctl.fingerprint import short_id
 from asrctl.json_shape import OPTIONAL_TEXT, misfit
-from asrctl.names import is_plain_name, valid_name
+from asrctl.names import is_plain_name, require_text, valid_name
 from asrctl.ownership import ARTIFACTS, Ours
 
 SCHEMA_VERSION = 1
@@ -95,7 +95,7 @@ class Workspace:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
-        outputs.resolve(self.root)
+        require_text(outputs.resolve(self.root), fix="choose another --workspace, or rename that folder")
         self._check_schema()
         self._bring_back()
 

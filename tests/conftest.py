@@ -80,8 +80,8 @@ class Result:
 class _Stream(io.TextIOWrapper):
     """A text stream over bytes, as a pipe is: it has a buffer and an encoding, and is no terminal."""
 
-    def __init__(self) -> None:
-        super().__init__(io.BytesIO(), encoding="utf-8", write_through=True)
+    def __init__(self, errors: str = "strict") -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8", errors=errors, write_through=True)
 
     @property
     def text(self) -> str:
@@ -94,7 +94,7 @@ def run_here(*arguments: Any) -> Result:
     from asrctl.cli.app import main
 
     kept = sys.stdout, sys.stderr, sys.argv
-    stdout, stderr = _Stream(), _Stream()
+    stdout, stderr = _Stream(), _Stream("backslashreplace")  # as Python's own
     words = [str(argument) for argument in arguments]
     # The program reads its own command line, to tell it again.
     sys.stdout, sys.stderr, sys.argv = stdout, stderr, ["asrctl", *words]

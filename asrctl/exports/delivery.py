@@ -14,6 +14,7 @@ from asrctl import files, outputs, trees
 from asrctl.checksums import SUMS, read_sums
 from asrctl.errors import BadData, UsageError
 from asrctl.fingerprint import file_sha256
+from asrctl.names import require_text
 from asrctl.ownership import EXPORT_FILES, Ours
 from asrctl.workspace import Workspace
 
@@ -43,7 +44,7 @@ def find_target(workspace: Workspace, output: Path, *, force: bool) -> Target:
     Where that may be the very export, `refuse_another` has the last word. Raises UsageError where the system has no
     such path, where it belongs to the workspace, and what `check_target` raises; OSError where nothing may be written.
     """
-    folder = outputs.resolve(output)
+    folder = require_text(outputs.resolve(output), fix="choose another --output, or rename that folder")
     is_inside = workspace.refuse_managed(folder)
     target = Target(folder, force and not is_inside)
     try:

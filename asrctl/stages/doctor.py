@@ -15,7 +15,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
-from asrctl import devices, files, memory
+from asrctl import devices, files, memory, names
 from asrctl.errors import StorageError
 
 OK, WARN, FAIL = "ok", "warn", "fail"
@@ -204,6 +204,9 @@ def _writable(workspace: Path) -> Iterator[Check]:
     fix = "correct the permissions, or choose another place with --workspace"
     if not place.is_dir():
         yield Check("workspace", FAIL, f"{place} is not a folder", "choose another --workspace")
+        return
+    if not names.is_text(workspace):
+        yield Check("workspace", FAIL, f"the path {workspace} is not UTF-8", "choose another --workspace")
         return
     try:
         with tempfile.TemporaryFile(dir=str(place)) as stream:

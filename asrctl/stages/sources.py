@@ -80,21 +80,21 @@ class Watcher:
         folders = {str(Path(path).parent) for path in seen}
         if self._source is not None and Path(self._source).is_dir():
             folders.add(self._source)
-        words, here = [word for word in command if word not in _TALK], str(Path.cwd())
+        words = [word for word in command if word not in _TALK]
         return {
             "command": redact_values(words) if all(_is_text(word) for word in words) else [],
-            "cwd": here if _is_text(here) else "",
-            "source": self._source if self._source is not None and _is_text(self._source) else None,
+            "cwd": str(Path.cwd()),
+            "source": self._source,
             "list": _signature(_status(self._source)) if self._source and Path(self._source).is_file() else None,
             "audio": {path: _signature(status) for path, status in sorted(seen.items())},
             "texts": {path: _signature(status) for path, status in sorted(texts.items())},
-            "folders": {path: _entries(path, self._workspace) for path in sorted(folders) if _is_text(path)},
-            "workspace": self._workspace if _is_text(self._workspace) else "",
+            "folders": {path: _entries(path, self._workspace) for path in sorted(folders)},
+            "workspace": self._workspace,
         }
 
     def _seen(self, sample: _Sample) -> Dict[str, Optional[os.stat_result]]:
         seen = {str(Path(path).absolute()): status for path, status in sample.kept.items()}
-        return {path: status for path, status in seen.items() if not path.startswith(self._cache) and _is_text(path)}
+        return {path: status for path, status in seen.items() if not path.startswith(self._cache)}
 
 
 def checked(record: Any, name: str) -> Mapping[str, Any]:
@@ -187,7 +187,7 @@ def _entries(folder: str, workspace: str) -> List[int]:
 
 
 def _is_text(word: str) -> bool:
-    """Whether it can stand in a JSON file; file names need not be UTF-8."""
+    """Whether people can read it, and type it again; file names need not be UTF-8."""
     try:
         word.encode("utf-8")
     except UnicodeEncodeError:
