@@ -126,7 +126,10 @@ def from_os_error(error: OSError) -> StorageError:
         errno.EMFILE: ("too many open files", "raise the limit (`ulimit -n`) or lower --workers"),
         errno.ENFILE: ("the machine has too many open files", "end other programs, or ask who runs the machine"),
         errno.ENAMETOOLONG: ("a name is longer than the file system allows", "choose a shorter one"),
-        errno.EAGAIN: ("no more processes or threads are allowed", "raise the limit (`ulimit -u`), or end other programs"),
+        errno.EAGAIN: (
+            "no more processes or threads are allowed",
+            "raise the limit (`ulimit -u`), or end other programs",
+        ),
         errno.EFBIG: ("a file grows larger than is allowed", "raise the limit (`ulimit -f`)"),
         errno.EIO: ("the disk fails to read or write", "check the disk (`dmesg` may say more) and run again"),
     }

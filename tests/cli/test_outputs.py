@@ -294,7 +294,7 @@ def test_clean_leaves_what_holds_something_else(place: Path) -> None:
         path.unlink()
     info = json.loads((workspace / "runs" / "r" / "run.json").read_text(encoding="utf-8"))
     del info["inputs"]
-    (workspace / "runs" / "r" / "run.json").write_text(json.dumps(dict(info, data={"name": "x", "id": "y"})))
+    (workspace / "runs" / "r" / "run.json").write_text(json.dumps(dict(info, data={"name": "x", "id": "y"}, inputs={})))
     places = [
         artifact(workspace, "prepared"),
         workspace / "vocab" / "0123456789ab",
