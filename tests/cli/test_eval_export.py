@@ -116,6 +116,8 @@ def test_export_tells_where_and_how_to_use_it(asrctl, tones: Path, tmp_path: Pat
     done = asrctl("export", "--output", tmp_path / "model").succeeded()
     assert "gives the same 6 transcripts" in done.stdout
     assert f"how to use it: {tmp_path / 'model' / 'README.md'}" in done.stdout
+    assert asrctl("export", "--output", tmp_path / "model", "--json").result["unchanged"]
+    asrctl("eval", "--device", "cpu").succeeded()  # which the card tells of: another export
     again = asrctl("export", "--output", tmp_path / "model", "--json")
     assert again.exit_code == 2 and "not empty" in again.error["message"]
     asrctl("export", "--output", tmp_path / "model", "--force").succeeded()
