@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
-from asrctl import files, trees
+from asrctl import files, reasons, trees
 from asrctl.errors import BadData
 from asrctl.fingerprint import digest, file_sha256
 from asrctl.json_shape import NUMBER, misfit
@@ -182,4 +182,4 @@ def _load(path: Path) -> Dict[str, Any]:
     try:
         return load_file(str(path))
     except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadData(f"{path} holds no tensors ({error})", fix=_FIX) from None
+        raise BadData(f"{path} holds no tensors ({reasons.reason(error)})", fix=_FIX) from None

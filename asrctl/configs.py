@@ -12,7 +12,7 @@ from typing import Any, FrozenSet, Mapping, Optional, Tuple
 
 import numpy as np
 
-from asrctl import audio, compat, memory, model_config
+from asrctl import audio, compat, memory, model_config, reasons
 from asrctl.errors import BadData
 from asrctl.model_config import MAX_PARAMETERS
 
@@ -47,7 +47,7 @@ def make(model_type: str, values: Mapping[str, Any]) -> Any:
             config = AutoConfig.for_model(model_type, **plain)
         except Exception as error:  # the checks of transformers' generations raise many kinds
             memory.raise_shortage(error)
-            raise ValueError(" ".join(str(error).split())[:300] or type(error).__name__) from None
+            raise ValueError(reasons.reason(error, 300)) from None
     problem = model_config.misfit(config.to_dict())
     if problem:  # before anything is made of it
         raise ValueError(problem)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, List, Mapping, Optional, Sequence
 
-from asrctl import compat, processor
+from asrctl import amounts, compat, processor
 from asrctl.errors import BadData, PresetError
 from asrctl.recipe import ModelSection
 from asrctl.text import Vocabulary
@@ -58,7 +58,7 @@ def _head_problem(folder: Path, size: int, vocabulary: Vocabulary) -> Optional[s
         return "the checkpoint carries no vocab.json, so the order of its outputs is unknown"
     theirs = processor.read_vocabulary(folder, size)
     if size != len(vocabulary) or len(theirs) != len(vocabulary):
-        return f"it has {size} outputs, the vocabulary has {len(vocabulary)} tokens"
+        return f"it has {amounts.count(size, 'output')}, the vocabulary has {amounts.count(len(vocabulary), 'token')}"
     for index, (ours, other) in enumerate(zip(vocabulary.tokens, theirs.tokens)):
         if ours != other:
             return f"output {index} is {other!r} there and {ours!r} here"

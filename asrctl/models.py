@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from asrctl import (
     acoustics,
+    amounts,
     architectures,
     checksums,
     compat,
@@ -17,6 +18,7 @@ from asrctl import (
     fitting,
     memory,
     processor,
+    reasons,
     trees,
 )
 from asrctl.architectures import ARCHITECTURES, KNOWN
@@ -207,9 +209,9 @@ def _instantiate(config: Any) -> Any:
             return AutoModelForCTC.from_config(config).float()
         except Exception as error:  # whatever a layer says of sizes that do not go together
             memory.raise_shortage(error)
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
             raise PresetError(
-                f"no model can be made of this configuration ({reason})", fix="correct the preset's model.config"
+                f"no model can be made of this configuration ({reasons.reason(error, 300)})",
+                fix="correct the preset's model.config",
             ) from None
 
 
@@ -259,7 +261,10 @@ def _trained(folder: Path, read: Callable[[Path], Any], make: Callable[[Any], An
     if outputs is None:
         raise BadData(f"{folder} has no CTC head", fix="train it first, or choose a fine-tuned model")
     if len(recogniser.vocabulary) != outputs:
-        raise BadData(f"{folder} has {outputs} outputs but {len(recogniser.vocabulary)} tokens", fix=FIX_FOLDER)
+        raise BadData(
+            f"{folder} has {amounts.count(outputs, 'output')} but {amounts.count(len(recogniser.vocabulary), 'token')}",
+            fix=FIX_FOLDER,
+        )
     return recogniser, weights
 
 

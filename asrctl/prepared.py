@@ -17,7 +17,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 import pyarrow as pa
 
-from asrctl import files, memory
+from asrctl import amounts, files, memory, reasons
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.fingerprint import digest
 from asrctl.json_shape import NUMBER, OPTIONAL_TEXT, misfit
@@ -238,7 +238,7 @@ def _open_shard(path: Path) -> pa.RecordBatch:
         batch.validate(full=True)
     except (pa.ArrowException, OSError, EOFError, StopIteration, ValueError, struct.error) as error:
         memory.raise_shortage(error)
-        raise BadData(f"{path} is damaged ({error})", fix=_FIX) from None
+        raise BadData(f"{path} is damaged ({reasons.reason(error)})", fix=_FIX) from None
     problem = _inconsistency(batch)
     if problem:
         raise BadData(f"{path} is damaged ({problem})", fix=_FIX)
@@ -352,5 +352,7 @@ class PreparedData:
             raise BadData(f"{split.folder} has labels beyond its vocabulary", fix=_FIX)
         wanted = self.summary["splits"][name]["utterances"]
         if len(split) != wanted:
-            raise BadData(f"{split.folder} is damaged: it holds {len(split)} of {wanted} utterances", fix=_FIX)
+            raise BadData(
+                f"{split.folder} is damaged: it holds {len(split)} of {amounts.count(wanted, 'utterance')}", fix=_FIX
+            )
         return split

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import yaml
 
-from asrctl import files, preset_text, schema
+from asrctl import amounts, files, preset_text, schema
 from asrctl.errors import PresetError, UsageError
 from asrctl.names import shortened, valid_name
 from asrctl.preset_text import FIX_LIST, Layer, read
@@ -310,10 +310,14 @@ def _multiply_by_pod(recipe: Recipe, sources: Dict[str, str]) -> Tuple[Recipe, T
     factor, rest = divmod(ipu.pod, ipu.ipus_per_replica * ipu.replication)
     if rest or factor < 1:
         each = ipu.ipus_per_replica * ipu.replication
-        return recipe, (), [Problem("ipu.pod", f"is {ipu.pod}, not a multiple of the {each} IPUs this preset uses")]
+        return (
+            recipe,
+            (),
+            [Problem("ipu.pod", f"is {ipu.pod}, not a multiple of the {amounts.count(each, 'IPU')} this preset uses")],
+        )
     batch = recipe.optim.global_batch * factor
     note = (
-        f"ipu.pod={ipu.pod}: {ipu.replication * factor} replicas of {ipu.ipus_per_replica} IPUs, "
+        f"ipu.pod={ipu.pod}: {ipu.replication * factor} replicas of {amounts.count(ipu.ipus_per_replica, 'IPU')}, "
         f"and a global batch of {batch} instead of {recipe.optim.global_batch}"
     )
     sources["ipu.replication"] = sources["optim.global_batch"] = "ipu.pod"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import List, Tuple
 
-from asrctl import model_config
+from asrctl import amounts, model_config
 from asrctl.errors import UsageError
 from asrctl.names import valid_name
 from asrctl.recipe import Augment, IpuSection, Recipe, TextSection
@@ -81,7 +81,11 @@ def ipu_checks(recipe: Recipe) -> Found:
     # As IPUConfig: one wildcard alone stands for all IPUs.
     if len(ipu.layers_per_ipu) != ipu.ipus_per_replica and ipu.layers_per_ipu != (-1,):
         found.append(
-            ("ipu.layers_per_ipu", f"has {len(ipu.layers_per_ipu)} entries for {ipu.ipus_per_replica} IPUs per replica")
+            (
+                "ipu.layers_per_ipu",
+                f"has {amounts.count(len(ipu.layers_per_ipu), 'entry', 'entries')} for {ipu.ipus_per_replica} IPUs "
+                "per replica",
+            )
         )
     if len(ipu.matmul_proportion) not in (0, ipu.ipus_per_replica):
         found.append(("ipu.matmul_proportion", f"needs one number for each of the {ipu.ipus_per_replica} IPUs"))

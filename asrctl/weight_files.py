@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Mapping, Tuple
 
-from asrctl import compat, files, memory
+from asrctl import compat, files, memory, reasons
 from asrctl.errors import BadData
 
 _FIX = "fetch or export that model again"
@@ -51,7 +50,7 @@ def _read(path: Path, reader: Any) -> Dict[str, Any]:
         strange = [name for name, value in found.items() if not isinstance(name, str) or value is None]
     except Exception as error:  # safetensors, zip and pickle readers each raise their own kinds
         memory.raise_shortage(error)
-        raise BadData(f"{path} can not be read as weights ({_reason(error)})", fix=_FIX) from None
+        raise BadData(f"{path} can not be read as weights ({reasons.reason(error)})", fix=_FIX) from None
     if strange:
         raise BadData(f"{path} holds {str(strange[0])[:80]!r} among its weights, which is none", fix=_FIX)
     return dict(found)
@@ -71,16 +70,6 @@ def _refuse_others(path: Path, head: bytes) -> None:
         raise ValueError("it is one of torch's; its name should be pytorch_model.bin")
     if not is_safetensors and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         raise ValueError("it is one of safetensors'; its name should be model.safetensors")
-
-
-def _reason(error: Exception) -> str:
-    """Why a file could not be read; torch's advice to read it in another way, which would run its code, is left out."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if "weights_only" not in text and "Weights only" not in text:
-        return text[:200]
-    named = re.search(r"GLOBAL ([\w.]+)", text)
-    objects = f"Python objects ({named.group(1)})" if named else "Python objects"
-    return f"it is damaged, or holds {objects} beside the weights, and asrctl runs no code of a checkpoint"
 
 
 def _all_tensors(path: Path) -> Mapping[str, Any]:

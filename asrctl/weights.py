@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
-from asrctl import compat, configs, files, processor, weight_files
+from asrctl import compat, configs, files, hub, processor, weight_files
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.json_shape import misfit
 from asrctl.names import require_text
@@ -37,24 +37,9 @@ def find_checkpoint(name: str, revision: Optional[str] = None) -> Path:
     if folder.is_dir():
         return require_text(folder, fix=_FIX_PATH)
     _refuse_no_name(name)
-    from huggingface_hub import snapshot_download
-
-    wanted = ["config.json", *processor.TOKENIZER_FILES, *processor.FEATURE_FILES]
-    wanted += ["model*.safetensors", "model.safetensors.index.json"]
-    try:
-        with compat.quiet_transformers():
-            folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
-            if not list(folder.glob("model*.safetensors")):
-                folder = Path(
-                    snapshot_download(name, revision=revision, allow_patterns=wanted + ["*.json", "pytorch_model*"])
-                )
-            return folder
-    except Exception as error:  # the hub client raises many kinds, from several libraries
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise MissingArtifact(
-            f"the checkpoint {name} could not be fetched ({reason})",
-            fix="check the name and the network, or name a local folder instead",
-        ) from None
+    patterns = ["config.json", *processor.TOKENIZER_FILES, *processor.FEATURE_FILES]
+    patterns += ["model*.safetensors", "model.safetensors.index.json"]
+    return hub.snapshot(name, revision, patterns, more=["*.json", "pytorch_model*"], wanted="model*.safetensors")
 
 
 def _refuse_no_name(name: str) -> None:

@@ -16,11 +16,11 @@ FLOORS = (
     ("", "errors", "events", "fingerprint", "files", "compat", "interrupts", "schema", "parallel", "stat_cache")
     + ("glyphs", "os_errors", "redact", "secret_forms", "checksums", "memory", "free_memory", "containers", "telemetry")
     + ("json_shape", "locks", "names", "outputs", "ownership", "trees", "stretches", "levels", "command_lines")
-    + ("suggestions",),
+    + ("suggestions", "reasons", "amounts"),
     ("workspace", "text", "audio", "utterances", "metrics", "prepared", "batches", "features", "devices"),
     ("model_config", "recipe", "recipe_checks", "preset_text", "presets", "augment", "configs", "models", "filterbank")
     + ("acoustics", "optimisation", "processor", "fitting", "weights", "weight_files", "weight_names")
-    + ("architectures", "checkpoints", "runs", "inference", "engine"),
+    + ("hub", "architectures", "checkpoints", "runs", "inference", "engine"),
     ("corpora", "ipu"),
     ("backends",),
     ("exports", "stages"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
-from asrctl import checkpoints, models
+from asrctl import amounts, checkpoints, models
 from asrctl.backends.job import Outcome, Standing, TrainingJob
 from asrctl.backends.journal import Journal
 from asrctl.backends.time_limit import TimeLimit
@@ -184,7 +184,10 @@ class Course:
         calls = limit.steps_left(now, self.run.eval_every or self.steps_per_epoch, check) // self._per_call
         total = min(self.most, step + max(1, calls) * self._per_call)
         if total < self.most and self.total == self.most:
-            minutes = f"{limit.seconds / 60:g} minutes are enough for about {total} of the {self.most} steps"
+            minutes = (
+                f"{limit.seconds / 60:g} {amounts.noun(limit.seconds / 60, 'minute is', 'minutes are')} enough "
+                f"for about {total} of the {amounts.count(self.most, 'step')}"
+            )
             self.emit(Note(f"{minutes}; the learning rate goes through all of its schedule in these"))
         self._pace = self._pace.ending(total, step)
         self.standing.pace = self._pace.as_dict()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, List, Optional, Tuple
 
-from asrctl import acoustics
+from asrctl import acoustics, amounts
 from asrctl.backends.feed import MicroBatch
 from asrctl.backends.job import TrainingJob
 from asrctl.devices import autocast
@@ -105,6 +105,6 @@ def _open_cache(job: TrainingJob, steps_per_epoch: int, emit: Emit) -> Optional[
 def _told(cache: FeatureCache, bytes_used: int, free: int, section: str) -> str:
     there = f", {100 * cache.filled:.0f} % of the utterances there already" if cache.filled else ""
     return (
-        f"the frozen encoder's output is kept in {cache.folder}: up to {bytes_used / _GB:.1f} GB of disk, "
-        f"{free / _GB:.0f} GB free{there} (--set {section}.cache_features=false: not kept)"
+        f"the frozen encoder's output is kept in {cache.folder}: up to {amounts.size(bytes_used)} of disk, "
+        f"{amounts.size(free)} free{there} (--set {section}.cache_features=false: not kept)"
     )

@@ -7,7 +7,7 @@ from typing import Any, ContextManager, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 
-from asrctl import acoustics, checkpoints, compat, free_memory, memory, models, weights
+from asrctl import acoustics, checkpoints, compat, free_memory, memory, models, reasons, weights
 from asrctl.backends.course import Course, Done, Loop, Snapshot
 from asrctl.backends.feed import Feed, Limits, MicroBatch, StepBatch
 from asrctl.backends.hearing import Hearing
@@ -287,9 +287,8 @@ class HostTrainer(Loop):
             self.model.load_state_dict({names[name]: tensor for name, tensor in checkpoint.model().items()})
             self.adam.load(checkpoint.optimizer(), standing.step)
         except (KeyError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
             raise BadData(
-                f"{checkpoint.path} is not of this model ({reason})",
+                f"{checkpoint.path} is not of this model ({reasons.reason(error)})",
                 fix="resume from another checkpoint, or train again",
             ) from None
         if self.scaler.is_enabled() and standing.scaler:

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional
 
 import numpy as np
 
-from asrctl import checkpoints, compat, files, models, weights
+from asrctl import amounts, checkpoints, compat, files, models, weights
 from asrctl.backends.course import Course, Done, Loop, Snapshot
 from asrctl.backends.host import plan_of
 from asrctl.backends.job import Outcome, TrainingJob
@@ -90,7 +90,9 @@ def compile_only(job: TrainingJob, emit: Emit = ignore) -> List[Path]:
         if leaving.code:
             raise DeviceError("the compilation failed", fix="see the messages above") from None
     except hardware.errors() as error:
-        raise DeviceError(f"the compilation failed: {error}", fix="see docs/ipu.md for what fits") from error
+        raise DeviceError(
+            f"the compilation failed: {hardware.first_line(error)}", fix="see docs/ipu.md for what fits"
+        ) from error
     finally:
         files.remove_tree(staging)
     return sorted(set(cache.glob("*")) - before)
@@ -158,8 +160,8 @@ class IpuRun(Loop):
             Note(
                 f"{ipu.replication} x {ipu.ipus_per_replica} IPUs: a step is {self.recipe.optim.global_batch}"
                 f" utterances = {ipu.micro_batch} x {config.gradient_accumulation(self.recipe)} accumulated"
-                f" x {ipu.replication} replicas, padded to {self.recipe.audio.max_s:g} s and"
-                f" {self.recipe.batches.max_labels} labels"
+                f" x {amounts.count(ipu.replication, 'replica')}, padded to {self.recipe.audio.max_s:g} s and"
+                f" {amounts.count(self.recipe.batches.max_labels, 'label')}"
             )
         )
         if ipu.output_mode == "final":
@@ -168,7 +170,12 @@ class IpuRun(Loop):
             words = [shlex.quote(word) for word in self.job.command[1:]] or ["train", f"--preset {self.recipe.name}"]
             if not any(word.startswith("--device") for word in words):
                 words.append("--device ipu")
-            self.emit(Note(f"a pod of {ipu.hosts} hosts is started with: {config.poprun_line(self.recipe, words)}"))
+            self.emit(
+                Note(
+                    f"a pod of {amounts.count(ipu.hosts, 'host')} is started with: "
+                    f"{config.poprun_line(self.recipe, words)}"
+                )
+            )
 
     # -- the run ----------------------------------------------------------------------------------------------------
 

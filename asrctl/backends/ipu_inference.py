@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Iterator, Sequence, Tuple
 
-from asrctl import acoustics, compat
+from asrctl import acoustics, amounts, compat
 from asrctl.backends.ipu_data import Evaluated
 from asrctl.batches import samples_in
 from asrctl.errors import BadData, DeviceError
@@ -22,7 +22,8 @@ def evaluated(recipe: Recipe, recogniser: Recogniser, split: PreparedSplit, indi
     longer = int((split.num_samples[indices] > pad_to).sum())
     if longer:
         raise BadData(
-            f"{longer} utterances are longer than the {recipe.audio.max_s:g} s of the preset's static shape",
+            f"{amounts.count(longer, 'utterance is', 'utterances are')} longer than the {recipe.audio.max_s:g} s of "
+            "the preset's static shape",
             fix=f"evaluate with `--device cpu` or cuda, or prepare the data again with --max-s {recipe.audio.max_s:g}",
         )
     return Evaluated(

@@ -16,7 +16,7 @@ from optimum.graphcore import IPUConfig, IPUTrainer, IPUTrainingArguments
 from torch.optim.lr_scheduler import LambdaLR
 from transformers.trainer_callback import PrinterCallback
 
-from asrctl import compat, memory
+from asrctl import compat, memory, reasons
 from asrctl.backends.ipu_data import Evaluated, FromStep, TrainingOrder, stack
 from asrctl.errors import BadData
 from asrctl.interrupts import StopRequest
@@ -238,5 +238,4 @@ def load_allowed(path: Path) -> Any:
         raise BadData(f"{path} is missing", fix=_FIX_STATE) from None
     except Exception as error:  # zip, pickle and torch each raise their own kinds
         memory.raise_shortage(error)
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise BadData(f"{path} holds more than tensors and is not loaded ({reason})", fix=_FIX_STATE) from None
+        raise BadData(f"{path} can not be read: {reasons.reason(error)}", fix=_FIX_STATE) from None

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Tuple
 
+from asrctl import amounts
 from asrctl.backends.job import Standing
 
 # Steps in a row whose numbers are not finite before training gives up.
@@ -137,7 +138,7 @@ class Watch:
         if steps < limit or standing.silent_evaluations < _SILENT_EVALUATIONS:
             return None
         return Verdict(
-            f"every hypothesis has been empty for {steps} steps, since step {standing.silent_since}",
+            f"every hypothesis has been empty for {amounts.count(steps, 'step')}, since step {standing.silent_since}",
             SILENT,
             "change optim.learning_rate, or look at what `asrctl eval` shows; a higher run.max_silent_steps waits"
             " longer",

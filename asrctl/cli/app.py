@@ -14,7 +14,7 @@ import typer
 
 from asrctl import __version__, errors, parallel, telemetry
 from asrctl.cli import apart
-from asrctl.cli.encoding import begin_in_utf8
+from asrctl.cli.encoding import begin_well
 from asrctl.cli.progress import Display
 from asrctl.cli.report import Output, Report, guard
 from asrctl.cli.signals import interruptible
@@ -106,7 +106,7 @@ def root(
 def main(arguments: Optional[Sequence[str]] = None) -> None:
     """Run the program. Raises SystemExit with an exit code of errors.py."""
     if arguments is None:
-        begin_in_utf8()
+        begin_well()
     _open_missing_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     output = Output("--json" in words, "--verbose" in words)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, List, Optional
 
 import typer
 
+from asrctl import amounts
 from asrctl.cli import options
 from asrctl.cli.report import Output, session
 
@@ -47,7 +48,11 @@ def result_lines(result: "CompileResult", following: str) -> List[str]:
     """What was compiled, where it lies, and what to type next."""
     emulated = " (emulated: a record of what would be compiled)" if result.emulated else ""
     count = len(result.executables)
-    found = f"{count} executables compiled{emulated}" if count else "nothing to compile: all executables are there"
+    found = (
+        f"{amounts.count(count, 'executable')} compiled{emulated}"
+        if count
+        else "nothing to compile: all executables are there"
+    )
     return [
         f"{found}, in {result.cache}",
         f"next: {following}",

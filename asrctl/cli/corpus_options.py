@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence, Tuple
 
 import typer
 
-from asrctl import files, glyphs
+from asrctl import amounts, files, glyphs
 from asrctl.cli.report import Report, hanging
 from asrctl.errors import UsageError
 
@@ -108,7 +108,7 @@ def words(values: Sequence[str]) -> "tuple":
 def unused(splits: Mapping[str, int], most: int = 10) -> List[str]:
     """A line on the utterances of splits that have no role, if there are any."""
     shown = [f"{name} {count}" for name, count in list(splits.items())[:most]]
-    more = f" and {len(splits) - most} more splits" if len(splits) > most else ""
+    more = f" and {len(splits) - most} more {amounts.noun(len(splits) - most, 'split')}" if len(splits) > most else ""
     return [f"not used: {', '.join(shown)}{more}"] if splits else []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, List
 
+from asrctl import amounts
 from asrctl.cli import options
 from asrctl.cli.report import Output, session, table
 
@@ -48,7 +49,8 @@ def _lines(result: "DemoResult") -> List[str]:
     ]
     lines += ["Word error rate by voice, none of which training heard:", *table(rows), ""]
     lines += [
-        f"word error rate on {result.words} words of new sentences by new voices: {100 * result.wer:.1f} %",
+        f"word error rate on {amounts.count(result.words, 'word')} of new sentences by new voices: "
+        f"{100 * result.wer:.1f} %",
         f"the same with the recordings shuffled, to show that it listens: {100 * result.shuffled_wer:.1f} %",
         "",
         f"model   {result.model}",

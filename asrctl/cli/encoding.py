@@ -1,7 +1,9 @@
-"""File names in a locale that is not UTF-8.
+"""How Python has to have been started: with file names in UTF-8, and with docstrings.
 
-There Python takes every name apart and puts it together by that locale, so a list in UTF-8 would name other files than
-those on disk, or none at all. Python has a mode in which names are UTF-8 whatever the locale; it can only begin in it.
+In a locale that is not UTF-8 Python takes every name apart and puts it together by that locale, so a list in UTF-8
+would name other files than those on disk, or none at all. Python has a mode in which names are UTF-8 whatever the
+locale; it can only begin in it. Without docstrings (`python -OO`, PYTHONOPTIMIZE=2) commands have no help, and
+transformers, which reads its own docstrings, can not be imported.
 """
 
 from __future__ import annotations
@@ -14,21 +16,30 @@ from typing import List, Optional
 
 from asrctl.errors import BadData
 
+# `sys.flags.optimize` of -OO.
+_WITHOUT_DOCSTRINGS = 2
 
-def begin_in_utf8() -> None:
-    """Begin this program again in Python's UTF-8 mode where names are not UTF-8. The terminal keeps its encoding."""
-    if is_utf8(sys.getfilesystemencoding()) or sys.flags.utf8_mode:
+
+def begin_well() -> None:
+    """Begin this program again where Python was started otherwise than it has to be. A terminal keeps its encoding."""
+    names_are_utf8 = is_utf8(sys.getfilesystemencoding()) or bool(sys.flags.utf8_mode)
+    if names_are_utf8 and sys.flags.optimize < _WITHOUT_DOCSTRINGS:
         return
     program, typed = _program(), _typed()
+    if typed is None and names_are_utf8:
+        typed = [os.fsencode(word) for word in sys.argv[1:]]
     if not sys.executable or not program or typed is None:
         return
     from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]  # as multiprocessing does
 
     environment = dict(os.environb)
-    if sys.stdout is not None and sys.stdout.encoding:
-        environment.setdefault(b"PYTHONIOENCODING", f"{sys.stdout.encoding}:backslashreplace".encode())
-    words = [sys.executable, *_args_from_interpreter_flags(), "-X", "utf8", *program]
-    os.execve(sys.executable, [*map(os.fsencode, words), *typed], environment)
+    environment.pop(b"PYTHONOPTIMIZE", None)
+    flags = [flag for flag in _args_from_interpreter_flags() if not flag.startswith("-O")]
+    if not names_are_utf8:
+        flags += ["-X", "utf8"]
+        if sys.stdout is not None and sys.stdout.encoding:
+            environment.setdefault(b"PYTHONIOENCODING", f"{sys.stdout.encoding}:backslashreplace".encode())
+    os.execve(sys.executable, [*map(os.fsencode, [sys.executable, *flags, *program]), *typed], environment)
 
 
 def _program() -> List[str]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
 
 import typer
 
+from asrctl import amounts
 from asrctl.cli import numbers, options
-from asrctl.cli.report import Output, duration, outlook_lines, session, size, table
+from asrctl.cli.report import Output, duration, outlook_lines, session, table
 from asrctl.recipe import MAX_AUDIO_S
 
 if TYPE_CHECKING:
@@ -95,12 +96,15 @@ def command(
 def plan_lines(planned: "Outlook") -> List[str]:
     """What would be transcribed, how, and where the result would go."""
     found = planned.facts
-    what = f"{found['utterances']:,} utterances, {found['audio_s'] / 60:.1f} min, {found['precision']}"
+    what = (
+        f"{found['utterances']:,} {amounts.noun(found['utterances'], 'utterance')}, {found['audio_s'] / 60:.1f} "
+        f"min, {found['precision']}"
+    )
     lines = [f"to transcribe: split {found['split']}, {what} on {found['device']}, greedy"]
     if not planned.unchanged:
         lines.append(f"time: {_time(found['time_s'])}")
     if found["memory_bytes"] is not None:
-        lines.append(f"memory: at least {size(found['memory_bytes'])}, for the weights")
+        lines.append(f"memory: at least {amounts.size(found['memory_bytes'])}, for the weights")
     return [*lines, *outlook_lines(planned)]
 
 
@@ -114,7 +118,8 @@ def result_lines(result: "EvaluateResult", place: "Workspace", worst: int = _WOR
     """Rates, edits, the utterances with most errors, and what to type next."""
     found = result.metrics
     lines = [
-        f"split {found['split']} of {result.data}: {found['utterances']:,} utterances, "
+        f"split {found['split']} of {result.data}: {found['utterances']:,} "
+        f"{amounts.noun(found['utterances'], 'utterance')}, "
         f"{found['audio_s'] / 60:.1f} min, "
         f"{found['precision']} on {device_words(found['device'])}, greedy",
         "",
@@ -122,7 +127,11 @@ def result_lines(result: "EvaluateResult", place: "Workspace", worst: int = _WOR
     header = ("", "error rate", "95 % interval", "in reference", "substituted", "deleted", "inserted")
     lines += table([rates(found, "words", "wer", ""), rates(found, "characters", "cer", "character_")], header)
     if found["empty_references"]:
-        lines.append(f"{found['empty_references']} references are empty; what was written for them counts as inserted")
+        empty = found["empty_references"]
+        lines.append(
+            f"{amounts.count(empty, 'reference is', 'references are')} empty; what was written for "
+            f"{amounts.noun(empty, 'it', 'them')} counts as inserted"
+        )
     lines += worst_lines(found["worst"][:worst])
     lines += ["", f"all hypotheses: {result.hypotheses}"]
     target = ("--run", result.run) if result.run is not None else ("--model", str(result.model))
@@ -147,7 +156,7 @@ def worst_lines(worst: Sequence[Dict[str, Any]]) -> List[str]:
     width = max(shutil.get_terminal_size().columns - len("    ref  "), 40)
     lines: List[str] = ["", "most errors:"] if worst else []
     for row in worst:
-        lines.append(f"  {row['id']}: {row['errors']} errors in {row['words']} words")
+        lines.append(f"  {row['id']}: {amounts.count(row['errors'], 'error')} in {amounts.count(row['words'], 'word')}")
         pairs = aligned_lines(row["reference"], row["hypothesis"], width=width)
         for above, below in pairs[:_FOLDS_SHOWN]:
             lines += [f"    ref  {above}", f"    hyp  {below}"]

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, List, Optional
 
 import typer
 
+from asrctl import amounts
 from asrctl.cli import options
-from asrctl.cli.report import Output, outlook_lines, session, size, table
+from asrctl.cli.report import Output, outlook_lines, session, table
 
 if TYPE_CHECKING:
     from asrctl.stages.export import ExportResult
@@ -54,8 +55,10 @@ def command(
 def plan_lines(planned: "Outlook") -> List[str]:
     """What would be written, and what it would be verified on."""
     found = planned.facts
-    verified = f", verified on {len(found['verified_on'])} utterances" if found["id"] is not None else ""
-    disk = [f"disk: about {size(found['disk_bytes'])}"] if found["disk_bytes"] is not None else []
+    verified = (
+        f", verified on {amounts.count(len(found['verified_on']), 'utterance')}" if found["id"] is not None else ""
+    )
+    disk = [f"disk: about {amounts.size(found['disk_bytes'])}"] if found["disk_bytes"] is not None else []
     return [f"to export: format {found['format']}{verified}", *disk, *outlook_lines(planned)]
 
 
@@ -66,13 +69,15 @@ def result_lines(result: "ExportResult") -> List[str]:
         len(verified["utterances"]),
         f"logits differ by at most {verified['largest_logit_difference']:g}",
     )
-    lines = [*table([(name, size(number)) for name, number in result.files.items()]), ""]
+    lines = [*table([(name, amounts.size(number)) for name, number in result.files.items()]), ""]
     if result.format == "hf":
         who = f"plain transformers {verified['transformers']}"
-        lines.append(f"verified: {who} gives the same {count} transcripts; {difference}")
+        lines.append(f"verified: {who} gives the same {amounts.count(count, 'transcript')}; {difference}")
         use = result.folder / "README.md"
     else:
         share = f"{100 * verified['agreement']:.2f} % of {verified['frames']} frames"
-        lines.append(f"verified: onnxruntime agrees with PyTorch on {share} of {count} utterances; {difference}")
+        lines.append(
+            f"verified: onnxruntime agrees with PyTorch on {share} of {amounts.count(count, 'utterance')}; {difference}"
+        )
         use = result.folder / "preprocessing.json"
     return [*lines, f"export: {result.folder}", f"how to use it: {use}"]

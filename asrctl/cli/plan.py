@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, List, Optional, Sequence
 
 import typer
 
+from asrctl import amounts
 from asrctl.cli import options
 from asrctl.cli.report import Output, hanging, session, table
 
@@ -53,7 +54,10 @@ def command(
         result = plan(place, request, report.emit)
         if picture is not None:
             batch = result.batch
-            title = f"{result.recipe.name}: one optimiser step of {batch.accumulation} micro-batches"
+            title = (
+                f"{result.recipe.name}: one optimiser step of "
+                f"{_count(batch.accumulation, 'micro-batch', 'micro-batches')}"
+            )
             with files.atomic_path(picture) as temporary:
                 drawing.png(result.timetable, result.placement.stages, title, temporary)
         document = dict(result.as_dict(), png=None if png is None else str(png))
@@ -100,7 +104,8 @@ def _placement(result: "PlanResult", *, fancy: bool) -> List[str]:
 def _batch(result: "PlanResult") -> List[str]:
     batch = result.batch
     made = (
-        f"{batch.size} utterances per call = micro-batch {batch.micro_batch} x {_count(batch.replication, 'replica')} "
+        f"{_count(batch.size, 'utterance')} per call = micro-batch {batch.micro_batch} x "
+        f"{_count(batch.replication, 'replica')} "
         f"x {batch.accumulation} accumulated x {_count(batch.device_iterations, 'device iteration')}; "
         f"an optimiser step takes {batch.global_batch}"
     )
@@ -117,7 +122,8 @@ def _pipeline(result: "PlanResult", *, fancy: bool) -> List[str]:
     key = f"{symbols[1]} forward  {symbols[2]} back  {symbols[3]} both  {symbols[0]} idle"
     ramp = (
         f"{timetable.cycles} cycles per step, {timetable.depth - 1} of them filling and draining: "
-        f"{timetable.ramp_share:.1%}; at least {timetable.depth} micro-batches are needed"
+        f"{timetable.ramp_share:.1%}; at least {_count(timetable.depth, 'micro-batch', 'micro-batches')} "
+        f"{amounts.noun(timetable.depth, 'is', 'are')} needed"
     )
     if timetable.stages == 1:
         ramp = "one stage, so nothing to fill and drain"
@@ -145,7 +151,10 @@ def _memory_row(item: "IpuMemory", unit: int, sram: int, fancy: bool) -> Sequenc
 def _shapes(result: "PlanResult") -> List[str]:
     audio, labels = result.recipe.audio, result.recipe.batches.max_labels
     samples = round(audio.max_s * audio.sample_rate)
-    static = f"{audio.max_s:g} s ({samples} samples, {result.frames} frames) and {labels} labels for every utterance"
+    static = (
+        f"{audio.max_s:g} s ({samples} samples, {result.frames} frames) and {_count(labels, 'label')} for every "
+        "utterance"
+    )
     lines = ["", *_section("shapes", static)]
     return lines + (_corpus(result.corpus) if result.corpus is not None else [])
 
@@ -154,9 +163,10 @@ def _corpus(corpus: "CorpusPlan") -> List[str]:
     limit, better = corpus.limit, corpus.better
     dropped = corpus.rejected_too_long + limit.dropped
     said = (
-        f"{corpus.name}: {corpus.utterances} utterances, {corpus.hours:.2f} h; {limit.padding_compute:.0%} of the "
+        f"{corpus.name}: {_count(corpus.utterances, 'utterance')}, {corpus.hours:.2f} h; {limit.padding_compute:.0%} "
+        "of the "
         f"compute is padding; the limit drops {dropped}; the longest has {corpus.longest_s:.1f} s, the longest text "
-        f"{corpus.longest_labels} labels"
+        f"{_count(corpus.longest_labels, 'label')}"
     )
     lines = _section("data", said)
     if not corpus.choices:
@@ -183,7 +193,7 @@ def _length(result: "PlanResult") -> List[str]:
         )
     samples = result.steps * result.batch.global_batch
     epochs_text = "" if result.epochs is None else f", {_count(round(result.epochs, 2), 'epoch')}"
-    return _section("length", f"{result.steps} steps, {samples} utterances{epochs_text}")
+    return _section("length", f"{_count(result.steps, 'step')}, {_count(samples, 'utterance')}{epochs_text}")
 
 
 def _search(result: "PlanResult") -> List[str]:
@@ -231,5 +241,5 @@ def _section(name: str, text: str) -> List[str]:
     return hanging(name.ljust(_MARGIN), text)
 
 
-def _count(number: float, what: str) -> str:
-    return f"{number:g} {what}" if number == 1 else f"{number:g} {what}s"
+def _count(number: float, one: str, many: Optional[str] = None) -> str:
+    return f"{number if isinstance(number, int) else f'{number:g}'} {amounts.noun(number, one, many)}"

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, List, Optional
 
 import typer
 
+from asrctl import amounts
 from asrctl.cli import corpus_options as corpora
 from asrctl.cli import numbers, options
-from asrctl.cli.report import Output, session, size, table
+from asrctl.cli.report import Output, session, table
 
 if TYPE_CHECKING:
     from asrctl.stages.prepare import PreparePlan, PrepareResult
@@ -112,10 +113,10 @@ def plan_lines(planned: "PreparePlan", place: "Workspace") -> List[str]:
     """What would be done, and where each setting comes from."""
     lines = []
     if planned.splits:
-        lines.append(f"disk: about {size(planned.estimated_bytes)} in {place.root / 'prepared'}")
-    lines += [f"to download: {name} ({size(count)})" for name, count in planned.downloads.items()]
+        lines.append(f"disk: about {amounts.size(planned.estimated_bytes)} in {place.root / 'prepared'}")
+    lines += [f"to download: {name} ({amounts.size(count)})" for name, count in planned.downloads.items()]
     for role, split in planned.splits.items():
-        lines.append(f"{role}: {split['utterances']} utterances from {', '.join(split['sources'])}")
+        lines.append(f"{role}: {amounts.count(split['utterances'], 'utterance')} from {', '.join(split['sources'])}")
     lines += corpora.unused(planned.unused)
     lines += corpora.alphabet(planned.alphabet)
     if planned.note:
@@ -143,7 +144,8 @@ def result_lines(result: "PrepareResult", following: str) -> List[str]:
         *corpora.unused(result.unused),
         *corpora.alphabet(result.alphabet),
         *_rejects(result),
-        f"{result.name} {done}: {result.path} ({size(result.bytes)}, {result.vocabulary['size']} tokens)",
+        f"{result.name} {done}: {result.path} ({amounts.size(result.bytes)}, "
+        f"{amounts.count(result.vocabulary['size'], 'token')})",
         *(["presets to train by: asrctl presets list"] if "train" in result.splits else []),
         f"next: {following}",
     ]

@@ -33,9 +33,17 @@ def describe(values: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
+def _shown(event: events.StepDone) -> Mapping[str, Any]:
+    """The values of a step; warm-up begins at a learning rate of 0, which looks like a mistake."""
+    is_start = event.step == 1 and event.values.get("lr") == 0
+    return dict(event.values, lr="0 (warm-up)") if is_start else event.values
+
+
 def amount(done: float, total: Optional[float], unit: str) -> str:
     """(120, 500, "utterances") -> "120 of 500 utterances"."""
     text = _number(done) if total is None else f"{_number(done)} of {_number(total)}"
+    if (done if total is None else total) == 1 and len(unit) > 1:
+        unit = unit[: -len("s")] if unit.endswith("s") else unit
     return f"{text} {unit}".rstrip()
 
 
@@ -80,7 +88,7 @@ class Display:
         elif isinstance(event, events.Progress):
             self.progress(event.task, event.done, event.total, event.unit, event.detail)
         elif isinstance(event, events.StepDone):
-            self.progress("train", event.step, event.total, "steps", describe(event.values))
+            self.progress("train", event.step, event.total, "steps", describe(_shown(event)))
         elif isinstance(event, events.Evaluated):
             best = "  (best so far)" if event.best else ""
             self.line(f"step {event.step}: evaluation  {describe(event.values)}{best}")

@@ -230,15 +230,6 @@ def hanging(lead: str, text: str) -> List[str]:
     return wrapper.wrap(text)
 
 
-def size(num_bytes: float) -> str:
-    """1234567 -> "1.2 MB" (powers of 1000, as disks are sold)."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if num_bytes < 999.5:
-            return f"{num_bytes:.0f} {unit}" if unit == "B" or num_bytes >= 99.5 else f"{num_bytes:.1f} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:.1f} TB"
-
-
 def duration(seconds: float) -> str:
     """75 -> "75 s", 720 -> "12 min", 12000 -> "3.3 h"."""
     if seconds < 99.5:

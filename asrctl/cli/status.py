@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, List
 
+from asrctl import amounts
 from asrctl.cli import options
-from asrctl.cli.report import Output, session, size, table
+from asrctl.cli.report import Output, session, table
 
 if TYPE_CHECKING:
     from asrctl.stages.status import Line, Status
@@ -30,20 +31,31 @@ def _lines(found: "Status", workspace: Path) -> List[str]:
     if not lines:
         lines = [f"{workspace} is empty" if workspace.exists() else f"{workspace} is not there yet"]
     total = sum(found.disk.values())
-    parts = ", ".join(f"{name} {size(count)}" for name, count in sorted(found.disk.items(), key=lambda item: -item[1]))
-    lines += ["", f"disk  {size(total)}" + (f" ({parts})" if parts else "") + f", {size(found.free_bytes)} free"]
+    parts = ", ".join(
+        f"{name} {amounts.size(count)}" for name, count in sorted(found.disk.items(), key=lambda item: -item[1])
+    )
+    lines += [
+        "",
+        f"disk  {amounts.size(total)}" + (f" ({parts})" if parts else "") + f", {amounts.size(found.free_bytes)} free",
+    ]
     return lines + [f"next  {command}" for command in found.next]
 
 
 def _detail(line: "Line") -> str:
     details, parts = line.details, []
     for name, split in dict(details.get("splits", {})).items():
-        parts.append(f"{name} {split.get('utterances')} utterances ({split.get('seconds', 0) / 3600:.2f} h)")
+        parts.append(
+            f"{name} {amounts.count(split.get('utterances', 0), 'utterance')} ({split.get('seconds', 0) / 3600:.2f} h)"
+        )
     if parts and "train" not in details["splits"]:
         parts.append("for evaluation only")
     if details.get("steps") is not None:
         total = details.get("total_steps")
-        parts.append(f"{details['steps']} of {total} steps" if total else f"{details['steps']} steps")
+        parts.append(
+            f"{details['steps']} of {amounts.count(total, 'step')}"
+            if total
+            else amounts.count(details["steps"], "step")
+        )
     best = details.get("best") or {}
     if best.get("wer") is not None:
         parts.append(f"best WER {100 * best['wer']:.2f} %")

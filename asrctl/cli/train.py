@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, List, Optional
 
 import typer
 
+from asrctl import amounts
 from asrctl.cli import numbers, options
-from asrctl.cli.report import Output, duration, session, size
+from asrctl.cli.report import Output, duration, session
 from asrctl.recipe import MAX_STEPS
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def forecast_lines(found: "Forecast") -> List[str]:
         return [f"{_SAME.format(run=planned.run_name)}: nothing would be done", f"folder: {found.folder}"]
     return [
         f"run {planned.run_name} on {planned.device.kind} ({planned.precision or 'as the preset says'}): "
-        f"{planned.total_steps} steps, {planned.steps_per_epoch} per epoch, data {planned.data_name}",
+        f"{amounts.count(planned.total_steps, 'step')}, {planned.steps_per_epoch} per epoch, data {planned.data_name}",
         f"time: {_time(found)}",
         f"memory: {_memory(found)}",
         f"disk: {_disk(found)}",
@@ -124,7 +125,7 @@ def _memory(found: "Forecast") -> str:
         return "`asrctl plan` shows what is on each IPU"
     if found.memory_bytes is None:
         return "not known before the checkpoint is fetched"
-    told = f"{found.memory_is} {size(found.memory_bytes)}"
+    told = f"{found.memory_is} {amounts.size(found.memory_bytes)}"
     if found.memory_is != "at least":
         return told
     return f"{told}, and what a micro-batch takes, which is tried before the first step"
@@ -133,8 +134,8 @@ def _memory(found: "Forecast") -> str:
 def _disk(found: "Forecast") -> str:
     if found.disk_bytes is None:
         return "not known before the checkpoint is fetched"
-    cache = f", and {size(found.cache_bytes)} in the workspace's cache" if found.cache_bytes else ""
-    return f"up to {size(found.disk_bytes)} for checkpoints and model{cache}"
+    cache = f", and {amounts.size(found.cache_bytes)} in the workspace's cache" if found.cache_bytes else ""
+    return f"up to {amounts.size(found.disk_bytes)} for checkpoints and model{cache}"
 
 
 def recipe_lines(planned: "TrainPlan") -> List[str]:
@@ -167,25 +168,49 @@ def result_lines(result: "TrainResult", place: "Workspace", *, if_new: bool = Fa
         return [f"{told}; `{again}` goes on all the same", following]
     if result.nothing_to_do:
         again = place.command("train", "--resume", "--run", result.run, "--max-steps", str(2 * result.steps))
-        return [f"run {result.run} has its {result.steps} steps already; `{again}` extends it", following]
+        return [
+            f"run {result.run} has its {amounts.count(result.steps, 'step')} already; `{again}` extends it",
+            following,
+        ]
 
     best = "no evaluation split, so the last model is kept"
     if result.best_wer is not None:
         best = f"best WER {100 * result.best_wer:.2f} % at step {result.best_step}"
     emulated = " (on an emulated IPU)" if result.emulated else ""
     return [
-        f"run {result.run}: {result.steps} steps, {result.reason}{emulated}; {best}",
+        f"run {result.run}: {amounts.count(result.steps, 'step')}, {result.reason}{emulated}; {best}",
         *limited_lines(result, place),
         f"model: {result.model}",
+        *kept_lines(result, place),
         following,
     ]
+
+
+def kept_lines(result: "TrainResult", place: "Workspace") -> List[str]:
+    """What disk a run takes, and how to get some of it back."""
+    from asrctl import checkpoints, files
+
+    folder = result.model.parent
+    steps = checkpoints.steps(folder / "checkpoints")
+    total, of_model = files.disk_bytes(folder), files.disk_bytes(result.model)
+    older = sum(files.disk_bytes(checkpoints.path_of(folder / "checkpoints", step)) for step in steps[:-1])
+    parts = (
+        f"model {amounts.size(of_model)}, {amounts.count(len(steps), 'checkpoint')} {amounts.size(total - of_model)}"
+    )
+    told = f"disk: {amounts.size(total)} ({parts})"
+    if not older:
+        return [told]
+    return [f"{told}; {place.command('clean', 'checkpoints', '--yes')} frees {amounts.size(older)} of this run"]
 
 
 def limited_lines(result: "TrainResult", place: "Workspace") -> List[str]:
     """What share of its recipe a run has done whose time was limited, and what that means."""
     if result.reason != "max-minutes":
         return []
-    share = f"that is {100 * result.steps / result.recipe_steps:.2g} % of the {result.recipe_steps} steps of its recipe"
+    share = (
+        f"that is {100 * result.steps / result.recipe_steps:.2g} % of the "
+        f"{amounts.count(result.recipe_steps, 'step')} of its recipe"
+    )
     if result.steps >= result.planned_steps:
         return [f"{share}; the learning rate went through its whole schedule in them, so more time would be a new run"]
     again = place.command("train", "--resume", "--run", result.run)

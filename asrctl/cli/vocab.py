@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, List, Optional
 
 import typer
 
-from asrctl import glyphs
+from asrctl import amounts, glyphs
 from asrctl.cli import corpus_options as corpora
 from asrctl.cli import options
 from asrctl.cli.report import Output, session
@@ -85,7 +85,8 @@ def command(
 def result_lines(result: "VocabResult", following: str) -> List[str]:
     """Tokens, what is beyond them, and what to type next."""
     lines = [
-        f"{len(result.tokens)} tokens from {', '.join(result.splits)}: {' '.join(map(_token, result.tokens))}",
+        f"{amounts.count(len(result.tokens), 'token')} from {', '.join(result.splits)}: "
+        f"{' '.join(map(_token, result.tokens))}",
         f"characters: {', '.join(corpora.characters(dict(result.characters)))}",
     ]
     for group, found in result.beyond.items():

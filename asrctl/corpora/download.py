@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Dict, Iterator, List, Mapping, Sequence, Tuple
 
+from asrctl import amounts
 from asrctl.corpora import CorpusRequest
 from asrctl.errors import BadData, Locked, MissingArtifact, StorageError
 from asrctl.events import Emit, Note, Progress, Warned
@@ -82,7 +83,7 @@ def librispeech_archives(request: CorpusRequest, splits: Sequence[str]) -> Dict[
     if missing and (folder is None or not request.allow_download):
         names = ", ".join(file.name for file in missing)
         raise MissingArtifact(
-            f"{names} would have to be downloaded ({_gb(sum(file.size for file in missing))})",
+            f"{names} would have to be downloaded ({amounts.size(sum(file.size for file in missing))})",
             fix="run without --no-download, or say where the corpus is: `asrctl prepare librispeech FOLDER`",
         )
     if folder is None:
@@ -99,10 +100,6 @@ def is_complete(file: RemoteFile, folder: Path) -> bool:
     return path.is_file() and path.stat().st_size == file.size
 
 
-def _gb(num_bytes: float) -> str:
-    return f"{num_bytes / 1e9:.2f} GB"
-
-
 def _tell(missing: Sequence[RemoteFile], folder: Path, emit: Emit) -> None:
     """Say how much will come and how much fits. Raises StorageError where it does not fit."""
     make_folder(folder)
@@ -110,10 +107,10 @@ def _tell(missing: Sequence[RemoteFile], folder: Path, emit: Emit) -> None:
     have = sum(part.stat().st_size for part in parts if part.exists())
     rest, free = sum(file.size for file in missing) - have, shutil.disk_usage(str(folder)).free
     names = ", ".join(file.name for file in missing)
-    emit(Note(f"to download: {names}, {_gb(rest)} into {folder} ({_gb(free)} free)"))
+    emit(Note(f"to download: {names}, {amounts.size(rest)} into {folder} ({amounts.size(free)} free)"))
     if rest > free:
         raise StorageError(
-            f"the download needs {_gb(rest)}, and {folder} has {_gb(free)} free",
+            f"the download needs {amounts.size(rest)}, and {folder} has {amounts.size(free)} free",
             fix="free some space, or choose a --workspace on a larger disk",
         )
 

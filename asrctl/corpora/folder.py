@@ -11,7 +11,7 @@ import shlex
 from pathlib import Path
 from typing import Iterator, List, Optional, Set, Tuple
 
-from asrctl import files
+from asrctl import amounts, files
 from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, manifest, need_source
 from asrctl.corpora.encodings import OtherEncoding, decode
 from asrctl.corpora.kinds import holds_librispeech, kind_of
@@ -88,13 +88,18 @@ class _Reader:
         self._lists.tell(self._request)
         if self._copies:
             why = "as another of their name has the same transcript"
-            emit(Warned(f"{self._copies.count} recordings are left out, {why}, such as {self._copies.first}"))
+            emit(
+                Warned(
+                    f"{amounts.count(self._copies.count, 'recording is', 'recordings are')} left out, {why}, such as "
+                    f"{self._copies.first}"
+                )
+            )
         if self._renamed:
             why = "whose names differ in case or Unicode form are taken together"
             emit(Note(f"{self._renamed.count} recordings and transcripts {why}, such as {self._renamed.first}"))
         if self._foreign:
             why = "are not UTF-8, and so count as missing"
-            emit(Warned(f"{self._foreign.count} transcripts {why}, such as {self._foreign.first}"))
+            emit(Warned(f"{amounts.count(self._foreign.count, 'transcript')} {why}, such as {self._foreign.first}"))
         if self._lone:
             self._request.hint("no-audio", f"put the recordings beside their transcripts: {self._lone.first} has none")
         if self._encoding is not None and self._foreign.count >= self._mute.count:

@@ -9,7 +9,7 @@ import shlex
 from pathlib import Path, PurePosixPath
 from typing import Any, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from asrctl import files
+from asrctl import amounts, files
 from asrctl.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, lies_under, need_source, tables
 from asrctl.corpora.cells import OPEN_QUOTE
 from asrctl.corpora.columns import COLUMNS, Columns, Plan
@@ -57,9 +57,8 @@ class Account:
         self.columns.tell(request.emit)
         self.places.tell(request.emit, request.hint)
         if self.hidden:
-            request.emit(
-                Note(f"{self.hidden.count} rows name hidden files of a Mac and are passed over: {self.hidden.first}")
-            )
+            ones, many = "row names a hidden file of a Mac and is", "rows name hidden files of a Mac and are"
+            request.emit(Note(f"{amounts.count(self.hidden.count, ones, many)} passed over: {self.hidden.first}"))
         if "text" in self.columns.known:
             request.hint("no-transcript", f"fill the column {self.columns.known['text'].name} of these rows")
         times = [column.name for field, column in self.columns.known.items() if field in ("start", "end", "duration")]

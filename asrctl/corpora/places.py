@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import unquote, urlsplit
 
-from asrctl import files
+from asrctl import amounts, files
 from asrctl.corpora.names import folded, is_audio, stem_of
 from asrctl.corpora.tally import Tally
 from asrctl.events import Emit, Note
@@ -52,7 +52,12 @@ class Places:
     def tell(self, emit: Emit, hint: Callable[[str, str], None]) -> None:
         """How paths were found that are not as they are written, and what is wrong with most of the others."""
         for how, tally in self._found.items():
-            emit(Note(f"{tally.count} paths of the list were found {how}, such as {tally.first}"))
+            emit(
+                Note(
+                    f"{amounts.count(tally.count, 'path')} of the list {amounts.noun(tally.count, 'was', 'were')} "
+                    f"found {how}, such as {tally.first}"
+                )
+            )
         if self._missing:
             hint("no-audio", max(self._missing.items(), key=lambda item: item[1].count)[1].first)
 

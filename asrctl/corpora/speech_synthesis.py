@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, List
 
+from asrctl import reasons
 from asrctl.command_lines import pip_install
 from asrctl.errors import MissingDependency
 
@@ -114,7 +115,7 @@ def _fresh_library() -> Iterator[ctypes.CDLL]:
     try:
         library = ctypes.CDLL(loader.get_library_path())
     except OSError as error:
-        raise _unusable(f"eSpeak NG's library does not load ({error})") from error
+        raise _unusable(f"eSpeak NG's library does not load ({reasons.reason(error)})") from error
     library.espeak_Synth.argtypes = [
         ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint,
         ctypes.c_void_p, ctypes.c_void_p,

@@ -8,6 +8,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
 
+from asrctl import amounts
 from asrctl.corpora import SPLIT_NAMES
 from asrctl.corpora.tally import Tally
 from asrctl.events import Emit, Note, Warned
@@ -110,23 +111,32 @@ class SplitFolders:
         if self._torn:
             emit(
                 Warned(
-                    f"{self._torn.count} recordings lie in folders of two splits: {self._torn.first}; the first counts"
+                    f"{amounts.count(self._torn.count, 'recording lies', 'recordings lie')} in folders of two "
+                    f"splits: {self._torn.first}; the first counts"
                 )
             )
         if self._in_splits and self._elsewhere:
-            count = f"{self._elsewhere.count} of {self._total} recordings"
-            where = f"such as {self._elsewhere.first}, and are for training"
-            emit(Warned(f"{count} lie in no folder called after a split, {where}"))
+            verbs = amounts.noun(self._elsewhere.count, "lies", "lie"), amounts.noun(self._elsewhere.count, "is", "are")
+            count = f"{self._elsewhere.count} of {amounts.count(self._total, 'recording')}"
+            where = f"such as {self._elsewhere.first}, and {verbs[1]} for training"
+            emit(Warned(f"{count} {verbs[0]} in no folder called after a split, {where}"))
         if self._unsure and self._used:
-            may = f"such as {self._unsure.first}, and are for training; if it is one, call it train, eval or test"
-            emit(Warned(f"{self._unsure.count} recordings lie in a folder whose name may be that of a split, {may}"))
+            verb = amounts.noun(self._unsure.count, "is", "are")
+            may = f"such as {self._unsure.first}, and {verb} for training; if it is one, call it train, eval or test"
+            emit(
+                Warned(
+                    f"{amounts.count(self._unsure.count, 'recording lies', 'recordings lie')} in a folder whose name "
+                    f"may be that of a split, {may}"
+                )
+            )
         others = {split: tally for split, tally in self._untold.items() if split != "train"}
         count = sum(tally.count for tally in others.values())
         if 0 < count < self._total:
             first = next(iter(others.values())).first
-            why = f"are called {' or '.join(sorted(others))}, such as {first}, and yet for training"
+            verb = amounts.noun(count, "is", "are")
+            why = f"{verb} called {' or '.join(sorted(others))}, such as {first}, and yet for training"
             how = "in folders called train, eval and test" if self._used else "in a column `split`"
-            emit(Warned(f"{count} of {self._total} recordings {why}; say what each is for {how}"))
+            emit(Warned(f"{count} of {amounts.count(self._total, 'recording')} {why}; say what each is for {how}"))
 
     def _note_file(self, name: str, file: str) -> None:
         """Whether a file's own name, such as test_001.wav, says that it is for a split."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Callable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
-from asrctl import files
+from asrctl import amounts, files
 from asrctl.corpora import encodings, formats
 from asrctl.corpora.cells import Cells
 from asrctl.corpora.columns import FIELD_NAMES
@@ -87,7 +87,7 @@ def _table_rows(path: Path, check: Callable[[Sequence[str]], None]) -> Iterator[
         for line in lines:
             row = _taken_apart(lines, cells, line)
             if isinstance(row, list) and len(row) > len(names):
-                row = f"{len(row)} columns where the first line names {len(names)}"
+                row = f"{amounts.count(len(row), 'column')} where the first line names {len(names)}"
             if isinstance(row, str):
                 yield lines.number, row
             elif row:

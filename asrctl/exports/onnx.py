@@ -20,7 +20,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 import torch
 
-from asrctl import acoustics, features, files, memory
+from asrctl import acoustics, features, files, memory, reasons
 from asrctl.command_lines import pip_install
 from asrctl.errors import BadData, MissingDependency
 from asrctl.models import Recogniser
@@ -82,7 +82,7 @@ def require() -> None:
             importlib.import_module(name)
         except ImportError as error:
             raise MissingDependency(
-                f"ONNX export needs the package {name} ({error})", fix=pip_install("asrctl[onnx]")
+                f"ONNX export needs the package {name} ({reasons.reason(error)})", fix=pip_install("asrctl[onnx]")
             ) from None
 
 
@@ -275,7 +275,7 @@ def _check_size(largest: float, scale: float) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
+    return f"{type(error).__name__}: {reasons.reason(error, first_line=True)}"
 
 
 def _broken(what: str) -> BadData:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
+from asrctl import amounts
 from asrctl.errors import PresetError
 from asrctl.ipu import placement
 from asrctl.recipe import Augment, IpuSection, Recipe, SpecAugment
@@ -132,7 +133,8 @@ def _layer_problems(ipu: IpuSection, facts: ModelFacts) -> List[str]:
     except PresetError:
         given = sum(count for count in ipu.layers_per_ipu if count > 0)
         return [
-            f"ipu.layers_per_ipu places {given} layers, the model has {facts.layers} layers ({facts.conv_layers} "
+            f"ipu.layers_per_ipu places {amounts.count(given, 'layer')}, the model has "
+            f"{amounts.count(facts.layers, 'layer')} ({facts.conv_layers} "
             f"convolutions, 1 positional embedding, {facts.transformer_layers} transformer layers, 1 head); correct a "
             f"count, or write -1 for the rest on an IPU"
         ]
@@ -150,7 +152,8 @@ def refuse_small(name: str, utterances: int, recipe: Recipe) -> None:
     need = recipe.optim.global_batch * section(recipe).device_iterations
     if utterances < need:
         raise PresetError(
-            f"split {name} has {utterances} utterances, fewer than the {need} of one call of the device",
+            f"split {name} has {amounts.count(utterances, 'utterance')}, fewer than the {need} of one call of the "
+            "device",
             fix="lower optim.global_batch or ipu.device_iterations, or prepare more data",
         )
 

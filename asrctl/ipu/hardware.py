@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import Tuple, Type
 
-from asrctl import compat
+from asrctl import compat, reasons
 from asrctl.command_lines import pip_install
 from asrctl.errors import DeviceError, MissingDependency
 from asrctl.ipu import emulation
@@ -39,7 +39,7 @@ def _require_sdk() -> None:
             import poptorch  # noqa: F401
     except (ImportError, OSError) as error:
         raise DeviceError(
-            f"the Poplar SDK's poptorch can not be loaded ({error})",
+            f"the Poplar SDK's poptorch can not be loaded ({reasons.reason(error)})",
             fix=f"source the enable scripts of the Poplar SDK in this shell, or {_INSTEAD}",
         ) from None
 
@@ -68,4 +68,4 @@ def errors() -> Tuple[Type[BaseException], ...]:
 
 def first_line(error: BaseException) -> str:
     """The beginning of what poptorch says, which may go on for pages."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    return reasons.reason(error, 300, first_line=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import List, Sequence, Tuple
 
+from asrctl import amounts
 from asrctl.errors import PresetError
 
 _FIX = "correct ipu.layers_per_ipu, or let `asrctl plan --search` propose one"
@@ -51,7 +52,11 @@ def expand(layers_per_ipu: Sequence[int], ipus_per_replica: int, total: int) -> 
     if counts == [-1]:
         counts = [-1] * ipus_per_replica
     if len(counts) != ipus_per_replica:
-        raise PresetError(f"ipu.layers_per_ipu has {len(counts)} entries for {ipus_per_replica} IPUs", fix=_FIX)
+        raise PresetError(
+            f"ipu.layers_per_ipu has {amounts.count(len(counts), 'entry', 'entries')} for "
+            f"{amounts.count(ipus_per_replica, 'IPU')}",
+            fix=_FIX,
+        )
     free = [place for place, count in enumerate(counts) if count == -1]
     given = sum(count for count in counts if count != -1)
     if free and given <= total:
@@ -61,7 +66,9 @@ def expand(layers_per_ipu: Sequence[int], ipus_per_replica: int, total: int) -> 
         counts[free[-1]] += rest
     if sum(counts) != total or min(counts) < 0:
         shown = ", ".join(map(str, layers_per_ipu))
-        raise PresetError(f"ipu.layers_per_ipu ({shown}) places {given} layers, the model has {total}", fix=_FIX)
+        raise PresetError(
+            f"ipu.layers_per_ipu ({shown}) places {amounts.count(given, 'layer')}, the model has {total}", fix=_FIX
+        )
     return tuple(counts)
 
 

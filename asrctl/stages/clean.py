@@ -83,6 +83,14 @@ class Plan:
     def bytes(self) -> int:
         return sum(item.bytes for item in self.removable)
 
+    @property
+    def by_kind(self) -> Dict[str, int]:
+        """Bytes of each kind that there is."""
+        found: Dict[str, int] = {}
+        for item in self.removable:
+            found[item.what] = found.get(item.what, 0) + item.bytes
+        return found
+
 
 def plan(workspace: Workspace, what: Sequence[str] = WHAT) -> Plan:
     """Look, and change nothing. Raises BadData where the workspace's own files are damaged."""

@@ -15,7 +15,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
-from asrctl import devices, files, memory, names
+from asrctl import amounts, devices, files, memory, names, reasons
 from asrctl.errors import StorageError
 
 OK, WARN, FAIL = "ok", "warn", "fail"
@@ -55,7 +55,7 @@ def _run(look: Callable[[], Iterable[Check]]) -> List[Check]:
         return list(look())
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         memory.raise_shortage(error)
-        return [Check(name, FAIL, f"{type(error).__name__}: {error}", _REINSTALL)]
+        return [Check(name, FAIL, f"{type(error).__name__}: {reasons.reason(error)}", _REINSTALL)]
 
 
 def _python() -> Iterator[Check]:
@@ -86,7 +86,7 @@ def _torch() -> Iterator[Check]:
     if _numbers(torch.__version__) < (2, 0):
         yield Check("torch", FAIL, torch.__version__, "python -m pip install 'torch>=2.0'")
     else:
-        yield Check("torch", OK, f"{torch.__version__}, {torch.get_num_threads()} threads")
+        yield Check("torch", OK, f"{torch.__version__}, {amounts.count(torch.get_num_threads(), 'thread')}")
 
 
 def _transformers() -> Iterator[Check]:
@@ -102,7 +102,7 @@ def _transformers() -> Iterator[Check]:
 def _cpu() -> Iterator[Check]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     precision = "bf16 in hardware" if devices.cpu_has_bf16() else "no bf16 in hardware, so fp32 is used"
-    yield Check("cpu", OK, f"{cores} cores, {precision}")
+    yield Check("cpu", OK, f"{amounts.count(cores, 'core')}, {precision}")
 
 
 def _accelerators() -> Iterator[Check]:
@@ -132,7 +132,7 @@ def _ipu() -> Iterator[Check]:
             import poptorch  # noqa: F401
         except (ImportError, OSError) as error:
             fix = "source the enable scripts of the Poplar SDK in this shell"
-            yield Check("ipu", WARN, f"poptorch is installed and does not load ({error})", fix)
+            yield Check("ipu", WARN, f"poptorch is installed and does not load ({reasons.reason(error)})", fix)
             return
     package = util.find_spec("optimum") is not None and util.find_spec("optimum.graphcore") is not None
     if sdk and package:
@@ -191,7 +191,7 @@ def _extras() -> Iterator[Check]:
 def _disk(workspace: Path) -> Iterator[Check]:
     place = _existing(workspace)
     free = shutil.disk_usage(str(place)).free
-    found = f"{free / 1e9:.1f} GB free at {place}"
+    found = f"{amounts.size(free)} free at {place}"
     if free < _LOW_DISK_BYTES:
         state = FAIL if free < _NO_DISK_BYTES else WARN
         yield Check("disk", state, found, "free some space, or choose another disk with --workspace")

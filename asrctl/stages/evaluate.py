@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from asrctl import files, glyphs, metrics, models
+from asrctl import amounts, files, glyphs, metrics, models
 from asrctl.errors import BadData, QualityGate, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.json_shape import NUMBER, misfit
@@ -290,7 +290,12 @@ def _transcribe(workspace: Workspace, meant: _Meant, folder: Path, emit: Emit) -
     gap = _gap(recogniser, meant)
     if gap:
         shown = " ".join(map(glyphs.shown, gap[:20])) + (" ..." if len(gap) > 20 else "")
-        emit(Warned(f"the model can not write {len(gap)} characters of this data; words with them are wrong: {shown}"))
+        emit(
+            Warned(
+                f"the model can not write {amounts.count(len(gap), 'character')} of this data; words with "
+                f"{amounts.noun(len(gap), 'it', 'them')} are wrong: {shown}"
+            )
+        )
     scratch, cache = folder / "scratch", workspace.root / "cache" / "ipu"
     try:
         found = transcription.hypotheses(meant.how, recogniser, split, cache=cache, scratch=scratch, emit=emit)

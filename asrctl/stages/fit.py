@@ -9,7 +9,7 @@ from typing import Dict, List, Mapping, Optional
 
 import numpy as np
 
-from asrctl import configs, weights
+from asrctl import amounts, configs, weights
 from asrctl.batches import samples_in
 from asrctl.configs import Convolutions
 from asrctl.errors import PresetError
@@ -78,7 +78,8 @@ def conflicts(
     if short["train"] > MAX_SHORT_SHARE * len(splits["train"]):
         found.append(
             Conflict(
-                f"{short['train']} of {len(splits['train'])} utterances of train have more labels than this model has"
+                f"{short['train']} of {amounts.count(len(splits['train']), 'utterance')} of train "
+                f"{amounts.noun(short['train'], 'has', 'have')} more labels than this model has"
                 " frames",
                 "choose another preset",
                 again=_without_short(preset or recipe.name, data, splits, short),
@@ -119,7 +120,10 @@ def _too_long(recipe: Recipe, data: PreparedData, splits: Mapping[str, PreparedS
     again = again if all(count < len(splits[name]) for name, count in counts.items()) else {}
     return [
         Conflict(
-            f"{count} utterances of {name} are longer than audio.max_s ({limit:g} s)", overrides=overrides, again=again
+            f"{amounts.count(count, 'utterance')} of {name} {amounts.noun(count, 'is', 'are')} longer than "
+            f"audio.max_s ({limit:g} s)",
+            overrides=overrides,
+            again=again,
         )
         for name, count in counts.items()
         if count
@@ -134,7 +138,8 @@ def _too_many_labels(recipe: Recipe, splits: Mapping[str, PreparedSplit]) -> Lis
     most = max(int(split.num_labels.max(initial=0)) for split in splits.values())
     return [
         Conflict(
-            f"{count} utterances of {name} have more than batches.max_labels ({limit})",
+            f"{amounts.count(count, 'utterance')} of {name} {amounts.noun(count, 'has', 'have')} more than "
+            f"batches.max_labels ({limit})",
             overrides={"batches.max_labels": str(most)},
         )
         for name, count in counts.items()

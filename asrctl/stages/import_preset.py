@@ -9,8 +9,7 @@ from typing import Any, Dict, Optional, Tuple
 
 import yaml
 
-from asrctl import files, outputs, presets
-from asrctl.errors import MissingArtifact
+from asrctl import files, hub, outputs, presets
 from asrctl.ipu import imports
 from asrctl.names import shortened
 from asrctl.workspace import Workspace
@@ -90,14 +89,11 @@ def find(source: str) -> Path:
         return path
     from huggingface_hub import hf_hub_download
 
+    offline = hub.why_not()
     try:
-        return Path(hf_hub_download(source, imports.FILE_NAME))
+        return Path(hf_hub_download(source, imports.FILE_NAME, local_files_only=bool(offline)))
     except Exception as error:  # the hub client raises many kinds, from several libraries
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].split(". ")[0][:200]
-        raise MissingArtifact(
-            f"{imports.FILE_NAME} of {source} could not be fetched ({reason})",
-            fix="check the name and the network, or download the file and import it by its path",
-        ) from None
+        raise hub.missing(f"{imports.FILE_NAME} of {source} could not be fetched", error, offline) from None
 
 
 def _name(request: ImportRequest, source: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Callable, Iterable, Iterator, Set, Tuple
 
+from asrctl import amounts
 from asrctl.events import Emit, Note, Progress, Warned
 from asrctl.parallel import in_order
 from asrctl.prepared import PreparedUtterance
@@ -45,7 +46,8 @@ def widened(
         return usual
     emit(
         Note(
-            f"{len(unknown)} characters stand only in the held-out utterances ({sum(unknown.values())} times), so the"
+            f"{amounts.count(len(unknown), 'character stands', 'characters stand')} only in the held-out utterances "
+            f"({amounts.count(sum(unknown.values()), 'time')}), so the"
             " vocabulary is collected from these too"
         )
     )

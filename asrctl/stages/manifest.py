@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from asrctl import files, stat_cache
+from asrctl import amounts, files, stat_cache
 from asrctl.corpora import Corpus, CorpusRequest, find
 from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Progress, Warned, ignore
@@ -168,7 +168,8 @@ class _Identities:
                 yield utterance
         if twice:
             raise BadData(
-                f"the corpus holds {len(twice)}{'+' if len(twice) >= _MAX_TWICE else ''} ids more than once",
+                f"the corpus holds {len(twice)}{'+' if len(twice) >= _MAX_TWICE else ''} "
+                f"{amounts.noun(len(twice), 'id')} more than once",
                 fix="give each utterance an id of its own (column `id`), or remove the copies",
                 problems=[f"{name} comes again" for name in twice],
             )

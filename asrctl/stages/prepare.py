@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
-from asrctl import files
+from asrctl import amounts, files
 from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.parallel import default_workers
@@ -264,10 +264,11 @@ class _Job:
         wanted = estimate.num_bytes(self._utterances(), self._found.roles, self._scan, self._found.rules.audio)
         wanted = max(0, wanted - files.folder_bytes(self._workspace.building(key)))
         free = shutil.disk_usage(str(self._workspace.root)).free
-        self._emit(Note(f"prepared speech will take about {_mb(wanted)} on disk ({_mb(free)} free)"))
+        self._emit(Note(f"prepared speech will take about {amounts.size(wanted)} on disk ({amounts.size(free)} free)"))
         if wanted > free:
             raise StorageError(
-                f"prepared speech needs about {_mb(wanted)}, and {self._workspace.root} has {_mb(free)} free",
+                f"prepared speech needs about {amounts.size(wanted)}, and {self._workspace.root} has "
+                f"{amounts.size(free)} free",
                 fix="free some space (`asrctl clean` shows what can go), or choose a --workspace on a larger disk",
             )
 
@@ -393,7 +394,3 @@ def plan(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> 
         note, unused = found.roles.note, found.roles.unused
         shown = examined.told(request.command, emit, proposes=found.chooses_text(request))
         return PreparePlan(name, splits, note, estimated, {}, settings, decided.origins, unused, shown)
-
-
-def _mb(num_bytes: float) -> str:
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"

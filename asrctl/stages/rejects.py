@@ -11,7 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional
 
-from asrctl import audio, files
+from asrctl import amounts, audio, files
 from asrctl.audio import AudioRules
 from asrctl.errors import BadData
 from asrctl.json_shape import is_text, misfit
@@ -92,7 +92,8 @@ class RejectLimit:
             enough = min(1.0, count / max(1, self.seen) + 0.05)
             allow = f", or allow more with --max-rejects {enough:.2f}" if count < self.seen else ""
             raise BadData(
-                f"{count} of {among} utterances are rejected, more than --max-rejects {self.share:g} allows",
+                f"{count} of {among} utterances {amounts.noun(count, 'is', 'are')} rejected, more than --max-rejects "
+                f"{self.share:g} allows",
                 fix=f"{self.cure()}{allow}; what is done is kept",
                 problems=self.lines(),
             )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Dict, FrozenSet, Iterable, List, Mapping, Optional, Tuple
 
-from asrctl import suggestions
+from asrctl import amounts, suggestions
 from asrctl.corpora import ROLES, SPLIT_NAMES, Corpus
 from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, Note, Warned
@@ -165,7 +165,8 @@ def _lost(wanted: WantedSplits, unused: Mapping[str, int], total: int) -> Option
     ]
     more = f" and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
     return (
-        f"{sum(unused.values())} of {total} utterances are not used, as nothing says what their splits are for: "
+        f"{sum(unused.values())} of {amounts.count(total, 'utterance')} "
+        f"{amounts.noun(sum(unused.values()), 'is', 'are')} not used, as nothing says what their splits are for: "
         f"{', '.join(named[:_MAX_NAMED])}{more}; name splits with --train, --eval and --test, or correct the list"
     )
 
@@ -218,7 +219,7 @@ def _why(speakers: Mapping[Optional[str], int]) -> str:
     known = sum(1 for name in speakers if name is not None)
     if known < len(speakers):
         return "the corpus does not name the speakers"
-    return f"{known} speakers can not be parted so that about a tenth is held out"
+    return f"{amounts.count(known, 'speaker')} can not be parted so that about a tenth is held out"
 
 
 def _people(names: List[str]) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tupl
 
 import numpy as np
 
-from asrctl import audio, files, memory
+from asrctl import amounts, audio, files, memory
 from asrctl.audio import Rejected, num_frames
 from asrctl.corpora.archives import MemberReader
 from asrctl.errors import BadData, StorageError
@@ -93,10 +93,13 @@ class Converter:
         labels, _ = self._encode(text)
         frames = num_frames(len(pcm), self._rules.kernels, self._rules.strides)
         if frames == 0:
-            raise Rejected("too-short", f"{len(pcm)} samples give no frame")
+            raise Rejected("too-short", f"{amounts.count(len(pcm), 'sample gives', 'samples give')} no frame")
         needed = len(labels) + count_repeats(labels)
         if needed > frames:
-            raise Rejected("ctc-impossible", f"{needed} labels and repeats, {frames} frames")
+            raise Rejected(
+                "ctc-impossible",
+                f"{amounts.count(needed, 'label and repeat', 'labels and repeats')}, {amounts.count(frames, 'frame')}",
+            )
         values = utterance.id, utterance.speaker, text, np.asarray(labels, dtype=np.int32), pcm
         return Remarked(*values, remarks=tuple(found)) if found else PreparedUtterance(*values)
 

@@ -15,7 +15,7 @@ import stat
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from asrctl import command_lines
+from asrctl import amounts, command_lines
 from asrctl.errors import BadData
 from asrctl.json_shape import OPTIONAL_TEXT, misfit
 from asrctl.redact import redact_values
@@ -155,7 +155,10 @@ def _other_folder(record: Mapping[str, Any]) -> Optional[str]:
             continue
         now = _entries(path, record.get("workspace", ""))[1]
         if now != count:
-            return f"{path} holds {now} files and folders, {count} when it was prepared"
+            return (
+                f"{path} holds {amounts.count(now, 'file or folder', 'files and folders')}, {count} when it was "
+                "prepared"
+            )
     return None
 
 

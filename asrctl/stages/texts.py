@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
-from asrctl import glyphs
+from asrctl import amounts, glyphs
 from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, Warned
 from asrctl.fingerprint import canonical_json
@@ -179,7 +179,12 @@ def check_unknown(
         _refuse_unlabeled(groups["train"].characters, vocabulary)
     unknown = unknown_characters(_all(group for name, group in groups.items() if name in splits), vocabulary)
     if unknown:
-        emit(Warned(f"{sum(unknown.values())} characters are not in the vocabulary: {describe(unknown)}"))
+        emit(
+            Warned(
+                f"{amounts.count(sum(unknown.values()), 'character is', 'characters are')} not in the vocabulary: "
+                f"{describe(unknown)}"
+            )
+        )
 
 
 def _refuse_unlabeled(characters: Mapping[str, int], vocabulary: Vocabulary) -> None:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Sequence
 
-from asrctl import __version__, checkpoints, files, models, presets
+from asrctl import __version__, amounts, checkpoints, files, models, presets
 from asrctl.backends.job import Outcome, Standing, TrainingJob
 from asrctl.errors import AsrctlError, BadData, Interrupted, MissingArtifact
 from asrctl.events import Emit, Note, Warned
@@ -142,7 +142,7 @@ def _recogniser(run: Run, start: Start, checkpoint: Optional[checkpoints.Checkpo
     for note in built.notes:
         emit(Note(note))
     if built.new_head and section.checkpoint is not None:
-        emit(Note(f"a new head of {len(start.vocabulary)} outputs was drawn (model.head: reinit)"))
+        emit(Note(f"a new head of {amounts.count(len(start.vocabulary), 'output')} was drawn (model.head: reinit)"))
     models.require_rate(built.recogniser, start.train.sample_rate)
     return built.recogniser
 

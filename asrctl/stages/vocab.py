@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from asrctl import compat, files, processor
-from asrctl.errors import BadData, MissingArtifact, UsageError
+from asrctl import amounts, compat, files, hub, processor
+from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.fingerprint import digest
 from asrctl.stages import alphabet, labels, roles, rule_flags, rules, texts
@@ -167,11 +167,17 @@ def publish(
 
 def _tell(result: VocabResult, text: TextRules, emit: Emit) -> None:
     for group, found in result.beyond.items():
-        emit(Warned(f"{group} holds {sum(found.values())} characters beyond the vocabulary: {texts.describe(found)}"))
+        emit(
+            Warned(
+                f"{group} holds {amounts.count(sum(found.values()), 'character')} beyond the vocabulary: "
+                f"{texts.describe(found)}"
+            )
+        )
     if result.delimiters_in_text:
         emit(
             Note(
-                f"the text itself holds the word delimiter {text.word_delimiter!r} {result.delimiters_in_text} times; "
+                f"the text itself holds the word delimiter {text.word_delimiter!r} "
+                f"{amounts.count(result.delimiters_in_text, 'time')}; "
                 "each counts as a space"
             )
         )
@@ -250,26 +256,25 @@ def _from_hub(name: str, emit: Emit) -> Path:
     """The folder with the tokenizer files of a hub checkpoint: from the hub's cache on this machine, else fetched."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
+    offline = ""
     try:
         cached = [try_to_load_from_cache(name, filename) for filename in _CHECKPOINT_FILES]
         if isinstance(cached[0], str) and None not in cached:  # what is known not to be there is no None
             return Path(cached[0]).parent
         emit(Note(f"looking for the tokenizer of {name} on the Hugging Face hub"))
+        offline = hub.why_not()
         with compat.quiet_transformers():
-            found = Path(hf_hub_download(name, _CHECKPOINT_FILES[0])).parent
-            unknown = [filename for filename in _CHECKPOINT_FILES[1:] if not _fetched_if_there(name, filename)]
+            found = Path(hf_hub_download(name, _CHECKPOINT_FILES[0], local_files_only=bool(offline))).parent
+            others = _CHECKPOINT_FILES[1:]
+            unknown = [filename for filename in others if not _fetched_if_there(name, filename, bool(offline))]
     except Exception as error:  # the hub's errors have no common base over its generations
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise MissingArtifact(
-            f"the vocabulary of {name} can not be had: {reason}",
-            fix="check the name and the network, or give a local folder",
-        ) from None
+        raise hub.missing(f"the vocabulary of {name} can not be had", error, offline) from None
     if unknown:
         emit(Warned(f"the hub can not be reached, so {name} is taken to have no {', '.join(unknown)}"))
     return found
 
 
-def _fetched_if_there(name: str, filename: str) -> bool:
+def _fetched_if_there(name: str, filename: str, offline: bool) -> bool:
     """Into the hub's cache; not every checkpoint has every file. False where the hub can not be asked.
 
     Raises what the hub raises for anything else.
@@ -278,7 +283,7 @@ def _fetched_if_there(name: str, filename: str) -> bool:
     from huggingface_hub.utils import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
-        hf_hub_download(name, filename)
+        hf_hub_download(name, filename, local_files_only=offline)
     except LocalEntryNotFoundError:
         return False
     except EntryNotFoundError:

@@ -200,7 +200,7 @@ def test_a_hub_name_is_found_in_the_hubs_cache(asrctl_process, tmp_path: Path) -
     failed = asrctl_process(*words, "somebody/else", env=cache)
     assert failed.exit_code == 4
     assert failed.error["message"].startswith("the vocabulary of somebody/else can not be had: ")
-    assert failed.error["fix"] == "check the name and the network, or give a local folder"
+    assert failed.error["fix"] == "unset HF_HUB_OFFLINE, or name a local folder instead"
     assert "Traceback" not in failed.stderr
 
 
