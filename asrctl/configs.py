@@ -12,7 +12,7 @@ from typing import Any, FrozenSet, Mapping, Optional, Tuple
 
 import numpy as np
 
-from asrctl import audio, compat, memory, model_config, reasons
+from asrctl import audio, compat, memory, model_config, reasons, suggestions
 from asrctl.errors import BadData
 from asrctl.model_config import MAX_PARAMETERS
 
@@ -43,6 +43,7 @@ def make(model_type: str, values: Mapping[str, Any]) -> Any:
         from transformers import AutoConfig
 
         plain = {key: value for key, value in values.items() if key in known_keys(model_type)}
+        _refuse_other_kinds(model_type, plain)
         try:
             config = AutoConfig.for_model(model_type, **plain)
         except Exception as error:  # the checks of transformers' generations raise many kinds
@@ -52,6 +53,26 @@ def make(model_type: str, values: Mapping[str, Any]) -> Any:
     if problem:  # before anything is made of it
         raise ValueError(problem)
     return config
+
+
+_KINDS = {bool: (bool, "true or false"), int: ((int, float), "a number"), float: ((int, float), "a number")}
+
+
+def _refuse_other_kinds(model_type: str, values: Mapping[str, Any]) -> None:
+    """Raises ValueError for a value that is of another kind than the default, or none of those that there are."""
+    from transformers import AutoConfig
+    from transformers.activations import ACT2FN
+
+    usual = AutoConfig.for_model(model_type).to_dict()
+    known = {"feat_extract_norm": ("group", "layer")}
+    known.update((key, tuple(ACT2FN)) for key in ("hidden_act", "feat_extract_activation"))
+    for key, value in values.items():
+        kinds, called = _KINDS.get(type(usual.get(key)), (object, ""))
+        if value is not None and (not isinstance(value, kinds) or (called == "a number" and isinstance(value, bool))):
+            raise ValueError(f"{key} is {value!r}, not {called}")
+        if key in known and value not in known[key]:
+            meant = suggestions.question(str(value), known[key])
+            raise ValueError(f"{key} is {value!r}, which there is not" + (f"; {meant}" if meant else ""))
 
 
 @dataclass(frozen=True)

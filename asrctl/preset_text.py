@@ -49,11 +49,42 @@ def read(path: Path) -> Layer:
     except BadData as error:
         raise PresetError(error.message, fix=error.fix) from None
     except YAML_ERRORS as error:
-        message = " ".join(str(error).split())
-        raise PresetError(f"{path} is not valid YAML ({message[:200]})", fix="correct the file at that place") from None
+        raise _wrong(path, error) from None
     if not isinstance(values, dict):
         raise PresetError(f"{path} is not a preset: it holds no keys", fix="see `asrctl presets show tiny-cpu` for one")
     return Layer(path, values, lines)
+
+
+# What PyYAML says -> what is wrong in the words of whoever typed it, and what to do.
+_COMPLAINTS = (
+    ("'\\t'", "a tab stands where only spaces may", "indent with spaces"),
+    ("mapping values are not allowed", "a colon stands where none can", "put text that holds a colon in quotes"),
+    ("expected <block end>", "it does not fit the lines above it", "indent the keys of a section alike, as KEY: VALUE"),
+    ("expected ',' or", "a bracket is not closed", "close it"),
+    ("unexpected end of stream", "a quote is not closed", "close it"),
+    ("could not find expected ':'", "a key stands without a colon", "write KEY: VALUE"),
+    ("that cannot start any token", "a value begins with a character that has another meaning", "put it in quotes"),
+    ("escape character", "a backslash in double quotes has another meaning", "use single quotes"),
+    ("constructor for the tag", "presets take no YAML tags (!name)", "leave it out"),
+    ("no YAML aliases", "presets take no YAML aliases (*name)", "write the value itself"),
+    (_TOO_DEEP, _TOO_DEEP, "see `asrctl presets show tiny-cpu` for the keys there are"),
+    ("another document", "a second document begins (---)", "make it a file of its own"),
+    ("not allowed", "there is a character that no text has", "save the file as plain text in UTF-8"),
+    ("codec can't decode", "it is not UTF-8", "save the file as plain text in UTF-8"),
+)
+
+
+def _wrong(path: Path, error: Exception) -> PresetError:
+    """One of YAML_ERRORS in our words."""
+    said = " ".join(str(getattr(error, name, None) or "") for name in ("problem", "context", "note")).strip() or str(
+        error
+    )
+    found = (complaint for complaint in _COMPLAINTS if complaint[0] in said)
+    _, what, fix = next(found, ("", "it can not be read as YAML", "correct the file there; text goes in quotes"))
+    # Where something is not closed, the place where it was opened helps more than the end of the file.
+    mark = getattr(error, "context_mark" if "is not closed" in what else "problem_mark", None)
+    place = f"{path}, line {mark.line + 1}" if mark is not None else str(path)
+    return PresetError(f"{place}: {what}", fix=fix)
 
 
 def value(text: str) -> Any:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 
-from asrctl import checkpoints, command_lines, files, presets, trees
+from asrctl import checkpoints, command_lines, files, presets, suggestions, trees
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.json_shape import NUMBER, OPTIONAL_TEXT, misfit
 from asrctl.ownership import MODEL, RUN
@@ -175,15 +175,22 @@ def require(workspace: Workspace, name: Optional[str]) -> Run:
     run = Run(workspace.run(name)) if name is not None else latest_with_model(workspace)
     if run is None or not run.exists():
         what = f"run {name!r}" if name is not None else "run with a model"
-        raise MissingArtifact(
-            f"there is no {what} in {workspace.root}", fix="run `asrctl train --preset tiny-cpu` first"
-        )
+        raise MissingArtifact(f"there is no {what} in {workspace.root}", fix=instead_of(workspace, name))
     if not run.model.is_dir():
         raise MissingArtifact(
             f"run {run.name!r} has no model yet",
             fix=f"go on with `{resume_command(workspace, run.name, run.brief())}`",
         )
     return run
+
+
+def instead_of(workspace: Workspace, name: Optional[str]) -> str:
+    """What to do where there is no run of that name."""
+    known = [folder.name for folder in workspace.runs()]
+    if not known:
+        return "run `asrctl train --preset tiny-cpu` first"
+    meant = suggestions.question(name, known, str) if name is not None else ""
+    return f"{meant} `asrctl status` shows the runs there are".strip()
 
 
 def start_command(workspace: Workspace, info: Mapping[str, Any], *more: str) -> str:

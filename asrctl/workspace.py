@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from asrctl import __version__, command_lines, files, locks, outputs, trees
+from asrctl import __version__, command_lines, files, locks, outputs, suggestions, trees
 from asrctl.command_lines import place
 from asrctl.errors import BadData, Locked, MissingArtifact, UsageError
 from asrctl.fingerprint import short_id
@@ -315,9 +315,11 @@ class Workspace:
             identity = self.names(kind).get(name, name)
         artifact = self.find(kind, identity) if is_plain_name(identity) else None
         if artifact is None:
-            known = ", ".join(self.names(kind)) or "none"
+            known = list(self.names(kind))
+            meant = suggestions.question(name, known, str)
             raise MissingArtifact(
-                f"there is no {_CALLED[kind]} called {name!r} in {self.root} (known: {known})", fix=fix
+                f"there is no {_CALLED[kind]} called {name!r} in {self.root} (known: {', '.join(known) or 'none'})",
+                fix=f"{meant} Else {fix}" if meant else fix,
             )
         return artifact
 

@@ -168,7 +168,7 @@ def _fill(file: RemoteFile, stream: IO[bytes], emit: Emit, patience: Patience) -
             mark = have
             if broken.final or failures >= patience.tries:
                 raise _given_up(file, broken.reason, have) from None
-            emit(Warned(f"{file.name}: {broken.reason}; trying again at {have / _MB:.1f} MB"))
+            emit(Warned(f"{file.name}: {broken.reason}; trying again at {amounts.size(have)}"))
             time.sleep(patience.pause_s * 2 ** (failures - 1))
 
 
@@ -244,7 +244,8 @@ def _verify(file: RemoteFile, stream: IO[bytes], part: Path, emit: Emit) -> None
 
 
 def _given_up(file: RemoteFile, reason: str, have: int) -> BadData:
+    place = f"{amounts.size(have)} of {amounts.size(file.size)}"
     return BadData(
         f"{file.url} could not be fetched: {reason}",
-        fix=f"check the network and run the command again; it goes on at {have / _MB:.1f} MB of {file.size / _MB:.1f}",
+        fix=f"check the network and run the command again; it goes on at {place}",
     )

@@ -152,10 +152,10 @@ def _loader():
         import espeakng_loader
     except ImportError as error:
         raise MissingDependency(
-            "the demo's voices need the package espeakng-loader.", fix=pip_install("asrctl[demo]")
+            "the demo's voices need the package espeakng-loader", fix=pip_install("asrctl[demo]")
         ) from error
     return espeakng_loader
 
 
 def _unusable(problem: str) -> MissingDependency:
-    return MissingDependency(f"{problem}.", fix="pip install --force-reinstall espeakng-loader")
+    return MissingDependency(problem, fix=f"{pip_install('espeakng-loader')} --force-reinstall")

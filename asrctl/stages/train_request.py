@@ -12,7 +12,7 @@ from asrctl.errors import MissingArtifact, UsageError
 from asrctl.events import Emit, Note
 from asrctl.prepared import PreparedData
 from asrctl.recipe import Recipe
-from asrctl.runs import Run, named_after
+from asrctl.runs import Run, instead_of, named_after
 from asrctl.stages import data_rules
 from asrctl.stages.subject import latest_data, sound_model
 from asrctl.workspace import Workspace
@@ -45,9 +45,7 @@ def stored_run(workspace: Workspace, request: TrainRequest) -> Optional[Run]:
     if request.run is not None:
         run = Run(workspace.run(request.run))
         if not run.exists():
-            raise MissingArtifact(
-                f"there is no run {request.run!r} to resume", fix="see `asrctl status` for the runs there are"
-            )
+            raise MissingArtifact(f"there is no run {request.run!r} to resume", fix=instead_of(workspace, request.run))
         return run
     runs = workspace.runs(strict=True)
     if not runs:

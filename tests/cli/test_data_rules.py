@@ -164,7 +164,7 @@ def test_utterances_beyond_a_static_shape_are_refused_and_either_way_out_works()
     words = ("train", "--preset", wants, *FEW, "-w", "my results")
     refused = run_here(*words, "--json")
     assert refused.exit_code == 3
-    assert refused.error["problems"][0] == "1 utterances of train are longer than audio.max_s (0.75 s)"
+    assert refused.error["problems"][0] == "1 utterance of train is longer than audio.max_s (0.75 s)"
     shape, labels, command = in_backticks(refused.error["fix"])
     run_here(*words, *shape.split(), *labels.split()).succeeded()
     assert "--max-s 0.75" in command and "--max-rejects" in command

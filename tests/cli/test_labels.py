@@ -45,7 +45,7 @@ def test_texts_of_what_is_left_out_make_no_labels(asrctl, tmp_path: Path, worksp
     assert "no label is made of what only utterances hold that are left out: " in done.stderr
     assert all(f"U+{ord(character):04X} x1" in done.stderr for character in "#%é$€ÿω")
     # What an utterance that is kept holds is told as ever.
-    assert "1 characters are not in the vocabulary: 'q' U+0071 x1" in done.stderr
+    assert "1 character is not in the vocabulary: 'q' U+0071 x1" in done.stderr
 
     again = asrctl("prepare", "manifest", path, *options)
     assert (again.result["new"], again.result["id"]) == (False, done.result["id"])

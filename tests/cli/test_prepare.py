@@ -319,7 +319,7 @@ def test_a_few_unknown_characters_are_told_not_refused(asrctl, tmp_path: Path) -
     rows = plain_rows(60) + plain_rows(60, "dev")
     rows[100]["text"] += " ß"
     done = asrctl("prepare", "manifest", corpus(tmp_path / "corpus", rows, seconds=0.3)).succeeded()
-    assert "1 characters are not in the vocabulary: 'ß' U+00DF x1" in done.stderr
+    assert "1 character is not in the vocabulary: 'ß' U+00DF x1" in done.stderr
 
 
 def test_the_vocabulary_of_the_corpus_is_used_where_there_is_one(asrctl, tmp_path: Path, workspace: Path) -> None:
@@ -368,7 +368,7 @@ def test_a_coarse_model_needs_more_audio(asrctl, tmp_path: Path, workspace: Path
     [
         (["librispeech", "missing"], 5, "there is no missing"),
         (["librispeech", "empty"], 5, "empty has no split train-clean-100"),
-        (["librispeech", "--no-download"], 4, "would have to be downloaded (6.73 GB)"),
+        (["librispeech", "--no-download"], 4, "would have to be downloaded (6.7 GB)"),
         (["folder"], 2, "folder needs a source"),
         (["folder", "missing"], 5, "missing is not there"),
         (["folder", "empty"], 5, "empty holds no audio with transcripts"),

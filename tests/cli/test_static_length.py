@@ -62,4 +62,4 @@ def test_the_longest_utterance_fits(asrctl, preset: Path, device: str) -> None:
 def test_one_sample_more_does_not(asrctl, preset: Path) -> None:
     refused = asrctl("train", "--preset", preset, "--device", "cpu", "--set", f"audio.max_s={_MAX_S - 1 / 16000}")
     assert refused.exit_code == 3
-    assert "1 utterances of train are longer than audio.max_s" in refused.stderr
+    assert "1 utterance of train is longer than audio.max_s" in refused.stderr

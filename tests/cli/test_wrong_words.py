@@ -132,6 +132,63 @@ def test_values_of_keys(asrctl, typed: str, told: str) -> None:
     assert told in problem and not FOREIGN.search(refused.stderr)
 
 
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("do_stable_layer_norm=maybe", "do_stable_layer_norm is 'maybe', not true or false"),
+        ("layer_norm_eps=x", "layer_norm_eps is 'x', not a number"),
+        ("initializer_range=[1]", "initializer_range is [1], not a number"),
+        ("hidden_act=gleu", "hidden_act is 'gleu', which there is not; did you mean 'gelu'"),
+        ("feat_extract_norm=none", "feat_extract_norm is 'none', which there is not"),
+        ("hidden_size=wide", "model.config.hidden_size is 'wide', not a whole number"),
+    ],
+)
+def test_values_of_the_models_configuration(asrctl, tones, learned_tones, typed: str, told: str) -> None:
+    words = ("train", "--preset", learned_tones.parent / "tones.yaml", "--device", "cpu", "--dry-run", "--json")
+    refused = asrctl(*words, "--set", f"model.config.{typed}")
+    assert refused.exit_code == 3
+    assert told in " ".join([refused.error["message"], *refused.error["problems"]])
+    assert not re.search("Validation error|TypeError|has to be one of", refused.stderr)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("optim:\n\tepochs: 3", "line 2: a tab stands where only spaces may"),
+        ("audio: {max_s: 3}\noptim: {epochs: 3", "line 2: a bracket is not closed"),
+        ("text: {remove: 'abc}", "line 1: a quote is not closed"),
+        ("optim: epochs: 3", "line 1: a colon stands where none can"),
+        ("optim:\n  epochs: 3\n seed: 1", "line 3: it does not fit the lines above it"),
+        ("name: @x", "line 1: a value begins with a character that has another meaning"),
+        ("optim: *x", "line 1: presets take no YAML aliases (*name)"),
+        ("optim: !!python/object:os.system x", "line 1: presets take no YAML tags (!name)"),
+        ('name: "\\q"', "line 1: a backslash in double quotes has another meaning"),
+        ("name: a\n---\nname: b", "line 2: a second document begins (---)"),
+        ("name: \x00", ": there is a character that no text has"),
+        ("%YAML 3.0\n---\nname: a", "line 1: it can not be read as YAML"),
+        ("optim: " + "[" * 50, "it is nested too deeply"),
+        ("audio: 2021-13-45", "it can not be read as YAML"),
+    ],
+)
+def test_a_file_that_is_no_yaml(asrctl, in_folder, text: str, told: str) -> None:
+    (in_folder / "p.yaml").write_text(f"{text}\n", encoding="utf-8")
+    refused = asrctl("presets", "check", "p.yaml", "--json")
+    assert refused.exit_code == 3
+    assert str(in_folder / "p.yaml") in refused.error["message"] and told in refused.error["message"]
+    assert not re.search("while (scanning|parsing)|unicode string|<block|expected", refused.stderr)
+
+
+def test_names_of_what_is_there_are_suggested(asrctl, tones) -> None:
+    for words in (
+        ("eval", "--run", "leraned"),
+        ("train", "--resume", "--run", "learnd"),
+        ("export", "--run", "Learned"),
+    ):
+        assert asrctl(*words, "--json").error["fix"].startswith("did you mean learned? `asrctl status")
+    assert asrctl("eval", "--data", "tone", "--json").error["fix"].startswith("did you mean tones?")
+    assert "did you mean" not in asrctl("eval", "--run", "xyzzy", "--json").error["fix"]
+
+
 # -- empty words ------------------------------------------------------------------------------------------------------
 
 

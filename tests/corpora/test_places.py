@@ -59,7 +59,7 @@ def test_paths_of_other_systems_are_found(
     (found,), (told,), hints = read(tmp_path, [path])
     assert Path(found.audio).samefile(tmp_path / NAME)
     assert found.id == path
-    assert told.message.startswith(f"1 paths of the list were found {how}, such as {path} (")  # type: ignore[union-attr]
+    assert told.message.startswith(f"1 path of the list was found {how}, such as {path} (")  # type: ignore[union-attr]
     assert "no-audio" not in hints
 
 

@@ -62,8 +62,8 @@ def test_names_that_may_mean_something_else_are_for_training(tmp_path: Path, nam
     assert set(found.values()) == {"train"}
     assert len(emitted) == (name in ("Val", "speakers/Dev", "en/cv", "mic-test", "dev-team"))
     if name == "mic-test":
-        may = "such as all/mic-test, and are for training; if it is one, call it train, eval or test"
-        assert emitted == [Warned(f"1 recordings lie in a folder whose name may be that of a split, {may}")]
+        may = "such as all/mic-test, and is for training; if it is one, call it train, eval or test"
+        assert emitted == [Warned(f"1 recording lies in a folder whose name may be that of a split, {may}")]
 
 
 @pytest.mark.parametrize("name", ["train-dev", "holdout", "held-out", "HeldOut", "dev_test", "holdout_speakers"])
@@ -83,8 +83,8 @@ def test_what_was_taken_for_a_split_is_told(tmp_path: Path) -> None:
     }
     assert emitted == [
         Note("folders taken for splits by their names: data/test (test), data/train (train), train-clean-100 (train)"),
-        Warned("1 recordings lie in folders of two splits: data/train and data/train/test; the first counts"),
-        Warned("1 of 5 recordings lie in no folder called after a split, such as other/a.wav, and are for training"),
+        Warned("1 recording lies in folders of two splits: data/train and data/train/test; the first counts"),
+        Warned("1 of 5 recordings lies in no folder called after a split, such as other/a.wav, and is for training"),
     ]
 
 
@@ -119,7 +119,7 @@ def test_metadata_in_and_above_the_folders_of_splits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("paths", "told"),
     [
-        (["train/1.wav", "train/2.wav", "test/3.wav"], "1 of 3 recordings are called test"),
+        (["train/1.wav", "train/2.wav", "test/3.wav"], "1 of 3 recordings is called test"),
         (["1.wav", "data/dev-clean/x/2.wav", "data/test-other/3.wav"], "2 of 3 recordings are called eval or test"),
         (["train_1.wav", "test_2.wav", "test_3.wav"], "2 of 3 recordings are called test"),
         (["test/1.wav", "test/2.wav"], ""),
