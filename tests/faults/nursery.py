@@ -5,6 +5,7 @@ lines of JSON on stdin and stdout:
 
     {"run": [words], "stdout": FILE, "stderr": FILE, "env": {}, "cwd": FOLDER, ...}   -> {"pid": N}
     {"wait": N}                                                                       -> {"status": N, or -signal}
+    {"wait": N, "or_stop": true}                           -> the same, or {"stopped": true} where a signal stopped it
     {"shell": [words]}                                                                -> {"status": N, "output": TEXT}
 
 More keys of a run: powerless (root gives its capabilities up, and meets permissions as anybody does), no_locks (the
@@ -165,7 +166,9 @@ def answer(order: Dict[str, Any]) -> Dict[str, Any]:
     if "run" in order:
         return run(order)
     if "wait" in order:
-        status = os.waitpid(order["wait"], 0)[1]
+        status = os.waitpid(order["wait"], os.WUNTRACED if order.get("or_stop") else 0)[1]
+        if os.WIFSTOPPED(status):
+            return {"stopped": True}
         return {"status": -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)}
     done = subprocess.run(
         order["shell"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False

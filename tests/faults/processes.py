@@ -11,7 +11,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 TIMEOUT_S = 120.0
 # What hangs is killed; on a busy machine the longest of our commands takes minutes.
@@ -86,24 +86,18 @@ class Started:
         self.signal(signal.SIGCONT)
         return self
 
-    @property
-    def is_stopped(self) -> bool:
-        return self._state == "T"
-
-    def until(self, condition: Callable[[], Any]) -> bool:
-        """Wait for `condition`, or for the end: whether the condition came first. What hangs is killed."""
-        end = time.monotonic() + HANGS_S
-        while not self.is_over:
-            if condition():
-                return True
-            if time.monotonic() > end:
-                self.signal(signal.SIGKILL)
-        return False
-
     def for_s(self, seconds: float) -> None:
         """Let it run for so long, or to its end."""
         end = time.monotonic() + seconds
-        self.until(lambda: time.monotonic() >= end)
+        while not self.is_over and time.monotonic() < end:
+            pass
+
+    def stops(self) -> bool:
+        """Wait until it has stopped itself: True; or has come to its end."""
+        told = self._waited(HANGS_S, or_stop=True)
+        if "status" in told:
+            self._end(told["status"])
+        return self._ended is None
 
     def killed(self) -> Ended:
         self.signal(signal.SIGKILL)
@@ -111,13 +105,19 @@ class Started:
 
     def ended(self) -> Ended:
         if self._ended is None:
-            watch = threading.Timer(TIMEOUT_S, self.signal, (signal.SIGKILL,))
-            watch.start()
-            status = self._nursery.ask(wait=self.pid)["status"]
-            watch.cancel()
-            told = [path.read_text(encoding="utf-8") if path.exists() else "" for path in self._outputs]
-            self._ended = Ended(self._words, status, told[0], told[1], time.monotonic() - self._began)
+            self._end(self._waited(TIMEOUT_S)["status"])
         return self._ended
+
+    def _waited(self, most_s: float, **more: Any) -> Dict[str, Any]:
+        watch = threading.Timer(most_s, self.signal, (signal.SIGKILL,))
+        watch.start()
+        told = self._nursery.ask(wait=self.pid, **more)
+        watch.cancel()
+        return told
+
+    def _end(self, status: int) -> None:
+        told = [path.read_text(encoding="utf-8") if path.exists() else "" for path in self._outputs]
+        self._ended = Ended(self._words, status, told[0], told[1], time.monotonic() - self._began)
 
 
 class Nursery:
@@ -178,7 +178,7 @@ class Nursery:
         Whoever polls for something that a command makes can come too late on a busy machine: it has ended by then.
         """
         started = self.start(words, workspace, roots=[str(workspace)], **more)
-        assert started.until(lambda: started.is_stopped), started.ended().told
+        assert started.stops(), started.ended().told
         return started
 
     def run(self, words: Sequence[Any], workspace: Path, **more: Any) -> Ended:
