@@ -124,7 +124,7 @@ def _no_option(ctx: Any, wrong: str, commands: Sequence[Any]) -> UsageError:
     if owners and isinstance(ctx.command, TyperGroup):
         return UsageError(f"{message} before the command", fix=f"put {wrong} after the command's name")
     if owners:
-        return UsageError(f"{message} here; `asrctl {owners[0]}` has it", fix=_fix("", [], ctx))
+        return UsageError(f"{message} here; it belongs to asrctl {owners[0]}", fix=_fix("", [], ctx))
     return UsageError(message, fix=_fix(wrong, known, ctx))
 
 

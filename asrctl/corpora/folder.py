@@ -95,11 +95,13 @@ class _Reader:
                 )
             )
         if self._renamed:
+            told = amounts.count(self._renamed.count, "recording and transcript", "recordings and transcripts")
             why = "whose names differ in case or Unicode form are taken together"
-            emit(Note(f"{self._renamed.count} recordings and transcripts {why}, such as {self._renamed.first}"))
+            emit(Note(f"{told} {why}, such as {self._renamed.first}"))
         if self._foreign:
-            why = "are not UTF-8, and so count as missing"
-            emit(Warned(f"{amounts.count(self._foreign.count, 'transcript')} {why}, such as {self._foreign.first}"))
+            one, many = "transcript is not UTF-8, and so counts", "transcripts are not UTF-8, and so count"
+            told = amounts.count(self._foreign.count, one, many)
+            emit(Warned(f"{told} as missing, such as {self._foreign.first}"))
         if self._lone:
             self._request.hint("no-audio", f"put the recordings beside their transcripts: {self._lone.first} has none")
         if self._encoding is not None and self._foreign.count >= self._mute.count:

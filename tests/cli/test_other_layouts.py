@@ -104,7 +104,10 @@ def test_the_fix_of_another_encoding_works_when_typed(asrctl, in_folder: Path, w
     for path in sorted(folder.glob("*.txt"))[left:]:
         path.write_text("caf\u00e9 f\u00fcr", encoding="utf-8")
     refused = asrctl("prepare", "folder", folder, "--json")
-    assert f"warning: {left} transcripts are not UTF-8" in refused.stderr and "probably Windows-1252" in refused.stderr
+    assert (
+        f"warning: {left} transcript{'s are' if left > 1 else ' is'} not UTF-8" in refused.stderr
+        and "probably Windows-1252" in refused.stderr
+    )
     command = refused.error["fix"].split(": ", 1)[1].split("; what is done")[0].split(", or allow")[0]
     subprocess.run(command, shell=True, check=True)
     result = asrctl("vocab", "folder", folder, "--json").result

@@ -236,7 +236,7 @@ def test_nothing_to_remove_may_be_said(asrctl) -> None:
         ("-json train", "there is no option -json", "`asrctl --help` lists all"),
         (
             "eval --max-steps 3",
-            "there is no option --max-steps here; `asrctl train` has it",
+            "there is no option --max-steps here; it belongs to asrctl train",
             "`asrctl eval --help` lists all",
         ),
         ("version", "there is no command 'version'", "did you mean --version? `asrctl --help` lists all"),
