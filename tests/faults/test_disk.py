@@ -18,7 +18,7 @@ from .job import EXPORT, RESUME, STAGES, Job, leftovers, outcome
 from .processes import Ended, Nursery
 
 ROOMY = 64 << 20
-FULL = ("the disk is full", "MB free")
+FULL = ("the disk is full", "B free")
 
 
 class Disk:
