@@ -238,4 +238,4 @@ def load_allowed(path: Path) -> Any:
         raise BadData(f"{path} is missing", fix=_FIX_STATE) from None
     except Exception as error:  # zip, pickle and torch each raise their own kinds
         memory.raise_shortage(error)
-        raise BadData(f"{path} can not be read: {reasons.reason(error)}", fix=_FIX_STATE) from None
+        raise BadData(f"{path} is not loaded: {reasons.reason(error)}", fix=_FIX_STATE) from None

@@ -90,7 +90,7 @@ def last_weights(run):
 def test_train_evaluate_export(ready, asrctl):
     done = asrctl(*TRAIN).succeeded()
     assert "the IPU is emulated" in done.stderr
-    assert "1 x 2 IPUs: a step is 4 utterances = 1 x 4 accumulated x 1 replicas, padded to 5 s" in done.stderr
+    assert "1 x 2 IPUs: a step is 4 utterances = 1 x 4 accumulated x 1 replica, padded to 5 s" in done.stderr
     assert "on an emulated IPU" in done.stdout
     run = ready / "runs" / "tiny"
     info = json.loads((run / "run.json").read_text())
