@@ -109,7 +109,7 @@ def long(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Kills, full disks, lost files, two at once, long runs: half an hour on two cores, and a table at its end."""
     install(session, "dev")
-    where = ("tests/faults", "tests/corpora/test_download.py", "tests/stages/test_prepare_faults.py")
+    where = ("tests/faults", "tests/data/test_download.py", "tests/commands/test_prepare_faults.py")
     if not session.posargs:
         session.notify("fuzz")
     session.run("pytest", "-m", "not slow", "-n", "2", "--dist", "worksteal", *(session.posargs or where))

@@ -80,7 +80,7 @@ def _format_sizes(setting: Setting, megabytes: Dict[str, float]) -> Dict[str, fl
     }
     cache = setting.material.workspace / "cache" / "features"
     if cache.exists():
-        from asrctl import files
+        from asrctl.storage import files
 
         found["asrctl cached features (by train, optional)"] = files.disk_bytes(cache) / 1e6 / hours
     return found
@@ -97,7 +97,7 @@ def run(command: Sequence[str], log: Path) -> "tuple[float, float]":
 
 
 def _remove(target: Path) -> None:
-    from asrctl import files
+    from asrctl.storage import files
 
     files.remove_tree(target)
 

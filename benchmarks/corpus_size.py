@@ -22,9 +22,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from asrctl import audio
-from asrctl.corpora import CorpusRequest, find
-from asrctl.utterances import Utterance
+from asrctl.data import audio
+from asrctl.data.corpora import CorpusRequest, find
+from asrctl.data.utterance import Utterance
 from benchmarks import measured
 
 _KB = 1024

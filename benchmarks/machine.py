@@ -21,7 +21,8 @@ def describe() -> Dict[str, Any]:
     import torch
     import transformers
 
-    from asrctl import __version__, devices
+    from asrctl import __version__
+    from asrctl.runtime import devices
 
     found: Dict[str, Any] = {
         "processor": processor(),

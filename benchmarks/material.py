@@ -98,16 +98,16 @@ def ensure(corpus: Corpus, work: Path) -> Material:
 
 
 def prepared(workspace: Path) -> Any:
-    """The asrctl.prepared.PreparedData of the benchmark."""
-    from asrctl.prepared import PreparedData
-    from asrctl.workspace import Workspace
+    """The asrctl.data.dataset.PreparedData of the benchmark."""
+    from asrctl.data.dataset import PreparedData
+    from asrctl.storage.workspace import Workspace
 
     return PreparedData(Workspace(workspace).resolve("prepared", DATA, fix="run the benchmark from its start"))
 
 
 def _listed(work: Path) -> Material:
     """The utterances that training sees, with the files that they came from."""
-    from asrctl.utterances import ARCHIVE_SEPARATOR, read_manifest
+    from asrctl.data.utterance import ARCHIVE_SEPARATOR, read_manifest
 
     data = prepared(work / "workspace")
     split = data.split("train")
@@ -127,15 +127,15 @@ def _listed(work: Path) -> Material:
 
 
 def ensure_model(workspace: Path, work: Path, geometry: str) -> Path:
-    from asrctl import models
-    from asrctl.recipe import ModelSection
+    from asrctl.config.recipe import ModelSection
+    from asrctl.models import loading
 
     folder = work / f"model-{geometry}"
     if not folder.exists():
         section = ModelSection(config=GEOMETRIES[geometry])
         vocabulary = prepared(workspace).vocabulary()
-        built = models.build(section, vocabulary, seed=0, sample_rate=16000)
-        models.save_recogniser_atomically(built.recogniser, folder)
+        built = loading.build(section, vocabulary, seed=0, sample_rate=16000)
+        loading.save_recogniser_atomically(built.recogniser, folder)
     return folder
 
 

@@ -22,10 +22,10 @@ from benchmarks.stock import device_memory
 def train(options: argparse.Namespace, gate: Gate) -> None:
     """Train, one step for each that the gate lets through."""
     gate.wait()
+    from asrctl.commands.train import TrainRequest
+    from asrctl.commands.train import train as train_stage
     from asrctl.events import StepDone
-    from asrctl.stages.train import TrainRequest
-    from asrctl.stages.train import train as train_stage
-    from asrctl.workspace import Workspace
+    from asrctl.storage.workspace import Workspace
 
     workspace = Workspace(options.workspace)
     overrides = (f"model.checkpoint={options.model}", *options.overrides)
@@ -46,9 +46,9 @@ class StepSeconds:
     """Seconds of audio in each step, from the plan of the batches, which is pure."""
 
     def __init__(self, workspace: Path, overrides: Any) -> None:
-        from asrctl import presets
-        from asrctl.backends.host import plan_of
-        from asrctl.stages.fit import alignable, convolutions
+        from asrctl.config import presets
+        from asrctl.training.compatibility import alignable, convolutions
+        from asrctl.training.trainer import plan_of
 
         recipe = presets.load(str(PRESET), overrides=overrides).recipe
         split = prepared(workspace).split("train")
@@ -72,13 +72,14 @@ class StepSeconds:
 def evaluate(options: argparse.Namespace, gate: Gate) -> None:
     """A short pass to get warm, then a whole one for each that the gate lets through."""
     gate.wait()
-    from asrctl import devices, models
-    from asrctl.inference import transcribe
-    from asrctl.metrics import Tally
-    from asrctl.recipe import HostSection
+    from asrctl.config.recipe import HostSection
+    from asrctl.evaluation.metrics import Tally
+    from asrctl.evaluation.transcribe import transcribe
+    from asrctl.models import loading
+    from asrctl.runtime import devices
 
     split = prepared(options.workspace).split("train")
-    recogniser = models.load_recogniser(options.model)
+    recogniser = loading.load_recogniser(options.model)
     how = {
         "device": devices.choose(options.device).torch_device,
         "precision": options.precision,
@@ -110,10 +111,10 @@ def parse(arguments: "List[str] | None" = None) -> argparse.Namespace:
 
 
 def main() -> None:
-    from asrctl import parallel
+    from asrctl.runtime import threads
 
     options = parse()
-    parallel.set_environment()  # as the command does
+    threads.set_environment()  # as the command does
     (train if options.command == "train" else evaluate)(options, Gate())
 
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from asrctl import parallel
+from asrctl.runtime import threads
 from benchmarks import machine
 from benchmarks.material import DATA, GEOMETRIES, PRESET, ensure
 from benchmarks.ours import StepSeconds
@@ -36,10 +36,10 @@ KINDS = (
 )
 # (part of the step, module, function): calls of it are that part's.
 PARTS: Tuple[Tuple[str, str, str], ...] = (
-    ("forward", "asrctl.acoustics", "forward"),
-    ("convolutional encoder", "asrctl.engine.conv", "features"),
-    ("transformer", "asrctl.engine.packed", "logits"),
-    ("loss", "asrctl.acoustics", "ctc_losses"),
+    ("forward", "asrctl.models.ctc", "forward"),
+    ("convolutional encoder", "asrctl.models.packed.feature_encoder", "features"),
+    ("transformer", "asrctl.models.packed.transformer", "logits"),
+    ("loss", "asrctl.models.ctc", "ctc_losses"),
 )
 BACKWARD, OPTIMISER, REST = "backward", "optimiser", "rest"
 
@@ -79,9 +79,9 @@ def record(workspace: Path, model: Path, overrides: Tuple[str, ...], warm: int, 
     """Train for `warm` + `steps` + `steps` steps; the middle ones are timed, the last ones recorded."""
     from torch.profiler import ProfilerActivity, profile
 
+    from asrctl.commands.train import TrainRequest, train
     from asrctl.events import StepDone
-    from asrctl.stages.train import TrainRequest, train
-    from asrctl.workspace import Workspace
+    from asrctl.storage.workspace import Workspace
 
     overrides = (f"model.checkpoint={model}", *overrides)
     seconds = StepSeconds(workspace, overrides)
@@ -180,7 +180,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args(arguments)
-    parallel.set_environment()
+    threads.set_environment()
     material = ensure(default_corpus(), options.work)
     model = material.model(options.geometry)
     found = record(material.workspace, model, tuple(options.overrides), options.warm, options.steps)

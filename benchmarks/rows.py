@@ -208,7 +208,7 @@ def _epoch_rows(setting: Setting, turns: Any, starts: Any, memory: Any, per_epoc
 def _forget_cache(setting: Setting) -> None:
     cache = setting.material.workspace / "cache" / "features"
     if cache.exists():
-        from asrctl import files
+        from asrctl.storage import files
 
         files.remove_tree(cache)
 

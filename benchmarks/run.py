@@ -130,7 +130,7 @@ def _best_loaders(device: str) -> int:
 
 def _best_precision(device: str) -> str:
     """bf16 where the chip multiplies in it; without that it is slower than fp32, for the stock recipe too."""
-    from asrctl import devices
+    from asrctl.runtime import devices
 
     return "bf16" if devices.precision(device, "auto") == "bf16" else "fp32"
 

@@ -177,11 +177,13 @@ def timed_by_processor() -> Iterator[None]:
     """Within the block `--max-minutes` goes by the processor time of this process: on a busy machine it takes longer,
     and as many steps fit into it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("asrctl.backends.course.time", SimpleNamespace(monotonic=time.process_time))
+        patch.setattr("asrctl.training.loop.time", SimpleNamespace(monotonic=time.process_time))
         yield
 
 
-_EMULATION_ONLY = ("poptorch", "popart", "optimum.graphcore", "asrctl.backends.ipu_")
+_EMULATION_ONLY = ("poptorch", "popart", "optimum.graphcore") + tuple(
+    f"asrctl.ipu.{name}" for name in ("data", "inference", "trainer")
+)
 _put_aside: Dict[str, Any] = {}
 
 

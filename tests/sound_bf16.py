@@ -2,7 +2,7 @@
 
 import pytest
 
-from asrctl import compat
+from asrctl.runtime import compat
 
 SOUND_BF16 = compat.cpu_adds_up_bf16()
 needs_sound_bf16 = pytest.mark.skipif(not SOUND_BF16, reason="this torch adds up bf16 products in bf16 on this CPU")

@@ -10,7 +10,8 @@ import signal
 import sys
 from typing import List, NoReturn, Optional, Sequence
 
-from asrctl import errors, free_memory, interrupts
+from asrctl import errors
+from asrctl.runtime import free_memory, signals
 
 # What people and job systems send.
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -55,7 +56,7 @@ def begin(words: Sequence[str]) -> Ending:
         _follow(child, reading, watched)
     os.close(reading)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    interrupts.expect_echoes()
+    signals.expect_echoes()
     _end_with(parent)
     return Ending(writing)
 

@@ -12,13 +12,14 @@ from typing import Any, Iterator, List, Optional, Sequence
 
 import typer
 
-from asrctl import __version__, errors, parallel, telemetry
+from asrctl import __version__, errors
 from asrctl.cli import apart
 from asrctl.cli.encoding import begin_well
 from asrctl.cli.progress import Display
 from asrctl.cli.report import Output, Report, guard
 from asrctl.cli.signals import interruptible
 from asrctl.cli.usage import COMPLAINT, HELP_NAMES, PLAIN, Command, Group, ordered, usage_error
+from asrctl.runtime import telemetry, threads
 
 # name -> (module under asrctl.cli, the first sentence of its help); in the order in which people need them.
 COMMANDS = {
@@ -111,7 +112,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     output = Output("--json" in words, "--verbose" in words)
     command = next((word for word in words if word in COMMANDS), None)
-    parallel.set_environment()
+    threads.set_environment()
     telemetry.switch_off()
     report = Report(command, output, sys.stdout, Display(output.verbose))
     with guard(report):

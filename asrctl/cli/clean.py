@@ -7,9 +7,9 @@ from typing import List, Mapping, Optional
 
 import typer
 
-from asrctl import amounts, suggestions
 from asrctl.cli import options
 from asrctl.cli.report import Output, session, table
+from asrctl.messages import amounts, suggestions
 
 EPILOG = options.examples("asrctl clean", "asrctl clean --yes", "asrctl clean cache checkpoints --yes")
 
@@ -30,9 +30,9 @@ def command(
     one that is whole; the best model is kept elsewhere. Nothing that a running asrctl may be using is touched.
     """
     with session("clean", Output(json, verbose, workspace)) as report:
+        from asrctl.commands.clean import WHAT, clean, plan
         from asrctl.errors import UsageError
-        from asrctl.stages.clean import WHAT, clean, plan
-        from asrctl.workspace import Workspace
+        from asrctl.storage.workspace import Workspace
 
         wrong = [name for name in what or () if name not in WHAT]
         if wrong:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, List, Optional
 
 import typer
 
-from asrctl import amounts
 from asrctl.cli import options
 from asrctl.cli.report import Output, session
+from asrctl.messages import amounts
 
 if TYPE_CHECKING:
-    from asrctl.stages.compile import CompileResult
+    from asrctl.commands.compile import CompileResult
 
 EPILOG = options.examples(
     "asrctl compile --preset base-4ipu",
@@ -32,8 +32,8 @@ def command(
 ) -> None:
     """Compile a preset for the IPU ahead of training, on a machine without one."""
     with session("compile", Output(json, verbose, workspace)) as report:
-        from asrctl.stages.compile import CompileRequest, compile_executables
-        from asrctl.workspace import Workspace
+        from asrctl.commands.compile import CompileRequest, compile_executables
+        from asrctl.storage.workspace import Workspace
 
         place = Workspace(workspace)
         request = CompileRequest(preset, data, device, tuple(overrides))

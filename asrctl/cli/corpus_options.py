@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence, Tuple
 
 import typer
 
-from asrctl import amounts, files, glyphs
 from asrctl.cli.report import Report, hanging
+from asrctl.data import glyphs
 from asrctl.errors import UsageError
+from asrctl.messages import amounts
+from asrctl.storage import files
 
 if TYPE_CHECKING:
-    from asrctl.stages.manifest import CorpusChoice
+    from asrctl.data.manifest import CorpusChoice
 
 # Characters told with an example each.
 _NOTABLE = 8
@@ -59,8 +61,8 @@ def choice(
 
     A path may stand where the kind of corpus belongs: `report` is told how it is understood. Raises UsageError.
     """
-    from asrctl.stages.manifest import CorpusChoice
-    from asrctl.stages.roles import RoleFlags
+    from asrctl.data.manifest import CorpusChoice
+    from asrctl.data.split_roles import RoleFlags
 
     corpus, source = _understood(corpus, source, report)
     splits = RoleFlags(train=words(train), eval=words(eval), test=words(test))
@@ -69,8 +71,8 @@ def choice(
 
 def _understood(corpus: str, source: Optional[Path], report: Report) -> Tuple[str, Optional[Path]]:
     """(kind of corpus, source), also where a path stands in the place of the kind. Raises UsageError."""
-    from asrctl.corpora import CORPORA
-    from asrctl.corpora.kinds import kind_of
+    from asrctl.data.corpora import CORPORA
+    from asrctl.data.corpora.detect import kind_of
 
     if corpus in CORPORA:
         return corpus, source

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, List
 
-from asrctl import amounts
 from asrctl.cli import options
 from asrctl.cli.report import Output, session, table
+from asrctl.messages import amounts
 
 if TYPE_CHECKING:
-    from asrctl.stages.demo import DemoResult
+    from asrctl.commands.demo import DemoResult
 
 EPILOG = options.examples("asrctl demo", "asrctl demo --force --json")
 
@@ -27,8 +27,8 @@ def command(
     your own recordings: vocab, prepare, train, eval, export. The test is on voices that training never heard.
     """
     with session("demo", Output(json, verbose, workspace)) as report:
-        from asrctl.stages.demo import demo
-        from asrctl.workspace import Workspace
+        from asrctl.commands.demo import demo
+        from asrctl.storage.workspace import Workspace
 
         result = demo(Workspace(workspace), force=force, emit=report.emit)
         report.done(result.as_dict(), lines=_lines(result))

@@ -16,8 +16,8 @@ def command(workspace: Path = options.WORKSPACE, json: bool = options.JSON, verb
     Exit code 6 where something that every command needs is missing or broken.
     """
     with session("doctor", Output(json, verbose, workspace)) as report:
+        from asrctl.commands.doctor import FAIL, doctor
         from asrctl.errors import DeviceError
-        from asrctl.stages.doctor import FAIL, doctor
 
         checks = doctor(workspace)
         lines = []

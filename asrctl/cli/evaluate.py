@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
 
 import typer
 
-from asrctl import amounts
 from asrctl.cli import numbers, options
 from asrctl.cli.report import Output, duration, outlook_lines, session, table
-from asrctl.recipe import MAX_AUDIO_S
+from asrctl.config.recipe import MAX_AUDIO_S
+from asrctl.messages import amounts
 
 if TYPE_CHECKING:
-    from asrctl.stages.evaluate import EvaluateResult
-    from asrctl.stages.outlook import Outlook
-    from asrctl.workspace import Workspace
+    from asrctl.commands.dry_run import Outlook
+    from asrctl.commands.evaluate import EvaluateResult
+    from asrctl.storage.workspace import Workspace
 
 EPILOG = options.examples(
     "asrctl eval",
@@ -77,8 +77,8 @@ def command(
 ) -> None:
     """Transcribe a split and count the errors."""
     with session("eval", Output(json, verbose, workspace)) as report:
-        from asrctl.stages.evaluate import EvaluateRequest, check_gate, check_limit, evaluate, plan
-        from asrctl.workspace import Workspace
+        from asrctl.commands.evaluate import EvaluateRequest, check_gate, check_limit, evaluate, plan
+        from asrctl.storage.workspace import Workspace
 
         check_limit(max_wer)
         place = Workspace(workspace)
@@ -151,7 +151,7 @@ def rates(found: Mapping[str, Any], units: str, rate: str, prefix: str) -> Seque
 
 def worst_lines(worst: Sequence[Dict[str, Any]]) -> List[str]:
     """Reference and hypothesis of each, word below word."""
-    from asrctl.metrics import aligned_lines
+    from asrctl.evaluation.metrics import aligned_lines
 
     width = max(shutil.get_terminal_size().columns - len("    ref  "), 40)
     lines: List[str] = ["", "most errors:"] if worst else []

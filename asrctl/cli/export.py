@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, List, Optional
 
 import typer
 
-from asrctl import amounts
 from asrctl.cli import options
 from asrctl.cli.report import Output, outlook_lines, session, table
+from asrctl.messages import amounts
 
 if TYPE_CHECKING:
-    from asrctl.stages.export import ExportResult
-    from asrctl.stages.outlook import Outlook
+    from asrctl.commands.dry_run import Outlook
+    from asrctl.commands.export import ExportResult
 
 EPILOG = options.examples(
     "asrctl export --format hf --output my-model/",
@@ -40,8 +40,8 @@ def command(
 ) -> None:
     """Write a trained model for use elsewhere, verified on real utterances."""
     with session("export", Output(json, verbose, workspace)) as report:
-        from asrctl.stages.export import ExportRequest, export, plan
-        from asrctl.workspace import Workspace
+        from asrctl.commands.export import ExportRequest, export, plan
+        from asrctl.storage.workspace import Workspace
 
         request = ExportRequest(run, model, data, format_, output, force)
         if dry_run:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import typer
 
-from asrctl import files
 from asrctl.cli import numbers
-from asrctl.command_lines import DEFAULT_ROOT, ROOT_VARIABLE
 from asrctl.errors import UsageError
+from asrctl.messages.command_lines import DEFAULT_ROOT, ROOT_VARIABLE
+from asrctl.storage import files
 
 
 def _workspace(name: str) -> Path:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, List, Optional, Sequence
 
 import typer
 
-from asrctl import amounts
 from asrctl.cli import options
 from asrctl.cli.report import Output, hanging, session, table
+from asrctl.messages import amounts
 
 if TYPE_CHECKING:
-    from asrctl.ipu.memory import IpuMemory
-    from asrctl.stages.plan import CorpusPlan, PlanResult
+    from asrctl.commands.plan import CorpusPlan, PlanResult
+    from asrctl.ipu.plan.memory import IpuMemory
 
 EPILOG = options.examples(
     "asrctl plan --preset base-4ipu",
@@ -40,17 +40,17 @@ def command(
 ) -> None:
     """Show what an IPU would do with a preset: placement, pipeline, memory, padding. Needs no IPU."""
     with session("plan", Output(json, verbose, workspace)) as report:
-        from asrctl import files, outputs
-        from asrctl.ipu import drawing
-        from asrctl.stages.plan import PlanRequest, plan
-        from asrctl.workspace import Workspace
+        from asrctl.commands.plan import PlanRequest, plan
+        from asrctl.ipu.plan import drawing
+        from asrctl.storage import files, output_paths
+        from asrctl.storage.workspace import Workspace
 
         request = PlanRequest(preset=preset, data=data, overrides=tuple(overrides), search=search)
         place = Workspace(workspace)
-        picture = None if png is None else outputs.resolve(png)
+        picture = None if png is None else output_paths.resolve(png)
         if picture is not None:
             place.refuse_managed(picture)
-            outputs.refuse_overwriting(picture, drawing.is_drawing, what="a picture of asrctl", replace=True)
+            output_paths.refuse_overwriting(picture, drawing.is_drawing, what="a picture of asrctl", replace=True)
         result = plan(place, request, report.emit)
         if picture is not None:
             batch = result.batch
@@ -113,7 +113,7 @@ def _batch(result: "PlanResult") -> List[str]:
 
 
 def _pipeline(result: "PlanResult", *, fancy: bool) -> List[str]:
-    from asrctl.ipu.drawing import BLOCKS, LETTERS, text_lines
+    from asrctl.ipu.plan.drawing import BLOCKS, LETTERS, text_lines
 
     timetable, symbols = result.timetable, BLOCKS if fancy else LETTERS
     columns = shutil.get_terminal_size().columns - _MARGIN
@@ -131,7 +131,7 @@ def _pipeline(result: "PlanResult", *, fancy: bool) -> List[str]:
 
 
 def _memory(result: "PlanResult", *, fancy: bool) -> List[str]:
-    from asrctl.ipu.memory import MIB, SRAM_BYTES
+    from asrctl.ipu.plan.memory import MIB, SRAM_BYTES
 
     header = ("IPU", "weights", "grads", "optim", "stash", "work", "matmul", "code", "total", "of SRAM", "")
     rows = [_memory_row(item, MIB, SRAM_BYTES, fancy) for item in result.memory]

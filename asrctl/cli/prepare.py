@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, List, Optional
 
 import typer
 
-from asrctl import amounts
 from asrctl.cli import corpus_options as corpora
 from asrctl.cli import numbers, options
 from asrctl.cli.report import Output, session, table
+from asrctl.messages import amounts
 
 if TYPE_CHECKING:
-    from asrctl.stages.prepare import PreparePlan, PrepareResult
-    from asrctl.workspace import Workspace
+    from asrctl.commands.prepare import PreparePlan, PrepareResult
+    from asrctl.storage.workspace import Workspace
 
 EPILOG = options.examples(
     "asrctl prepare librispeech",
@@ -81,9 +81,9 @@ def command(
 ) -> None:
     """Turn a corpus into data that training reads: decoded, checked, in shards."""
     with session("prepare", Output(json, verbose, workspace)) as report:
-        from asrctl.stages.prepare import PrepareRequest, plan, prepare
-        from asrctl.stages.rule_flags import RuleFlags
-        from asrctl.workspace import Workspace
+        from asrctl.commands.prepare import PrepareRequest, plan, prepare
+        from asrctl.commands.rule_flags import RuleFlags
+        from asrctl.storage.workspace import Workspace
 
         flags = RuleFlags(preset=preset, sample_rate=sample_rate, min_s=min_s, max_s=max_s, case=case, remove=remove)
         choice = corpora.choice(
@@ -126,8 +126,8 @@ def plan_lines(planned: "PreparePlan", place: "Workspace") -> List[str]:
 
 def next_line(place: "Workspace", result: "PrepareResult", preset: Optional[str]) -> str:
     """The command that trains on the data."""
-    from asrctl.prepared import PreparedData
-    from asrctl.stages.status import after_preparing
+    from asrctl.commands.status import after_preparing
+    from asrctl.data.dataset import PreparedData
 
     return after_preparing(place, PreparedData(place.resolve("prepared", result.id, fix="")), preset)
 
@@ -153,7 +153,7 @@ def result_lines(result: "PrepareResult", following: str) -> List[str]:
 
 def _rejects(result: "PrepareResult") -> List[str]:
     """Some of what was left out, each with its path, and where the rest stands."""
-    from asrctl.stages import rejects
+    from asrctl.data import rejects
 
     folders = [result.path / role for role, split in result.splits.items() if split["rejected"]]
     if not folders:

@@ -37,7 +37,7 @@ def list_presets(
 ) -> None:
     """List every preset that can be named, and where it lies."""
     with session("presets list", Output(as_json, verbose, workspace)) as report:
-        from asrctl import presets
+        from asrctl.config import presets
 
         found = presets.available(workspace)
         result = [
@@ -63,7 +63,7 @@ def show(
 ) -> None:
     """Show every key of a preset as `train` would use it. The output is a preset itself."""
     with session("presets show", Output(as_json, verbose, workspace)) as report:
-        from asrctl import presets
+        from asrctl.config import presets
 
         resolved = presets.load(name, overrides=tuple(set_), workspace=workspace)
         for note in resolved.notes:
@@ -83,10 +83,10 @@ def check(
 ) -> None:
     """Check a preset file: unknown keys, wrong values, numbers that do not fit together. All at once, with lines."""
     with session("presets check", Output(as_json, verbose, workspace)) as report:
-        from asrctl import presets
+        from asrctl.commands.preset_check import look_at_checkpoint
+        from asrctl.config import presets
         from asrctl.events import Warned
-        from asrctl.stages.preset_check import look_at_checkpoint
-        from asrctl.workspace import Workspace
+        from asrctl.storage.workspace import Workspace
 
         resolved = presets.check(file, workspace)
         for note in resolved.notes:
@@ -125,8 +125,8 @@ def import_(
 ) -> None:
     """Turn an ipu_config.json of optimum-graphcore, of any release, into a preset."""
     with session("presets import", Output(as_json, verbose, workspace)) as report:
-        from asrctl.stages.import_preset import ImportRequest, import_preset
-        from asrctl.workspace import Workspace
+        from asrctl.commands.import_preset import ImportRequest, import_preset
+        from asrctl.storage.workspace import Workspace
 
         result = import_preset(Workspace(workspace), ImportRequest(source, output, force))
         for note in result.notes:

@@ -10,7 +10,7 @@ import traceback
 from typing import Any, Dict, Mapping, Optional, TextIO, Tuple
 
 from asrctl import errors, events
-from asrctl.redact import redact
+from asrctl.storage.redact import redact
 
 PLAIN_INTERVAL_S = 15.0
 

@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextIO
 
-from asrctl import command_lines, errors, events, free_memory, memory
+from asrctl import errors, events
 from asrctl.cli.encoding import is_utf8, unknown_letters
 from asrctl.cli.progress import Display, make_display, silence, visible
-from asrctl.redact import redact, redact_values
+from asrctl.messages import command_lines
+from asrctl.runtime import free_memory, memory
+from asrctl.storage.redact import redact, redact_values
 
 SCHEMA = 1
 
@@ -196,7 +198,7 @@ def _leave_quietly(report: Report) -> None:
 
 
 def outlook_lines(planned: Any) -> List[str]:
-    """What a command would read and write (a stages.outlook.Outlook)."""
+    """What a command would read and write (an asrctl.commands.dry_run.Outlook)."""
     lines = [f"would read {what}: {path}" for what, path in planned.reads.items()]
     kept = " (is there already; --force makes it again)" if planned.unchanged else ""
     first = next(iter(planned.writes), None)

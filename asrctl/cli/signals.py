@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Iterator
 
 from asrctl.errors import EXIT_INTERRUPTED
-from asrctl.interrupts import is_echo
+from asrctl.runtime.signals import is_echo
 
 _SHOW_CURSOR = b"\x1b[?25h"
 

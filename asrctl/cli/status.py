@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, List
 
-from asrctl import amounts
 from asrctl.cli import options
 from asrctl.cli.report import Output, session, table
+from asrctl.messages import amounts
 
 if TYPE_CHECKING:
-    from asrctl.stages.status import Line, Status
+    from asrctl.commands.status import Line, Status
 
 EPILOG = options.examples("asrctl status", "asrctl status --workspace other-workspace --json")
 
@@ -18,8 +18,8 @@ EPILOG = options.examples("asrctl status", "asrctl status --workspace other-work
 def command(workspace: Path = options.WORKSPACE, json: bool = options.JSON, verbose: bool = options.VERBOSE) -> None:
     """Show what is done, what is stale, and what to type next."""
     with session("status", Output(json, verbose, workspace)) as report:
-        from asrctl.stages.status import status
-        from asrctl.workspace import Workspace
+        from asrctl.commands.status import status
+        from asrctl.storage.workspace import Workspace
 
         found = status(Workspace(workspace))
         result = dict(found.as_dict(), workspace=str(workspace), exists=workspace.exists())

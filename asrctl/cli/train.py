@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, List, Optional
 
 import typer
 
-from asrctl import amounts
 from asrctl.cli import numbers, options
 from asrctl.cli.report import Output, duration, session
-from asrctl.recipe import MAX_STEPS
+from asrctl.config.recipe import MAX_STEPS
+from asrctl.messages import amounts
 
 if TYPE_CHECKING:
-    from asrctl.stages.forecast import Forecast
-    from asrctl.stages.train import TrainPlan, TrainResult
-    from asrctl.workspace import Workspace
+    from asrctl.commands.forecast import Forecast
+    from asrctl.commands.train import TrainPlan, TrainResult
+    from asrctl.storage.workspace import Workspace
 
 EPILOG = options.examples(
     "asrctl train --preset tiny-cpu",
@@ -67,8 +67,8 @@ def command(
 ) -> None:
     """Fine-tune a model on prepared data, or train a small one from scratch."""
     with session("train", Output(json, verbose, workspace)) as report:
-        from asrctl.stages.train import TrainRequest, train
-        from asrctl.workspace import Workspace
+        from asrctl.commands.train import TrainRequest, train
+        from asrctl.storage.workspace import Workspace
 
         place = Workspace(workspace)
         request = TrainRequest(
@@ -86,7 +86,7 @@ def command(
             command=tuple(["asrctl"] + sys.argv[1:]),
         )
         if dry_run:
-            from asrctl.stages.forecast import forecast
+            from asrctl.commands.forecast import forecast
 
             found = forecast(place, request, report.emit)
             report.done(found.as_dict(), forecast_lines(found) + (recipe_lines(found.planned) if verbose else []))
@@ -157,7 +157,7 @@ def _flat(values: dict, prefix: str = "") -> "List[tuple]":
 
 def result_lines(result: "TrainResult", place: "Workspace", *, if_new: bool = False) -> List[str]:
     """The end of a run: the model, its best WER, and what to type next."""
-    from asrctl.stages.status import after_training
+    from asrctl.commands.status import after_training
 
     following = f"next: {after_training(place, result.run)}"
     if if_new and result.nothing_to_do:
@@ -188,7 +188,8 @@ def result_lines(result: "TrainResult", place: "Workspace", *, if_new: bool = Fa
 
 def kept_lines(result: "TrainResult", place: "Workspace") -> List[str]:
     """What disk a run takes, and how to get some of it back."""
-    from asrctl import checkpoints, files
+    from asrctl.storage import files
+    from asrctl.training import checkpoints
 
     folder = result.model.parent
     steps = checkpoints.steps(folder / "checkpoints")

@@ -8,8 +8,8 @@ from typing import Any, Dict, List, Sequence, Tuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from asrctl import suggestions
 from asrctl.errors import UsageError
+from asrctl.messages import suggestions
 
 # Plain help: a result that pipes well, and 80 ms less than with markup.
 PLAIN: Dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}

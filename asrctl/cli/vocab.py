@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, List, Optional
 
 import typer
 
-from asrctl import amounts, glyphs
 from asrctl.cli import corpus_options as corpora
 from asrctl.cli import options
 from asrctl.cli.report import Output, session
+from asrctl.data import glyphs
+from asrctl.messages import amounts
 
 if TYPE_CHECKING:
-    from asrctl.stages.vocab import VocabResult
+    from asrctl.commands.vocab import VocabResult
 
 EPILOG = options.examples(
     "asrctl vocab librispeech LibriSpeech --train train-clean-100 --splits train,eval",
@@ -48,9 +49,9 @@ def command(
 ) -> None:
     """Build the character vocabulary of a corpus, or check that of a checkpoint against it."""
     with session("vocab", Output(json, verbose, workspace)) as report:
-        from asrctl.stages.rule_flags import RuleFlags
-        from asrctl.stages.vocab import VocabRequest, vocab
-        from asrctl.workspace import Workspace
+        from asrctl.commands.rule_flags import RuleFlags
+        from asrctl.commands.vocab import VocabRequest, vocab
+        from asrctl.storage.workspace import Workspace
 
         flags = RuleFlags(
             preset=preset,

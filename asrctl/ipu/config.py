@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
-from asrctl import amounts
+from asrctl.config.recipe import Augment, IpuSection, Recipe, SpecAugment
+from asrctl.config.recipe_checks import ipu_checks
 from asrctl.errors import PresetError
-from asrctl.ipu import placement
-from asrctl.recipe import Augment, IpuSection, Recipe, SpecAugment
-from asrctl.recipe_checks import ipu_checks
+from asrctl.ipu.plan import placement
+from asrctl.messages import amounts
 
 # Architectures that optimum-graphcore 0.7.1 has a pipelined CTC model of.
 PIPELINED = ("wav2vec2", "hubert")

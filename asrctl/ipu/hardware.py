@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.util
 from typing import Tuple, Type
 
-from asrctl import compat, reasons
-from asrctl.command_lines import pip_install
 from asrctl.errors import DeviceError, MissingDependency
 from asrctl.ipu import emulation
+from asrctl.messages import reasons
+from asrctl.messages.command_lines import pip_install
+from asrctl.runtime import compat
 
 _INSTEAD = "use `--device ipu-emulated` to run the same program without an IPU, or `--device cpu`"
 

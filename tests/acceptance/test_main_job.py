@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from asrctl import models
-from asrctl.recipe import ModelSection
-from asrctl.text import TextRules, build_vocabulary
+from asrctl.config.recipe import ModelSection
+from asrctl.data.text import TextRules, build_vocabulary
+from asrctl.models import loading
 
 pytestmark = pytest.mark.slow
 TWO_CORES = {"OMP_NUM_THREADS": "2"}
@@ -55,8 +55,8 @@ def test_real_digits_from_scratch_to_three_percent(fsdd, asrctl_process):
 
 def test_base_4ipu_takes_two_steps_on_the_cpu(librispeech, asrctl_process, tmp_path):
     upper = build_vocabulary(dict.fromkeys("ABCDEFGHIJKLMNOPQRSTUVWXYZ'", 1), TextRules(case="upper"))
-    base = models.build(ModelSection(), upper, seed=0, sample_rate=16000).recogniser
-    models.save_recogniser(base, tmp_path / "base")
+    base = loading.build(ModelSection(), upper, seed=0, sample_rate=16000).recogniser
+    loading.save_recogniser(base, tmp_path / "base")
     asrctl_process("prepare", "librispeech", librispeech, "--train", "test-other", "--eval", "dev-clean").succeeded()
     options = ("--preset", "base-4ipu", "--max-steps", 2, "--set", f"model.checkpoint={tmp_path / 'base'}")
     done = asrctl_process("train", *options, "--json", env=TWO_CORES, timeout_s=1500)

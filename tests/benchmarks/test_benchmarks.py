@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from asrctl import devices
+from asrctl.runtime import devices
 from benchmarks import machine, material, overview, profile_step, report, rows, run, stock
 from benchmarks.stock import parse
 

@@ -16,8 +16,8 @@ import typer
 from asrctl.cli import app, prepare
 from asrctl.cli.usage import COMPLAINT
 
-from ..backends.ipu_tiny import QUIET, TINY
 from ..conftest import copy_workspace, run_here
+from ..ipu.ipu_tiny import QUIET, TINY
 from .test_prepare import corpus, plain_rows
 from .typing_in import in_backticks, next_lines, repaired, type_line
 

@@ -9,7 +9,7 @@ from typing import List, Sequence
 import pytest
 import yaml
 
-from asrctl import glyphs
+from asrctl.data import glyphs
 
 from .test_prepare import corpus, opened
 from .typing_in import in_backticks, repaired, type_line

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from asrctl import amounts
 from asrctl.cli import progress
 from asrctl.events import StepDone
+from asrctl.messages import amounts
 
 from ..conftest import run_here
 from ..tones import PRESET, write_corpus

@@ -7,13 +7,12 @@ import signal
 import pytest
 from safetensors.torch import load_file
 
-from asrctl import checkpoints
-from asrctl.backends import journal, watch
-from asrctl.backends.job import Standing
+from asrctl.commands.train import TrainRequest, train
 from asrctl.errors import Interrupted
 from asrctl.events import StepDone
-from asrctl.stages.train import TrainRequest, train
-from asrctl.workspace import Workspace
+from asrctl.storage.workspace import Workspace
+from asrctl.training import checkpoints, divergence, metrics_log
+from asrctl.training.job import Standing
 
 TRAIN = ("train", "--device", "cpu", "--json", "--preset")
 EVERY_STEP = ("--set", "run.save_every=1", "--set", "run.eval_every=1")
@@ -57,7 +56,7 @@ def test_a_learning_rate_that_ruins_a_good_model(tones, asrctl, preset, rate, sa
     assert checkpoints.steps(run / "checkpoints") == [1]
     learned = weights(tones / "runs" / "learned" / "model")
     assert same(weights(run / "model"), learned)
-    lines = journal.read(run)
+    lines = metrics_log.read(run)
     assert [entry["step"] for entry in lines if entry["kind"] == "train"][:2] == [1, 10]
     # Step 3 is the first bad one; from the third bad one on nothing is evaluated any more.
     assert [entry["step"] for entry in lines if entry["kind"] == "eval"] == [1, 2, 3, 4]
@@ -110,7 +109,7 @@ def test_a_model_that_never_writes_a_word(tones, asrctl, preset):
     assert stopped.error["message"] == "every hypothesis has been empty for 6 steps, since step 2"
     assert "run.max_silent_steps" in stopped.error["fix"]
     run = tones / "runs" / "silent"
-    assert [entry["step"] for entry in journal.read(run, "eval")] == [2, 4, 6, 8]
+    assert [entry["step"] for entry in metrics_log.read(run, "eval")] == [2, 4, 6, 8]
     assert state(run)[:2] == ("failed", 6)
     words = ("train", "--resume", "--device", "cpu", "--max-steps", 12, "--set", "run.max_silent_steps=null")
     asrctl(*words).succeeded()
@@ -118,7 +117,7 @@ def test_a_model_that_never_writes_a_word(tones, asrctl, preset):
 
 
 def watched(*, spoils=False, most=20000, **standing):
-    return watch.Watch(Standing(**standing), spoils=spoils, vocabulary=30, max_silent_steps=most, advice="")
+    return divergence.Watch(Standing(**standing), spoils=spoils, vocabulary=30, max_silent_steps=most, advice="")
 
 
 def follow(found, levels):
@@ -140,7 +139,7 @@ def test_losses_of_a_run_that_learns_never_come_near_the_bound():
 
 def test_an_explosion_is_given_up_after_its_bound_and_an_outlier_forgotten():
     found = watched()
-    assert follow(found, [12.0, 3.0, 1.0, 900.0, 1.0, 1.0] + [100.0] * 100) == 6 + watch.MAX_EXPLODED_STEPS
+    assert follow(found, [12.0, 3.0, 1.0, 900.0, 1.0, 1.0] + [100.0] * 100) == 6 + divergence.MAX_EXPLODED_STEPS
     assert (found.doubtful, found.good_step) == (True, 5)
     assert found.standing.lowest_level < 11
 

@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from asrctl import checkpoints
-from asrctl.stages import scratch
-from asrctl.workspace import Key, Workspace
+from asrctl.storage import scratch
+from asrctl.storage.workspace import Key, Workspace
+from asrctl.training import checkpoints
 
 
 def publish(workspace, kind, name=None, inputs=None, text="x" * 1000):

@@ -11,8 +11,8 @@ from typing import Any, Dict, Iterator, List
 
 import pytest
 
-from asrctl.redact import redact, redact_values
-from asrctl.workspace import Workspace, valid_name
+from asrctl.storage.redact import redact, redact_values
+from asrctl.storage.workspace import Workspace, valid_name
 
 from ..conftest import copy_workspace, run_here
 from ..tones import PRESET, write_corpus

@@ -9,10 +9,10 @@ from typing import Any, Dict, List, Sequence
 import pytest
 import yaml
 
-from asrctl.runs import Run
+from asrctl.training.runs import Run
 
-from ..backends.ipu_tiny import QUIET, TINY
 from ..conftest import Result, run_here
+from ..ipu.ipu_tiny import QUIET, TINY
 from .test_prepare import corpus
 from .typing_in import following, in_backticks, next_lines, repaired, typed
 

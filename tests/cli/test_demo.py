@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from asrctl.corpora import demo
-from asrctl.corpora.demo import UTTERANCES, WORDS
-from asrctl.stages.demo import _by_voice
+from asrctl.commands.demo import _by_voice
+from asrctl.data import demo_corpus
+from asrctl.data.demo_corpus import UTTERANCES, WORDS
 
 LIMIT_S = 360
 
@@ -42,7 +42,7 @@ def test_a_dry_run_builds_nothing(asrctl, in_folder, workspace):
 
 def test_the_corpus_is_built_where_it_is_told(asrctl, in_folder, workspace, monkeypatch):
     pytest.importorskip("espeakng_loader")
-    monkeypatch.setattr(demo, "UTTERANCES", {"train": 12, "eval": 6, "test": 6})
+    monkeypatch.setattr(demo_corpus, "UTTERANCES", {"train": 12, "eval": 6, "test": 6})
     (in_folder / "demo").mkdir()
     for _ in range(2):
         result = asrctl("prepare", "demo", in_folder / "demo", "--max-rejects", 1, "--json").result

@@ -51,7 +51,7 @@ def test_a_poptorch_that_does_not_load_is_told_and_stops_nobody(asrctl_process, 
     checks = asrctl_process("doctor", "--json", env={"PYTHONPATH": path}).result["checks"]
     (ipu,) = [check for check in checks if check["name"] == "ipu"]
     assert ipu["state"] == "warn" and "libpoplar.so" in ipu["found"] and "source" in ipu["fix"]
-    chosen = "from asrctl import devices; print(devices.choose('auto').kind)"
+    chosen = "from asrctl.runtime import devices; print(devices.choose('auto').kind)"
     env = {**os.environ, "PYTHONPATH": path}
     found = subprocess.run([sys.executable, "-c", chosen], env=env, stdout=subprocess.PIPE, check=True)
     assert found.stdout.strip() in (b"cpu", b"cuda", b"mps")

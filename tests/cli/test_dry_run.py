@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load, save_file
 
-from asrctl.checksums import SUMS
+from asrctl.storage.checksums import SUMS
 
 HUB_NAME = "somebody/has-no-such-model"
 

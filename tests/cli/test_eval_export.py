@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import transformers
 
-from asrctl import checksums, files
-from asrctl.features import to_float
-from asrctl.prepared import PreparedData
-from asrctl.workspace import Workspace
+from asrctl.data.collate import to_float
+from asrctl.data.dataset import PreparedData
+from asrctl.storage import checksums, files
+from asrctl.storage.workspace import Workspace
 
 
 def test_eval_prints_rates_and_the_next_command(asrctl, tones: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Sequence
 
 import pytest
 
-from asrctl import checkpoints
+from asrctl.training import checkpoints
 
 from ..conftest import ROOT, Result
 

@@ -9,12 +9,11 @@ from typing import Any, Dict, List
 
 import pytest
 
-from asrctl import checkpoints
-from asrctl.backends import journal
-from asrctl.backends.job import Standing
+from asrctl.training import checkpoints, metrics_log
+from asrctl.training.job import Standing
 
-from ..backends.ipu_tiny import QUIET, TINY
 from ..conftest import Result, copy_workspace, run_here, timed_by_processor
+from ..ipu.ipu_tiny import QUIET, TINY
 from .test_prepare import corpus, plain_rows
 from .typing_in import in_backticks, next_lines, type_line
 
@@ -55,7 +54,7 @@ def info(run: Path) -> Dict[str, Any]:
 
 
 def learning_rates(run: Path) -> List[float]:
-    return [entry["learning_rate"] for entry in journal.read(run, "train")]
+    return [entry["learning_rate"] for entry in metrics_log.read(run, "train")]
 
 
 def test_the_learning_rate_comes_to_its_end_and_all_is_told(limited: Path, run: Path) -> None:

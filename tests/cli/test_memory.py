@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from asrctl import checkpoints
+from asrctl.training import checkpoints
 
 GB = 1 << 30
 # A convolution that makes 16 MB of each second of audio, and another that makes little of that again.

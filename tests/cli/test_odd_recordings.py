@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asrctl.corpora.archives import MemberReader
+from asrctl.data.reading.archives import MemberReader
 from asrctl.errors import BadData
 
 # A regular file of Linux that can be opened and whose bytes can not be read: its first page is nobody's.

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asrctl.prepared import PreparedData
-from asrctl.workspace import Workspace
+from asrctl.data.dataset import PreparedData
+from asrctl.storage.workspace import Workspace
 
 
 def noise(seconds: float, seed: int) -> np.ndarray:

@@ -9,10 +9,10 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
-from asrctl import checksums
 from asrctl.errors import UsageError
-from asrctl.exports import delivery
-from asrctl.workspace import Workspace
+from asrctl.export import delivery
+from asrctl.storage import checksums
+from asrctl.storage.workspace import Workspace
 
 from ..conftest import Result, run_here
 

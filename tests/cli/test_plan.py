@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from asrctl.ipu import geometry, limits
-from asrctl.ipu.layers import total_flops
+from asrctl.ipu.plan import geometry, limits
+from asrctl.ipu.plan.layers import total_flops
 
 
 def test_the_published_base_preset(asrctl):

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from asrctl import stat_cache
-from asrctl.prepared import PreparedData, PreparedSplit
-from asrctl.workspace import Workspace
+from asrctl.data.dataset import PreparedData, PreparedSplit
+from asrctl.storage import stat_cache
+from asrctl.storage.workspace import Workspace
 
 # What becomes of each file of the hostile folder when every one has a transcript; 53 s are too long for 20.
 HOSTILE: Dict[str, str] = {

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asrctl.stages import sources
-from asrctl.workspace import Key, Workspace
+from asrctl.data import staleness
+from asrctl.storage.workspace import Key, Workspace
 
 
 @pytest.fixture
@@ -226,16 +226,16 @@ def test_a_workspace_among_the_recordings_is_none_of_them(asrctl, in_folder):
 
 
 def test_looking_takes_no_longer_for_a_large_corpus(tmp_path):
-    watcher = sources.Watcher(None, tmp_path / "workspace")
+    watcher = staleness.Watcher(None, tmp_path / "workspace")
     status = tmp_path.stat()
     for number in range(20000):
         watcher.saw(f"/nowhere/{number // 100}/{number}.flac", status)
     record = json.loads(json.dumps(watcher.record(["asrctl", "prepare"])))
-    assert len(record["audio"]) == sources.SAMPLE
-    assert len({path.rpartition("/")[0] for path in record["audio"]}) > sources.SAMPLE / 2, (
+    assert len(record["audio"]) == staleness.SAMPLE
+    assert len({path.rpartition("/")[0] for path in record["audio"]}) > staleness.SAMPLE / 2, (
         "they are drawn from all over"
     )
-    assert sources.changes(record).startswith("64 of 64 audio files looked at are gone, such as /nowhere/")
+    assert staleness.changes(record).startswith("64 of 64 audio files looked at are gone, such as /nowhere/")
 
 
 def test_clean_leaves_what_a_run_needs(asrctl, trained_run):

@@ -10,7 +10,7 @@ from typing import Any, Dict, List
 
 import pytest
 
-from asrctl import telemetry
+from asrctl.runtime import telemetry
 
 from ..conftest import ROOT
 from ..tones import PRESET, write_corpus

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asrctl.fingerprint import file_sha256
-from asrctl.workspace import Key, Workspace
+from asrctl.storage.hashing import file_sha256
+from asrctl.storage.workspace import Key, Workspace
 
 from ..stops import signalled, stopped
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from asrctl import checkpoints
+from asrctl.training import checkpoints
 
 from ..conftest import copy_workspace, run_here
 from .typing_in import in_backticks, type_line
@@ -344,7 +344,7 @@ def test_recordings_shorter_than_a_mask_have_none(ready, asrctl, engine):
 
 
 def test_two_trainings_of_one_run_exclude_each_other(ready, asrctl):
-    from asrctl.workspace import Workspace
+    from asrctl.storage.workspace import Workspace
 
     with Workspace(ready).lock("run-small"):
         refused = asrctl("train", "--preset", "small", "--device", "cpu", "--max-steps", 1, "--json")
@@ -360,14 +360,14 @@ def test_early_stopping(ready, asrctl):
 
 def test_base_4ipu_trains_on_the_cpu_from_a_local_checkpoint(ready, asrctl, tmp_path):
     """Geometry is made small here; the nox session `long` does it at full size."""
-    from asrctl import models
-    from asrctl.recipe import ModelSection
-    from asrctl.text import TextRules, build_vocabulary
+    from asrctl.config.recipe import ModelSection
+    from asrctl.data.text import TextRules, build_vocabulary
+    from asrctl.models import loading
 
     upper = build_vocabulary(dict.fromkeys("ABC", 1), TextRules(case="upper"))
     config = dict(PRESET["model"]["config"], feat_extract_norm="group", layer_norm_eps=1e-4)
-    models.save_recogniser(
-        models.build(ModelSection(config=config), upper, seed=0, sample_rate=16000).recogniser, tmp_path / "base"
+    loading.save_recogniser(
+        loading.build(ModelSection(config=config), upper, seed=0, sample_rate=16000).recogniser, tmp_path / "base"
     )
     options = (
         "--preset",

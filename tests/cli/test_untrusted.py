@@ -12,7 +12,7 @@ from typing import Any, Iterator, Tuple
 
 import pytest
 
-from asrctl.fingerprint import digest, file_sha256
+from asrctl.storage.hashing import digest, file_sha256
 
 from ..conftest import ROOT, run_here
 

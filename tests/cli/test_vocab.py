@@ -8,7 +8,7 @@ from typing import Any, Dict, List
 
 import pytest
 
-from asrctl.text import Vocabulary
+from asrctl.data.text import Vocabulary
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 

@@ -10,10 +10,10 @@ from typing import Any, Iterator, List, Tuple
 
 import pytest
 
-from asrctl import suggestions
 from asrctl.cli import app
 from asrctl.cli.numbers import Number
 from asrctl.cli.usage import ordered
+from asrctl.messages import suggestions
 
 from ..conftest import run_here
 

@@ -12,9 +12,10 @@ import numpy as np
 import soundfile
 import yaml
 
-from asrctl import checkpoints, files
-from asrctl.stages.train_checks import changed_keys
-from asrctl.workspace import KINDS
+from asrctl.commands.train_checks import changed_keys
+from asrctl.storage import files
+from asrctl.storage.workspace import KINDS
+from asrctl.training import checkpoints
 
 from ..conftest import copy_workspace
 from ..tones import PRESET, write_corpus

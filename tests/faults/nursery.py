@@ -72,7 +72,7 @@ def import_everything() -> None:
     import typer
 
     import asrctl.cli.app
-    import asrctl.models
+    import asrctl.models.loading
 
     assert jiwer and rich and soundfile and soxr and torch and typer and asrctl
     assert transformers.Wav2Vec2ForCTC and transformers.AutoModelForCTC and transformers.pipeline

@@ -9,7 +9,7 @@ from typing import Callable, Dict, List
 
 import pytest
 
-from asrctl import checkpoints
+from asrctl.training import checkpoints
 
 from ..fault_table import Faults
 from .job import RESUME, Job

@@ -11,7 +11,8 @@ from typing import Iterator, List, Sequence, Tuple
 
 import pytest
 
-from asrctl import checkpoints, files
+from asrctl.storage import files
+from asrctl.training import checkpoints
 
 from ..fault_table import Faults
 from .job import EXPORT, RESUME, STAGES, Job, leftovers, outcome

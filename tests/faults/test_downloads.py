@@ -1,4 +1,4 @@
-"""Downloads that are killed, or fill their disk; how servers misbehave is in tests/corpora/test_download.py."""
+"""Downloads that are killed, or fill their disk; how servers misbehave is in tests/data/test_download.py."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any, List, Tuple
 import pytest
 
 from ..conftest import ROOT
-from ..corpora.test_download import CONTENT, Server, answer, honest
+from ..data.test_download import CONTENT, Server, answer, honest
 from ..fault_table import Faults
 
 PROGRAM = """
 import json, sys
 from pathlib import Path
 import resource
-from asrctl.corpora.download import Patience, RemoteFile, fetch
+from asrctl.data.reading.download import Patience, RemoteFile, fetch
 from asrctl.errors import from_os_error
 url, size, md5, folder, limit = sys.argv[1:]
 if int(limit):

@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, List, Sequence
 
 import pytest
 
-from asrctl import files
+from asrctl.storage import files
 
 from ..fault_table import Faults
 from .job import Job, leftovers, outcome

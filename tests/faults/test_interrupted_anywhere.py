@@ -9,12 +9,12 @@ from typing import Any, Callable, Iterator
 
 import pytest
 
-from asrctl import files, trees, workspace
-from asrctl.workspace import Key, Workspace
+from asrctl.storage import atomic, files, workspace
+from asrctl.storage.workspace import Key, Workspace
 
 from .job import leftovers
 
-_TRACED = {module.__file__ for module in (files, trees, workspace)}
+_TRACED = {module.__file__ for module in (files, atomic, workspace)}
 KEY = Key("vocab", 1, parameters={"some": "text"}, inputs={})
 
 

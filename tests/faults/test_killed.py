@@ -9,7 +9,8 @@ from typing import Any, List, Tuple
 
 import pytest
 
-from asrctl import checkpoints, files
+from asrctl.storage import files
+from asrctl.training import checkpoints
 
 from ..fault_table import Faults
 from .job import RESUME, Job, visible_halves

@@ -11,7 +11,7 @@ from typing import Tuple
 
 import pytest
 
-from asrctl import checkpoints
+from asrctl.training import checkpoints
 
 from ..fault_table import Faults
 from .job import RESUME, Job, leftovers

@@ -8,8 +8,8 @@ from typing import Any, List, Sequence
 
 import pytest
 
-from asrctl import files
-from asrctl.workspace import Workspace
+from asrctl.storage import files
+from asrctl.storage.workspace import Workspace
 
 from ..fault_table import Faults
 from .job import RESUME, TRAIN, Job, outcome

@@ -20,14 +20,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
-from asrctl import audio, checkpoints, presets, processor, runs, stat_cache, weights
-from asrctl.backends import journal
-from asrctl.backends.job import Standing
-from asrctl.corpora import CorpusRequest, archives, folder, librispeech, manifest
+from asrctl.config import presets
+from asrctl.data import audio
+from asrctl.data.corpora import CorpusRequest, folder, librispeech, manifest
+from asrctl.data.reading import archives
+from asrctl.data.text import TextRules, Vocabulary, build_vocabulary
+from asrctl.data.utterance import split_path
 from asrctl.errors import AsrctlError
-from asrctl.text import TextRules, Vocabulary, build_vocabulary
-from asrctl.utterances import split_path
-from asrctl.workspace import Workspace
+from asrctl.models import processor, weights
+from asrctl.storage import stat_cache
+from asrctl.storage.workspace import Workspace
+from asrctl.training import checkpoints, metrics_log, runs
+from asrctl.training.job import Standing
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Seeds = List[Tuple[str, bytes]]
@@ -287,7 +291,7 @@ _IPU_SMALL = {"gradient_accumulation_steps": 8, "layers_per_ipu": [-1]}
 
 
 def _ipu_config(place: Path) -> None:
-    from asrctl.stages.import_preset import ImportRequest, import_preset
+    from asrctl.commands.import_preset import ImportRequest, import_preset
 
     result = import_preset(
         Workspace(place / "w"), ImportRequest(str(place / "ipu_config.json"), place / "out.yaml", True)
@@ -380,9 +384,9 @@ def checkpoint_files() -> Dict[str, bytes]:
 
 
 def _config(place: Path) -> None:
-    from asrctl import models
+    from asrctl.models import loading
 
-    models.load_shell(place)
+    loading.load_shell(place)
 
 
 # -- what lies in a workspace -----------------------------------------------------------------------------------------
@@ -398,7 +402,7 @@ def _workspace_files() -> Dict[str, bytes]:
 
 
 def _workspace(place: Path) -> None:
-    from asrctl.stages import clean, status, subject
+    from asrctl.commands import clean, select, status
 
     workspace = Workspace(place)
     json.dumps(status.status(workspace).as_dict(), allow_nan=False)
@@ -409,8 +413,8 @@ def _workspace(place: Path) -> None:
         workspace.resolve(kind, None, fix="x") if workspace.latest(kind) else None
     run = runs.require(workspace, None)
     run.info(), run.recipe()
-    found = subject.find_subject(workspace, None, None)
-    subject.find_data(workspace, found, None)
+    found = select.find_subject(workspace, None, None)
+    select.find_data(workspace, found, None)
 
 
 def _workspace_seeds() -> Seeds:
@@ -419,7 +423,7 @@ def _workspace_seeds() -> Seeds:
 
 
 def _prepared(place: Path) -> None:
-    from asrctl.prepared import PreparedData
+    from asrctl.data.dataset import PreparedData
 
     workspace = Workspace(place)
     data = PreparedData(workspace.resolve("prepared", None, fix="x"))
@@ -477,10 +481,10 @@ def _checkpoint_files() -> Tuple[Dict[str, bytes], Seeds]:
 
 
 def _journal(place: Path) -> None:
-    entries = journal.read(place)
+    entries = metrics_log.read(place)
     json.dumps(entries)
-    journal.read(place, "eval")
-    journal.Journal(place, resume_step=3).close()
+    metrics_log.read(place, "eval")
+    metrics_log.Journal(place, resume_step=3).close()
     shutil.rmtree(str(place / "tensorboard"), ignore_errors=True)
 
 
@@ -488,7 +492,7 @@ _METRICS = b'{"kind": "train", "step": 1, "loss": 2.5}\n{"kind": "eval", "step":
 
 
 def _hypotheses(place: Path) -> None:
-    from asrctl.stages.evaluate import read_hypotheses, shuffled_wer
+    from asrctl.commands.evaluate import read_hypotheses, shuffled_wer
 
     rows = read_hypotheses(place / "hypotheses.jsonl")
     if len(rows) > 1:
@@ -502,15 +506,15 @@ _HYPOTHESES = (
 
 
 def _listing(place: Path) -> None:
-    from asrctl.corpora import find
-    from asrctl.stages import roles, texts
-    from asrctl.utterances import read_manifest, write_manifest
+    from asrctl.data import split_roles, text_statistics
+    from asrctl.data.corpora import find
+    from asrctl.data.utterance import read_manifest, write_manifest
 
     path = place / "utterances.jsonl"
     count = write_manifest(place / "again.jsonl", read_manifest(path))
-    wanted = roles.wanted_splits(find("manifest"), roles.RoleFlags())
-    assigned = roles.assign(wanted, path, {"train": count})
-    texts.scan(read_manifest(path), assigned, TextRules())
+    wanted = split_roles.wanted_splits(find("manifest"), split_roles.RoleFlags())
+    assigned = split_roles.assign(wanted, path, {"train": count})
+    text_statistics.scan(read_manifest(path), assigned, TextRules())
 
 
 _LISTING = (
@@ -520,8 +524,8 @@ _LISTING = (
 
 
 def _parts(place: Path) -> None:
-    from asrctl.audio import AudioRules
-    from asrctl.stages import rejects, shards
+    from asrctl.data import rejects, shards
+    from asrctl.data.audio import AudioRules
 
     building = place / "train"
     shutil.copytree(str(place / "valid"), str(building))
@@ -560,7 +564,7 @@ def _stat_seed() -> bytes:
 
 
 def _sums(place: Path) -> None:
-    from asrctl.exports import delivery
+    from asrctl.export import delivery
 
     delivery.deliver(place / "export", delivery.Target(place / "out", replace=False))
     if sorted(path.name for path in place.iterdir()) != ["export", "out"]:

@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict
 
-from asrctl import audio, files
-from asrctl.corpora import archives, manifest
+from asrctl.data import audio
+from asrctl.data.corpora import manifest
+from asrctl.data.reading import archives
+from asrctl.storage import files
 
 from . import parsers
 

@@ -17,10 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PARSER_MODULES = [
     f"*/asrctl/{name}.py"
     for name in (
-        "audio", "containers", "utterances", "text", "presets", "schema", "processor", "weights", "prepared",
-        "checkpoints", "corpora/archives", "corpora/folder", "corpora/librispeech", "corpora/manifest",
-        "corpora/tables", "corpora/cells", "corpora/columns", "corpora/encodings", "corpora/pairs",
-        "corpora/places", "corpora/splits", "ipu/imports",
+        "data/audio", "data/containers", "data/utterance", "data/text", "data/dataset", "config/presets",
+        "config/preset_file", "config/schema", "models/processor", "models/weights", "models/weight_files",
+        "storage/json_shape", "training/checkpoints", "data/corpora/folder", "data/corpora/librispeech",
+        "data/corpora/manifest", "data/reading/archives", "data/reading/cells", "data/reading/columns",
+        "data/reading/encodings", "data/reading/pairing", "data/reading/recording_paths", "data/reading/split_names",
+        "data/reading/tables", "ipu/import_config",
     )
 ]  # fmt: skip
 _LIMIT_S = 900

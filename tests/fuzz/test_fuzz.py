@@ -22,3 +22,8 @@ def test_the_same_numbers_give_the_same_damage() -> None:
     assert mutations.apply(seeds[0], changes, seeds) == mutations.apply(seeds[0], changes, seeds) != seeds[0]
     for change in changes:
         assert len(mutations.apply(seeds[0] * 20000, [change], seeds)) <= mutations.MAX_BYTES
+
+
+def test_what_is_measured_is_there() -> None:
+    """A pattern without a file would be counted as if nothing of it were left to reach."""
+    assert [name for name in runner.PARSER_MODULES if not (runner.ROOT / name[len("*/") :]).is_file()] == []

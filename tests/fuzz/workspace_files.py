@@ -7,11 +7,13 @@ from typing import Any, Dict
 
 import numpy as np
 
-from asrctl import files, presets, processor
-from asrctl.features import FeatureRules
-from asrctl.prepared import PreparedUtterance, write_shard
-from asrctl.text import TextRules, Vocabulary, build_vocabulary
-from asrctl.workspace import Key, Workspace
+from asrctl.config import presets
+from asrctl.data.collate import FeatureRules
+from asrctl.data.dataset import PreparedUtterance, write_shard
+from asrctl.data.text import TextRules, Vocabulary, build_vocabulary
+from asrctl.models import processor
+from asrctl.storage import files
+from asrctl.storage.workspace import Key, Workspace
 
 _SPLIT = {"utterances": 2, "seconds": 0.2, "rejected": 1, "reasons": {"empty": 1}, "sources": ["train"]}
 

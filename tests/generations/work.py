@@ -114,16 +114,17 @@ def make(folder: Path, speech: Path) -> None:
 
 def draw(folder: Path, workspace: Path) -> None:
     """Models as asrctl saves them, and as this generation of transformers itself does."""
-    from asrctl import compat, models
-    from asrctl.recipe import ModelSection
+    from asrctl.config.recipe import ModelSection
+    from asrctl.models import loading
+    from asrctl.runtime import compat
 
     vocabulary = prepared(workspace).vocabulary()
     for name, (architecture, config) in ARCHITECTURES.items():
         section = ModelSection(architecture=architecture, config=dict(SMALL, **config))
-        models.save_recogniser(models.build(section, vocabulary, seed=1, sample_rate=16000).recogniser, folder / name)
+        loading.save_recogniser(loading.build(section, vocabulary, seed=1, sample_rate=16000).recogniser, folder / name)
     for norm in NORMS:
-        recogniser = models.load_recogniser(workspace / "runs" / norm / "model")
-        models.save_shell(recogniser, folder / f"plain-{norm}")
+        recogniser = loading.load_recogniser(workspace / "runs" / norm / "model")
+        loading.save_shell(recogniser, folder / f"plain-{norm}")
         with compat.quiet_transformers():
             recogniser.model.save_pretrained(str(folder / f"plain-{norm}"), safe_serialization=True)
 
@@ -189,7 +190,7 @@ def look_at_pod(made: Path, seen: "Seen") -> None:
 
 def look(made: Path, seen: "Seen") -> None:
     """Token ids, tensor names and logits of a folder that `make` made."""
-    from asrctl import runs
+    from asrctl.training import runs
 
     workspace = made / "workspace"
     data = prepared(workspace)
@@ -246,15 +247,16 @@ class Seen:
         """As asrctl loads it."""
         import torch
 
-        from asrctl import acoustics, features, models, weights
+        from asrctl.data import collate
+        from asrctl.models import ctc, loading, weights
 
         self.told[f"names {name}"] = sorted(weights.read_weights(folder))
-        recogniser = models.load_recogniser(folder)
+        recogniser = loading.load_recogniser(folder)
         self.told[f"vocabulary {name}"] = list(recogniser.vocabulary.tokens)
         for item in utterances:
-            batch = features.collate([item.pcm], recogniser.features)
+            batch = collate.collate([item.pcm], recogniser.features)
             with torch.inference_mode():
-                logits, _ = acoustics.forward(recogniser.model, exact=True, **batch)
+                logits, _ = ctc.forward(recogniser.model, exact=True, **batch)
             self.arrays[f"logits {name}: {item.id}"] = logits[0].numpy()
 
     def plain(self, name: str, folder: Path, utterances: List[Any]) -> None:
@@ -262,7 +264,7 @@ class Seen:
         import torch
         from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer
 
-        from asrctl.features import to_float
+        from asrctl.data.collate import to_float
 
         model, info = AutoModelForCTC.from_pretrained(str(folder), output_loading_info=True)
         self.told[f"loading {name}"] = [sorted(info["missing_keys"]), sorted(info["unexpected_keys"])]
@@ -276,8 +278,8 @@ class Seen:
 
 
 def prepared(workspace: Path, name: str = "librispeech") -> Any:
-    from asrctl.prepared import PreparedData
-    from asrctl.workspace import Workspace
+    from asrctl.data.dataset import PreparedData
+    from asrctl.storage.workspace import Workspace
 
     return PreparedData(Workspace(workspace).resolve("prepared", name, fix="-"))
 

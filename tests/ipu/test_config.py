@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from asrctl import presets
+from asrctl.config import presets
+from asrctl.config.recipe import SpecAugment
 from asrctl.errors import DeviceError, PresetError
 from asrctl.ipu import config, hardware
-from asrctl.recipe import SpecAugment
 
 BASE = config.ModelFacts("wav2vec2", 7, 12)
 LARGE = config.ModelFacts("wav2vec2", 7, 24)

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from asrctl import presets
+from asrctl.config import presets
 from asrctl.errors import MissingArtifact, PresetError
-from asrctl.ipu import imports
+from asrctl.ipu import import_config
 
 PODS = {"pod4": 1, "pod8": 2, "pod16": 4, "pod32": 8, "pod64": 16, "default": 1}
 COMMON = {
@@ -51,12 +51,12 @@ PUBLISHED = {"base": (BASE, "base-4ipu"), "large": (LARGE, "large-8ipu"), "hub-b
 
 
 def preset(values, name="imported"):
-    return imports.translate(values, name).preset
+    return import_config.translate(values, name).preset
 
 
 def problems(values):
     with pytest.raises(PresetError) as caught:
-        imports.translate(values, "imported")
+        import_config.translate(values, "imported")
     assert caught.value.exit_code == 3
     return list(caught.value.problems)
 
@@ -183,7 +183,7 @@ def test_every_published_form_becomes_a_preset(name, asrctl, in_folder):
 
 def test_the_pods_of_a_file_are_told_by_what_grows_with_them():
     def note(**pods):
-        notes = imports.translate({**BASE, "replication_factor": dict(pods, default=1)}, "imported").notes
+        notes = import_config.translate({**BASE, "replication_factor": dict(pods, default=1)}, "imported").notes
         return next(note for note in notes if note.startswith("replication_factor"))
 
     assert "`--set ipu.pod=N` multiplies" in note(pod4=1, pod16=4, pod128=32)
@@ -191,7 +191,7 @@ def test_the_pods_of_a_file_are_told_by_what_grows_with_them():
 
 
 def test_what_is_said_about_the_way():
-    notes = "\n".join(imports.translate({**HUB_BASE, "inference_device_iterations": 1}, "imported").notes)
+    notes = "\n".join(import_config.translate({**HUB_BASE, "inference_device_iterations": 1}, "imported").notes)
     for word in ("replication_factor", "ipu.pod", "enable_half_first_order_momentum", "inference_device_iterations"):
         assert word in notes
 
@@ -203,7 +203,7 @@ def test_the_seed_is_kept():
 
 
 def test_the_size_of_the_model_is_asked_for_where_wildcards_hide_it():
-    found = imports.translate({**BASE, "layers_per_ipu": [9, -1, -1, -1]}, "imported")
+    found = import_config.translate({**BASE, "layers_per_ipu": [9, -1, -1, -1]}, "imported")
     assert "model.checkpoint" in found.notes[-1]
 
 
@@ -293,8 +293,8 @@ def test_an_error_names_the_file_that_was_given(wrong, tmp_path, asrctl, monkeyp
     refused = asrctl("presets", "import", path, "--json")
     assert refused.exit_code == 3 and str(path) in refused.error["message"]
     # What the importer lets pass and a preset does not hold, if there is anything.
-    monkeypatch.setattr(imports, "pipeline_minimum", lambda ipus: 1)
-    monkeypatch.setattr(imports, "MAX_BATCH", 10**12)
+    monkeypatch.setattr(import_config, "pipeline_minimum", lambda ipus: 1)
+    monkeypatch.setattr(import_config, "MAX_BATCH", 10**12)
     path.write_text(json.dumps({**BASE, "gradient_accumulation_steps": 10**6, "replication_factor": 4096}))
     refused = asrctl("presets", "import", path, "--json")
     assert refused.exit_code == 3 and str(path) in refused.error["message"]
@@ -305,12 +305,12 @@ def test_bytes_that_are_no_text(tmp_path):
     path = tmp_path / "ipu_config.json"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(PresetError):
-        imports.read(path)
+        import_config.read(path)
 
 
 def test_a_missing_file(tmp_path):
     with pytest.raises(MissingArtifact):
-        imports.read(tmp_path / "ipu_config.json")
+        import_config.read(tmp_path / "ipu_config.json")
 
 
 def test_import_into_the_workspace_and_again(asrctl, in_folder, workspace):

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from asrctl.ipu import geometry, layers, memory, placement
-from asrctl.recipe import IpuSection
+from asrctl.config.recipe import IpuSection
+from asrctl.ipu.plan import geometry, layers, memory, placement
 
 BASE = geometry.from_config({}, labels=32)
 IPU = IpuSection(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from asrctl.config.recipe import IpuSection
 from asrctl.errors import PresetError
-from asrctl.ipu import balance, geometry, layers, memory, placement
-from asrctl.recipe import IpuSection
+from asrctl.ipu.plan import balance, geometry, layers, memory, placement
 
 BASE = geometry.from_config({}, labels=32)
 TINY = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from asrctl.ipu import drawing
-from asrctl.ipu.timetable import CombinedBatch, Timetable
+from asrctl.ipu.plan import drawing
+from asrctl.ipu.plan.timetable import CombinedBatch, Timetable
 
 
 def test_ramps_of_the_published_pipelines():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from asrctl import compat
+from asrctl.runtime import compat
 
 OPERATIONS = {
     "linear": (functional.linear, [(3, 20, 24), (16, 24), (16,)]),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asrctl import presets
+from asrctl.config import presets
 from asrctl.ipu import config, import_keys
 from tests.conftest import run_here
 

@@ -7,7 +7,7 @@ from typing import List, Tuple
 
 import pytest
 
-from asrctl.ipu import placement
+from asrctl.ipu.plan import placement
 
 from . import tiny
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from asrctl import compat
+from asrctl.runtime import compat
 
 from . import _impl, ops
 from ._errors import Error, NotEmulated

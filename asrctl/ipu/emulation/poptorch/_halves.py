@@ -12,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from asrctl import compat
+from asrctl.runtime import compat
 
 _lacking: Set[Any] = set()
 """The operations that turned out not to know halves."""

@@ -1,0 +1,345 @@
+"""A model and a split -> hypotheses and error rates, published as evals/ID.
+
+hypotheses.jsonl   {"id", "reference", "hypothesis", "errors", "words"} in the order of the split
+metrics.json       rates with intervals, edits, the worst utterances, and what they belong to
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+
+from asrctl.commands import transcription
+from asrctl.commands.dry_run import Outlook
+from asrctl.commands.select import (
+    ChosenData,
+    Subject,
+    alphabet_gap,
+    find_data,
+    find_subject,
+    is_elsewhere,
+    sentence,
+    warn_of_newer_data,
+)
+from asrctl.commands.transcription import How
+from asrctl.data import glyphs
+from asrctl.data.dataset import PreparedSplit
+from asrctl.errors import BadData, QualityGate, UsageError
+from asrctl.evaluation import metrics
+from asrctl.events import Emit, Note, Warned, ignore
+from asrctl.messages import amounts
+from asrctl.models import loading
+from asrctl.storage import files
+from asrctl.storage.json_shape import NUMBER, misfit
+from asrctl.storage.workspace import Artifact, Key, Workspace
+
+VERSION = 2
+DECODER = "greedy"
+# A limit of 20 is a percentage that somebody meant; nobody gates at ten times more errors than words.
+_HIGHEST_LIMIT = 10.0
+_FIX_EVALUATION = "evaluate again with --force"
+_EDITS = ("substitutions", "deletions", "insertions")
+_METRICS = {
+    **dict.fromkeys(("wer", "cer", "audio_s"), NUMBER),
+    **dict.fromkeys(("wer_interval", "cer_interval"), ([NUMBER], type(None))),
+    **dict.fromkeys(("split", "model", "data", "precision", "device"), str),
+    **dict.fromkeys(("utterances", "words", "characters", "empty_references"), int),
+    **dict.fromkeys(_EDITS + tuple(f"character_{name}" for name in _EDITS), int),
+    "worst": [{"id": str, "reference": str, "hypothesis": str, "errors": int, "words": int}],
+}
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """run, model: what to evaluate (one of them, or the latest run). data: default is the run's, else the latest.
+
+    split: default is eval, or test where data has no other. precision: default is fp32, or on an IPU the recipe's.
+    batch_s: most seconds of padded audio in a batch; default is the recipe's. It changes speed and memory, no result.
+    """
+
+    run: Optional[str] = None
+    model: Optional[str] = None
+    data: Optional[str] = None
+    split: Optional[str] = None
+    precision: Optional[str] = None
+    device: str = "auto"
+    batch_s: Optional[float] = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """metrics: what metrics.json holds. unchanged: it was there already. seconds: of the transcription, if any."""
+
+    artifact: Artifact
+    metrics: Mapping[str, Any]
+    model: Path
+    run: Optional[str]
+    data: str
+    unchanged: bool
+    seconds: Optional[float]
+
+    @property
+    def wer(self) -> float:
+        return float(self.metrics["wer"])
+
+    @property
+    def hypotheses(self) -> Path:
+        return self.artifact.path / "hypotheses.jsonl"
+
+    def as_dict(self, worst: int = 0) -> Dict[str, Any]:
+        """worst: how many of the utterances with most errors it lists; the key is left out for none."""
+        values = dict(self.metrics)
+        listed = values.pop("worst")[:worst]
+        if worst:
+            values["worst"] = listed
+        values["model"] = {"path": str(self.model), "digest": self.metrics["model"]}
+        values["data"] = {"name": self.data, "id": self.metrics["data"]}
+        return dict(
+            values,
+            run=self.run,
+            id=self.artifact.id,
+            path=str(self.artifact.path),
+            hypotheses=str(self.hypotheses),
+            unchanged=self.unchanged,
+            seconds=self.seconds,
+        )
+
+
+def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) -> EvaluateResult:
+    """Transcribe a split greedily and count the errors; a result that is there already is returned as it is.
+
+    Raises MissingArtifact (no model, data or split), BadData (empty split, another alphabet or sample rate),
+    DeviceError, UsageError, and on an IPU PresetError where the run's preset can not be carried out there.
+    """
+    meant = _resolve(workspace, request, emit)
+    subject, chosen, split, key = meant.subject, meant.chosen, meant.split, meant.key
+    with workspace.publish(key, replace=request.force) as draft:
+        if draft.published is not None:
+            emit(Note(f"nothing has changed: evaluation {key.id} is there already (--force does it again)"))
+            return _result(draft.published, subject, chosen, unchanged=True, seconds=None)
+        began = time.monotonic()
+        tally = _transcribe(workspace, meant, draft.path, emit)
+        seconds = round(time.monotonic() - began, 3)
+        summary = dict(tally.summary(), **_provenance(key, split, subject))
+        files.write_json(draft.path / "metrics.json", summary)
+        kept = ("wer", "wer_interval", "cer", "cer_interval", "utterances", "words", "split", "precision", "device")
+        known = {
+            "run": _run_name(subject),
+            "model": subject.name,
+            "data": chosen.name,
+            "best": subject.info().get("best"),
+        }
+        draft.summary.update({name: summary[name] for name in kept}, **known)
+    emit(Note(f"transcribed {split.seconds:.0f} s of speech in {seconds:.1f} s"))
+    return _result(draft.published, subject, chosen, unchanged=False, seconds=seconds)
+
+
+def plan(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) -> Outlook:
+    """What `evaluate` would do; nothing is written, transcribed or fetched. Raises what `evaluate` raises.
+
+    Of the model only its files' heads are read.
+    """
+    if request.run is None and is_elsewhere(request.model, emit):
+        return _plan_unseen(workspace, request)
+    meant = _resolve(workspace, request, emit)
+    folder = workspace.folder(meant.key.kind, meant.key.id)
+    unchanged = not request.force and workspace.find(meant.key.kind, meant.key.id) is not None
+    found = None if unchanged else loading.examine_trained(meant.subject.folder)
+    if found is not None:
+        _gap(found, meant)
+    return Outlook(
+        reads={"model": meant.subject.folder, "data": meant.split.folder},
+        writes={"evaluation": folder},
+        unchanged=unchanged,
+        facts={
+            "run": _run_name(meant.subject),
+            **_facts(meant.chosen, meant.split),
+            "device": meant.how.device.kind,
+            "precision": meant.how.precision,
+            "id": meant.key.id,
+            "time_s": None if unchanged else _most_time_s(meant),
+            "memory_bytes": None if found is None else loading.num_bytes(found),
+        },
+    )
+
+
+def _most_time_s(meant: _Meant) -> Optional[float]:
+    """Seconds that training took for as much speech on such a device, which is more work; None where unknown."""
+    from asrctl.commands.forecast import speech_s_per_s
+
+    run = meant.subject.run
+    speed = None if run is None else speech_s_per_s(run, meant.how.device.kind)
+    return None if speed is None else round(meant.split.seconds / speed, 1)
+
+
+def _plan_unseen(workspace: Workspace, request: EvaluateRequest) -> Outlook:
+    """What is known without the model."""
+    from asrctl.runtime import devices
+
+    chosen = find_data(workspace, None, request.data)
+    split = chosen.data.split(request.split or chosen.data.usual_split)
+    facts = {"device": devices.choose(request.device).kind, "precision": request.precision or "fp32", "id": None}
+    facts.update(time_s=None, memory_bytes=None)
+    reads = {"model": Path(str(request.model)), "data": split.folder}
+    return Outlook(reads, {}, unchanged=False, facts={"run": None, **_facts(chosen, split), **facts})
+
+
+def _facts(chosen: ChosenData, split: PreparedSplit) -> Dict[str, Any]:
+    return {
+        "data": {"name": chosen.name, "id": chosen.data.artifact.id},
+        "split": split.name,
+        "utterances": len(split),
+        "audio_s": round(split.seconds, 3),
+    }
+
+
+@dataclass(frozen=True)
+class _Meant:
+    """What a request means."""
+
+    subject: Subject
+    chosen: ChosenData
+    split: PreparedSplit
+    how: How
+    key: Key
+
+
+def _resolve(workspace: Workspace, request: EvaluateRequest, emit: Emit) -> _Meant:
+    subject = find_subject(workspace, request.run, request.model)
+    chosen = find_data(workspace, subject, request.data)
+    emit(Note(f"evaluating {sentence(subject, chosen)}"))
+    warn_of_newer_data(chosen, emit)
+    split = chosen.data.split(request.split or chosen.data.usual_split)
+    if not len(split):
+        raise BadData(f"split {split.name!r} of {chosen.name} is empty", fix="choose another with --split")
+    how = transcription.choose(subject, request.device, request.precision, request.batch_s, emit)
+    return _Meant(subject, chosen, split, how, _key(subject, chosen, split, how))
+
+
+def check_limit(limit: Optional[float]) -> None:
+    """Raises UsageError where `limit` can not be a word error rate."""
+    if limit is not None and not 0 <= limit <= _HIGHEST_LIMIT:
+        raise UsageError(f"a word error rate of {limit:g} is no sensible limit", fix="give a fraction: 0.2 means 20 %")
+
+
+def check_gate(result: EvaluateResult, limit: Optional[float]) -> None:
+    """Raises QualityGate where the WER is above `limit` (a fraction)."""
+    if limit is not None and result.wer > limit:
+        raise QualityGate(
+            f"the word error rate is {100 * result.wer:.2f} %, above the limit of {100 * limit:.2f} %",
+            fix=f"train longer or on more data, or look at {result.hypotheses}",
+        )
+
+
+def shuffled_wer(references: Sequence[str], hypotheses: Sequence[str], seed: int) -> float:
+    """The control: each hypothesis against the reference of another utterance. Raises ValueError for fewer than two."""
+    places = metrics.derangement(len(references), seed)
+    return metrics.word_error_rate([references[place] for place in places], hypotheses)
+
+
+def _key(subject: Subject, chosen: ChosenData, split: PreparedSplit, how: How) -> Key:
+    return Key(
+        kind="evals",
+        version=VERSION,
+        parameters={
+            "split": split.name,
+            "precision": how.precision,
+            "device": how.device.kind,
+            "decoder": DECODER,
+        },
+        inputs={"model": subject.digest, "data": chosen.data.artifact.id, "content": chosen.data.content},
+    )
+
+
+def _provenance(key: Key, split: PreparedSplit, subject: Subject) -> Dict[str, Any]:
+    info = subject.info()
+    return {
+        **dict(key.parameters),
+        **{name: key.inputs[name] for name in ("model", "data")},
+        "audio_s": round(split.seconds, 3),
+        "trained_on": info.get("device"),
+        "emulated": bool(info.get("emulated", False)) or key.parameters["device"] == "ipu-emulated",
+    }
+
+
+def read_metrics(artifact: Artifact) -> Dict[str, Any]:
+    """The metrics.json of an evaluation. Raises BadData."""
+    path = artifact.path / "metrics.json"
+    found = files.read_json(path, fix=_FIX_EVALUATION)
+    problem = misfit(found, _METRICS)
+    if problem:
+        raise BadData(f"{path} is damaged ({problem})", fix=_FIX_EVALUATION)
+    return found
+
+
+def _run_name(subject: Subject) -> Optional[str]:
+    return subject.name if subject.run is not None else None
+
+
+def _result(
+    artifact: Artifact, subject: Subject, chosen: ChosenData, *, unchanged: bool, seconds: Optional[float]
+) -> EvaluateResult:
+    found = read_metrics(artifact)
+    return EvaluateResult(artifact, found, subject.folder, _run_name(subject), chosen.name, unchanged, seconds)
+
+
+def _transcribe(workspace: Workspace, meant: _Meant, folder: Path, emit: Emit) -> metrics.Tally:
+    recogniser, split = meant.subject.recogniser(), meant.split
+    gap = _gap(recogniser, meant)
+    if gap:
+        shown = " ".join(map(glyphs.shown, gap[:20])) + (" ..." if len(gap) > 20 else "")
+        emit(
+            Warned(
+                f"the model can not write {amounts.count(len(gap), 'character')} of this data; words with "
+                f"{amounts.noun(len(gap), 'it', 'them')} are wrong: {shown}"
+            )
+        )
+    scratch, cache = folder / "scratch", workspace.root / "cache" / "ipu"
+    try:
+        found = transcription.hypotheses(meant.how, recogniser, split, cache=cache, scratch=scratch, emit=emit)
+        return _score(split, found, folder)
+    finally:
+        files.remove_tree(scratch)
+
+
+def _gap(recogniser: loading.Recogniser, meant: _Meant) -> List[str]:
+    """Characters that the model can not write. Raises PresetError, BadData where it is not for this data at all."""
+    loading.require_rate(recogniser, meant.split.sample_rate)
+    return alphabet_gap(recogniser.vocabulary, meant.chosen.data.vocabulary())
+
+
+def _score(split: PreparedSplit, hypotheses: Iterable[Tuple[int, str]], folder: Path) -> metrics.Tally:
+    """Score hypotheses as they come (any order) and write hypotheses.jsonl in the split's order, in flat memory."""
+    tally = metrics.Tally(len(split))
+    starts = np.full(len(split), -1, dtype=np.int64)
+    spool = folder / "hypotheses.part"
+    with open(spool, "wb") as stream:
+        for index, hypothesis in hypotheses:
+            # A stranger's vocabulary can hold half a character, which no file can.
+            hypothesis = hypothesis.encode("utf-8", "replace").decode("utf-8")
+            scored = tally.add(index, split.id(index), split.text(index), hypothesis)
+            starts[index] = stream.tell()
+            stream.write(json.dumps(scored.as_dict(), ensure_ascii=False).encode("utf-8") + b"\n")
+    with open(spool, "rb") as source, open(folder / "hypotheses.jsonl", "wb") as target:
+        for start in starts:
+            source.seek(int(start))
+            target.write(source.readline())
+    spool.unlink()
+    return tally
+
+
+def read_hypotheses(path: Path) -> List[Dict[str, Any]]:
+    """The rows of a hypotheses.jsonl. Raises BadData."""
+    rows = []
+    for number, row in files.read_json_lines(path, fix=_FIX_EVALUATION):
+        problem = misfit(row, {"id": str, "reference": str, "hypothesis": str})
+        if problem:
+            raise BadData(f"{path}, line {number} is damaged ({problem})", fix=_FIX_EVALUATION)
+        rows.append(row)
+    return rows

@@ -1,0 +1,325 @@
+"""A model -> a folder that other programs load, verified on real utterances, published as exports/ID."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+import numpy as np
+
+from asrctl.commands.dry_run import Outlook
+from asrctl.commands.evaluate import read_metrics
+from asrctl.commands.select import ChosenData, Subject, find_data, find_subject, is_elsewhere, sentence
+from asrctl.data.dataset import PreparedData, PreparedSplit
+from asrctl.errors import BadData, MissingArtifact, UsageError
+from asrctl.events import Emit, Note, Progress, ignore
+from asrctl.export import card, delivery
+from asrctl.messages import suggestions
+from asrctl.models import hf_config, loading, weights
+from asrctl.models.loading import Recogniser
+from asrctl.storage import checksums, files
+from asrctl.storage.hashing import digest
+from asrctl.storage.json_shape import misfit
+from asrctl.storage.workspace import Artifact, Key, Workspace
+
+VERSION = 3
+FORMATS = ("hf", "onnx")
+# Enough to see every length; long ones cost seconds each on a CPU.
+_SAMPLES = 6
+_LONGEST_S = 30.0
+_SPLITS = ("eval", "test", "train")
+_OF_RUN = ("preset", "base", "steps", "best", "device", "emulated", "precision", "command", "versions")
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """output: a folder that gets a copy. data: whose utterances verify it; default is the run's, else the latest."""
+
+    run: Optional[str] = None
+    model: Optional[str] = None
+    data: Optional[str] = None
+    format: str = "hf"
+    output: Optional[Path] = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """verified: what the check on real utterances found. files: {name: bytes}."""
+
+    artifact: Artifact
+    format: str
+    run: Optional[str]
+    model: Path
+    output: Optional[Path]
+    verified: Mapping[str, Any]
+    files: Mapping[str, int]
+    unchanged: bool
+
+    @property
+    def folder(self) -> Path:
+        """Where the export lies for the user."""
+        return self.output or self.artifact.path
+
+    def as_dict(self) -> Dict[str, Any]:
+        return {
+            "id": self.artifact.id,
+            "format": self.format,
+            "run": self.run,
+            "model": str(self.model),
+            "path": str(self.artifact.path),
+            "output": str(self.output) if self.output is not None else None,
+            "verified": dict(self.verified),
+            "files": dict(self.files),
+            "unchanged": self.unchanged,
+        }
+
+
+def export(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> ExportResult:
+    """Write, verify and publish; then copy to `output`. An export that is there already is only copied.
+
+    Raises MissingArtifact (no model or data), MissingDependency (ONNX), BadData (the export does not compute what the
+    model computes), UsageError (unknown format, `output` in use).
+    """
+    target = _check(workspace, request)
+    subject = _subject(workspace, request, target)
+    chosen = find_data(workspace, subject, request.data)
+    emit(Note(f"exporting {sentence(subject, chosen)}"))
+    evaluations = _evaluations(workspace, subject)
+    key = _key(subject, chosen, request, evaluations)
+    _refuse_another(workspace, target, key)
+    with workspace.publish(key, replace=request.force) as draft:
+        unchanged = draft.published is not None
+        if not unchanged:
+            verified = _write(subject, chosen, evaluations, request.format, draft.path, emit)
+            info = subject.info()
+            draft.summary.update(
+                format=request.format,
+                model=subject.name,
+                run=subject.name if subject.run is not None else None,
+                best=info.get("best"),
+                data=chosen.name,
+                verified=verified,
+            )
+    if unchanged:
+        emit(Note(f"nothing has changed: export {key.id} is there already"))
+        if target is None:
+            delivery.check(draft.published.path)
+    if target is not None:
+        delivery.deliver(draft.published.path, target)
+    return _result(draft.published, subject, request, unchanged)
+
+
+def plan(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> Outlook:
+    """What `export` would do; nothing is written or fetched. Raises what `export` raises before it begins.
+
+    Of the model only its files' heads are read.
+    """
+    target = _check(workspace, request)
+    copy = request.output if target is None or target.refusal is None else None
+    output = {"output": copy} if copy is not None else {}
+    if request.run is None and is_elsewhere(request.model, emit):
+        if target is not None:
+            delivery.refuse_another(target, None)
+        return _plan_unseen(find_data(workspace, None, request.data), request, output)
+    subject = _subject(workspace, request, target)
+    chosen = find_data(workspace, subject, request.data)
+    emit(Note(f"exporting {sentence(subject, chosen)}"))
+    key = _key(subject, chosen, request, _evaluations(workspace, subject))
+    _refuse_another(workspace, target, key)
+    unchanged = not request.force and workspace.find(key.kind, key.id) is not None
+    disk_bytes = None
+    if not unchanged:
+        found = loading.examine_trained(subject.folder)
+        loading.require_rate(found, chosen.data.sample_rate)
+        disk_bytes = loading.num_bytes(found) * (1 + len(output))
+    return Outlook(
+        reads={"model": subject.folder, "data": chosen.data.artifact.path},
+        writes={"export": workspace.folder(key.kind, key.id), **output},
+        unchanged=unchanged,
+        facts={
+            "run": subject.name if subject.run is not None else None,
+            "data": {"name": chosen.name, "id": chosen.data.artifact.id},
+            "format": request.format,
+            "verified_on": [name for name, _ in _chosen_utterances(subject, chosen)],
+            "id": key.id,
+            "disk_bytes": disk_bytes,
+        },
+    )
+
+
+def _plan_unseen(chosen: ChosenData, request: ExportRequest, writes: Mapping[str, Path]) -> Outlook:
+    """What is known without the model."""
+    reads = {"model": Path(str(request.model)), "data": chosen.data.artifact.path}
+    data = {"name": chosen.name, "id": chosen.data.artifact.id}
+    facts = {"run": None, "data": data, "format": request.format, "verified_on": [], "id": None, "disk_bytes": None}
+    return Outlook(reads, writes, unchanged=False, facts=facts)
+
+
+def _check(workspace: Workspace, request: ExportRequest) -> Optional[delivery.Target]:
+    """Where the copy goes, if one was asked for. Raises UsageError, MissingDependency."""
+    if request.format not in FORMATS:
+        raise UsageError(
+            f"there is no export format {request.format!r}", fix=suggestions.one_of(request.format, FORMATS)
+        )
+    target = None
+    if request.output is not None:
+        target = delivery.find_target(workspace, request.output, force=request.force)
+    if request.format == "onnx":
+        from asrctl.export import onnx
+
+        onnx.require()
+    return target
+
+
+def _refuse_another(workspace: Workspace, target: Optional[delivery.Target], key: Key) -> None:
+    """Raises UsageError where the copy would go into a folder that holds something else than that export."""
+    if target is not None:
+        found = workspace.find(key.kind, key.id)
+        delivery.refuse_another(target, None if found is None else found.path)
+
+
+def _subject(workspace: Workspace, request: ExportRequest, target: Optional[delivery.Target]) -> Subject:
+    subject = find_subject(workspace, request.run, request.model)
+    if target is not None:
+        delivery.refuse_source(target, subject.folder)
+    return subject
+
+
+def _evaluations(workspace: Workspace, subject: Subject) -> List[Artifact]:
+    """Evaluations of this very model, by split and precision."""
+    found = [artifact for artifact in workspace.all("evals") if _model_of(artifact) == subject.digest]
+    return sorted(
+        found, key=lambda artifact: (artifact.summary.get("split", ""), str(artifact.summary.get("precision", "")))
+    )
+
+
+def _model_of(artifact: Artifact) -> Any:
+    """Digest of the model that an evaluation is of."""
+    return artifact.meta.get("inputs", {}).get("model")
+
+
+def _key(subject: Subject, chosen: ChosenData, request: ExportRequest, evaluations: List[Artifact]) -> Key:
+    inputs: Dict[str, Any] = {"model": subject.digest, "data": chosen.data.artifact.id}
+    if request.format == "hf":  # what the card tells
+        inputs["evaluations"] = [artifact.id for artifact in evaluations]
+        inputs["card"] = digest([subject.name, chosen.name, _told(subject)])
+    return Key(kind="exports", version=VERSION, parameters={"format": request.format}, inputs=inputs)
+
+
+def _told(subject: Subject) -> Dict[str, Any]:
+    """What a card tells of a run."""
+    info = subject.info()
+    return {name: info[name] for name in _OF_RUN if name in info}
+
+
+def _write(
+    subject: Subject, chosen: ChosenData, evaluations: List[Artifact], kind: str, folder: Path, emit: Emit
+) -> Dict[str, Any]:
+    recogniser = subject.recogniser()
+    loading.require_rate(recogniser, chosen.data.sample_rate)
+    utterances = _chosen_utterances(subject, chosen)
+    emit(Progress(f"export {kind}", 0, 2, detail="writing"))
+    if kind == "hf":
+        verified = _write_hf(recogniser, _facts(subject, chosen, evaluations, recogniser), folder, utterances, emit)
+    else:
+        verified = _write_onnx(recogniser, folder, utterances, emit)
+    checksums.write_sums(folder)
+    emit(Progress(f"export {kind}", 2, 2, detail="verified"))
+    return verified
+
+
+def _write_hf(
+    recogniser: Recogniser, facts: card.CardFacts, folder: Path, utterances: List[Tuple[str, np.ndarray]], emit: Emit
+) -> Dict[str, Any]:
+    from asrctl.export import hf
+
+    hf.write(recogniser, folder, card.render(facts))
+    emit(Progress("export hf", 1, 2, detail="verifying with plain transformers"))
+    return hf.verify(recogniser, folder, utterances)
+
+
+def _write_onnx(
+    recogniser: Recogniser, folder: Path, utterances: List[Tuple[str, np.ndarray]], emit: Emit
+) -> Dict[str, Any]:
+    from asrctl.export import onnx
+
+    onnx.write_graph(recogniser, folder / "model.onnx")
+    onnx.write_description(recogniser, folder)
+    files.write_text(folder / "README.md", card.render_onnx(recogniser.features, recogniser.vocabulary))
+    emit(Progress("export onnx", 1, 2, detail="verifying with onnxruntime"))
+    # Each alone, and then the longest half together with the shortest: padding must change nothing.
+    groups = [[utterance] for utterance in utterances]
+    if len(utterances) > 1:
+        groups.append([*utterances[: len(utterances) // 2], utterances[-1]])
+    parity = onnx.compare(recogniser, folder / "model.onnx", groups).as_dict()
+    files.write_json(folder / "parity.json", parity)
+    return parity
+
+
+def _chosen_utterances(subject: Subject, chosen: ChosenData) -> List[Tuple[str, np.ndarray]]:
+    return choose_utterances(chosen.data, weights.read_convolutions(subject.folder))
+
+
+def choose_utterances(data: PreparedData, encoder: hf_config.Convolutions) -> List[Tuple[str, np.ndarray]]:
+    """Up to six utterances (id, pcm (time,) int16), from the shortest to the longest of at most 30 s.
+
+    Those of the evaluation split if there is one. encoder: the model's; data that was prepared for another one may hold
+    utterances of which this one makes no frame, and those show nothing. Raises MissingArtifact where none is left.
+    """
+    for name in _SPLITS:
+        if name in data.splits:
+            split = data.split(name)
+            chosen = _spread(split, encoder)
+            if chosen:
+                return [(split.id(index), np.array(split[index].pcm)) for index in chosen]
+    raise MissingArtifact(
+        "the prepared data holds no utterance that is long enough to verify the export with",
+        fix="prepare more data, and name it with --data",
+    )
+
+
+def _spread(split: PreparedSplit, encoder: hf_config.Convolutions) -> List[int]:
+    order = np.argsort(split.num_samples, kind="stable")
+    order = order[encoder.frames(split.num_samples[order]) > 0]
+    short_enough = order[split.num_samples[order] <= _LONGEST_S * split.sample_rate]
+    order = short_enough if len(short_enough) else order[:1]
+    places = np.linspace(0, len(order) - 1, min(_SAMPLES, len(order))).round().astype(int)
+    return [int(order[place]) for place in places]
+
+
+def _facts(subject: Subject, chosen: ChosenData, evaluations: List[Artifact], recogniser: Recogniser) -> card.CardFacts:
+    own_data = subject.run is not None and subject.info()["data"]["id"] == chosen.data.artifact.id
+    return card.CardFacts(
+        name=subject.name,
+        model_type=recogniser.model.config.model_type,
+        parameters=sum(tensor.numel() for tensor in recogniser.model.parameters()),
+        sample_rate=recogniser.features.sample_rate,
+        vocabulary=len(recogniser.vocabulary),
+        run=_told(subject),
+        data_name=chosen.name if own_data else None,
+        data=chosen.data.summary if own_data else {},
+        evaluations=[dict(read_metrics(item), data_name=item.summary.get("data")) for item in evaluations],
+    )
+
+
+def _result(artifact: Artifact, subject: Subject, request: ExportRequest, unchanged: bool) -> ExportResult:
+    paths = sorted(path for path in artifact.path.iterdir() if path.name != "meta.json")
+    return ExportResult(
+        artifact=artifact,
+        format=request.format,
+        run=subject.name if subject.run is not None else None,
+        model=subject.folder,
+        output=request.output,
+        verified=_verified(artifact),
+        files={path.name: path.stat().st_size for path in paths},
+        unchanged=unchanged,
+    )
+
+
+def _verified(artifact: Artifact) -> Mapping[str, Any]:
+    problem = misfit(artifact.summary, {"verified": dict})
+    if problem:
+        raise BadData(f"{artifact.path} does not say how it was verified ({problem})", fix="export again with --force")
+    return artifact.summary["verified"]

@@ -1,0 +1,398 @@
+"""Corpus -> prepared data: int16 samples and labels in shards, every dropped utterance listed with its reason."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+
+from asrctl.commands import rule_flags, vocab
+from asrctl.data import (
+    alphabet,
+    duplicates,
+    labels,
+    manifest,
+    remarks,
+    rules,
+    shards,
+    size_estimate,
+    split_roles,
+    staleness,
+    text_statistics,
+)
+from asrctl.data.dataset import PreparedData, totals
+from asrctl.data.manifest import CorpusChoice
+from asrctl.data.rejects import RejectLimit
+from asrctl.data.text import Vocabulary, build_vocabulary
+from asrctl.data.utterance import Utterance, read_manifest
+from asrctl.errors import BadData, StorageError, UsageError
+from asrctl.events import Emit, Note, Warned, ignore
+from asrctl.messages import amounts
+from asrctl.runtime.threads import default_workers
+from asrctl.storage import files
+from asrctl.storage.workspace import Artifact, Draft, Key, Workspace
+
+VERSION = 2
+
+
+@dataclass(frozen=True)
+class PrepareRequest:
+    """What the user asked for. vocab: name of a vocabulary; max_rejects: share of utterances that may be dropped.
+
+    force: read every recording again, also where it looks unchanged, and make the data anew.
+    command: the words typed, for `asrctl status` to tell them again.
+    """
+
+    choice: CorpusChoice
+    flags: rule_flags.RuleFlags = rule_flags.RuleFlags()
+    vocab: Optional[str] = None
+    workers: Optional[int] = None
+    max_rejects: float = 0.05
+    force: bool = False
+    command: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PrepareResult:
+    """Prepared data. new: False where it was there already. splits, reasons: as in the artifact's summary; unused:
+    {split without a role: utterances}. alphabet: as in alphabet.Alphabet, with the command that leaves signs out.
+    copies: {two roles: utterances of the second whose recording is in the first too}.
+    """
+
+    name: str
+    id: str
+    path: Path
+    new: bool
+    splits: Mapping[str, Mapping[str, Any]]
+    unused: Mapping[str, int]
+    vocabulary: Mapping[str, Any]
+    alphabet: Mapping[str, Any]
+    copies: Mapping[str, int]
+    bytes: int
+    seconds: float
+
+    def as_dict(self) -> Dict[str, Any]:
+        return dict(self.__dict__, path=str(self.path))
+
+
+@dataclass(frozen=True)
+class PreparePlan:
+    """What `prepare` would do. downloads: {file: bytes} to fetch first; where there are any, no more is known."""
+
+    name: str
+    splits: Mapping[str, Mapping[str, Any]]
+    note: Optional[str]
+    estimated_bytes: int
+    downloads: Mapping[str, int]
+    settings: Mapping[str, Any]
+    origins: Mapping[str, str]
+    unused: Mapping[str, int] = field(default_factory=dict)
+    alphabet: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> Dict[str, Any]:
+        return dict(self.__dict__)
+
+
+def prepare(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> PrepareResult:
+    """List, check, decode and publish a corpus; a rerun goes on at the shard where it stopped.
+
+    Raises BadData (unusable corpus, too many rejects or unknown characters), MissingArtifact, UsageError, PresetError,
+    StorageError, OSError.
+    """
+    started = time.monotonic()
+    if not 0 <= request.max_rejects <= 1:
+        raise UsageError(f"--max-rejects {request.max_rejects:g} is no share", fix="use a number from 0 to 1")
+    workers = request.workers or default_workers()
+    watcher = staleness.Watcher(request.choice.source, workspace.root)
+    with _listed(workspace, request, emit, watcher) as (found, listing):
+        listed = manifest.publish(workspace, listing, watcher, workers=workers, afresh=request.force, emit=emit)
+        # Still in the block: until the name is set, nothing leads to what is made here, and only the listing's lock
+        # tells `asrctl clean` that somebody is at work between one artifact and the next.
+        result = _Job(workspace, request, found, listed, workers, emit).run()
+        # What can not be trained on is never what the next `train` takes by itself.
+        trains, source = "train" in result.splits, watcher.record(request.command)
+        workspace.set_ref("prepared", result.name, result.id, latest=trains, source=source)
+    return replace(result, seconds=round(time.monotonic() - started, 2))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A corpus that was listed: who does what, and by which rules; what to do about rejects, by their reason."""
+
+    rules: rules.Rules
+    given: Optional[Artifact]
+    roles: split_roles.Roles
+    name: str
+    hints: Mapping[str, str]
+
+    def chooses_text(self, request: PrepareRequest) -> bool:
+        """Whether options decide what is left of a text, and no vocabulary that was named or taken from a model."""
+        return request.vocab is None and not (self.given is not None and self.given.summary.get("given"))
+
+
+@contextmanager
+def _listed(
+    workspace: Workspace, request: PrepareRequest, emit: Emit, watcher: Optional[staleness.Watcher]
+) -> Iterator[Tuple[_Found, manifest.Listing]]:
+    write = watcher is not None
+    decided = rule_flags.resolve(request.flags, workspace.root)
+    name = request.choice.data_name
+    text, given = vocab.choose(workspace, request.vocab, decided, name, emit)
+    with manifest.listed(workspace, request.choice, emit, write=write, watcher=watcher) as (_, wanted, listing):
+        assigned = split_roles.assign(wanted, listing.path, listing.counts)
+        assigned.tell(emit)
+        yield _Found(rules.with_text(decided, text), given, assigned, name, listing.hints), listing
+
+
+class _Job:
+    """One corpus on its way to prepared data."""
+
+    def __init__(
+        self, workspace: Workspace, request: PrepareRequest, found: _Found, listed: Artifact, workers: int, emit: Emit
+    ) -> None:
+        self._workspace = workspace
+        self._request = request
+        self._found = found
+        self._manifest = listed
+        self._workers = workers
+        self._emit = emit
+        self._scan = text_statistics.scan(self._utterances(), found.roles, found.rules.text)
+        self._alphabet: Mapping[str, Any] = {}
+        self._copies = duplicates.tell(self._utterances, found.roles, emit)
+
+    def _utterances(self, role: Optional[str] = None) -> Iterator[Utterance]:
+        everything = read_manifest(self._manifest.path / "utterances.jsonl")
+        return everything if role is None else (item for item in everything if self._found.roles.of(item) == role)
+
+    def run(self) -> PrepareResult:
+        vocabulary, vocabulary_id = self._vocabulary()
+        splits, named = self._found.roles.names, self._request.vocab
+        text_statistics.check_unknown(
+            self._scan, vocabulary, self._found.rules.text, self._emit, splits=splits, named=named
+        )
+        key = self._key(vocabulary)
+        force = self._request.force
+        done = self._workspace.find(key.kind, key.id) if not force else None
+        if done is not None:
+            return self._nothing_to_do(done)
+        self._tell_size(key)
+        with self._workspace.publish(key, keep_partial=True, replace=force) as draft:
+            if draft.published is None:
+                self._fill(draft, vocabulary, vocabulary_id)
+        artifact = draft.published
+        if artifact is None:
+            raise BadData(f"{key.id} was not published", fix="run the command again")
+        return self._result(artifact, new=True)
+
+    def _vocabulary(self) -> Tuple[Vocabulary, str]:
+        found = self._found
+        splits = labels.splits(self._scan, found.roles, found.rules) if found.given is not None else self._collect()
+        examined = alphabet.examine(self._scan, splits, self._utterances(), found.roles, found.rules.text)
+        self._alphabet = examined.told(self._request.command, self._emit, proposes=found.chooses_text(self._request))
+        if found.given is not None:
+            return Vocabulary.load(found.given.path), found.given.id
+        built = vocab.publish(
+            self._workspace, self._scan, self._found.rules.text, splits, name=self._found.name, emit=self._emit
+        )
+        return Vocabulary.load(built.path), built.id
+
+    def _collect(self) -> Tuple[str, ...]:
+        """The splits that the vocabulary is collected from; the scan then holds only what becomes labels of it."""
+        found = self._found
+        splits = labels.splits(self._scan, found.roles, found.rules)
+        before = None if self._request.force else self._before(splits)
+        if before is not None:
+            splits, vocabulary = before
+            unknown = text_statistics.unknown_characters(self._scan.characters(splits), vocabulary)
+            self._scan = self._scan.without(unknown, splits)
+            return splits
+        total = sum(self._scan.utterances(role) for role in found.roles.names)
+        witnesses = labels.Witnesses(
+            shards.Converter(found.rules, build_vocabulary(self._scan.characters(splits), found.rules.text)),
+            self._utterances,
+            found.roles,
+            found.rules.text,
+            allowed=int(self._request.max_rejects * total),
+            workers=self._workers,
+            emit=self._emit,
+        )
+        self._scan = witnesses.heard(self._scan, splits)
+        wider = labels.widened(self._scan, found.roles, found.rules, splits, self._emit)
+        if wider != splits:
+            self._scan = witnesses.heard(self._scan, wider)
+        return wider
+
+    def _before(self, splits: Tuple[str, ...]) -> Optional[Tuple[Tuple[str, ...], Vocabulary]]:
+        """Where this corpus is prepared already: the splits that its vocabulary is of, and the vocabulary.
+
+        Looking for witnesses again would cost decoding, and find the same.
+        """
+        identity = self._workspace.names("prepared").get(self._found.name)
+        data = self._workspace.find("prepared", identity) if identity is not None else None
+        made = self._workspace.find("vocab", PreparedData(data).summary["vocabulary"]) if data is not None else None
+        if data is None or made is None or made.summary.get("given"):
+            return None
+        vocabulary, of = Vocabulary.load(data.path / "vocab"), tuple(made.summary.get("splits", ()))
+        same = of in (splits, (*splits, "eval")) and self._key(vocabulary).id == data.id
+        return (of, vocabulary) if same else None
+
+    def _key(self, vocabulary: Vocabulary) -> Key:
+        decided = self._found.rules
+        preset = decided.preset and Path(decided.preset).stem
+        return Key(
+            "prepared",
+            VERSION,
+            parameters={
+                "name": self._found.name,
+                "corpus": self._request.choice.corpus,
+                "preset": preset,
+                "sample_rate": decided.audio.sample_rate,
+                "min_s": decided.audio.min_s,
+                "max_s": decided.audio.max_s,
+                "text": decided.text.as_dict(),
+                "conv": [list(decided.kernels), list(decided.strides)],
+                "sources": {role: list(splits) for role, splits in self._found.roles.by_role.items()},
+                "shard": [shards.SHARD_BYTES, shards.SHARD_UTTERANCES],
+            },
+            inputs={"vocabulary": vocabulary.digest, "splits": self._scan.digests},
+        )
+
+    def _tell_size(self, key: Key) -> None:
+        """Say what will be written and what fits. Raises StorageError where it does not fit."""
+        self._workspace.create()
+        wanted = size_estimate.num_bytes(self._utterances(), self._found.roles, self._scan, self._found.rules.audio)
+        wanted = max(0, wanted - files.folder_bytes(self._workspace.building(key)))
+        free = shutil.disk_usage(str(self._workspace.root)).free
+        self._emit(Note(f"prepared speech will take about {amounts.size(wanted)} on disk ({amounts.size(free)} free)"))
+        if wanted > free:
+            raise StorageError(
+                f"prepared speech needs about {amounts.size(wanted)}, and {self._workspace.root} has "
+                f"{amounts.size(free)} free",
+                fix="free some space (`asrctl clean` shows what can go), or choose a --workspace on a larger disk",
+            )
+
+    def _fill(self, draft: Draft, vocabulary: Vocabulary, vocabulary_id: str) -> None:
+        decided = self._found.rules
+        for left in draft.path.rglob(".*.tmp"):  # half a file of a try that was killed
+            left.unlink()
+        (draft.path / "vocab").mkdir(exist_ok=True)
+        vocabulary.save(draft.path / "vocab")
+        names = self._found.roles.names
+        limit = self._limit(sum(self._scan.utterances(role) for role in names))
+        convert = shards.Converter(decided, vocabulary)
+        splits = {}
+        for role in names:
+            job = shards.SplitJob(
+                role, draft.path / role, self._scan.utterances(role), convert, self._workers, decided.audio.sample_rate
+            )
+            reasons = shards.build_split(job, self._utterances(role), limit, self._emit)
+            summary = self._split_summary(job, reasons)
+            if summary["utterances"]:
+                splits[role] = summary
+            else:
+                self._empty(job, limit)
+        draft.summary.update(
+            name=self._found.name,
+            corpus=self._request.choice.corpus,
+            preset=decided.preset,
+            sample_rate=decided.audio.sample_rate,
+            min_s=decided.audio.min_s,
+            max_s=decided.audio.max_s,
+            text=decided.text.as_dict(),
+            conv_kernel=list(decided.kernels),
+            conv_stride=list(decided.strides),
+            vocabulary=vocabulary_id,
+            vocabulary_digest=vocabulary.digest,
+            vocabulary_size=len(vocabulary),
+            manifest=self._manifest.id,
+            note=self._found.roles.note,
+            splits=splits,
+        )
+
+    def _limit(self, total: int) -> RejectLimit:
+        return RejectLimit(self._request.max_rejects, total, self._found.rules.audio, self._found.hints)
+
+    def _split_summary(self, job: shards.SplitJob, reasons: Mapping[str, int]) -> Dict[str, Any]:
+        utterances, samples = totals(job.folder)
+        summary = {
+            "utterances": utterances,
+            "seconds": round(samples / job.sample_rate, 3),
+            "rejected": sum(reasons.values()),
+            "reasons": dict(reasons),
+            "sources": list(self._found.roles.by_role[job.name]),
+        }
+        remarked = remarks.tell(job.folder, self._emit)
+        return dict(summary, remarks=remarked) if remarked else summary
+
+    def _empty(self, job: shards.SplitJob, limit: RejectLimit) -> None:
+        """Nothing of a split is left: fatal, unless it was only held out."""
+        if job.name == "eval" and self._found.roles.held_out:
+            self._emit(Warned("all held-out utterances are rejected: there is no eval split"))
+            files.remove_tree(job.folder)
+            return
+        raise BadData(
+            f"no utterance of the {job.name} split can be used",
+            fix=limit.cure(),
+            problems=limit.lines(),
+        )
+
+    def _nothing_to_do(self, artifact: Artifact) -> PrepareResult:
+        limit = self._limit(0)
+        for split in PreparedData(artifact).summary["splits"].values():
+            limit.total += split["utterances"] + split["rejected"]
+            limit.reasons.update(split["reasons"])
+        limit.seen = limit.total
+        limit.check()
+        for role in PreparedData(artifact).splits:
+            remarks.tell(artifact.path / role, self._emit)
+        self._emit(Note(f"{self._found.name} is prepared already ({artifact.id}): nothing to do"))
+        return self._result(artifact, new=False)
+
+    def _result(self, artifact: Artifact, *, new: bool) -> PrepareResult:
+        summary = artifact.summary
+        return PrepareResult(
+            name=self._found.name,
+            id=artifact.id,
+            path=artifact.path,
+            new=new,
+            splits=summary["splits"],
+            unused=self._found.roles.unused,
+            vocabulary={"id": summary["vocabulary"], "size": summary["vocabulary_size"]},
+            alphabet=self._alphabet,
+            copies=self._copies,
+            bytes=files.folder_bytes(artifact.path),
+            seconds=0.0,
+        )
+
+
+def plan(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> PreparePlan:
+    """What `prepare` would do; nothing is written, downloaded or decoded. Raises what `prepare` raises."""
+    decided = rule_flags.resolve(request.flags, workspace.root)
+    settings = {
+        **asdict(decided.audio),
+        "text": decided.text.as_dict(),
+        "vocab_splits": list(decided.vocab_splits),
+        "preset": decided.preset,
+        "max_rejects": request.max_rejects,
+    }
+    name = request.choice.data_name
+    downloads = size_estimate.downloads(workspace, request.choice)
+    if downloads:
+        return PreparePlan(name, {}, None, 0, downloads, settings, decided.origins)
+    with _listed(workspace, request, ignore, None) as (found, listing):
+        scanned = text_statistics.scan(listing.utterances(), found.roles, found.rules.text)
+        splits = {
+            role: {"utterances": scanned.utterances(role), "sources": list(sources)}
+            for role, sources in found.roles.by_role.items()
+        }
+        estimated = size_estimate.num_bytes(listing.utterances(), found.roles, scanned, found.rules.audio)
+        settings["text"] = found.rules.text.as_dict()
+        found.roles.tell_unused(emit)
+        labelled = labels.splits(scanned, found.roles, found.rules)
+        examined = alphabet.examine(scanned, labelled, listing.utterances(), found.roles, found.rules.text)
+        note, unused = found.roles.note, found.roles.unused
+        shown = examined.told(request.command, emit, proposes=found.chooses_text(request))
+        return PreparePlan(name, splits, note, estimated, {}, settings, decided.origins, unused, shown)

@@ -1,0 +1,345 @@
+"""Carry a planned run out: model, run folder, backend, and the last word in run.json."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Optional, Sequence
+
+from asrctl import __version__
+from asrctl.commands.train import TrainResult
+from asrctl.config import presets
+from asrctl.config.recipe import Recipe
+from asrctl.data.dataset import PreparedSplit
+from asrctl.data.text import Vocabulary
+from asrctl.errors import AsrctlError, BadData, Interrupted, MissingArtifact
+from asrctl.events import Emit, Note, Warned
+from asrctl.messages import amounts
+from asrctl.models import loading
+from asrctl.runtime.signals import StopRequest, stop_requests
+from asrctl.storage import files
+from asrctl.storage.workspace import Workspace
+from asrctl.training import checkpoints
+from asrctl.training.job import Outcome, Standing, TrainingJob
+from asrctl.training.optim import Pace
+from asrctl.training.runs import Run, resume_command, start_command
+
+
+@dataclass(frozen=True)
+class Start:
+    """A run about to be started or resumed."""
+
+    workspace: Workspace
+    request_command: Sequence[str]
+    recipe: Recipe
+    data: Mapping[str, str]
+    vocabulary: Vocabulary
+    train: PreparedSplit
+    eval: Optional[PreparedSplit]
+    device: Any
+    precision: str
+    total_steps: int
+    max_steps: Optional[int]
+    max_minutes: Optional[float]
+    resume: bool
+    base: Optional[str]
+    inputs: Mapping[str, Any]
+
+
+def carry_out(run: Run, start: Start, emit: Emit) -> TrainResult:
+    """Raises Interrupted, Diverged, DeviceError, BadData; run.json then says interrupted or failed."""
+    checkpoint = _checkpoint(run, start, emit) if start.resume else None
+    if checkpoint is not None:
+        ended = _ended(start, checkpoint)
+        if ended is not None:
+            _bring_back_model(run, start, checkpoint, emit)
+            return _nothing_to_do(run, start, checkpoint, ended)
+    with stop_requests() as stop:
+        recogniser = _recogniser(run, start, checkpoint, emit)
+        info = dict(_info(run, start), engine=_engine(start, recogniser))
+        _write_start(run, start, recogniser, info, fresh=checkpoint is None)
+        began = time.monotonic()
+        try:
+            job = _job(run, start, recogniser, checkpoint, stop)
+            outcome = _backend(start)(job, emit)
+        except BaseException as error:
+            state = "interrupted" if isinstance(error, (KeyboardInterrupt, Interrupted)) else "failed"
+            message = error.message if isinstance(error, AsrctlError) else repr(error)
+            seconds = round(time.monotonic() - began + info["seconds"], 3)
+            values = dict(info, **_reached(run, info), state=state, error=message, seconds=seconds)
+            _write_if_possible(run, values, emit)
+            raise
+    return _close(run, start, info, outcome)
+
+
+def _write_if_possible(run: Run, values: Dict[str, Any], emit: Emit) -> None:
+    """On a full disk, what stopped the run is what people must hear of."""
+    try:
+        run.write(values)
+    except OSError as error:
+        emit(Warned(f"run.json could not be written ({error.strerror}) and still says that the run goes on"))
+
+
+def _backend(start: Start) -> Any:
+    if start.device.is_host:
+        from asrctl.training import trainer
+
+        return trainer.train
+    from asrctl.ipu import runner
+
+    return runner.train
+
+
+def _engine(start: Start, recogniser: loading.Recogniser) -> Optional[str]:
+    """Which arithmetic carries the model on a host; None on an IPU."""
+    if not start.device.is_host:
+        return None
+    from asrctl.training import forward
+
+    return forward.engine_of(start.recipe, start.device, recogniser)
+
+
+def _checkpoint(run: Run, start: Start, emit: Emit) -> Optional[checkpoints.Checkpoint]:
+    latest = checkpoints.latest_valid(run.checkpoints)
+    for message in latest.damaged:
+        emit(Warned(f"{message}; an earlier checkpoint is used"))
+    if latest.checkpoint is None:
+        if latest.damaged:
+            anew = start_command(start.workspace, run.info(), "--run", run.name, "--overwrite")
+            raise MissingArtifact(f"run {run.name!r} has no valid checkpoint", fix=f"start it anew: `{anew}`")
+        _refuse_to_forget(run, start)
+        emit(Note(f"run {run.name} has no checkpoint yet and starts from the beginning"))
+        return None
+    backend = latest.checkpoint.state.get("backend")
+    if start.device.is_host and backend is not None:
+        raise BadData(
+            f"run {run.name!r} was trained on {backend['device']}, and its optimiser state is not for the host",
+            fix=f"add `--device {backend['device']}`, or start a new run from it: `{_start(start, run)}`",
+        )
+    emit(Note(f"resuming run {run.name} after step {latest.checkpoint.step}"))
+    return latest.checkpoint
+
+
+def _start(start: Start, run: Run) -> str:
+    return start_command(start.workspace, run.info(), "--from-run", run.name)
+
+
+def _refuse_to_forget(run: Run, start: Start) -> None:
+    """A run that has learned something and lost its checkpoints still has a model, which a new start would replace."""
+    if run.info().get("steps") and run.model.is_dir():
+        raise MissingArtifact(
+            f"the checkpoints of run {run.name!r} are gone, so it can not be resumed; its model is still there",
+            fix=f"start a new run from it: `{_start(start, run)}`",
+        )
+
+
+def _recogniser(run: Run, start: Start, checkpoint: Optional[checkpoints.Checkpoint], emit: Emit) -> loading.Recogniser:
+    section, optim = start.recipe.model, start.recipe.optim
+    if checkpoint is not None:
+        # fp32, four bytes for each number.
+        held = (checkpoint.path / "model.safetensors").stat().st_size // 4
+        recogniser = loading.load_shell(run.shell, held=held)
+        if section.freeze_feature_encoder:
+            recogniser.model.freeze_feature_encoder()
+        return recogniser
+    built = loading.build(section, start.vocabulary, seed=optim.seed, sample_rate=start.recipe.audio.sample_rate)
+    for note in built.notes:
+        emit(Note(note))
+    if built.new_head and section.checkpoint is not None:
+        emit(Note(f"a new head of {amounts.count(len(start.vocabulary), 'output')} was drawn (model.head: reinit)"))
+    loading.require_rate(built.recogniser, start.train.sample_rate)
+    return built.recogniser
+
+
+def _job(
+    run: Run,
+    start: Start,
+    recogniser: loading.Recogniser,
+    checkpoint: Optional[checkpoints.Checkpoint],
+    stop: StopRequest,
+) -> TrainingJob:
+    files.refuse_links(start.workspace.root / "cache")
+    return TrainingJob(
+        recipe=start.recipe,
+        folder=run.folder,
+        recogniser=recogniser,
+        train=start.train,
+        eval=start.eval,
+        device=start.device,
+        precision=start.precision,
+        total_steps=start.total_steps,
+        stop=stop,
+        resume=checkpoint,
+        max_minutes=start.max_minutes,
+        cache=start.workspace.own(start.workspace.root / "cache" / "ipu"),
+        features=start.workspace.own(start.workspace.root / "cache" / "features"),
+        data=start.data["content"],
+        command=start.request_command,
+    )
+
+
+def _info(run: Run, start: Start) -> Dict[str, Any]:
+    before = run.info() if run.exists() else {}
+    return {
+        "schema": 1,
+        "name": run.name,
+        # Resuming makes a run the latest again.
+        "sequence": start.workspace.last_sequence() + 1,
+        "state": "running",
+        "preset": start.recipe.name,
+        "device": start.device.kind,
+        "emulated": start.device.kind == "ipu-emulated",
+        "precision": start.precision,
+        "data": dict(start.data),
+        "vocabulary": start.vocabulary.digest,
+        "base": start.base if not before else before.get("base"),
+        "command": (before.get("command") if start.resume else None) or list(start.request_command),
+        "steps": before.get("steps", 0),
+        "total_steps": start.total_steps,
+        "limits": _limits(start),
+        **({"inputs": dict(start.inputs)} if start.inputs else {}),
+        "best": before.get("best"),
+        "versions": versions(),
+        "seconds": before.get("seconds", 0.0),
+    }
+
+
+def _limits(start: Start) -> Dict[str, float]:
+    """{option: value} of those that were typed."""
+    typed = {"max-steps": start.max_steps, "max-minutes": start.max_minutes}
+    return {option: value for option, value in typed.items() if value is not None}
+
+
+def versions() -> Dict[str, str]:
+    """Of what decides the numbers."""
+    import torch
+    import transformers
+
+    return {
+        "asrctl": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def _write_start(run: Run, start: Start, recogniser: loading.Recogniser, info: Dict[str, Any], *, fresh: bool) -> None:
+    if fresh:
+        loading.save_shell(recogniser, run.shell)
+    files.write_text(run.recipe_path, presets.dumps(start.recipe))
+    run.write(info)
+
+
+def _close(run: Run, start: Start, info: Dict[str, Any], outcome: Outcome) -> TrainResult:
+    standing = outcome.standing
+    interrupted = outcome.reason == "interrupted"
+    state = "interrupted" if interrupted else "complete"
+    seconds = round(info["seconds"] + outcome.seconds, 3)
+    totals = {} if interrupted else _totals(start, outcome.total)
+    run.write(dict(info, **_reached_by(standing), **totals, state=state, reason=outcome.reason, seconds=seconds))
+    if interrupted:
+        kept = {None: "nothing was learned yet", standing.step: "a checkpoint is kept"}
+        what = kept.get(outcome.kept_step, f"the checkpoint of step {outcome.kept_step} is kept")
+        raise Interrupted(
+            f"training was stopped after step {standing.step} of {outcome.total}; {what}",
+            fix=f"go on with `{resume_command(start.workspace, run.name, info)}`",
+        )
+    return TrainResult(
+        run=run.name,
+        state="complete",
+        reason=outcome.reason,
+        steps=standing.step,
+        planned_steps=outcome.total,
+        recipe_steps=start.total_steps,
+        best_step=standing.best_step,
+        best_wer=standing.best_wer,
+        model=run.model,
+        device=start.device.kind,
+        precision=start.precision,
+        seconds=round(outcome.seconds, 3),
+        audio_s_per_s=round(outcome.audio_s / max(outcome.seconds, 1e-9), 2),
+        emulated=bool(info["emulated"]),
+    )
+
+
+def _totals(start: Start, total: int) -> Dict[str, int]:
+    """What run.json has of a run that was to have `total` steps."""
+    return {} if total == start.total_steps else {"total_steps": total, "recipe_steps": start.total_steps}
+
+
+def _reached_by(standing: Standing) -> Dict[str, Any]:
+    best = None if standing.best_step is None else {"step": standing.best_step, "wer": standing.best_wer}
+    return {"steps": standing.step, "best": best}
+
+
+def _reached(run: Run, info: Mapping[str, Any]) -> Dict[str, Any]:
+    """What a run that failed had come to, by its newest checkpoint."""
+    latest = checkpoints.latest_valid(run.checkpoints).checkpoint
+    if latest is None:
+        return {}
+    reached = _reached_by(Standing.from_dict(latest.state))
+    return dict(reached, best=reached["best"] or info["best"])
+
+
+def _ended(start: Start, checkpoint: checkpoints.Checkpoint) -> Optional[str]:
+    """Why nothing is left to do after this checkpoint, if so."""
+    patience, standing = start.recipe.run.early_stopping, Standing.from_dict(checkpoint.state)
+    if checkpoint.step >= _total(start, standing):
+        return "finished"
+    stale = standing.evaluations_without_gain
+    return "early-stopping" if patience is not None and stale >= patience else None
+
+
+def _total(start: Start, standing: Standing) -> int:
+    """Steps that a run is to have: those that its time was enough for, unless others are asked for now."""
+    pace = None if standing.pace is None else Pace.from_dict(standing.pace)
+    is_planned = pace is not None and pace.recipe == start.total_steps and start.max_steps is None
+    return pace.total if is_planned else start.total_steps
+
+
+def _bring_back_model(run: Run, start: Start, checkpoint: checkpoints.Checkpoint, emit: Emit) -> None:
+    """Make a finished run's `model/` anew where it was deleted: from its best checkpoint, or else from the last."""
+    if run.model.is_dir():
+        return
+    checkpoint = checkpoints.best_left(run.checkpoints, checkpoint)
+    loading.save_with_weights(_recogniser(run, start, checkpoint, emit), checkpoint.model(), run.model)
+    emit(
+        Note(
+            f"the model of run {run.name} was missing; it was made again from the checkpoint of step {checkpoint.step}"
+        )
+    )
+
+
+def _nothing_to_do(run: Run, start: Start, checkpoint: checkpoints.Checkpoint, reason: str) -> TrainResult:
+    info, standing = run.info(), Standing.from_dict(checkpoint.state)
+    total = min(_total(start, standing), info.get("total_steps", 0))
+    reached = reason == "early-stopping" or checkpoint.step >= total
+    if info["state"] != "complete" and reached:
+        info = _complete(run, start, dict(info, **_totals(start, total)), standing, reason)
+    return TrainResult(
+        run=run.name,
+        state=info["state"],
+        reason=reason,
+        steps=standing.step,
+        planned_steps=total,
+        recipe_steps=start.total_steps,
+        best_step=standing.best_step,
+        best_wer=standing.best_wer,
+        model=run.model,
+        device=info.get("device", ""),
+        precision=info.get("precision", ""),
+        seconds=0.0,
+        audio_s_per_s=0.0,
+        emulated=bool(info.get("emulated")),
+        nothing_to_do=True,
+    )
+
+
+def _complete(run: Run, start: Start, info: Dict[str, Any], standing: Standing, reason: str) -> Dict[str, Any]:
+    """What a process still had to do that was killed behind its last evaluation and checkpoint: new run.json."""
+    checkpoints.prune(run.checkpoints, keep=start.recipe.run.keep, best_step=standing.best_step, newest=standing.step)
+    values = dict(info, **_reached_by(standing), state="complete", reason=reason)
+    values.pop("error", None)
+    run.write(values)
+    return values

@@ -1,0 +1,147 @@
+"""What `train` refuses or warns of before it begins: options, recipe, device and data that do not fit together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence
+
+from asrctl.config.recipe import Recipe
+from asrctl.data import data_rules, staleness
+from asrctl.data.dataset import PreparedData, PreparedSplit
+from asrctl.errors import PresetError, UsageError
+from asrctl.events import Emit, Note, Warned
+from asrctl.models import loading, weights
+from asrctl.models.hf_config import Convolutions
+from asrctl.storage.workspace import Workspace
+from asrctl.training.compatibility import conflicts, convolutions
+from asrctl.training.runs import Run, start_command
+
+if TYPE_CHECKING:
+    from asrctl.commands.train_request import TrainRequest
+
+
+def refuse_contradictions(request: "TrainRequest") -> None:
+    """Raises UsageError for options that exclude each other."""
+    for name, given in (("--overwrite", request.overwrite), ("--from-run", request.from_run is not None)):
+        if request.resume and given:
+            raise UsageError(
+                f"--resume goes on with a run and {name} starts one, so they exclude each other", fix="give one of them"
+            )
+    for name, given in (("--resume", request.resume), ("--overwrite", request.overwrite)):
+        if request.if_new and given:
+            raise UsageError(
+                f"--if-new finds out what to do with which run and {name} says so, so they exclude each other",
+                fix="give one of them",
+            )
+
+
+def refuse_optimiser(recipe: Recipe, device: Any) -> None:
+    """Raises PresetError for one that the device has not."""
+    if device.is_host and recipe.optim.optimizer != "adamw":
+        raise PresetError(
+            f"{recipe.name} asks for the optimiser {recipe.optim.optimizer}, which only IPUs have here",
+            fix="add `--set optim.optimizer=adamw`, or use `--device ipu-emulated`",
+        )
+
+
+def differences(recipe: Recipe, kind: str) -> List[str]:
+    """What a device does otherwise than the recipe's IPU configuration says; nothing where there is no such section."""
+    if recipe.ipu is None or kind not in ("cpu", "cuda", "mps"):
+        return []
+    host, model = recipe.host(kind), recipe.model
+    dropouts = (model.hidden_dropout, model.attention_dropout, model.activation_dropout, model.feat_proj_dropout)
+    drawn = any((*dropouts, model.final_dropout, model.layerdrop))
+    return [
+        f"{recipe.name} on {kind}: the same global batch of {recipe.optim.global_batch}, data order, padding, schedule "
+        f"and optimiser as on {recipe.ipu.ipus_per_replica} IPUs; precision is {host.precision} instead of "
+        f"{recipe.ipu.precision}{', and dropout is drawn from other random numbers' if drawn else ''}"
+    ]
+
+
+def look_at_checkpoint(recipe: Recipe, data: PreparedData, emit: Emit, *, fetch: bool) -> Optional[loading.Recogniser]:
+    """The model that training would start from, as far as it is known without weights; None where it is not here.
+
+    fetch: get from the hub what is not here. Raises what building the model would raise, in the same words.
+    """
+    section = recipe.model
+    if section.checkpoint is None:
+        return None
+    here = loading.find_checkpoint if fetch else weights.local_checkpoint
+    folder = here(section.checkpoint, section.revision)
+    if folder is None:
+        emit(Note(f"{section.checkpoint} is not in the hub's cache on this machine, so it was not looked at"))
+        return None
+    convolutions(recipe)  # which says best what is wrong with them
+    found = loading.examine_start(section, folder, data.vocabulary())
+    loading.require_rate(found, data.sample_rate)
+    return found
+
+
+def refuse_conflicts(
+    workspace: Workspace,
+    recipe: Recipe,
+    data: PreparedData,
+    name: str,
+    splits: Mapping[str, PreparedSplit],
+    encoder: Convolutions,
+    preset: Optional[str],
+) -> None:
+    """Raises PresetError with every conflict of training.compatibility. name: of the data. preset: as it was named."""
+    found = conflicts(recipe, data, splits, encoder, preset)
+    if not found:
+        return
+    options = {option: value for conflict in found for option, value in conflict.again.items()}
+    again = f", or prepare again {_prepare_command(workspace, data, name, options)}" if options else ""
+    raise PresetError(
+        f"preset {recipe.name} does not fit the prepared data {name}",
+        fix="; ".join(dict.fromkeys(conflict.advice for conflict in found)) + again,
+        problems=[conflict.message for conflict in found],
+    )
+
+
+def _prepare_command(workspace: Workspace, data: PreparedData, name: str, options: Mapping[str, str]) -> str:
+    """What was typed to prepare the data, with other options; the options alone where that is not known any more."""
+    record: Mapping[str, Any] = {}
+    if workspace.names("prepared").get(name) == data.artifact.id:
+        record = staleness.checked(workspace.ref("prepared", name).get("source"), name)
+    typed = staleness.command(record, options)
+    return f"by `{typed}`" if typed else f"with {' '.join(f'{option} {value}' for option, value in options.items())}"
+
+
+def warn_of_no_effect(overrides: Sequence[str], emit: Emit) -> None:
+    """overrides: KEY=VALUE, of --set."""
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if key in data_rules.DECIDED:
+            emit(Warned(f"--set {key} changes nothing here: it belongs to the data, and `prepare` goes by it"))
+
+
+def _start_from(workspace: Workspace, stored: Run) -> str:
+    return start_command(workspace, stored.info(), "--from-run", stored.name)
+
+
+def refuse_changes(workspace: Workspace, stored: Run, recipe: Recipe, data: PreparedData) -> None:
+    """Raises PresetError where what makes the experiment is not what the run to resume was started with."""
+    info = stored.info()
+    changed = changed_keys(stored.recipe().experiment(), recipe.experiment())
+    if info["data"]["id"] != data.artifact.id:
+        changed.append(f"data: was {info['data']['id']}, is {data.artifact.id}")
+    elif info["data"].get("content", data.content) != data.content:
+        changed.append(f"data: {data.artifact.id} was made again and holds other speech or labels")
+    if info["vocabulary"] != data.vocabulary().digest:
+        changed.append("vocabulary: is not the one the run was started with")
+    if changed:
+        raise PresetError(
+            f"run {stored.name!r} can not be resumed: what makes the experiment has changed",
+            fix=f"undo the changes, or start a new run from this one: `{_start_from(workspace, stored)}`",
+            problems=changed,
+        )
+
+
+def changed_keys(before: Any, after: Any, prefix: str = "") -> List[str]:
+    """One line for each value that differs between two nested mappings."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        lines: List[str] = []
+        for name in sorted(set(before) | set(after)):
+            lines.extend(changed_keys(before.get(name), after.get(name), f"{prefix}.{name}".lstrip(".")))
+        return lines
+    return [] if before == after else [f"{prefix}: was {before!r}, is {after!r}"]

@@ -1,0 +1,165 @@
+"""What a request to train means: which run, data, recipe and name."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional, Tuple
+
+from asrctl.commands.select import latest_data, sound_model
+from asrctl.config import presets
+from asrctl.config.recipe import Recipe
+from asrctl.data import data_rules
+from asrctl.data.dataset import PreparedData
+from asrctl.errors import MissingArtifact, UsageError
+from asrctl.events import Emit, Note
+from asrctl.storage import files
+from asrctl.storage.workspace import Workspace
+from asrctl.training.runs import Run, instead_of, named_after
+
+_FIX_DATA = "run `asrctl prepare CORPUS` first"
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What the user asked for. if_new: only where no run was made from the same. command: the words typed."""
+
+    preset: Optional[str] = None
+    data: Optional[str] = None
+    run: Optional[str] = None
+    device: str = "auto"
+    overrides: Tuple[str, ...] = ()
+    max_steps: Optional[int] = None
+    max_minutes: Optional[float] = None
+    resume: bool = False
+    overwrite: bool = False
+    if_new: bool = False
+    from_run: Optional[str] = None
+    command: Tuple[str, ...] = ()
+
+
+def stored_run(workspace: Workspace, request: TrainRequest) -> Optional[Run]:
+    """The run to resume, if that was asked for."""
+    if not request.resume:
+        return None
+    if request.run is not None:
+        run = Run(workspace.run(request.run))
+        if not run.exists():
+            raise MissingArtifact(f"there is no run {request.run!r} to resume", fix=instead_of(workspace, request.run))
+        return run
+    runs = workspace.runs(strict=True)
+    if not runs:
+        raise MissingArtifact("there is no run to resume", fix="start one with `asrctl train --preset tiny-cpu`")
+    return Run(runs[-1])
+
+
+def stored_total(stored: Optional[Run], recipe: Recipe) -> Optional[int]:
+    """Steps that the run to resume was started for: they decide the schedule. None where the recipe asks for others."""
+    if stored is None or _length(stored.recipe()) != _length(recipe):
+        return None
+    info = stored.info()
+    total = info.get("recipe_steps", info.get("total_steps"))
+    return total if isinstance(total, int) and total > 0 else None
+
+
+def _length(recipe: Recipe) -> Tuple[Any, Any]:
+    return recipe.optim.max_steps, recipe.optim.epochs
+
+
+def data_of(workspace: Workspace, request: TrainRequest, stored: Optional[Run], emit: Emit) -> Tuple[str, PreparedData]:
+    if stored is not None and request.data is None:
+        recorded = stored.info()["data"]
+        artifact = workspace.resolve("prepared", recorded["id"], fix=_FIX_DATA)
+        return recorded["name"], PreparedData(artifact)
+    if request.data is not None:
+        return request.data, PreparedData(workspace.resolve("prepared", request.data, fix=_FIX_DATA))
+    name, data = latest_data(workspace)
+    emit(Note(f"data: {name} ({data.artifact.id}), the latest prepared"))
+    return name, data
+
+
+def loaded(workspace: Workspace, request: TrainRequest, name: str) -> presets.Resolved:
+    return presets.load(name, overrides=request.overrides, workspace=workspace.root)
+
+
+def recipe_of(
+    workspace: Workspace,
+    request: TrainRequest,
+    stored: Optional[Run],
+    data: PreparedData,
+    asked: Optional[presets.Resolved],
+) -> presets.Resolved:
+    """asked: the preset that the user named, else it is that of the run to resume, or of the data."""
+    if asked is None and stored is not None:
+        return presets.override(stored.recipe(), request.overrides, stored.recipe_path)
+    name = data.summary.get("preset")
+    if asked is None and name is None:
+        known = ", ".join(preset.name for preset in presets.available(workspace.root))
+        raise UsageError(
+            f"no preset was given, and the data was prepared without one; there are {known}",
+            fix="add `--preset tiny-cpu`, or another of these",
+        )
+    resolved = asked or loaded(workspace, request, name)
+    if request.from_run is None:
+        return resolved
+    model = dataclasses.replace(resolved.recipe.model, checkpoint=str(_model_of(workspace, request.from_run)))
+    return dataclasses.replace(resolved, recipe=dataclasses.replace(resolved.recipe, model=model))
+
+
+def by_the_data(
+    workspace: Workspace,
+    resolved: presets.Resolved,
+    stored: Optional[Run],
+    data: PreparedData,
+    name: str,
+    emit: Emit,
+) -> presets.Resolved:
+    """Text and audio rules as the data has them; as the run to resume recorded them, where there is one."""
+    if stored is None:
+        made = {**data_rules.of_data(data), **data_rules.of_vocabulary(workspace, data)}
+        return data_rules.applied(resolved, made, f"data {name}", emit)
+    made = data_rules.of_run(stored.recipe())
+    return data_rules.applied(resolved, made, f"run {stored.name}", emit)
+
+
+def _model_of(workspace: Workspace, run: str) -> Path:
+    folder = workspace.run(run) / "model"
+    if not folder.is_dir():
+        raise MissingArtifact(
+            f"run {run!r} has no model to start from", fix="see `asrctl status` for the runs there are"
+        )
+    sound_model(folder)
+    return folder
+
+
+def base_of(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> Optional[str]:
+    """What training starts from: a run, a folder (never written like a name on the hub), a name on the hub, nothing."""
+    name = recipe.model.checkpoint
+    if request.from_run is not None:
+        return f"run {request.from_run}"
+    is_folder = name is not None and files.expanded(name).is_dir()
+    return f"./{name}" if is_folder and not name.startswith((".", "/", "~")) else name
+
+
+def run_name(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> str:
+    own = named_after(recipe.name)
+    if request.overwrite and request.from_run == (request.run or own):
+        raise UsageError(
+            f"run {request.from_run!r} can not be replaced by one that starts from it", fix="choose another --run"
+        )
+    if request.overwrite:
+        Run(workspace.run(request.run or own)).refuse_strangers()
+        return request.run or own
+    if request.run is None:
+        number, name = 1, own
+        while Run(workspace.run(name)).exists():
+            number += 1
+            name = f"{own}-{number}"
+        return name
+    if Run(workspace.run(request.run)).exists() and not request.if_new:
+        raise UsageError(
+            f"there is a run {request.run!r} already",
+            fix="choose another --run, go on with it by `--resume`, or replace it by `--overwrite`",
+        )
+    return request.run

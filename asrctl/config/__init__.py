@@ -1,0 +1,1 @@
+"""Presets and recipes: every key with its default, its limits and a word on it."""

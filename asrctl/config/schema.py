@@ -1,0 +1,199 @@
+"""Plain mappings -> frozen dataclasses, with every problem told at once: key, what is wrong, what would be right."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import typing
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union
+
+from asrctl.messages import suggestions
+from asrctl.storage.json_shape import TOO_LARGE, is_text
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`key` is the dotted path of the preset key at fault."""
+
+    key: str
+    message: str
+
+
+def build(cls: Type[T], values: Mapping[str, Any], prefix: str = "", root: Any = None) -> Tuple[T, List[Problem]]:
+    """An instance of `cls` from `values`; what could not be used keeps its default and is among the problems.
+
+    root: the class that `prefix` begins in, for keys that stand in a wrong section.
+    """
+    problems: List[Problem] = []
+    root = cls if root is None else root
+    hints = _hints(cls)
+    fields = {item.name: item for item in dataclasses.fields(cls)}
+    arguments: Dict[str, Any] = {}
+    for name, value in values.items():
+        path = f"{prefix}{name}"
+        if name not in fields:
+            problems.append(Problem(path, "is unknown" + _meant(name, prefix, fields, root)))
+            continue
+        try:
+            arguments[name] = _convert(value, hints[name], path, problems, root)
+            _check_limits(arguments[name], fields[name].metadata)
+        except ValueError as error:
+            arguments.pop(name, None)
+            problems.append(Problem(path, str(error)))
+    return cls(**arguments), problems
+
+
+@functools.lru_cache(maxsize=None)
+def _hints(cls: Type[Any]) -> Mapping[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def kind_of(cls: Type[Any], path: Sequence[str]) -> Tuple[bool, Any]:
+    """(may be null, kind) of a dotted key: str, int, float, bool, tuple, dict, a section, or None for no key."""
+    optional, hint = False, cls
+    for name in path:
+        if not dataclasses.is_dataclass(hint) or name not in _hints(hint):
+            return False, None
+        optional, hint = _strip_optional(_hints(hint)[name])
+    return optional, typing.get_origin(hint) or hint
+
+
+def did_you_mean(name: Any, known: Any) -> str:
+    """'; did you mean 'x'?' or the list of what is known."""
+    meant = suggestions.question(str(name), known)
+    return f"; {meant}" if meant else f"; known here: {', '.join(known)}"
+
+
+def _meant(name: Any, prefix: str, fields: Mapping[str, Any], root: Any) -> str:
+    """'; did you mean 'optim.seed'?' of this section, or else of another one; or the list of what is known here."""
+    meant = [f"{prefix}{word}" for word in suggestions.closest(str(name), fields)]
+    if not meant:
+        last: Dict[str, List[str]] = {}
+        for key in _keys(root):
+            last.setdefault(key.rpartition(".")[2], []).append(key)
+        meant = [key for word in suggestions.closest(str(name), last) for key in last[word]]
+    return f"; did you mean {' or '.join(map(repr, meant))}?" if meant else f"; known here: {', '.join(fields)}"
+
+
+def _keys(cls: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of a class that have a value, sections left out."""
+    for name, hint in _hints(cls).items():
+        inner = _strip_optional(hint)[1]
+        if dataclasses.is_dataclass(inner):
+            yield from _keys(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _convert(value: Any, hint: Any, path: str, problems: List[Problem], root: Any) -> Any:
+    optional, hint = _strip_optional(hint)
+    if value is None:
+        if optional:
+            return None
+        raise ValueError("must have a value")
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ValueError("must be a section of keys")
+        section, found = build(hint, value, path + ".", root)
+        problems.extend(found)
+        return section
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        return _tuple(value, typing.get_args(hint)[0])
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ValueError("must be a section of keys")
+        if not _is_plain(value):
+            raise ValueError("holds a value that is no text, number, list or section")
+        return dict(value)
+    return _scalar(value, hint)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON can hold it."""
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and is_text(key) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item) for item in value)
+    if isinstance(value, str):
+        return is_text(value)
+    if isinstance(value, int):
+        return abs(value) < TOO_LARGE
+    return value is None or (isinstance(value, float) and math.isfinite(value))
+
+
+def _strip_optional(hint: Any) -> Tuple[bool, Any]:
+    if typing.get_origin(hint) is Union:
+        kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+        return True, kinds[0]
+    return False, hint
+
+
+def _tuple(value: Any, kind: Any) -> Tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("must be a list")
+    return tuple(_scalar(item, kind) for item in value)
+
+
+def _scalar(value: Any, kind: Any) -> Any:
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        raise ValueError(f"must be true or false, not {value!r}")
+    if kind is str:
+        if isinstance(value, str) and is_text(value):
+            return value
+        raise ValueError(f"must be text, not {value!r}; put it in quotes")
+    number = _number(value)
+    if kind is int:
+        if number != int(number):
+            raise ValueError(f"must be a whole number, not {value!r}")
+        return int(number)
+    return float(number)
+
+
+def _number(value: Any) -> float:
+    # YAML 1.1 reads 3e-4 (no dot) as text; people mean the number.
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"must be a number, not {value!r}")
+    try:
+        number = value if isinstance(value, int) else float(value)
+    except ValueError:
+        raise ValueError(f"must be a number, not {value!r}{_without_percent(value)}") from None
+    # An integer of YAML may have any length.
+    if (isinstance(number, int) and abs(number) >= TOO_LARGE) or not math.isfinite(number):
+        raise ValueError("must be a number of sensible size")
+    return number
+
+
+def _without_percent(value: Any) -> str:
+    try:
+        return f"; write {float(value[:-1]) / 100:g}" if value.endswith("%") else ""
+    except ValueError:
+        return ""
+
+
+def _check_limits(value: Any, limits: Mapping[str, Any]) -> None:
+    choices: Optional[Tuple[str, ...]] = limits.get("choices")
+    if choices is not None and value not in choices:
+        raise ValueError(f"is {value!r}, not one of {', '.join(choices)}" + _close(value, choices))
+    for item in value if isinstance(value, tuple) else (value,):
+        if not isinstance(item, (int, float)) or isinstance(item, bool):
+            continue
+        if "low" in limits and item < limits["low"]:
+            raise ValueError(f"is {item:g}, the least is {limits['low']:g}")
+        if "above" in limits and item <= limits["above"]:
+            raise ValueError(f"is {item:g}, it must be above {limits['above']:g}")
+        if "high" in limits and item > limits["high"]:
+            raise ValueError(f"is {item:g}, the most is {limits['high']:g}")
+        if "below" in limits and item >= limits["below"]:
+            raise ValueError(f"is {item:g}, it must be below {limits['below']:g}")
+
+
+def _close(value: Any, choices: Tuple[str, ...]) -> str:
+    meant = suggestions.question(str(value), choices)
+    return f"; {meant}" if meant else ""

@@ -1,0 +1,313 @@
+"""Utterances -> the shards of one split: decoded by threads, written in order, continued where a killed run stopped.
+
+A shard is full at a size, or after a number of utterances, so where it ends follows from its content alone. Beside it
+lies `part-NNNNN.json` with the rejects and remarks among its utterances. It is written after the shard: a part that is
+there says that its shard is whole. At the end the parts become `rejects.jsonl`, and `remarks.jsonl` if there are any.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from asrctl.data import audio, rejects, remarks
+from asrctl.data.audio import Rejected, num_frames
+from asrctl.data.dataset import PreparedUtterance, count_repeats, write_shard
+from asrctl.data.reading.archives import MemberReader
+from asrctl.data.rejects import Reject, RejectLimit, Unread
+from asrctl.data.remarks import Remark
+from asrctl.data.rules import Rules
+from asrctl.data.text import Vocabulary
+from asrctl.data.utterance import Utterance, split_path
+from asrctl.errors import BadData, StorageError
+from asrctl.events import Emit, Progress, Warned
+from asrctl.messages import amounts
+from asrctl.runtime import memory
+from asrctl.runtime.os_errors import fault_of_file
+from asrctl.runtime.threads import in_order
+from asrctl.storage import files
+from asrctl.storage.json_shape import misfit
+
+SHARD_BYTES = 16 << 20
+SHARD_UTTERANCES = 2048
+_TELL_EVERY_S = 0.2
+_GIVE_UP_S = 600.0
+_FIX_PART = "delete that folder and prepare the corpus again"
+
+
+@dataclass(frozen=True)
+class Remarked(PreparedUtterance):
+    """One that is used, but not as it stands."""
+
+    remarks: Tuple[Remark, ...] = ()
+
+
+Outcome = Union[PreparedUtterance, Reject]
+# Where samples come from: a file, a member's bytes, or nowhere, with the reason.
+Stream = Union[Path, io.BytesIO, Exception, None]
+Source = Tuple[Utterance, Stream]
+
+
+class Converter:
+    """An utterance and its audio -> what training reads, or why not. Called by several threads."""
+
+    def __init__(self, rules: Rules, vocabulary: Vocabulary) -> None:
+        self._rules = rules
+        self._encode = vocabulary.encoder()
+
+    def __call__(self, source: Source) -> Outcome:
+        utterance, stream = source
+        path = _printable(utterance.audio)
+        try:
+            return self._convert(utterance, stream)
+        except Rejected as rejected:
+            return Reject(utterance.id, path, rejected.reason, _printable(rejected.detail))
+        except BadData as error:  # an archive that is damaged, or without this member
+            return Reject(utterance.id, path, "no-audio", _printable(error.message))
+        except OSError as error:
+            fault = fault_of_file(error)
+            if fault is None:
+                raise
+            return Unread(utterance.id, path, "no-audio", fault)
+
+    def _convert(self, utterance: Utterance, stream: Stream) -> PreparedUtterance:
+        if isinstance(stream, Exception):
+            raise stream
+        if stream is None:
+            raise Rejected("no-audio", _why_unreadable(Path(split_path(utterance.audio)[0])))
+        text = self._rules.text.apply(utterance.text)
+        if not text:
+            raise Rejected("no-transcript")
+        found: List[Remark] = []
+
+        def remark(name: str, detail: str) -> None:
+            found.append(Remark(utterance.id, _printable(utterance.audio), name, detail))
+
+        pcm = audio.decode(stream, self._rules.audio, utterance.start_s, utterance.end_s, remark)
+        labels, _ = self._encode(text)
+        frames = num_frames(len(pcm), self._rules.kernels, self._rules.strides)
+        if frames == 0:
+            raise Rejected("too-short", f"{amounts.count(len(pcm), 'sample gives', 'samples give')} no frame")
+        needed = len(labels) + count_repeats(labels)
+        if needed > frames:
+            raise Rejected(
+                "ctc-impossible",
+                f"{amounts.count(needed, 'label and repeat', 'labels and repeats')}, {amounts.count(frames, 'frame')}",
+            )
+        values = utterance.id, utterance.speaker, text, np.asarray(labels, dtype=np.int32), pcm
+        return Remarked(*values, remarks=tuple(found)) if found else PreparedUtterance(*values)
+
+
+def _why_unreadable(path: Path) -> str:
+    """What keeps a file from being read, as far as a look at it tells."""
+    try:
+        with files.open_regular(path, fix="") as stream:
+            stream.read(1)
+    except BadData as error:
+        return error.message.replace(f"{path} ", "", 1).replace("is ", "", 1)
+    except OSError as error:
+        return error.strerror or str(error)
+    return "it can not be read to its end"
+
+
+def _printable(path: str) -> str:
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def sources(utterances: Iterable[Utterance]) -> Iterator[Source]:
+    """Utterances with their audio; archives are read here, as a stream, member after member."""
+    reader: Optional[MemberReader] = None
+    for utterance in utterances:
+        container, member = split_path(utterance.audio)
+        if utterance.sha256 is None:
+            yield utterance, None
+        elif member is None:
+            yield utterance, Path(container)
+        else:
+            if reader is None or str(reader.path) != container:
+                reader = MemberReader(Path(container))
+            yield utterance, _member(reader, member)
+
+
+def _member(reader: MemberReader, name: str) -> Stream:
+    try:
+        return io.BytesIO(reader.read(name))
+    except (BadData, OSError) as error:
+        return error
+
+
+@dataclass(frozen=True)
+class SplitJob:
+    """One split to build: its name, folder, number of utterances, and who converts them."""
+
+    name: str
+    folder: Path
+    total: int
+    convert: Converter
+    workers: int
+    sample_rate: int
+
+
+def build_split(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLimit, emit: Emit) -> Dict[str, int]:
+    """Write what is missing of a split; {reason: rejects} of all of it. Raises BadData, StorageError, OSError."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    merged = job.folder / rejects.FILE
+    if merged.exists():
+        limit.add(rejects.read(merged), job.total)
+        limit.check()
+    else:
+        _write_parts(job, utterances, limit, emit)
+        _merge_parts(job.folder)
+    for path in _parts(job.folder):
+        path.unlink()
+    reasons = Counter(reject.reason for reject in rejects.read(merged))
+    return dict(sorted(reasons.items()))
+
+
+def _write_parts(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLimit, emit: Emit) -> None:
+    progress = _Progress(job, emit)
+    index = 0
+    for part in _finished_parts(job.folder):
+        index += 1
+        progress.add(part["utterances"], part["samples"])
+        limit.add(part["rejects"], part["utterances"])
+    limit.check()
+    rest = islice(utterances, progress.utterances, None)
+    shard, unread = _Shard(), []
+
+    def finish() -> None:
+        limit.add(shard.rejects, shard.count)
+        unread.extend(reject for reject in shard.rejects if isinstance(reject, Unread))
+        if unread:
+            limit.check()  # before it is written: when the disk is mended, these recordings are tried again
+        shard.write(job.folder, index)
+        limit.check()
+
+    for outcome in in_order(job.convert, sources(rest), workers=job.workers, on_stall=stalled(emit)):
+        shard.add(outcome)
+        progress.add(1, 0 if isinstance(outcome, Reject) else len(outcome.pcm))
+        if shard.is_full:
+            finish()
+            index, shard = index + 1, _Shard()
+            memory.give_back()
+    if shard.count:
+        finish()
+    progress.tell()
+    if unread:
+        emit(Warned(_told_unread(job.name, unread)))
+
+
+def _told_unread(split: str, unread: Sequence[Reject]) -> str:
+    count = f"{len(unread)} recordings" if len(unread) > 1 else "a recording"
+    such = ", such as" if len(unread) > 1 else ":"
+    first = unread[0]
+    return (
+        f"{count} of the {split} split could be read before and now can not{such} {first.audio} ({first.detail});"
+        " once that is mended, prepare with --force"
+    )
+
+
+class _Shard:
+    """The shard being filled."""
+
+    def __init__(self) -> None:
+        self.rejects: List[Reject] = []
+        self._remarks: List[Remark] = []
+        self.count = 0
+        self._accepted: List[PreparedUtterance] = []
+        self._samples = 0
+
+    def add(self, outcome: Outcome) -> None:
+        self.count += 1
+        if isinstance(outcome, Reject):
+            self.rejects.append(outcome)
+        else:
+            self._accepted.append(outcome)
+            self._remarks.extend(outcome.remarks if isinstance(outcome, Remarked) else ())
+            self._samples += len(outcome.pcm)
+
+    @property
+    def is_full(self) -> bool:
+        return 2 * self._samples >= SHARD_BYTES or self.count >= SHARD_UTTERANCES
+
+    def write(self, folder: Path, index: int) -> None:
+        if self._accepted:
+            write_shard(folder / f"shard-{index:05d}.arrow", self._accepted)
+        part = {
+            "utterances": self.count,
+            "samples": self._samples,
+            "rejects": [reject._asdict() for reject in self.rejects],
+            "remarks": [remark._asdict() for remark in self._remarks],
+        }
+        files.write_json(folder / f"part-{index:05d}.json", part)
+
+
+def _parts(folder: Path) -> List[Path]:
+    return sorted(folder.glob("part-*.json"))
+
+
+def _finished_parts(folder: Path) -> Iterator[Dict[str, Any]]:
+    """{"utterances", "samples", "rejects": [Reject], "remarks": [Remark]} of each finished shard. Raises BadData."""
+    for path in _parts(folder):
+        part = files.read_json(path, fix=_FIX_PART)
+        problem = misfit(part, {"utterances": int, "samples": int, "rejects": list, "remarks?": list})
+        if problem or part["utterances"] < 0 or part["samples"] < 0:
+            raise BadData(f"{path} is damaged ({problem or 'a count is below 0'})", fix=_FIX_PART)
+        yield dict(
+            part,
+            rejects=[rejects.parsed(values, str(path)) for values in part["rejects"]],
+            remarks=[remarks.parsed(values, str(path)) for values in part.get("remarks", ())],
+        )
+
+
+def _merge_parts(folder: Path) -> None:
+    remarks.write(folder, (remark for part in _finished_parts(folder) for remark in part["remarks"]))
+    with files.atomic_path(folder / rejects.FILE) as temporary, open(temporary, "w", encoding="utf-8") as stream:
+        for part in _finished_parts(folder):
+            for reject in part["rejects"]:
+                stream.write(json.dumps(reject._asdict(), ensure_ascii=False) + "\n")
+
+
+class _Progress:
+    """Tells now and then how far the split is."""
+
+    def __init__(self, job: SplitJob, emit: Emit) -> None:
+        self._job = job
+        self._emit = emit
+        self._told = 0.0
+        self.utterances = 0
+        self._samples = 0
+
+    def add(self, utterances: int, samples: int) -> None:
+        self.utterances += utterances
+        self._samples += samples
+        if time.monotonic() - self._told > _TELL_EVERY_S:
+            self.tell()
+
+    def tell(self) -> None:
+        self._told = time.monotonic()
+        detail = f"{self._samples / self._job.sample_rate:.0f} s of audio"
+        self._emit(Progress(f"prepare {self._job.name}", self.utterances, self._job.total, "utterances", detail))
+
+
+def stalled(emit: Emit) -> Any:
+    """For `in_order`: tells what takes long, and gives up after ten minutes."""
+
+    def tell(source: Source, waited_s: float) -> None:
+        path = _printable(source[0].audio)
+        if waited_s >= _GIVE_UP_S:
+            raise StorageError(
+                f"no progress for {waited_s:.0f} s: {path} can not be read",
+                fix="check the disk that it lies on, or remove it, and run again; what is done is kept",
+            )
+        emit(Warned(f"no progress for {waited_s:.0f} s: still decoding {path}"))
+
+    return tell

@@ -1,0 +1,198 @@
+"""Whether a corpus still is what it was when it was prepared, by the sizes and times of a few of its files.
+
+A sample, so that the answer is quick however large the corpus is: the list or folder that the user named, some audio
+files and some files of transcripts drawn by the hash of their path, and the number of files in the folders where the
+audio lies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import os
+import shlex
+import stat
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from asrctl.errors import BadData
+from asrctl.messages import amounts, command_lines
+from asrctl.storage.json_shape import OPTIONAL_TEXT, misfit
+from asrctl.storage.redact import redact_values
+
+SAMPLE = 64
+_RECORD = {
+    "command?": [str], "cwd?": str, "source?": OPTIONAL_TEXT, "list?": ([int], type(None)),
+    "audio?": {"*": ([int], type(None))}, "texts?": {"*": ([int], type(None))}, "folders?": {"*": [int]},
+    "workspace?": str,
+}  # fmt: skip
+# Words of a command that say how it talks, not what it makes.
+_TALK = ("--json", "--verbose", "-v", "--force")
+
+
+class _Sample:
+    """Some of the files that come by. kept: {path: status, None where there is no such file}."""
+
+    def __init__(self) -> None:
+        self.kept: Dict[str, Optional[os.stat_result]] = {}
+        self._heap: List[Tuple[int, str]] = []
+
+    def offer(self, path: str, status: Callable[[], Optional[os.stat_result]]) -> None:
+        """status: is asked only for a file that is kept."""
+        if path in self.kept:
+            return
+        rank = -int.from_bytes(hashlib.blake2b(os.fsencode(path), digest_size=8).digest(), "big")
+        if len(self._heap) >= SAMPLE and rank < self._heap[0][0]:
+            return
+        heapq.heappush(self._heap, (rank, path))
+        self.kept[path] = status()
+        if len(self._heap) > SAMPLE:
+            del self.kept[heapq.heappop(self._heap)[1]]
+
+
+class Watcher:
+    """Sees every audio file and every file of transcripts of a corpus pass, and keeps a sample of them.
+
+    source: what the user named. workspace: its cache is of no account, and the folder itself counts for nothing where
+    it lies among the recordings.
+    """
+
+    def __init__(self, source: Optional[Path], workspace: Path) -> None:
+        self._source = str(source.absolute()) if source is not None else None
+        self._workspace = str(workspace.absolute())
+        self._cache = os.path.join(self._workspace, "cache", "")
+        self._audio, self._texts, self._lists = _Sample(), _Sample(), _Sample()
+
+    def saw(self, path: str, status: Optional[os.stat_result]) -> None:
+        """path: an audio file or archive. status: None where there is no such file."""
+        self._audio.offer(path, lambda: status)
+
+    def reads(self, path: str) -> None:
+        """path: a file of transcripts that is about to be read, so that a change while it is read is noticed later."""
+        # A list speaks for many recordings, so it is not drawn among the transcripts of single ones.
+        sample = self._texts if path.lower().endswith(".txt") else self._lists
+        sample.offer(path, lambda: _status(path))
+
+    def record(self, command: Sequence[str]) -> Dict[str, Any]:
+        """JSON values for `changes`, with the command that prepares the corpus and where it was typed."""
+        seen = self._seen(self._audio)
+        texts = {**self._seen(self._lists), **self._seen(self._texts)}
+        folders = {str(Path(path).parent) for path in seen}
+        if self._source is not None and Path(self._source).is_dir():
+            folders.add(self._source)
+        words = [word for word in command if word not in _TALK]
+        return {
+            "command": redact_values(words) if all(_is_text(word) for word in words) else [],
+            "cwd": str(Path.cwd()),
+            "source": self._source,
+            "list": _signature(_status(self._source)) if self._source and Path(self._source).is_file() else None,
+            "audio": {path: _signature(status) for path, status in sorted(seen.items())},
+            "texts": {path: _signature(status) for path, status in sorted(texts.items())},
+            "folders": {path: _entries(path, self._workspace) for path in sorted(folders)},
+            "workspace": self._workspace,
+        }
+
+    def _seen(self, sample: _Sample) -> Dict[str, Optional[os.stat_result]]:
+        seen = {str(Path(path).absolute()): status for path, status in sample.kept.items()}
+        return {path: status for path, status in seen.items() if not path.startswith(self._cache)}
+
+
+def checked(record: Any, name: str) -> Mapping[str, Any]:
+    """A record as it lies in a workspace; nothing where there is none. Raises BadData.
+
+    Its command is shown to people, who may type it: only asrctl's own is one.
+    """
+    found = record or {}
+    problem = misfit(found, _RECORD)
+    if problem is None and found.get("command", ["asrctl"])[:1] not in ([], ["asrctl"]):
+        problem = "its command is another program's"
+    if problem is None and any(len(seen) != 2 for seen in found.get("folders", {}).values()):
+        problem = "folders"
+    if problem:
+        raise BadData(f"what is known of {name!r} is damaged ({problem})", fix="prepare that corpus again")
+    return found
+
+
+def changes(record: Mapping[str, Any]) -> Optional[str]:
+    """What is not as it was, in a sentence, or None. Looks at a sample: at most some dozens of files and folders."""
+    source = record.get("source")
+    if source is not None and not Path(source).exists():
+        return f"{source} is gone"
+    if record.get("list") is not None and not _same(_signature(_status(source)), record["list"]):
+        return f"{source} has changed since"
+    return (
+        _other_files(record.get("audio", {}), "audio files")
+        or _other_files(record.get("texts", {}), "files of transcripts")
+        or _other_folder(record)
+    )
+
+
+def _other_files(then: Mapping[str, Any], what: str) -> Optional[str]:
+    now = {path: _signature(_status(path)) for path in then}
+    gone = [path for path in now if now[path] is None and then[path] is not None]
+    other = [path for path in now if not _same(now[path], then[path]) and path not in gone]
+    for paths, how in ((gone, "gone"), (other, "changed")):
+        if paths:
+            verb = "is" if len(paths) == 1 else "are"
+            return f"{len(paths)} of {len(now)} {what} looked at {verb} {how}, such as {paths[0]}"
+    return None
+
+
+def command(record: Mapping[str, Any], instead: Optional[Mapping[str, str]] = None) -> Optional[str]:
+    """What to type to prepare the corpus again, from any folder. instead: {option: value} to give this time."""
+    if not record.get("command") or (instead and record["command"][1:2] != ["prepare"]):
+        return None
+    words = command_lines.without(record["command"], instead or {})
+    words += [word for option, value in (instead or {}).items() for word in (option, value)]
+    line = command_lines.shown(words)
+    return line if record.get("cwd") in ("", str(Path.cwd())) else f"cd {shlex.quote(record['cwd'])} && {line}"
+
+
+def _other_folder(record: Mapping[str, Any]) -> Optional[str]:
+    for path, (time_ns, count) in record.get("folders", {}).items():
+        status = _status(path)
+        if status is None or not stat.S_ISDIR(status.st_mode) or status.st_mtime_ns == time_ns:
+            continue
+        now = _entries(path, record.get("workspace", ""))[1]
+        if now != count:
+            return (
+                f"{path} holds {amounts.count(now, 'file or folder', 'files and folders')}, {count} when it was "
+                "prepared"
+            )
+    return None
+
+
+def _status(path: Optional[str]) -> Optional[os.stat_result]:
+    try:
+        return Path(path).stat() if path is not None else None
+    except (OSError, ValueError):
+        return None
+
+
+def _signature(status: Optional[os.stat_result]) -> Optional[List[int]]:
+    """Size and times; that of the last change too, as an archive may give every version of a file the same mtime."""
+    return None if status is None else [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _same(now: Optional[List[int]], then: Optional[List[int]]) -> bool:
+    """Whether two signatures agree; a record of an earlier asrctl holds no time of the last change."""
+    return now == then or (now is not None and then is not None and len(then) == 2 and now[:2] == then)
+
+
+def _entries(folder: str, workspace: str) -> List[int]:
+    """[time of the folder in ns, visible entries but the workspace]."""
+    status = _status(folder)
+    if status is None or not stat.S_ISDIR(status.st_mode):
+        return [0, 0]
+    with os.scandir(folder) as entries:
+        count = sum(1 for entry in entries if not entry.name.startswith(".") and entry.path != workspace)
+    return [status.st_mtime_ns, count]
+
+
+def _is_text(word: str) -> bool:
+    """Whether people can read it, and type it again; file names need not be UTF-8."""
+    try:
+        word.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,104 @@
+"""Greedy transcription of a prepared split, in bounded memory: logits never outlive their batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from asrctl.data.collate import collate, heard
+from asrctl.data.dataset import PreparedSplit
+from asrctl.data.sampler import micro_batches
+from asrctl.events import Emit, Progress, ignore
+from asrctl.models import ctc
+from asrctl.models.loading import Recogniser
+from asrctl.models.packed import feature_encoder, select, transformer
+from asrctl.runtime import memory
+from asrctl.runtime.devices import autocast
+from asrctl.runtime.threads import in_order
+
+
+def transcribe(
+    recogniser: Recogniser,
+    split: PreparedSplit,
+    *,
+    device: Any,
+    precision: str,
+    batch_s: float,
+    indices: Optional[Sequence[int]] = None,
+    pad_to: Optional[int] = None,
+    engine: str = "auto",
+    emit: Emit = ignore,
+    task: str = "transcribe",
+) -> Iterator[Tuple[int, str]]:
+    """(index in the split, hypothesis) for each utterance, longest first.
+
+    Batches hold at most `batch_s` seconds of padded audio. indices: only these. pad_to: pad every utterance to this
+    many samples and let a group-norm encoder see the padding (the static-shape experiment); without it each utterance
+    gets the logits that it gets alone. precision: fp32, bf16 or fp16. engine: auto, packed or plain, see
+    asrctl.models.packed.select.
+    """
+    if device.type == "cpu":
+        memory.keep_for_reuse()
+    chosen = np.arange(len(split)) if indices is None else np.asarray(indices)
+    lengths = split.num_samples[chosen]
+    batches = micro_batches(lengths, max_samples=int(batch_s * split.sample_rate), pad_to=pad_to)
+    way = _Way(recogniser, split, device, precision, pad_to)
+    model = recogniser.model.to(device).eval()
+    is_packed = select.choose(model, device.type, engine, shapes_free=pad_to is None) == select.PACKED
+    read, best = (way.read, way.packed) if is_packed else (way.read_padded, way.padded)
+    total_s, done_s = float(lengths.sum(dtype=np.int64)) / split.sample_rate, 0.0
+    for batch, ids in _results(batches, lambda batch: read(chosen[batch]), best):
+        for position, row in zip(batch, ids):
+            yield int(chosen[position]), recogniser.vocabulary.decode(row.tolist())
+        done_s += float(lengths[batch].sum(dtype=np.int64)) / split.sample_rate
+        emit(Progress(task, round(done_s, 1), round(total_s, 1), "s of audio"))
+
+
+def _results(
+    batches: Sequence[np.ndarray], read: Callable[[np.ndarray], Any], best: Callable[[Any], List[np.ndarray]]
+) -> Iterator[Tuple[np.ndarray, List[np.ndarray]]]:
+    """Each batch with what `best` makes of it; one thread reads ahead."""
+    made = in_order(read, batches, workers=1, on_stall=lambda batch, waited_s: None)
+    for batch, inputs in zip(batches, made):
+        yield batch, best(inputs)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """Two ways from rows of a split to the best label of each frame: (frames,) int arrays."""
+
+    recogniser: Recogniser
+    split: PreparedSplit
+    device: Any
+    precision: str
+    pad_to: Optional[int]
+
+    def read_padded(self, rows: np.ndarray) -> Any:
+        return collate([self.split[int(row)].pcm for row in rows], self.recogniser.features, pad_to=self.pad_to)
+
+    def padded(self, inputs: Any) -> List[np.ndarray]:
+        import torch
+
+        inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            logits, frames = ctc.forward(self.recogniser.model, exact=self.pad_to is None, **inputs)
+        return ctc.greedy_ids(logits, frames)
+
+    def read(self, rows: np.ndarray) -> List[Any]:
+        import torch
+
+        rules = self.recogniser.features
+        return [torch.from_numpy(heard(self.split[int(row)].pcm, rules)) for row in rows]
+
+    def packed(self, samples: List[Any]) -> List[np.ndarray]:
+        import torch
+
+        model = self.recogniser.model
+        with torch.inference_mode():
+            features = feature_encoder.features(
+                model, [row.to(self.device) for row in samples], precision=self.precision
+            )
+            best = transformer.logits(model, features, precision=self.precision)[0].argmax(-1).cpu().numpy()
+        return np.split(best, np.cumsum([len(row) for row in features])[:-1])

@@ -1,0 +1,202 @@
+"""The model card: what the model is, what it learned from, how well it does, and how to use it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+from asrctl.data.collate import FeatureRules
+from asrctl.data.text import Vocabulary
+from asrctl.export import usage
+from asrctl.storage.redact import redact
+
+_MODELS = {"wav2vec2": "wav2vec 2.0", "hubert": "HuBERT", "wavlm": "WavLM", "data2vec-audio": "Data2VecAudio"}
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """Everything a card says. run: run.json, or nothing. data: summary of the prepared data, or nothing.
+
+    evaluations: metrics of each evaluation of this very model; "data_name" is what its data was called.
+    """
+
+    name: str
+    model_type: str
+    parameters: int
+    sample_rate: int
+    vocabulary: int
+    run: Mapping[str, Any] = field(default_factory=dict)
+    data_name: Optional[str] = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    evaluations: Sequence[Mapping[str, Any]] = ()
+
+
+def render(facts: CardFacts) -> str:
+    """README.md with the front matter that the hub reads."""
+    parts = [
+        _front_matter(facts),
+        f"# {facts.name}\n\n{_opening(facts)}",
+        _emulation(facts),
+        "## Use\n\n" + _use(facts),
+        "## Results\n\n" + _results(facts),
+        _data(facts),
+        _training(facts),
+        "## Licence\n\nNone is given here: it follows from the data and from the model that training started from.",
+    ]
+    return redact("\n\n".join(part for part in parts if part) + "\n")
+
+
+def render_onnx(rules: FeatureRules, vocabulary: Vocabulary) -> str:
+    """README.md of an ONNX export: what lies there and a program that uses it."""
+    files = (
+        ("model.onnx", "`input_values`, `attention_mask` -> `logits`; any batch size and length"),
+        ("vocab.json, special_tokens.json", "the labels that the logits stand for"),
+        ("preprocessing.json", "sample rate, normalization, padding, frames for a number of samples"),
+        ("parity.json", "how closely the graph follows PyTorch on real utterances"),
+        ("SHA256SUMS", "`sha256sum -c SHA256SUMS` checks all of them"),
+    )
+    parts = [
+        f"# Speech recognizer (ONNX)\n\nHears {rules.sample_rate} Hz mono and writes characters: a CTC model with "
+        f"{len(vocabulary)} outputs. Made with asrctl.",
+        f"## Use\n\n```python\n{usage.onnx_program(rules, vocabulary)}```",
+        "`pip install onnxruntime numpy soundfile soxr` installs what it needs. In a batch, fill shorter recordings up "
+        "with zeros after normalizing, and set their `attention_mask` to 0 there: padding changes no transcript.",
+        "## Files\n\n| file | what it holds |\n| --- | --- |\n" + "\n".join(f"| {a} | {b} |" for a, b in files),
+    ]
+    return redact("\n\n".join(parts) + "\n")
+
+
+def _front_matter(facts: CardFacts) -> str:
+    # JSON values are YAML values, and can not be broken by what stands in a name.
+    lines = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: automatic-speech-recognition",
+        "tags: [automatic-speech-recognition, ctc, asrctl]",
+    ]
+    base = _hub_name(facts.run.get("base"))
+    if base is not None:
+        lines.append(f"base_model: {json.dumps(base)}")
+    if facts.evaluations:
+        lines.append(f"model-index: {json.dumps([_index(facts)], ensure_ascii=False)}")
+    return "\n".join([*lines, "---"])
+
+
+def _index(facts: CardFacts) -> Dict[str, Any]:
+    task = {"type": "automatic-speech-recognition", "name": "Speech recognition"}
+    names = [found.get("data_name") or "prepared data" for found in facts.evaluations]
+    results = [
+        {
+            "task": task,
+            "dataset": {"name": data, "type": data, "split": found["split"]},
+            "metrics": [
+                {"type": "wer", "value": round(100 * found["wer"], 2), "name": "WER (%)"},
+                {"type": "cer", "value": round(100 * found["cer"], 2), "name": "CER (%)"},
+            ],
+        }
+        for data, found in zip(names, facts.evaluations)
+    ]
+    return {"name": facts.name, "results": results}
+
+
+def _hub_name(base: Any) -> Optional[str]:
+    """A name on the hub, or None for a folder, an earlier run or no base at all."""
+    plain = isinstance(base, str) and base.count("/") == 1 and not base.startswith((".", "/", "~"))
+    return base if plain and " " not in base else None
+
+
+def _opening(facts: CardFacts) -> str:
+    kind = _MODELS.get(facts.model_type, facts.model_type)
+    start = "It was trained from scratch."
+    base = facts.run.get("base")
+    if base:
+        start = f"It was fine-tuned from {_hub_name(base) or _without_folders(str(base))}."
+    elif not facts.run:
+        start = ""
+    return (
+        f"A speech recogniser: {kind} with a CTC head of {facts.vocabulary} outputs, "
+        f"{facts.parameters / 1e6:.1f} million parameters. {start} It hears {facts.sample_rate} Hz mono and writes "
+        "characters. Made with asrctl."
+    ).replace("  ", " ")
+
+
+def _emulation(facts: CardFacts) -> str:
+    if not facts.run.get("emulated"):
+        return ""
+    return (
+        "**Trained on an emulated IPU**: optimum-graphcore's training program, executed in plain torch on a CPU. "
+        "No IPU took part, and nothing here says how fast or how exactly one would have trained it."
+    )
+
+
+def _use(facts: CardFacts) -> str:
+    return (
+        f"```python\n{usage.transformers_program(facts.sample_rate)}```\n\n"
+        "`pip install transformers torch soundfile soxr` installs what it needs. Give it one recording at a time: "
+        "in a batch (`batch_size`) the pipeline also writes what the model makes of the silence that shorter "
+        "recordings are filled up with."
+    )
+
+
+def _results(facts: CardFacts) -> str:
+    if not facts.evaluations:
+        best = (facts.run.get("best") or {}).get("wer")
+        if best is None:
+            return "Not evaluated."
+        return f"Not evaluated by itself. The best WER during training was {100 * best:.2f} %."
+    lines = [
+        "Greedy decoding, no language model. The intervals hold 95 % (bootstrap over utterances).\n",
+        "| data | split | utterances | words | WER % | interval | CER % | device | precision |",
+        "| --- | --- | ---: | ---: | ---: | --- | ---: | --- | --- |",
+    ]
+    for found in facts.evaluations:
+        bounds = found.get("wer_interval")
+        interval = f"{100 * bounds[0]:.2f} - {100 * bounds[1]:.2f}" if bounds else "-"
+        lines.append(
+            f"| {found.get('data_name') or '-'} | {found['split']} | {found['utterances']} | {found['words']} "
+            f"| {100 * found['wer']:.2f} | {interval} | {100 * found['cer']:.2f} | {found['device']} "
+            f"| {found['precision']} |"
+        )
+    return "\n".join(lines)
+
+
+def _data(facts: CardFacts) -> str:
+    splits = facts.data.get("splits")
+    if not splits:
+        return ""
+    rules = facts.data.get("text", {})
+    lines = [
+        f"## Data\n\n{facts.data_name}, corpus `{facts.data.get('corpus')}`. "
+        f"Transcripts: case `{rules.get('case')}`, removed characters `{rules.get('remove') or 'none'}`.\n",
+        "| split | utterances | hours |",
+        "| --- | ---: | ---: |",
+    ]
+    for name, split in splits.items():
+        lines.append(f"| {name} | {split['utterances']} | {split['seconds'] / 3600:.2f} |")
+    return "\n".join(lines)
+
+
+def _training(facts: CardFacts) -> str:
+    run = facts.run
+    if not run:
+        return ""
+    versions = ", ".join(f"{name} {version}" for name, version in (run.get("versions") or {}).items())
+    lines: List[str] = [
+        f"- preset: `{run.get('preset')}`",
+        f"- steps: {run.get('steps')}",
+        f"- device: {run.get('device')}, precision {run.get('precision')}",
+        f"- versions: {versions}",
+    ]
+    command = " ".join(_without_folders(word) for word in run.get("command") or [])
+    shown = f"\n\n```\n{command}\n```" if command else ""
+    return "## Training\n\n" + "\n".join(lines) + shown
+
+
+def _without_folders(word: str) -> str:
+    """A path of the machine that trained it means nothing elsewhere, and may say more than its owner wants."""
+    head, equals, path = word.rpartition("=")
+    if path.startswith(("/", "~")):
+        return head + equals + PurePosixPath(path).name
+    return word

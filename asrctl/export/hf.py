@@ -1,0 +1,87 @@
+"""A Hugging Face folder, and the proof that plain transformers hears with it what we hear."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Sequence, Tuple
+
+import numpy as np
+
+from asrctl.data import collate
+from asrctl.errors import BadData
+from asrctl.models import ctc, loading
+from asrctl.models.loading import Recogniser
+from asrctl.runtime import compat
+from asrctl.storage import files
+
+# Without padding both run the same kernels on the same numbers; what is left is attention with and without a mask.
+_LARGEST_RELATIVE = 1e-4
+
+
+def write(recogniser: Recogniser, folder: Path, card: str) -> None:
+    """Weights in fp32, configuration, processor, and the card as README.md."""
+    loading.save_recogniser(recogniser, folder)
+    files.write_text(folder / "README.md", card)
+
+
+def verify(recogniser: Recogniser, folder: Path, utterances: Sequence[Tuple[str, np.ndarray]]) -> Dict[str, Any]:
+    """Load `folder` with plain transformers and compare. utterances: (id, pcm (time,) int16).
+
+    Raises BadData where a transcript differs, logits differ by more than rounding, or the tokenizer knows an id that
+    the model has no output for.
+    """
+    import transformers
+
+    with compat.quiet_transformers():
+        pipe = transformers.pipeline("automatic-speech-recognition", model=str(folder), device=-1)
+        outputs = len(recogniser.vocabulary)
+        if len(pipe.tokenizer) != outputs:
+            raise _broken(f"its tokenizer knows {len(pipe.tokenizer)} tokens, the model has {outputs} outputs")
+        largest = max(_compare(recogniser, pipe, name, pcm) for name, pcm in utterances)
+    return {
+        "transcripts_equal": len(utterances),
+        "largest_logit_difference": float(f"{largest:.3g}"),
+        "utterances": [name for name, _ in utterances],
+        "transformers": transformers.__version__,
+    }
+
+
+def _compare(recogniser: Recogniser, pipe: Any, name: str, pcm: np.ndarray) -> float:
+    """The largest difference of a logit. Raises BadData."""
+    rate, samples = recogniser.features.sample_rate, collate.to_float(pcm)
+    ours, text = _ours(recogniser, pcm)
+    theirs = _theirs(pipe, samples, rate)
+    if theirs.shape != ours.shape:
+        raise _broken(f"its logits are {theirs.shape} instead of {ours.shape}")
+    largest = float(np.abs(theirs - ours).max())
+    # Not above, rather than below or equal: a NaN must not pass.
+    if not largest <= _LARGEST_RELATIVE * max(1.0, float(np.abs(ours).max())):
+        raise _broken(f"its logits for {name} differ by {largest:.3g}")
+    heard = pipe({"raw": samples, "sampling_rate": rate})["text"]
+    if heard != text:
+        raise _broken(f"it hears {heard!r} where asrctl hears {text!r} ({name})")
+    return largest
+
+
+def _ours(recogniser: Recogniser, pcm: np.ndarray) -> Tuple[np.ndarray, str]:
+    import torch
+
+    batch = collate.collate([pcm], recogniser.features)
+    with torch.inference_mode():
+        logits, frames = ctc.forward(recogniser.model, exact=True, **batch)
+    ids: List[Any] = ctc.greedy_ids(logits, frames)
+    return logits[0].numpy(), recogniser.vocabulary.decode(ids[0].tolist())
+
+
+def _theirs(pipe: Any, samples: np.ndarray, rate: int) -> np.ndarray:
+    import torch
+
+    with torch.inference_mode():
+        return pipe.model(**pipe.feature_extractor(samples, sampling_rate=rate, return_tensors="pt")).logits[0].numpy()
+
+
+def _broken(what: str) -> BadData:
+    return BadData(
+        f"plain transformers does not read this export as asrctl does: {what}",
+        fix="please report it, with the output of `asrctl doctor`",
+    )

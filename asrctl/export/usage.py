@@ -1,0 +1,59 @@
+"""The program that each export's README shows: it runs as it stands, for recordings of any rate and any channels.
+
+It needs only what asrctl installs (soundfile, soxr, transformers), and onnxruntime for an ONNX graph.
+"""
+
+from __future__ import annotations
+
+import json
+
+from asrctl.data.collate import VARIANCE_FLOOR, FeatureRules
+from asrctl.data.text import Vocabulary
+
+FOLDER, RECORDING = "PATH-OF-THIS-FOLDER", "speech.wav"
+
+
+def _read(rate: int) -> str:
+    return (
+        f'samples, rate = soundfile.read("{RECORDING}", dtype="float32", always_2d=True)\n'
+        f"samples = soxr.resample(samples.mean(axis=1), rate, {rate})  # mono, {rate} Hz\n"
+    )
+
+
+def transformers_program(rate: int) -> str:
+    """Python that transcribes one recording with a Hugging Face folder. rate: the model's, in Hz."""
+    return (
+        "import soundfile\n"
+        "import soxr\n"
+        "from transformers import pipeline\n\n"
+        f'recognize = pipeline("automatic-speech-recognition", "{FOLDER}")\n'
+        f"{_read(rate)}"
+        f'print(recognize({{"raw": samples, "sampling_rate": {rate}}})["text"])\n'
+    )
+
+
+def onnx_program(rules: FeatureRules, vocabulary: Vocabulary) -> str:
+    """Python that transcribes one recording with `model.onnx`, greedily."""
+    normalize = f"samples = (samples - samples.mean()) / np.sqrt(samples.var() + {VARIANCE_FLOOR})\n"
+    delimiter = json.dumps(vocabulary.word_delimiter, ensure_ascii=False)
+    return (
+        "import json\n\n"
+        "import numpy as np\n"
+        "import onnxruntime\n"
+        "import soundfile\n"
+        "import soxr\n\n"
+        f'folder = "{FOLDER}"\n'
+        'with open(f"{folder}/vocab.json", encoding="utf-8") as file:\n'
+        "    tokens = {index: token for token, index in json.load(file).items()}\n"
+        'session = onnxruntime.InferenceSession(f"{folder}/model.onnx", providers=["CPUExecutionProvider"])\n\n'
+        f"{_read(rules.sample_rate)}"
+        f"{normalize if rules.normalise else ''}"
+        'inputs = {"input_values": samples[None], "attention_mask": np.ones((1, len(samples)), dtype=np.int64)}\n'
+        'labels = session.run(["logits"], inputs)[0][0].argmax(-1).tolist()\n'
+        f"blank, previous, text = {vocabulary.blank_id}, None, []\n"
+        "for label in labels:\n"
+        "    if label not in (previous, blank):\n"
+        "        text.append(tokens[label])\n"
+        "    previous = label\n"
+        f'print("".join(text).replace({delimiter}, " ").strip())\n'
+    )

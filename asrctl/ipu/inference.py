@@ -1,0 +1,72 @@
+"""Transcription by an IPU's inference model: the same for evaluation inside training and for `asrctl eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Iterator, Sequence, Tuple
+
+from asrctl.config.recipe import Recipe
+from asrctl.data.dataset import PreparedSplit
+from asrctl.data.sampler import samples_in
+from asrctl.errors import BadData, DeviceError
+from asrctl.events import Emit, Progress
+from asrctl.ipu import config, hardware
+from asrctl.ipu.data import Evaluated
+from asrctl.messages import amounts
+from asrctl.models import ctc
+from asrctl.models.loading import Recogniser
+from asrctl.runtime import compat
+
+
+def evaluated(recipe: Recipe, recogniser: Recogniser, split: PreparedSplit, indices: Sequence[int]) -> Evaluated:
+    """The chosen utterances as the device takes them. Raises BadData where one is longer than the static shape."""
+    ipu, pad_to = config.section(recipe), samples_in(recipe.audio.max_s, split.sample_rate)
+    longer = int((split.num_samples[indices] > pad_to).sum())
+    if longer:
+        raise BadData(
+            f"{amounts.count(longer, 'utterance is', 'utterances are')} longer than the {recipe.audio.max_s:g} s of "
+            "the preset's static shape",
+            fix=f"evaluate with `--device cpu` or cuda, or prepare the data again with --max-s {recipe.audio.max_s:g}",
+        )
+    return Evaluated(
+        split,
+        recogniser.features,
+        indices=indices,
+        multiple=ipu.micro_batch * ipu.inference_replication * ipu.inference_device_iterations,
+        pad_to=pad_to,
+        half=ipu.precision == "fp16",
+    )
+
+
+def hypotheses(trainer: Any, recogniser: Recogniser, data: Evaluated, emit: Emit) -> Iterator[Tuple[int, str]]:
+    """(index in the split, hypothesis) of every utterance once, whatever the last batch holds."""
+    place, count = 0, len(data.indices)
+    for mask, logits in trainer.logits(data):
+        frames = ctc.frame_lengths(recogniser.model, mask.sum(-1))
+        for ids in ctc.greedy_ids(logits, frames)[: count - place]:
+            yield data.indices[place], recogniser.vocabulary.decode(ids.tolist())
+            place += 1
+        emit(Progress("evaluate", place, count, "utterances"))
+
+
+def transcribe(
+    recipe: Recipe, recogniser: Recogniser, split: PreparedSplit, *, kind: str, cache: Path, scratch: Path, emit: Emit
+) -> Iterator[Tuple[int, str]]:
+    """As `hypotheses`, for a whole split and a model that is not being trained.
+
+    cache: of compiled executables. scratch: a folder for what the library writes itself. Raises DeviceError,
+    MissingDependency, BadData; what the recipe asks in vain is refused by asrctl.ipu.runner.preflight.
+    """
+    hardware.require(kind)
+    from asrctl.ipu.trainer import CtcTrainer
+
+    data = evaluated(recipe, recogniser, split, range(len(split)))
+    try:
+        with compat.quiet_transformers():
+            trainer = CtcTrainer(recogniser.model, recipe, None, output=scratch, cache=cache.resolve())
+            yield from hypotheses(trainer, recogniser, data, emit)
+    except hardware.errors() as error:
+        raise DeviceError(
+            f"the {kind} device refused: {hardware.first_line(error)}",
+            fix="see docs/ipu.md for what fits, or evaluate with `--device cpu`",
+        ) from error

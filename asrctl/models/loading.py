@@ -1,0 +1,371 @@
+"""recipe + vocabulary -> model; folders of weights -> model and back. No code of a checkpoint ever runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+
+from asrctl.config.recipe import ModelSection
+from asrctl.data.collate import FeatureRules
+from asrctl.data.text import Vocabulary
+from asrctl.errors import BadData, PresetError
+from asrctl.messages import amounts, reasons
+from asrctl.models import architectures, ctc, filterbank_init, hf_config, processor, weight_matching
+from asrctl.models.architectures import ARCHITECTURES, KNOWN
+from asrctl.models.weight_matching import HEAD, seeded
+from asrctl.models.weights import FIX_FOLDER, find_checkpoint, read_config, read_shapes, read_weights, write_tensors
+from asrctl.runtime import compat, memory
+from asrctl.storage import atomic, checksums, files
+from asrctl.storage.ownership import MODEL
+
+
+@dataclass
+class Recogniser:
+    """A CTC model with what belongs to it: its vocabulary and how its input is made."""
+
+    model: Any
+    vocabulary: Vocabulary
+    features: FeatureRules
+
+    @property
+    def blank(self) -> int:
+        return self.vocabulary.blank_id
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model to be trained. new_head: the head was drawn anew. notes: what else is worth saying."""
+
+    recogniser: Recogniser
+    new_head: bool
+    notes: Tuple[str, ...] = ()
+
+
+# -- building ---------------------------------------------------------------------------------------------------------
+
+
+def build(section: ModelSection, vocabulary: Vocabulary, *, seed: int, sample_rate: int) -> Built:
+    """The model that a recipe asks for, in fp32 on the CPU, seeded.
+
+    Raises PresetError (unknown keys, a head that does not fit), BadData (damaged or incomplete weights),
+    MissingArtifact (no such checkpoint).
+    """
+    if section.checkpoint is None:
+        return _from_scratch(section, vocabulary, seed, sample_rate)
+    return _from_checkpoint(section, find_checkpoint(section.checkpoint, section.revision), vocabulary, seed)
+
+
+def _from_scratch(section: ModelSection, vocabulary: Vocabulary, seed: int, sample_rate: int) -> Built:
+    config = _scratch_config(section, vocabulary)
+    with seeded(seed):
+        model = _instantiate(config)
+    if section.filterbank:
+        filterbank_init.draw(ctc.encoder_of(model), sample_rate)
+    _shift_blank(model, vocabulary, section.blank_bias)
+    rules = FeatureRules(sample_rate, True, _layer_norm(config))
+    return Built(Recogniser(_frozen(model, section), vocabulary, rules), new_head=True)
+
+
+def _scratch_config(section: ModelSection, vocabulary: Vocabulary) -> Any:
+    config = _config(section.architecture, section.config, section, vocabulary)
+    hf_config.refuse_giants(config, "the preset's model.config", fix="correct the preset's model.config")
+    return config
+
+
+def _from_checkpoint(section: ModelSection, folder: Path, vocabulary: Vocabulary, seed: int) -> Built:
+    config = _checkpoint_config(section, folder, vocabulary)
+    weights = read_weights(folder)
+    keep = _can_start(section, folder, vocabulary, config, weights)
+    model = _without_weights(config)
+    drawn = weight_matching.fill(model, weights, folder, new_head=not keep, seed=seed)
+    if not keep:
+        _shift_blank(model, vocabulary, section.blank_bias)
+    notes = [f"{name} is not in {folder.name} and was drawn anew" for name in drawn if name not in HEAD]
+    rules = processor.read_features(folder, layer_norm=_layer_norm(config))
+    return Built(Recogniser(_frozen(model, section), vocabulary, rules), not keep, tuple(notes))
+
+
+def examine_start(section: ModelSection, folder: Path, vocabulary: Vocabulary) -> Recogniser:
+    """A model to be trained from a folder, without its weights; of these only names and shapes are read.
+
+    Raises what `build` raises, in the same words.
+    """
+    config = _checkpoint_config(section, folder, vocabulary)
+    shapes = read_shapes(folder)
+    keep = _can_start(section, folder, vocabulary, config, shapes)
+    model = _outline(config)
+    weight_matching.check(model, shapes, folder, new_head=not keep)
+    rules = processor.read_features(folder, layer_norm=_layer_norm(config))
+    return Recogniser(_frozen(model, section), vocabulary, rules)
+
+
+def examine_scratch(section: ModelSection, vocabulary: Vocabulary, *, sample_rate: int) -> Recogniser:
+    """A model to be trained from nothing, without its weights. Raises what `build` raises."""
+    config = _scratch_config(section, vocabulary)
+    rules = FeatureRules(sample_rate, True, _layer_norm(config))
+    return Recogniser(_frozen(_outline(config), section), vocabulary, rules)
+
+
+def _checkpoint_config(section: ModelSection, folder: Path, vocabulary: Vocabulary) -> Any:
+    values = read_config(folder)
+    values.update(section.config)
+    return _config(str(values.pop("model_type", "")), values, section, vocabulary)
+
+
+def _can_start(
+    section: ModelSection, folder: Path, vocabulary: Vocabulary, config: Any, weights: Mapping[str, Any]
+) -> bool:
+    """Whether the head is kept. Raises BadData, PresetError where the weights are not for this configuration."""
+    hf_config.refuse_giants(config, str(folder / "config.json"), fix=FIX_FOLDER, held=hf_config.numbers_in(weights))
+    return weight_matching.head_fits(section, folder, weights, vocabulary)
+
+
+def _config(model_type: str, values: Mapping[str, Any], section: ModelSection, vocabulary: Vocabulary) -> Any:
+    """The transformers configuration with everything the recipe decides."""
+    architectures.require(model_type)
+    known_keys = hf_config.known_keys(model_type)
+    strangers = [key for key in section.config if key not in known_keys]
+    if strangers:
+        lines = [f"model.config.{key} is not a key of a {model_type} configuration" for key in strangers]
+        raise PresetError("the model's configuration has unknown keys", fix="remove or correct them", problems=lines)
+    try:
+        config = hf_config.make(model_type, dict(values, **_decided(section, vocabulary)))
+    except ValueError as error:
+        raise PresetError(
+            f"the model's configuration does not fit together ({error})", fix="correct model.config"
+        ) from None
+    _refuse_wide_masks(config)
+    return config
+
+
+def _refuse_wide_masks(config: Any) -> None:
+    if config.mask_feature_prob > 0 and config.mask_feature_length > config.hidden_size:
+        raise PresetError(
+            f"a mask of {config.mask_feature_length} channels is wider than the model, which has {config.hidden_size}",
+            fix="lower model.spec_augment.feature_length",
+        )
+
+
+def _decided(section: ModelSection, vocabulary: Vocabulary) -> Dict[str, Any]:
+    masks = section.spec_augment
+    on = masks.time_prob > 0 or masks.feature_prob > 0
+    return {
+        "vocab_size": len(vocabulary),
+        "pad_token_id": vocabulary.blank_id,
+        # No sentence marks in a CTC vocabulary; ids past the logits would be out of range somewhere.
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "hidden_dropout": section.hidden_dropout,
+        "attention_dropout": section.attention_dropout,
+        "activation_dropout": section.activation_dropout,
+        "feat_proj_dropout": section.feat_proj_dropout,
+        "final_dropout": section.final_dropout,
+        "layerdrop": section.layerdrop,
+        "apply_spec_augment": on,
+        "mask_time_prob": masks.time_prob,
+        "mask_time_length": masks.time_length,
+        "mask_feature_prob": masks.feature_prob,
+        "mask_feature_length": masks.feature_length,
+        # Short utterances may have fewer frames than one mask: no minimum then (transformers issue 13379).
+        "mask_time_min_masks": 0,
+        "mask_feature_min_masks": 0,
+        "ctc_loss_reduction": section.ctc_loss_reduction,
+        "ctc_zero_infinity": section.ctc_zero_infinity,
+    }
+
+
+def _without_weights(config: Any) -> Any:
+    """A model whose weights are yet to come: drawing them takes seconds (large: 2.4 s on two cores) for nothing."""
+    with seeded(0), compat.undrawn():  # some are drawn all the same
+        return _instantiate(config)
+
+
+def _outline(config: Any) -> Any:
+    """A model that has names and shapes, and no memory for weights."""
+    import torch
+
+    with torch.device("meta"):
+        return _without_weights(config)
+
+
+def _instantiate(config: Any) -> Any:
+    compat.mend_torch()
+    with compat.quiet_transformers():
+        from transformers import AutoModelForCTC
+
+        try:
+            return AutoModelForCTC.from_config(config).float()
+        except Exception as error:  # whatever a layer says of sizes that do not go together
+            memory.raise_shortage(error)
+            raise PresetError(
+                f"no model can be made of this configuration ({reasons.reason(error, 300)})",
+                fix="correct the preset's model.config",
+            ) from None
+
+
+def _shift_blank(model: Any, vocabulary: Vocabulary, bias: float) -> None:
+    import torch
+
+    if bias:
+        with torch.no_grad():
+            model.lm_head.bias[vocabulary.blank_id] += bias
+
+
+def _layer_norm(config: Any) -> bool:
+    """Whether the convolutional encoder norms each frame (data2vec always does) rather than each channel over time."""
+    return getattr(config, "feat_extract_norm", "layer") == "layer"
+
+
+def _frozen(model: Any, section: ModelSection) -> Any:
+    if section.freeze_feature_encoder:
+        model.freeze_feature_encoder()
+    return model
+
+
+# -- folders -----------------------------------------------------------------------------------------------------------
+
+
+def load_recogniser(folder: Path) -> Recogniser:
+    """A trained model from a Hugging Face folder, in fp32, ready for inference. Raises BadData, MissingArtifact."""
+    recogniser, weights = _trained(Path(folder), read_weights, _without_weights)
+    weight_matching.fill(recogniser.model, weights, folder, new_head=False)
+    recogniser.model.eval()
+    return recogniser
+
+
+def examine_trained(folder: Path) -> Recogniser:
+    """The same without its weights; of these only names and shapes are read. Raises what `load_recogniser` raises."""
+    recogniser, shapes = _trained(Path(folder), read_shapes, _outline)
+    weight_matching.check(recogniser.model, shapes, folder, new_head=False)
+    return recogniser
+
+
+def _trained(folder: Path, read: Callable[[Path], Any], make: Callable[[Any], Any]) -> Tuple[Recogniser, Any]:
+    """The model of a folder, still empty, and its weights."""
+    _readable_config(folder)
+    weights = read(folder)
+    outputs = weight_matching.outputs(weights)
+    recogniser = _shell(folder, make, hf_config.numbers_in(weights), outputs)
+    if outputs is None:
+        raise BadData(f"{folder} has no CTC head", fix="train it first, or choose a fine-tuned model")
+    if len(recogniser.vocabulary) != outputs:
+        raise BadData(
+            f"{folder} has {amounts.count(outputs, 'output')} but {amounts.count(len(recogniser.vocabulary), 'token')}",
+            fix=FIX_FOLDER,
+        )
+    return recogniser, weights
+
+
+def examine_shell(folder: Path, section: ModelSection) -> Recogniser:
+    """The model of a run to be resumed, without its weights. Raises BadData."""
+    recogniser = _shell(folder, _outline, None, None)
+    _frozen(recogniser.model, section)
+    return recogniser
+
+
+def load_shell(folder: Path, *, held: Optional[int] = None) -> Recogniser:
+    """The model that a folder's config.json and vocabulary describe, weights yet to come. Raises BadData.
+
+    held: numbers in the weights that will fill it; a model that is much larger is refused.
+    """
+    return _shell(folder, _without_weights, held, None)
+
+
+def _readable_config(folder: Path) -> Dict[str, Any]:
+    """config.json of a trained model of a kind that asrctl knows. Raises BadData, MissingArtifact."""
+    values = read_config(folder)
+    kind = values["model_type"]
+    if kind not in ARCHITECTURES:
+        raise BadData(f"{folder} is a {kind} model{architectures.why_not(kind)}", fix=f"choose one of {KNOWN}")
+    return values
+
+
+def _shell(folder: Path, make: Callable[[Any], Any], held: Optional[int], outputs: Optional[int]) -> Recogniser:
+    values = _readable_config(folder)
+    vocabulary = processor.read_vocabulary(folder, outputs)
+    model_type = str(values.pop("model_type"))
+    values.update(vocab_size=len(vocabulary), pad_token_id=vocabulary.blank_id)
+    try:
+        config = hf_config.make(model_type, values)
+        hf_config.refuse_giants(config, str(folder / "config.json"), fix=FIX_FOLDER, held=held)
+        model = make(config)
+    except PresetError as error:
+        raise BadData(f"{folder / 'config.json'}: {error.message}", fix=FIX_FOLDER) from None
+    except ValueError as error:
+        raise BadData(f"{folder / 'config.json'} does not fit together ({error})", fix=FIX_FOLDER) from None
+    return Recogniser(model, vocabulary, processor.read_features(folder, layer_norm=_layer_norm(config)))
+
+
+def num_bytes(recogniser: Recogniser) -> int:
+    """Of a model's weights in fp32, in memory and on disk."""
+    return 4 * sum(tensor.numel() for tensor in recogniser.model.state_dict().values())
+
+
+def save_shell(recogniser: Recogniser, folder: Path) -> None:
+    """Everything of `save_recogniser` but the weights: what a run needs to be resumed without its first checkpoint."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / "config.json", portable_config(recogniser.model))
+    processor.write(folder, recogniser.vocabulary, recogniser.features)
+
+
+def save_recogniser(recogniser: Recogniser, folder: Path) -> None:
+    """Write a folder that plain transformers loads, in either generation: fp32 safetensors under the hub's names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        name: tensor.detach().cpu().float().contiguous()
+        for name, tensor in compat.canonical_state(recogniser.model).items()
+    }
+    with files.atomic_path(folder / "model.safetensors") as temporary:
+        write_tensors(temporary, state)
+    save_shell(recogniser, folder)
+
+
+def portable_config(model: Any) -> Dict[str, Any]:
+    """config.json values that every generation reads: the real architecture's name, fp32, no traces of this machine."""
+    values = model.config.to_dict()
+    for key in (
+        "_name_or_path",
+        "transformers_version",
+        "torch_dtype",
+        "dtype",
+        "_attn_implementation",
+        "attn_implementation",
+    ):
+        values.pop(key, None)
+    model_type = values["model_type"]
+    values["architectures"] = [ARCHITECTURES[model_type]]
+    values["torch_dtype"] = "float32"
+    # Without it the pipelines of transformers 4.29 load no tokenizer for WavLM and Data2VecAudio.
+    values["tokenizer_class"] = processor.TOKENIZER_CLASS
+    return {"model_type": model_type, **{key: values[key] for key in sorted(values) if key != "model_type"}}
+
+
+def save_recogniser_atomically(recogniser: Recogniser, folder: Path) -> None:
+    """`save_recogniser` beside `folder`, then in its place: a reader finds the old model or the new one."""
+    building = folder.with_name(f".{folder.name}.tmp")
+    MODEL.clear(building, folder)
+    try:
+        save_recogniser(recogniser, building)
+        checksums.write_sums(building)
+        files.fsync_tree(building)
+        atomic.replace_tree(building, folder, settling=MODEL.carry)
+    except BaseException:
+        MODEL.clear(building, folder)
+        raise
+
+
+def save_with_weights(recogniser: Recogniser, weights: Mapping[str, Any], folder: Path) -> None:
+    """The same after giving the model other weights. weights: {name on disk: tensor}, such as a checkpoint's."""
+    names = compat.model_names(recogniser.model)
+    recogniser.model.load_state_dict({names[name]: tensor for name, tensor in weights.items()})
+    save_recogniser_atomically(recogniser, folder)
+
+
+def require_rate(recogniser: Recogniser, sample_rate: int) -> None:
+    """Raises PresetError where the data's sample rate is not the checkpoint's."""
+    if recogniser.features.sample_rate != sample_rate:
+        raise PresetError(
+            f"the checkpoint hears {recogniser.features.sample_rate} samples per second, the data has {sample_rate}",
+            fix=f"prepare the data again with --sample-rate {recogniser.features.sample_rate}",
+        )

@@ -1,0 +1,267 @@
+"""The JSON files of a Hugging Face processor (tokenizer and feature extractor), read and written as plain JSON.
+
+Both library generations read what is written here; nothing of a checkpoint's own code is ever run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from asrctl.data.collate import FeatureRules
+from asrctl.data.text import Vocabulary, read_special, tokens_by_id
+from asrctl.errors import BadData
+from asrctl.storage import files
+from asrctl.storage.json_shape import is_text
+
+TOKENIZER_CLASS, FEATURE_CLASS = "Wav2Vec2CTCTokenizer", "Wav2Vec2FeatureExtractor"
+TOKENIZER_FILES = (
+    "vocab.json",
+    "special_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+    "added_tokens.json",
+    "tokenizer.json",
+)
+# transformers 4 writes the first, transformers 5 the second, with the same settings under `feature_extractor`.
+FEATURE_FILES = ("preprocessor_config.json", "processor_config.json")
+_FIX = "choose a folder that holds a complete CTC checkpoint (config.json, weights, vocab.json)"
+# Its old name, of which nothing but vocab.json counts here.
+_READ_CLASSES = (TOKENIZER_CLASS, "Wav2Vec2Tokenizer")
+# Tokens that a tokenizer gives an id behind all others where no file does, in this order, and those it invents.
+_NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_INVENTED = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+
+
+def write(folder: Path, vocabulary: Vocabulary, rules: FeatureRules) -> None:
+    """vocab.json, special_tokens.json, tokenizer_config.json, special_tokens_map.json, preprocessor_config.json."""
+    vocabulary.save(folder)
+    special = {"pad_token": vocabulary.pad, "unk_token": vocabulary.unk}
+    tokenizer = dict(
+        special,
+        tokenizer_class=TOKENIZER_CLASS,
+        # Empty rather than null: transformers complains of null at each character that it decodes.
+        word_delimiter_token=vocabulary.word_delimiter or "",
+        # No sentence marks: the library would invent ids beyond the logits for them (transformers issue 15392).
+        bos_token=None,
+        eos_token=None,
+        do_lower_case=vocabulary.lower_case,
+        replace_word_delimiter_char=" ",
+        clean_up_tokenization_spaces=False,
+    )
+    files.write_json(folder / "tokenizer_config.json", tokenizer)
+    named = {key: token for key, token in special.items() if token is not None}
+    files.write_json(folder / "special_tokens_map.json", named)
+    files.write_json(
+        folder / "preprocessor_config.json",
+        {
+            "feature_extractor_type": FEATURE_CLASS,
+            "processor_class": "Wav2Vec2Processor",
+            "feature_size": 1,
+            "sampling_rate": rules.sample_rate,
+            "padding_value": 0.0,
+            "padding_side": "right",
+            "do_normalize": rules.normalise,
+            "return_attention_mask": rules.use_mask,
+        },
+    )
+
+
+def read_vocabulary(folder: Path, outputs: Optional[int] = None) -> Vocabulary:
+    """The vocabulary of a checkpoint folder with the ids that plain transformers gives its tokens.
+
+    outputs: of the model's head; by default what config.json says. Tokens that tokenizers add to those of vocab.json
+    count as far as the head has outputs for them. Raises BadData for damaged files, for those that contradict
+    themselves, and for tokenizers of other kinds.
+    """
+    settings = _settings(folder)
+    _refuse_other_tokenizers(folder, settings)
+    if outputs is None:
+        outputs = _configured_outputs(folder)
+    tokens = _tokens(folder, settings, outputs)
+    delimiter = settings["word_delimiter_token"] if settings.get("word_delimiter_token") is not None else "|"
+    if delimiter not in tokens:
+        delimiter = " " if " " in tokens else None
+    between = settings.get("replace_word_delimiter_char", " ")
+    if delimiter is not None and between != " ":
+        raise BadData(
+            f"the tokenizer of {folder} writes {between!r} between words, asrctl a space",
+            fix="set replace_word_delimiter_char to a space in its tokenizer_config.json, or choose another checkpoint",
+        )
+    unk, pad = (_token(settings, key, tokens) for key in ("unk_token", "pad_token"))
+    if pad not in tokens:
+        raise BadData(
+            f"the tokenizer of {folder} pads with {pad!r}, the blank of CTC, for which the model has no output",
+            fix="correct pad_token in tokenizer_config.json, or choose another checkpoint",
+        )
+    return Vocabulary(tokens, delimiter, unk if unk in tokens else None, pad, settings.get("do_lower_case") is True)
+
+
+def _settings(folder: Path) -> Dict[str, Any]:
+    """What the files beside vocab.json say, special tokens as plain text. Raises BadData.
+
+    special_tokens_map.json goes before tokenizer_config.json. Where the latter has an added_tokens_decoder, generations
+    of transformers disagree on that, so the two must not differ.
+    """
+    found: Dict[str, Any] = {}
+    if (folder / "special_tokens.json").exists():
+        ours = read_special(folder, fix=_FIX)
+        found = {f"{key}_token": value for key, value in ours.items() if key != "lower_case"}
+        found["do_lower_case"] = ours.get("lower_case", False)
+    config = _plain_tokens(_read_section(folder / "tokenizer_config.json"))
+    named = _plain_tokens(_read_section(folder / "special_tokens_map.json"))
+    if isinstance(config.get("added_tokens_decoder"), dict):
+        for key in ("unk_token", "pad_token"):
+            if config.get(key, named.get(key)) != named.get(key, config.get(key)):
+                raise BadData(
+                    f"special_tokens_map.json and tokenizer_config.json of {folder} have different ideas of {key}: "
+                    f"{named[key]!r} and {config[key]!r}",
+                    fix="correct one of the two",
+                )
+    return {**found, **config, **named}
+
+
+def _read_section(path: Path) -> Dict[str, Any]:
+    """A file of settings; empty where it is missing or holds none."""
+    found = files.read_json(path, fix=_FIX) if path.exists() else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _plain_tokens(settings: Mapping[str, Any]) -> Dict[str, Any]:
+    """Settings with special tokens, which many tokenizers store as objects, as text."""
+    return {key: _content(value) if key.endswith("_token") else value for key, value in settings.items()}
+
+
+def _content(value: Any) -> Any:
+    return value.get("content") if isinstance(value, dict) else value
+
+
+def _refuse_other_tokenizers(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Raises BadData for the classes that read vocab.json in another way."""
+    name = settings.get("tokenizer_class") or _read_section(folder / "config.json").get("tokenizer_class")
+    if isinstance(name, str) and name and name not in _READ_CLASSES:
+        raise BadData(
+            f"the tokenizer of {folder} is a {name}, and asrctl reads those of the class {TOKENIZER_CLASS}",
+            fix="choose a checkpoint that writes characters",
+        )
+
+
+def _configured_outputs(folder: Path) -> Optional[int]:
+    size = _read_section(folder / "config.json").get("vocab_size")
+    return size if isinstance(size, int) and not isinstance(size, bool) and size > 0 else None
+
+
+def _tokens(folder: Path, settings: Mapping[str, Any], outputs: Optional[int]) -> Tuple[str, ...]:
+    """All tokens that have an output, by id. Raises BadData."""
+    path = folder / "vocab.json"
+    fix = f"correct {path}, or choose another checkpoint"
+    ids = _language(path, settings)
+    if isinstance(ids, dict):  # 1.0 is 1, as everywhere in JSON
+        ids = {token: int(i) if isinstance(i, float) and i.is_integer() else i for token, i in ids.items()}
+    own = tokens_by_id(ids, path, fix=fix)
+    by_id = dict(enumerate(own))
+    for index, token, where in _added(folder, settings):
+        if by_id.get(index, token) != token:
+            raise BadData(f"{where} of {folder} has {token!r} where vocab.json has {by_id[index]!r}", fix=fix)
+        by_id[index] = token
+    for token in _behind(settings):
+        if token not in by_id.values() and outputs is not None and len(by_id) < outputs:
+            by_id.setdefault(len(by_id), token)  # where that is taken, another id is missing
+    most = len(own) if outputs is None else max(len(own), outputs)
+    kept = {index: token for index, token in by_id.items() if outputs is None or index < most}
+    twice = [token for token, count in Counter(kept.values()).items() if count > 1]
+    if twice:
+        raise BadData(f"the tokenizer of {folder} has two ids for {twice[0]!r}", fix=fix)
+    return tokens_by_id({token: index for index, token in kept.items()}, path, fix=fix)
+
+
+def _language(path: Path, settings: Mapping[str, Any]) -> Any:
+    """vocab.json, of a model of many languages the part that its tokenizer is set to. Raises BadData."""
+    ids = files.read_json(path, fix=_FIX)
+    if not (isinstance(ids, dict) and ids and all(isinstance(value, dict) for value in ids.values())):
+        return ids
+    language = settings.get("target_lang")
+    if isinstance(language, str) and language in ids:
+        return ids[language]
+    some = ", ".join(sorted(ids)[:5]) + (" ..." if len(ids) > 5 else "")
+    raise BadData(
+        f"{path} holds one vocabulary per language ({some})",
+        fix="name the one you need as target_lang in tokenizer_config.json",
+    )
+
+
+def _added(folder: Path, settings: Mapping[str, Any]) -> List[Tuple[int, str, str]]:
+    """(id, token, file) of the tokens beside those of vocab.json. Raises BadData."""
+    decoder = settings.get("added_tokens_decoder")
+    if isinstance(decoder, dict):
+        name, pairs = "tokenizer_config.json", [(index, _content(value)) for index, value in decoder.items()]
+    else:
+        name = "added_tokens.json"
+        pairs = [(index, token) for token, index in _read_section(folder / name).items()]
+        more = _read_section(folder / "tokenizer.json").get("added_tokens")
+        pairs += [(item.get("id"), item.get("content")) for item in more or [] if isinstance(item, dict)]
+    found = []
+    for index, token in pairs:
+        number = int(index) if isinstance(index, str) and index.isdecimal() and len(index) < 10 else index
+        plain = isinstance(number, int) and not isinstance(number, bool) and number >= 0
+        if not plain or not isinstance(token, str) or not is_text(token):
+            raise BadData(f"{name} of {folder} does not map tokens to ids", fix=_FIX)
+        found.append((number, token, name))
+    return sorted(found)
+
+
+def _behind(settings: Mapping[str, Any]) -> List[str]:
+    """Special tokens in the order in which tokenizers add those that have no id."""
+    named = [settings.get(key, _INVENTED.get(key)) for key in _NAMED]
+    more = settings.get("additional_special_tokens") or settings.get("extra_special_tokens")
+    named += [_content(token) for token in more] if isinstance(more, list) else []
+    return list(dict.fromkeys(token for token in named if isinstance(token, str) and token and is_text(token)))
+
+
+def _token(settings: Mapping[str, Any], key: str, tokens: Tuple[str, ...]) -> str:
+    """A special token; where no file says which, the one of the two usual ones that is there."""
+    value = settings.get(key)
+    if isinstance(value, str) and value:
+        return value
+    usual = _INVENTED[key], "[" + _INVENTED[key].strip("<>").upper() + "]"
+    return next((token for token in usual if token in tokens), usual[0])
+
+
+def read_features(folder: Path, *, layer_norm: bool) -> FeatureRules:
+    """The feature rules of a checkpoint folder; where it has none, those usual for its kind of encoder.
+
+    Raises BadData, where the files of two library generations differ, too.
+    """
+    found = {name: rules for name in FEATURE_FILES for rules in _feature_rules(folder / name, layer_norm)}
+    heard = {(rules.sample_rate, rules.normalise) for rules in found.values()}
+    if len(heard) > 1:
+        said = ", ".join(f"{name}: {rules.sample_rate} Hz, {_words(rules)}" for name, rules in found.items())
+        raise BadData(
+            f"{folder} says in two ways how a recording is heard ({said})", fix="delete the file that is wrong"
+        )
+    return next(iter(found.values()), FeatureRules(use_mask=layer_norm))
+
+
+def _words(rules: FeatureRules) -> str:
+    return "normalized" if rules.normalise else "not normalized"
+
+
+def _feature_rules(path: Path, layer_norm: bool) -> List[FeatureRules]:
+    """The rules of a file; none where it is missing or only tells of the tokenizer. Raises BadData."""
+    if not path.exists():
+        return []
+    values = files.read_json(path, fix=_FIX)
+    if path.name == FEATURE_FILES[1] and isinstance(values, dict):
+        if not {"feature_extractor", "audio_processor"} & set(values):
+            return []
+        values = values.get("feature_extractor", values.get("audio_processor"))
+    if not isinstance(values, dict):
+        raise BadData(f"{path} holds no settings", fix=_FIX)
+    kind, rate = values.get("feature_extractor_type", FEATURE_CLASS), values.get("sampling_rate", 16000)
+    if kind != FEATURE_CLASS:
+        raise BadData(f"{path} is of a {kind}, and asrctl hears with a {FEATURE_CLASS}", fix=_FIX)
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or rate != int(rate) or not 4000 <= rate <= 48000:
+        raise BadData(f"{path} has a sampling_rate of {rate!r}", fix=_FIX)
+    normalise, mask = values.get("do_normalize", True), values.get("return_attention_mask", layer_norm)
+    return [FeatureRules(int(rate), bool(normalise), bool(mask))]

@@ -1,0 +1,144 @@
+"""A checkpoint's weights and a model: what is missing or strange, whether the head is for a vocabulary, and filling.
+
+weights, throughout: {name on disk: tensor}, or anything else that has a shape where nothing is filled.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator, List, Mapping, Optional, Sequence
+
+from asrctl.config.recipe import ModelSection
+from asrctl.data.text import Vocabulary
+from asrctl.errors import BadData, PresetError
+from asrctl.messages import amounts
+from asrctl.models import processor
+from asrctl.runtime import compat
+
+HEAD = ("lm_head.weight", "lm_head.bias")
+# A model that was trained without SpecAugment has no such weight; it is drawn anew when masks are switched on.
+_MASK_EMBEDDING = "masked_spec_embed"
+# Parts of pre-training checkpoints that a CTC model has no use for.
+_PRETRAINING = ("quantizer.", "project_q.", "project_hid.", "dropout_features.", "label_embeddings_concat")
+_FIX = "fetch or export that model again"
+_TOLD = 5
+
+
+def outputs(weights: Mapping[str, Any]) -> Optional[int]:
+    """Of the CTC head; None where there is none."""
+    head = weights.get(HEAD[0])
+    return int(head.shape[0]) if head is not None and len(head.shape) else None
+
+
+def head_fits(section: ModelSection, folder: Path, weights: Mapping[str, Any], vocabulary: Vocabulary) -> bool:
+    """Whether the checkpoint's head is for this very vocabulary. Raises PresetError where `head: keep` can not be."""
+    size = outputs(weights)
+    if size is None:
+        require_head(section, folder, weights)
+        return False
+    problem = _head_problem(folder, size, vocabulary)
+    if problem is None:
+        return True
+    if section.head == "reinit":
+        return False
+    raise PresetError(
+        f"the head of {folder.name} does not fit the vocabulary: {problem}",
+        fix="add `--set model.head=reinit` for a new head, or take its vocabulary:"
+        " `asrctl vocab CORPUS --from CHECKPOINT`",
+    )
+
+
+def require_head(section: ModelSection, folder: Path, weights: Mapping[str, Any]) -> None:
+    """Raises PresetError where a recipe keeps a head that is not there."""
+    if outputs(weights) is None and section.head != "reinit":
+        raise PresetError(f"{folder.name} has no CTC head", fix="add `--set model.head=reinit` to draw a new one")
+
+
+def _head_problem(folder: Path, size: int, vocabulary: Vocabulary) -> Optional[str]:
+    if not (folder / "vocab.json").exists():
+        return "the checkpoint carries no vocab.json, so the order of its outputs is unknown"
+    theirs = processor.read_vocabulary(folder, size)
+    if size != len(vocabulary) or len(theirs) != len(vocabulary):
+        return f"it has {amounts.count(size, 'output')}, the vocabulary has {amounts.count(len(vocabulary), 'token')}"
+    for index, (ours, other) in enumerate(zip(vocabulary.tokens, theirs.tokens)):
+        if ours != other:
+            return f"output {index} is {other!r} there and {ours!r} here"
+    if theirs.blank_id != vocabulary.blank_id:
+        return f"its blank is output {theirs.blank_id}, here it is {vocabulary.blank_id}"
+    return None
+
+
+def check(model: Any, weights: Mapping[str, Any], folder: Path, *, new_head: bool) -> Mapping[str, Any]:
+    """The weights under the names that the model's have on disk. Raises BadData where one is missing or does not fit.
+
+    A head that is drawn anew may be missing, and so may the embedding of masked frames.
+    """
+    names, shapes, given = compat.model_names(model), model.state_dict(), sorted(weights)
+    prefix = model.base_model_prefix + "."
+    if not any(name.startswith(prefix) for name in weights):
+        weights = {prefix + name: tensor for name, tensor in weights.items()}
+    wanted = {name for name in names if not (new_head and name in HEAD)}
+    here = wanted & set(weights)
+    optional = {name for name in wanted if name.endswith(_MASK_EMBEDDING)}
+    missing = sorted(wanted - optional - here)
+    unlike = [name for name in sorted(here) if tuple(weights[name].shape) != tuple(shapes[names[name]].shape)]
+    strangers = sorted(name for name in set(weights) - set(names) if not _ignorable(name, prefix))
+    if not here - set(HEAD):
+        some = ", ".join(repr(name) for name in given[:2]) + " ..."
+        raise BadData(
+            f"the weights of {folder} are of another model than its configuration: none of the {len(missing)} that it "
+            f"needs is among them ({some})",
+            fix=_FIX,
+        )
+    problems = _some([f"{name} is missing" for name in missing], "are missing")
+    problems += _some([f"{name} has another shape than the configuration says" for name in unlike], "do so too")
+    problems += _some([f"{name} belongs to no part of this model" for name in strangers], "do not either")
+    if problems:
+        raise BadData(f"the weights of {folder} do not fit its configuration", fix=_FIX, problems=problems)
+    return {name: weights[name] for name in here}
+
+
+def _some(lines: List[str], verb: str) -> List[str]:
+    """The first few lines, and how many more there are."""
+    return lines if len(lines) <= _TOLD else [*lines[:_TOLD], f"{len(lines) - _TOLD} more {verb}"]
+
+
+def fill(model: Any, weights: Mapping[str, Any], folder: Path, *, new_head: bool, seed: int = 0) -> List[str]:
+    """Give the model its weights, and draw what may be missing; the names of that. Raises BadData as `check` does."""
+    import torch
+
+    names = compat.model_names(model)
+    found = check(model, weights, folder, new_head=new_head)
+    model.load_state_dict({names[name]: tensor.to(torch.float32) for name, tensor in found.items()}, strict=False)
+    lacking = sorted(set(names) - set(found))
+    _draw(model, [names[name] for name in lacking], seed)
+    return lacking
+
+
+def _draw(model: Any, names: Sequence[str], seed: int) -> None:
+    """Draw parts as transformers does: the biases and weights of a head, the embedding of masked frames."""
+    state = model.state_dict()  # tensors outside of autograd
+    with seeded(seed):
+        for name in names:
+            if name.endswith(_MASK_EMBEDDING):
+                state[name].uniform_()
+            elif name.endswith("bias"):
+                state[name].zero_()
+            else:
+                state[name].normal_(std=model.config.initializer_range)
+
+
+def _ignorable(name: str, prefix: str) -> bool:
+    bare = name[len(prefix) :] if name.startswith(prefix) else name
+    return bare.startswith(_PRETRAINING) or name in HEAD or name.endswith(_MASK_EMBEDDING)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Random numbers on the CPU from a seed within the block; those of the process go on afterwards as if not used."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

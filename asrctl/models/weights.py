@@ -1,0 +1,182 @@
+"""Checkpoints as they come, from a folder or the hub: configuration and weights as plain data; no code is run."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
+
+from asrctl.errors import BadData, MissingArtifact
+from asrctl.models import hf_config, hub, processor, weight_files
+from asrctl.models.weight_names import plain_names
+from asrctl.runtime import compat
+from asrctl.storage import files
+from asrctl.storage.json_shape import misfit
+from asrctl.storage.names import require_text
+
+# Files in the place of weights, and what they are.
+_OTHERS = (
+    ("adapter_model.*", "only what an adapter (PEFT) adds to another model"),
+    ("tf_model*.h5", "TensorFlow's"),
+    ("flax_model*.msgpack", "Flax's"),
+    ("*.onnx", "a graph for inference"),
+    ("*.nemo", "NeMo's"),
+    ("*.ckpt", "a checkpoint of a training framework"),
+    ("*.pt", "a file of torch under another name than pytorch_model.bin"),
+    ("*.pth", "a file of torch under another name than pytorch_model.bin"),
+    ("*.safetensors", "under another name than model.safetensors"),
+)
+_FIX_PATH = "rename that folder, or copy the model elsewhere"
+FIX_FOLDER = "choose a folder that holds config.json and model.safetensors of a CTC or pre-trained speech model"
+
+
+def find_checkpoint(name: str, revision: Optional[str] = None) -> Path:
+    """A local folder, or a hub model fetched to the hub's own cache. Raises MissingArtifact."""
+    folder = files.expanded(name)
+    if folder.is_dir():
+        return require_text(folder, fix=_FIX_PATH)
+    _refuse_no_name(name)
+    patterns = ["config.json", *processor.TOKENIZER_FILES, *processor.FEATURE_FILES]
+    patterns += ["model*.safetensors", "model.safetensors.index.json"]
+    return hub.snapshot(name, revision, patterns, more=["*.json", "pytorch_model*"], wanted="model*.safetensors")
+
+
+def _refuse_no_name(name: str) -> None:
+    """Raises MissingArtifact for what can not be the name of a model on the hub."""
+    if name.count("/") > 1 or name.startswith((".", "/", "~")):
+        raise MissingArtifact(f"there is no checkpoint folder {name}", fix="correct the name of the model")
+
+
+def local_checkpoint(name: str, revision: Optional[str] = None) -> Optional[Path]:
+    """The folder of a checkpoint that is whole on this machine; None for one that the hub would have to give.
+
+    Raises MissingArtifact where `find_checkpoint` does so without asking the hub.
+    """
+    folder = checkpoint_at_hand(name, revision)
+    if folder is None:
+        _refuse_no_name(name)
+        return None
+    return folder if files.expanded(name).is_dir() or _is_whole(folder) else None
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        return all(path.is_file() for path in _weight_files(folder))
+    except (BadData, MissingArtifact):
+        return False
+
+
+def checkpoint_at_hand(name: str, revision: Optional[str] = None) -> Optional[Path]:
+    """The folder with the config.json of a checkpoint that lies on this machine; nothing is fetched."""
+    folder = files.expanded(name)
+    if folder.is_dir():
+        return require_text(folder, fix=_FIX_PATH)
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(name, "config.json", revision=revision)
+    except ValueError:  # a name that can not be one of the hub's
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def read_config(folder: Path) -> Dict[str, Any]:
+    """The values of config.json. Raises BadData, MissingArtifact."""
+    if not folder.is_dir():
+        raise MissingArtifact(f"there is no model folder {folder}", fix=FIX_FOLDER)
+    values = files.read_json(folder / "config.json", fix=FIX_FOLDER)
+    if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
+        raise BadData(f"{folder / 'config.json'} does not describe a model", fix=FIX_FOLDER)
+    # What a config says about code or how it was saved is of no use here, and auto_map would run a stranger's code.
+    for key in ("auto_map", "architectures", "_name_or_path", "transformers_version", "torch_dtype", "dtype"):
+        values.pop(key, None)
+    return values
+
+
+def read_convolutions(folder: Path) -> hf_config.Convolutions:
+    """The convolutional encoder that a model folder's config.json describes. Raises BadData, MissingArtifact."""
+    try:
+        return hf_config.convolutions(read_config(folder))
+    except ValueError as error:
+        raise BadData(f"{folder / 'config.json'} does not fit together ({error})", fix=FIX_FOLDER) from None
+
+
+def read_weights(folder: Path) -> Dict[str, Any]:
+    """{name on disk: tensor}: safetensors, or a torch file read without running code.
+
+    Names are those of the plain model, whatever wrapped it. Raises BadData, MissingArtifact.
+    """
+    return _read(folder, weight_files.tensors)
+
+
+def read_shapes(folder: Path) -> Dict[str, weight_files.Shape]:
+    """The same without reading the weights: {name on disk: shape}. Raises what `read_weights` raises."""
+    return _read(folder, weight_files.shapes)
+
+
+def _read(folder: Path, read: Callable[[Path], Mapping[str, Any]]) -> Dict[str, Any]:
+    found: Dict[str, Any] = {}
+    for path in _weight_files(folder):
+        found.update(read(path))
+    try:
+        plain = plain_names(found)
+    except ValueError as error:
+        raise BadData(
+            f"the weights of {folder} can not be used as they are: {error}", fix=f"convert them, or {FIX_FOLDER}"
+        ) from None
+    return compat.canonical_weights({plain[name]: value for name, value in found.items()})
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
+    """A safetensors file. tensors: {name: contiguous tensor on the host}. Raises OSError, on a full disk too."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)  # as the user's mask says; the library's own files are for the user alone
+    try:
+        save_file(dict(tensors), str(path), metadata={"format": "pt"})
+        if stat.S_IMODE(path.stat().st_mode) != mode:
+            path.chmod(mode)
+    except SafetensorError as error:
+        # "Os { code: 28, kind: StorageFull, ... }" in older releases, "(os error 28)" in newer ones.
+        found = re.search(r"(?:code: |os error )(\d+)", str(error))
+        number = int(found.group(1)) if found else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from None
+    if path.stat().st_size <= sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()):
+        raise OSError(errno.EIO, "written only in part", str(path))
+
+
+def _weight_files(folder: Path) -> List[Path]:
+    for single, index in (
+        ("model.safetensors", "model.safetensors.index.json"),
+        ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+    ):
+        if (folder / single).exists():
+            return [folder / single]
+        if (folder / index).exists():
+            values = files.read_json(folder / index, fix=FIX_FOLDER)
+            problem = misfit(values, {"weight_map": {"*": str}})
+            if problem:
+                raise BadData(f"{folder / index} is no list of weights ({problem})", fix=FIX_FOLDER)
+            return [folder / Path(name).name for name in sorted(set(values["weight_map"].values()))]
+    raise MissingArtifact(f"{folder} holds no weights{_others(folder)}", fix=FIX_FOLDER)
+
+
+def _others(folder: Path) -> str:
+    """What a folder has in the place of weights, where that is known."""
+    for pattern, what in _OTHERS:
+        for path in sorted(folder.glob(pattern)):
+            return f" that asrctl reads: {path.name} is {what}"
+    return ""
+
+
+def all_finite(tensors: Iterable[Any]) -> bool:
+    """Whether no number in any of the tensors is infinite or not a number."""
+    import torch
+
+    with torch.no_grad():
+        return bool(torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all())

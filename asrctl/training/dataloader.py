@@ -1,0 +1,231 @@
+"""Micro-batches of tensors, made by threads ahead of the training loop."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Deque, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from asrctl.config.recipe import Augment
+from asrctl.data import augment
+from asrctl.data.collate import FeatureRules, collate, heard, to_float
+from asrctl.data.dataset import PreparedSplit
+from asrctl.data.sampler import Plan, even_micro_batches, generator, micro_batches
+from asrctl.training.feature_cache import FeatureCache
+
+_AHEAD_STEPS = 3
+# Samples at 16 kHz from which on attention takes more memory than the rest (see `_cost`).
+_EVEN_SAMPLES = 435 * 320
+_JOIN_STREAM, _AUDIO_STREAM = 3, 4
+
+
+@dataclass(frozen=True)
+class Item:
+    """What is heard as one: an utterance, or several joined.
+
+    labels: (labels,) int32. utterances: how many. index: of the one utterance, where it is one. num_samples: its
+    length. samples: (time,) float32, or None where there are features, (frames, channels): the encoder's output.
+    """
+
+    labels: np.ndarray
+    utterances: int
+    index: Optional[int]
+    num_samples: int
+    samples: Optional[np.ndarray] = None
+    features: Any = None
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """One forward pass.
+
+    inputs: "input_values" (items, time) float32, "attention_mask" (items, time) int64; or None where each of `items`
+    is given alone, its samples normalised. labels (items, longest) int64, label_lengths (items,), weights (items,):
+    utterances that each item stands for. audio_s: seconds without padding.
+    """
+
+    inputs: Any
+    items: Sequence[Item]
+    labels: Any
+    label_lengths: Any
+    weights: Any
+    audio_s: float
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """All micro-batches of one optimiser step, and the utterances in them."""
+
+    step: int
+    epoch: int
+    micro_batches: List[MicroBatch]
+    utterances: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of a micro-batch: most padded samples, most items; pad_to: the static length, or None for the longest item's.
+
+    is_about: max_samples is what is best rather than a limit, for items that are not padded.
+    """
+
+    max_samples: Optional[int]
+    max_items: Optional[int]
+    pad_to: Optional[int]
+    is_about: bool = False
+
+    def cut(self, lengths: Sequence[int]) -> List[np.ndarray]:
+        """Positions of one global batch's items, as micro-batches."""
+        if self.is_about and self.max_samples is not None:
+            return even_micro_batches(lengths, about_samples=self.max_samples, max_items=self.max_items)
+        return micro_batches(lengths, max_samples=self.max_samples, max_items=self.max_items, pad_to=self.pad_to)
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Everything that makes a step's tensors; depends on nothing but the step's number.
+
+    pads: whether micro-batches are padded, or hold each item alone. cache: of encoder outputs, for items alone whose
+    audio is not changed.
+    """
+
+    split: PreparedSplit
+    plan: Plan
+    features: FeatureRules
+    augment: Augment
+    limits: Limits
+    delimiter: Optional[int]
+    max_item_samples: int
+    pads: bool = True
+    cache: Optional[FeatureCache] = None
+
+    def steps(self, start: int, end: int, workers: int) -> Iterator[StepBatch]:
+        """Steps start..end-1 in order; threads work a few steps ahead. Closing the iterator stops them."""
+        numbered = self._batches(start, end)
+        if workers == 0:
+            for step, epoch, indices in numbered:
+                yield self.make(step, epoch, indices)
+            return
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="asrctl-feed")
+        pending: Deque["Future[StepBatch]"] = deque()
+        try:
+            for arguments in numbered:
+                pending.append(pool.submit(self.make, *arguments))
+                if len(pending) >= _AHEAD_STEPS:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+            pool.shutdown(wait=True)
+
+    def _batches(self, start: int, end: int) -> Iterator[Tuple[int, int, np.ndarray]]:
+        step, per_epoch = start, self.plan.steps_per_epoch
+        while step < end:
+            epoch = step // per_epoch
+            for indices in self.plan.epoch(epoch)[step % per_epoch :][: end - step]:
+                yield step, epoch, indices
+                step += 1
+
+    def make(self, step: int, epoch: int, indices: np.ndarray) -> StepBatch:
+        rng = generator(self.plan.seed, _JOIN_STREAM, step)
+        items = augment.joins(indices, self.split.num_samples, self.augment.join, self.max_item_samples, rng)
+        made = [self._item(item, epoch) for item in items]
+        cuts = self.limits.cut([item.num_samples for item in made])
+        return StepBatch(step, epoch, [self._micro_batch([made[i] for i in cut]) for cut in cuts], len(indices))
+
+    def _item(self, item: Sequence[int], epoch: int) -> Item:
+        utterances = [self.split[index] for index in item]
+        index = item[0] if len(item) == 1 else None
+        labels = augment.joined_labels([utterance.labels for utterance in utterances], self.delimiter)
+        known = self.cache.read(index) if self.cache is not None and index is not None else None
+        if known is not None:
+            return Item(labels, 1, index, len(utterances[0].pcm), features=known)
+        samples = [
+            self._audio(utterance.pcm, generator(self.plan.seed, _AUDIO_STREAM, epoch, index))
+            for utterance, index in zip(utterances, item)
+        ]
+        joined = samples[0] if len(samples) == 1 else np.concatenate(samples)
+        return Item(labels, len(item), index, len(joined), self._heard(joined))
+
+    def _heard(self, samples: np.ndarray) -> np.ndarray:
+        return samples if self.pads else heard(samples, self.features)
+
+    def _audio(self, pcm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return augment.change(to_float(pcm), self.augment, self.split.sample_rate, rng)
+
+    def _micro_batch(self, items: Sequence[Item]) -> MicroBatch:
+        import torch
+
+        label_lengths = [len(item.labels) for item in items]
+        padded = np.zeros((len(items), max(label_lengths + [1])), dtype=np.int64)
+        for row, item in zip(padded, items):
+            row[: len(item.labels)] = item.labels
+        inputs = None
+        if self.pads:
+            inputs = collate([item.samples for item in items], self.features, pad_to=self.limits.pad_to)
+        return MicroBatch(
+            inputs=inputs,
+            items=() if self.pads else items,
+            labels=torch.from_numpy(padded),
+            label_lengths=torch.tensor(label_lengths, dtype=torch.int64),
+            weights=torch.tensor([item.utterances for item in items], dtype=torch.float32),
+            audio_s=sum(item.num_samples for item in items) / self.split.sample_rate,
+        )
+
+    def costliest(self) -> MicroBatch:
+        """The micro-batch that needs most memory of all that can come, for a trial at the start."""
+        rows, samples = self.costliest_shape()
+        pcm = self.split[int(np.argmax(self.split.num_samples))].pcm
+        labels = self.split[int(np.argmax(self.split.num_labels))].labels
+        label_count = len(labels) * self.augment.join + self.augment.join - 1
+        labels = np.resize(labels, label_count) if len(labels) else labels
+        return self._micro_batch(
+            [Item(labels, 1, None, samples, self._heard(np.resize(to_float(pcm), samples)))] * rows
+        )
+
+    def costliest_shape(self) -> Tuple[int, int]:
+        """(rows, samples of each): as if every utterance were as long as that leaves room for.
+
+        As many of the longest as fit, or one more that are just short enough: what is costlier is estimated.
+        """
+        longest, plan, limits = self._longest_item(), self.plan, self.limits
+        length, most_rows = limits.pad_to or longest, plan.global_batch
+        if plan.batch_samples is not None:
+            # A step has so much audio at most, but a micro-batch pads the shortest to its longest.
+            # Where an epoch is not much longer than a step, it is shared out to fewer and larger ones.
+            stretch = math.ceil(int(self.split.num_samples.sum(dtype=np.int64)) / plan.steps_per_epoch)
+            step_samples = math.ceil(max(plan.batch_samples, stretch) / (1 - self.augment.speed)) + 2 * longest
+            most_rows = math.ceil(step_samples / max(1, int(self.split.num_samples.min()))) + 1
+        most_rows = min(most_rows, limits.max_items or most_rows)
+        budget = most_rows * length
+        if limits.max_samples is not None:
+            # Equal parts are at most half as long again, and an item belongs where its middle lies.
+            most = limits.max_samples * 3 // 2 + longest if limits.is_about else limits.max_samples
+            budget = min(budget, most)
+        rows = max(1, min(budget // length, most_rows))
+        shapes = [(rows, longest)]
+        if limits.pad_to is None and rows < most_rows:
+            shapes.append((rows + 1, budget // (rows + 1)))
+        return max(shapes, key=lambda shape: _cost(*shape))
+
+    def _longest_item(self) -> int:
+        """Samples of the longest item that joining and slowing down can make."""
+        longest = int(self.split.num_samples.max())
+        if self.augment.join > 1:
+            longest = max(longest, min(self.max_item_samples, self.augment.join * longest))
+        return math.ceil(longest / (1 - self.augment.speed))
+
+
+def _cost(rows: int, samples: int) -> float:
+    """Memory of a micro-batch, relative.
+
+    Activations of a transformer layer grow as 34 + 5 a s / h per frame (Korthikanti et al. 2022, section 4; heads a,
+    width h, s frames), so attention overtakes the rest at 435 frames of 20 ms.
+    """
+    return rows * samples * (1 + samples / _EVEN_SAMPLES)

@@ -1,0 +1,69 @@
+"""WER of a model inside training: the same transcription and the same scores as `asrctl eval`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Iterable, Optional, Tuple
+
+import numpy as np
+
+from asrctl.data.dataset import PreparedSplit
+from asrctl.data.sampler import generator
+from asrctl.evaluation.metrics import Tally
+from asrctl.evaluation.transcribe import transcribe
+from asrctl.events import Emit
+from asrctl.models.loading import Recogniser
+
+_SAMPLE_STREAM = 5
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """split: what to score on; most: at most this many utterances (a seeded sample), or None for all."""
+
+    split: PreparedSplit
+    device: Any
+    precision: str
+    batch_s: float
+    pad_to: Optional[int]
+    most: Optional[int]
+    seed: int
+    engine: str = "plain"
+
+    def indices(self) -> np.ndarray:
+        count = len(self.split)
+        if self.most is None or self.most >= count:
+            return np.arange(count)
+        return np.sort(generator(self.seed, _SAMPLE_STREAM).permutation(count)[: self.most])
+
+    def score(self, recogniser: Recogniser, emit: Emit) -> Dict[str, Any]:
+        """`rates` of the model on a host device. Leaves it in eval mode."""
+        found = transcribe(
+            recogniser,
+            self.split,
+            device=self.device,
+            precision=self.precision,
+            batch_s=self.batch_s,
+            indices=self.indices(),
+            pad_to=self.pad_to,
+            engine=self.engine,
+            emit=emit,
+            task="evaluate",
+        )
+        return self.rates(found)
+
+    def rates(self, hypotheses: Iterable[Tuple[int, str]]) -> Dict[str, Any]:
+        """(index in the split, hypothesis) of each chosen utterance -> {"wer", "cer", "empty": share of hypotheses
+        without any character}.
+        """
+        indices = self.indices()
+        place = {int(index): position for position, index in enumerate(indices)}
+        tally = Tally(len(indices))
+        for index, hypothesis in hypotheses:
+            tally.add(place[index], self.split.id(index), self.split.text(index), hypothesis)
+        summary = tally.summary()
+        return {
+            "wer": summary["wer"],
+            "cer": summary["cer"],
+            "empty": summary["empty_hypotheses"] / max(1, summary["utterances"]),
+        }

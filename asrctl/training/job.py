@@ -1,0 +1,85 @@
+"""What a backend is given, and what it gives back: the same for the host and the IPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Sequence
+
+from asrctl.config.recipe import Recipe
+from asrctl.data.dataset import PreparedSplit
+from asrctl.models.loading import Recogniser
+from asrctl.runtime.signals import StopRequest
+from asrctl.training.checkpoints import Checkpoint
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A training run, with everything resolved. folder: the run's own; the backend writes only there.
+
+    resume: the checkpoint to go on from, or None to start. total_steps: optimiser steps when the run is complete.
+    cache: where executables compiled for an IPU are kept, outside the run. features: where a frozen encoder's output
+    is kept (None: nowhere). data: stands for what the prepared data holds. command: the words
+    that the user typed.
+    """
+
+    recipe: Recipe
+    folder: Path
+    recogniser: Recogniser
+    train: PreparedSplit
+    eval: Optional[PreparedSplit]
+    device: Any
+    precision: str
+    total_steps: int
+    stop: StopRequest
+    resume: Optional[Checkpoint] = None
+    max_minutes: Optional[float] = None
+    cache: Optional[Path] = None
+    features: Optional[Path] = None
+    data: str = ""
+    command: Sequence[str] = ()
+
+
+@dataclass
+class Standing:
+    """What a run knows of itself between steps; stored in every checkpoint.
+
+    first_level, level, lowest_level: losses in nats per label: the first, smoothed, and the lowest of the smoothed.
+    silent_since: step of the first of the last evaluations that were all silent (see asrctl.training.divergence).
+    pace: of a run whose time is limited (asrctl.training.optim.Pace), so that it goes on as it was planned.
+    """
+
+    step: int = 0
+    best_step: Optional[int] = None
+    best_wer: Optional[float] = None
+    best_cer: Optional[float] = None
+    evaluations_without_gain: int = 0
+    first_level: Optional[float] = None
+    level: Optional[float] = None
+    lowest_level: Optional[float] = None
+    silent_since: Optional[int] = None
+    silent_evaluations: int = 0
+    scaler: Optional[float] = None
+    pace: Optional[Dict[str, Any]] = None
+
+    def as_dict(self) -> Dict[str, Any]:
+        return dict(self.__dict__)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Standing":
+        return cls(**{name: values[name] for name in cls().__dict__ if name in values})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """reason: finished | early-stopping | max-minutes | interrupted. kept_step: of the newest checkpoint, if any.
+
+    total: steps that the run was to have in the end.
+    """
+
+    reason: str
+    standing: Standing
+    seconds: float
+    audio_s: float
+    kept_step: Optional[int]
+    total: int

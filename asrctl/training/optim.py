@@ -1,0 +1,191 @@
+"""Learning-rate schedules (pure) and AdamW, with or without bias correction."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Set
+
+from asrctl.config.recipe import OptimSection
+from asrctl.runtime import compat
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How the steps of a run go through the schedule of its recipe, which is `recipe` steps long.
+
+    From step `start` on, which is at position `at` of the schedule, the rest of the schedule is gone through by the
+    steps up to `total`. Where nothing cuts a run short, a step's position is the step itself.
+    """
+
+    recipe: int
+    total: int
+    start: int = 0
+    at: float = 0.0
+
+    @classmethod
+    def whole(cls, recipe: int) -> "Pace":
+        return cls(recipe, recipe)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Pace":
+        return cls(**values)
+
+    def as_dict(self) -> Dict[str, Any]:
+        return dict(self.__dict__)
+
+    def position(self, step: int) -> float:
+        """The step of the recipe's schedule that optimiser step `step` (0-based, not before `start`) stands for."""
+        if self.total == self.recipe and self.at == self.start:
+            return step
+        return self.at + (step - self.start) * (self.recipe - self.at) / max(1, self.total - self.start)
+
+    def ending(self, total: int, step: int) -> "Pace":
+        """From `step` on another pace, so that the schedule ends with `total` steps. The position goes on unbroken."""
+        return Pace(self.recipe, total, step, self.position(step))
+
+    def rate(self, optim: OptimSection, step: int) -> float:
+        """The learning rate of optimiser step `step` (0-based)."""
+        return learning_rate(optim, self.position(step), self.recipe)
+
+
+def learning_rate(optim: OptimSection, step: float, total: int) -> float:
+    """The learning rate of optimiser step `step` (0-based) out of `total`.
+
+    linear, cosine: as transformers' get_linear_schedule_with_warmup and get_cosine_schedule_with_warmup, so that the
+    first step of a warm-up has rate 0 and the rate after the last step would be 0. tri-stage: warm-up, hold, decay
+    (Baevski et al. 2020, appendix B; shares and final value as in fairseq's tri_stage scheduler).
+    """
+    if optim.schedule == "tri-stage":
+        return optim.learning_rate * _tri_stage(optim, step, total)
+    warmup = round(optim.warmup_share * total) if optim.warmup_share else optim.warmup_steps
+    if step < warmup:
+        return optim.learning_rate * step / max(1, warmup)
+    if optim.schedule == "constant":
+        return optim.learning_rate
+    left = max(0.0, (total - step) / max(1, total - warmup))
+    return optim.learning_rate * (left if optim.schedule == "linear" else 0.5 - 0.5 * math.cos(math.pi * left))
+
+
+def _tri_stage(optim: OptimSection, step: float, total: int) -> float:
+    warm, hold, decay = (share * total for share in optim.tri_stage)
+    initial = 0.01  # fairseq's init_lr_scale
+    if step < warm:
+        return initial + (1 - initial) * step / warm
+    if step < warm + hold:
+        return 1.0
+    passed = min(1.0, (step - warm - hold) / max(decay, 1e-9))
+    return math.exp(math.log(optim.tri_stage_final) * passed)
+
+
+def decays(name: str, parameter: Any) -> bool:
+    """Whether weight decay applies: to matrices and kernels, not to biases, norms and single vectors."""
+    return parameter.ndim >= 2 and not name.endswith(("bias", "masked_spec_embed"))
+
+
+class AdamW:
+    """torch's AdamW over a model's trainable parameters, stepped with a given learning rate.
+
+    Without bias correction (as IPUTrainer's AdamW: m / (sqrt(v) + eps), decay lr * wd) the stock kernel is kept, and
+    its own correction is undone by lr' = lr * c1 / sqrt(c2), eps' = eps / sqrt(c2) and wd' = wd * lr / lr', with
+    c_i = 1 - beta_i ** step (Kingma and Ba 2015, the end of section 2).
+
+    torch counts the steps of each parameter by itself, and leaves out those in which it has no gradient (a dropped
+    layer). A checkpoint therefore holds the counts.
+    """
+
+    def __init__(self, model: Any, optim: OptimSection) -> None:
+        import torch
+
+        named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+        self._names = {id(parameter): compat.canonical_name(name) for name, parameter in named}
+        self.parameters = [parameter for _, parameter in named]
+        self._optim = optim
+        self._behind: Set[int] = set()
+        self._next = 0
+        groups = [
+            {"params": [p for n, p in named if decays(n, p)], "weight_decay": optim.weight_decay},
+            {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0},
+        ]
+        self._decay = [group["weight_decay"] for group in groups]
+        device_type = self.parameters[0].device.type
+        self.torch_optimizer = torch.optim.AdamW(
+            groups,
+            lr=optim.learning_rate,
+            betas=tuple(optim.adam_betas),
+            eps=optim.adam_eps,
+            fused=compat.fused_adamw_works(device_type) or None,
+        )
+
+    def zero_grad(self) -> None:
+        self.torch_optimizer.zero_grad(set_to_none=True)
+
+    def clip(self, max_norm: float) -> Any:
+        """Clip the gradient to `max_norm`; its norm before, as a tensor."""
+        import torch
+
+        return torch.nn.utils.clip_grad_norm_(self.parameters, max_norm)
+
+    def grad_norm(self) -> Any:
+        return self.clip(math.inf)
+
+    def prepare(self, step: int, rate: float) -> None:
+        """Set the hyper-parameters of optimiser step `step` (0-based)."""
+        eps, scale = self._optim.adam_eps, 1.0
+        if not self._optim.adam_bias_correction:
+            self._catch_up(step)
+            beta1, beta2 = self._optim.adam_betas
+            root = math.sqrt(1 - beta2 ** (step + 1))
+            scale, eps = (1 - beta1 ** (step + 1)) / root, eps / root
+        for group, decay in zip(self.torch_optimizer.param_groups, self._decay):
+            group["lr"], group["eps"], group["weight_decay"] = rate * scale, eps, decay / scale
+
+    def _catch_up(self, step: int) -> None:
+        """Give every parameter that takes this step the count that undoing the correction goes by."""
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                self._behind.add(id(parameter))
+            elif step != self._next or id(parameter) in self._behind:
+                self._set(parameter, step, self.torch_optimizer.state[parameter])
+                self._behind.discard(id(parameter))
+        self._next = step + 1
+
+    def _set(self, parameter: Any, count: float, moments: Mapping[str, Any]) -> None:
+        import torch
+
+        # The fused kernels want the count beside the parameters, the others on the host.
+        device = parameter.device if self.torch_optimizer.defaults.get("fused") else "cpu"
+        values = {"step": torch.tensor(float(count), device=device)}
+        for key in ("exp_avg", "exp_avg_sq"):
+            values[key] = moments[key].to(parameter.device) if key in moments else torch.zeros_like(parameter.detach())
+        self.torch_optimizer.state[parameter] = values
+
+    def step(self) -> None:
+        self.torch_optimizer.step()
+
+    def state(self) -> Dict[str, Any]:
+        """{"exp_avg/NAME", "exp_avg_sq/NAME": tensors, "step/NAME": scalar} of the parameters that had a step."""
+        found = {}
+        for parameter, values in self.torch_optimizer.state.items():
+            for key in ("exp_avg", "exp_avg_sq", "step") if values else ():
+                found[f"{key}/{self._names[id(parameter)]}"] = values[key]
+        return found
+
+    def load(self, state: Mapping[str, Any], step: int) -> None:
+        """Take back what `state` gave after `step` steps. Raises KeyError, ValueError where it is not this model's."""
+        strangers = sorted({name.partition("/")[2] for name in state} - set(self._names.values()))
+        if strangers or (step and not state):
+            raise KeyError(strangers[0] if strangers else "exp_avg")
+        for parameter in self.parameters:
+            name = self._names[id(parameter)]
+            if f"exp_avg/{name}" not in state:  # it had no step yet
+                self._behind.add(id(parameter))
+                continue
+            moments = {key: state[f"{key}/{name}"] for key in ("exp_avg", "exp_avg_sq")}
+            if any(moment.shape != parameter.shape or moment.dtype != parameter.dtype for moment in moments.values()):
+                raise ValueError(f"the optimiser's state of {name} has another shape or type")
+            count = float(state[f"step/{name}"])
+            self._set(parameter, count, moments)
+            if count != step:
+                self._behind.add(id(parameter))
+        self._next = step

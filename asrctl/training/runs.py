@@ -1,0 +1,215 @@
+"""A run's folder: what it is, in which state, and where its parts lie."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, Optional
+
+from asrctl.config import presets
+from asrctl.config.recipe import Recipe
+from asrctl.errors import BadData, MissingArtifact
+from asrctl.messages import command_lines, suggestions
+from asrctl.storage import atomic, files
+from asrctl.storage.json_shape import NUMBER, OPTIONAL_TEXT, misfit
+from asrctl.storage.ownership import MODEL, RUN
+from asrctl.storage.redact import redact_values
+from asrctl.storage.workspace import Workspace
+from asrctl.training import checkpoints
+
+_FIX = "see `asrctl status`; a damaged run can be replaced with --overwrite"
+FILES = ("run.json", "recipe.yaml", "metrics.jsonl")
+_ALWAYS = ("name", "state", "data", "vocabulary")
+# What a command that is typed once more does without.
+_NOT_AGAIN = ("--resume", "--overwrite", "--if-new", "--dry-run", "--json", "--verbose")
+# Of run.json: what users typed and what libraries said.
+_FREE_TEXT = ("command", "base", "error")
+_INFO = {
+    **dict.fromkeys(("name?", "state?", "vocabulary?", "preset?", "device?", "precision?", "reason?"), str),
+    **dict.fromkeys(("sequence?", "steps?", "total_steps?", "recipe_steps?"), int),
+    **dict.fromkeys(("base?", "error?"), OPTIONAL_TEXT),
+    "data?": {"name": str, "id": str, "content?": str},
+    "best?": ({"step": int, "wer": (*NUMBER, type(None))}, type(None)),
+    "command?": [str],
+    "versions?": {"*": str},
+    "seconds?": NUMBER,
+    "emulated?": bool,
+    # What it was made from (commands/same_run.py).
+    "inputs?": dict,
+    # --max-steps and --max-minutes, where they were typed.
+    "limits?": {"*": NUMBER},
+}
+
+
+class Run:
+    """runs/NAME. run.json holds what `info` returns; it is rewritten whole whenever the state changes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def model(self) -> Path:
+        """The best model so far: a Hugging Face folder."""
+        return self.folder / "model"
+
+    @property
+    def shell(self) -> Path:
+        """Configuration and vocabulary that the run was started with, without weights."""
+        return self.folder / "start"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def recipe_path(self) -> Path:
+        return self.folder / "recipe.yaml"
+
+    def exists(self) -> bool:
+        return (self.folder / "run.json").exists()
+
+    def info(self) -> Dict[str, Any]:
+        """Raises BadData where run.json is missing, damaged or lacks what every run has."""
+        values = self.brief()
+        missing = [key for key in _ALWAYS if key not in values]
+        if missing:
+            raise BadData(f"{self.folder / 'run.json'} does not describe a run (no {missing[0]})", fix=_FIX)
+        return values
+
+    def brief(self) -> Dict[str, Any]:
+        """What run.json holds, complete or not. Raises BadData where it is missing or damaged."""
+        values = files.read_json(self.folder / "run.json", fix=_FIX)
+        problem = misfit(values, _INFO)
+        if problem:
+            raise BadData(f"{self.folder / 'run.json'} does not describe a run ({problem})", fix=_FIX)
+        return values
+
+    def recipe(self) -> Recipe:
+        return presets.load_stored(self.recipe_path)
+
+    def write(self, values: Dict[str, Any]) -> None:
+        """Secrets are taken out of what can hold some; elsewhere a secret that is a common word would harm."""
+        hidden = {name: redact_values(values[name]) for name in _FREE_TEXT if name in values}
+        files.write_json(self.folder / "run.json", dict(values, **hidden))
+
+    def refuse_strangers(self) -> None:
+        """Raises UsageError where the folder holds what asrctl did not write: then it is not replaced."""
+        RUN.refuse(self.folder, fix="move that elsewhere, or choose another --run")
+
+    @property
+    def _aside(self) -> Path:
+        """Where the run lies that this one replaces, until this one has a checkpoint."""
+        return self.folder.with_name(f".{self.name}.old")
+
+    @property
+    def _replaces_one(self) -> bool:
+        """Whether a run lies aside; what others have open of one that is deleted is none."""
+        return not files.is_gone(self._aside)
+
+    def settle(self) -> None:
+        """Clear away what a killed process left half done. Call it under the run's lock."""
+        if self._replaces_one and not self.exists():
+            self._take_old_one_back()
+        checkpoints.clear_unfinished(self.checkpoints)
+        atomic.settle_tree(self.model, settling=MODEL.carry)
+        MODEL.clear(files.beside(self.model, "tmp"), self.model)
+        for name in FILES:
+            with contextlib.suppress(FileNotFoundError):
+                files.beside(self.folder / name, "tmp").unlink()
+
+    def _take_old_one_back(self) -> None:
+        """In the place of one that came to nothing; what is not ours in that one moves into the old one."""
+        RUN.carry(self.folder, self._aside)
+        files.remove_tree(self.folder)
+        atomic.move_tree(self._aside, self.folder)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """The run as it stands. One that it was to replace comes back unless this one leaves a checkpoint."""
+        try:
+            yield
+        finally:
+            if self._replaces_one and not checkpoints.steps(self.checkpoints):
+                self._take_old_one_back()
+            RUN.clear(self._aside, self.folder)
+            atomic.clear_spares(self._aside)
+
+    @contextmanager
+    def replaced(self) -> Iterator[None]:
+        """Put an old run aside; it comes back unless the new one left a checkpoint. Raises UsageError."""
+        self.refuse_strangers()
+        if self.folder.exists():
+            if self._replaces_one and not checkpoints.steps(self.checkpoints):
+                files.remove_tree(self.folder)  # a replacement that was killed before it came to anything
+            else:
+                RUN.clear(self._aside, self.folder)
+                atomic.move_tree(self.folder, self._aside, mark="run.json")
+        with self.kept():
+            yield
+
+
+def named_after(preset: str) -> str:
+    """The name of a preset as that of a run: a preset's may hold whatever a file's may."""
+    return re.sub(r"[^\w+.-]+", "-", preset).strip("-._")[:40] or "run"
+
+
+def replaced_runs(workspace: Workspace) -> List[str]:
+    """Names of runs that lie aside while another takes their place, or took it and was killed."""
+    folder = workspace.root / "runs"
+    return sorted(path.name[1:-4] for path in folder.glob(".*.old")) if folder.is_dir() else []
+
+
+def latest_with_model(workspace: Workspace) -> Optional[Run]:
+    """The run started last that has a model."""
+    for folder in reversed(workspace.runs(strict=True)):
+        if (folder / "model").is_dir():
+            return Run(folder)
+    return None
+
+
+def require(workspace: Workspace, name: Optional[str]) -> Run:
+    """The run of a name, or the latest; it has a model. Raises MissingArtifact."""
+    run = Run(workspace.run(name)) if name is not None else latest_with_model(workspace)
+    if run is None or not run.exists():
+        what = f"run {name!r}" if name is not None else "run with a model"
+        raise MissingArtifact(f"there is no {what} in {workspace.root}", fix=instead_of(workspace, name))
+    if not run.model.is_dir():
+        raise MissingArtifact(
+            f"run {run.name!r} has no model yet",
+            fix=f"go on with `{resume_command(workspace, run.name, run.brief())}`",
+        )
+    return run
+
+
+def instead_of(workspace: Workspace, name: Optional[str]) -> str:
+    """What to do where there is no run of that name."""
+    known = [folder.name for folder in workspace.runs()]
+    if not known:
+        return "run `asrctl train --preset tiny-cpu` first"
+    meant = suggestions.question(name, known, str) if name is not None else ""
+    return f"{meant} `asrctl status` shows the runs there are".strip()
+
+
+def start_command(workspace: Workspace, info: Mapping[str, Any], *more: str) -> str:
+    """What was typed to start a run, with other options. info: its run.json."""
+    words = list(info.get("command", ()))
+    if words[:2] != ["asrctl", "train"]:
+        words = ["asrctl", "train", "--preset", info.get("preset", "tiny-cpu")]
+    words = command_lines.without(words, ("--run", "--from-run"), _NOT_AGAIN)
+    return command_lines.shown(workspace.named((*words, *more)))
+
+
+def resume_command(workspace: Workspace, name: str, info: Mapping[str, Any]) -> str:
+    """What to type to go on with a run. info: its run.json."""
+    words = ["train", "--resume", "--run", name]
+    if info.get("device"):
+        words += ["--device", info["device"]]
+    for limit, value in info.get("limits", {}).items():
+        words += [f"--{limit}", f"{value:g}"]
+    return workspace.command(*words)

@@ -1,0 +1,322 @@
+"""Training on cpu, cuda and mps: our own loop, read from top to bottom."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ContextManager, Dict, Iterator, Optional, Tuple
+
+import numpy as np
+
+from asrctl.data.sampler import Plan, generator, samples_in
+from asrctl.errors import BadData, DeviceError
+from asrctl.events import Emit, Note
+from asrctl.messages import reasons
+from asrctl.models import ctc, loading, weights
+from asrctl.models.packed import memory_estimate, select
+from asrctl.runtime import compat, free_memory, memory
+from asrctl.training import checkpoints
+from asrctl.training.dataloader import Feed, Limits, MicroBatch, StepBatch
+from asrctl.training.evaluator import Scorer
+from asrctl.training.forward import Hearing
+from asrctl.training.job import Outcome, TrainingJob
+from asrctl.training.loop import Course, Done, Loop, Snapshot
+from asrctl.training.optim import AdamW
+
+_MICRO_STREAM = 6
+# Where cpu and mps leave the length of a micro-batch open: about this much is fastest on a CPU (caches).
+_DEFAULT_MICRO_BATCH_S = 45.0
+_CUDA_START_S = 640.0
+# Free memory, as a multiple of what is needed at most, from which on nothing is tried.
+_SPARE_MEMORY = 1.5
+
+
+def train(job: TrainingJob, emit: Emit) -> Outcome:
+    """Run a job to its end, its limits or a request to stop.
+
+    Raises Diverged (see asrctl.training.loop), DeviceError where one utterance does not fit into memory.
+    """
+    return HostTrainer(job, emit).run()
+
+
+class HostTrainer(Loop):
+    """One run on one device."""
+
+    def __init__(self, job: TrainingJob, emit: Emit) -> None:
+        import torch
+
+        self.job, self.emit, self.recipe = job, emit, job.recipe
+        self.device = job.device.torch_device
+        self.host = job.recipe.host(job.device.kind)
+        self.optim = job.recipe.optim
+        self.static = job.recipe.batches.shapes == "static"
+        rate = job.train.sample_rate
+        self.pad_to = samples_in(job.recipe.audio.max_s, rate) if self.static else None
+        self.recogniser = job.recogniser
+        self.model = job.recogniser.model.to(self.device)
+        if self.device.type == "cpu":
+            compat.use_plain_attention(self.model)
+            memory.keep_for_reuse()
+        self.adam = AdamW(self.model, self.optim)
+        self.scaler = compat.grad_scaler(self.device.type, enabled=job.precision == "fp16")
+        self.plan = plan_of(job.recipe, job.train)
+        self.course = Course(job, emit, self, total=job.total_steps, steps_per_epoch=self.plan.steps_per_epoch)
+        if job.resume is not None:
+            self._restore(job.resume)
+        # After the weights are there: they name the cache of encoder features.
+        self.hearing = Hearing(job, self.plan.steps_per_epoch, emit)
+        self.micro_batch_s = self.host.micro_batch_s or self._default_micro_batch_s()
+        self.feed = self._feed()
+        self.scorer = self._scorer()
+        torch.set_grad_enabled(True)
+
+    # -- set-up -----------------------------------------------------------------------------------------------------
+
+    def _default_micro_batch_s(self) -> float:
+        return default_micro_batch_s(self.device.type)
+
+    def _feed(self) -> Feed:
+        rate = self.job.train.sample_rate
+        return Feed(
+            split=self.job.train,
+            plan=self.plan,
+            features=self.recogniser.features,
+            augment=self.recipe.batches.augment,
+            limits=self._limits(int(self.micro_batch_s * rate)),
+            delimiter=self.recogniser.vocabulary.delimiter_id,
+            max_item_samples=samples_in(self.recipe.audio.max_s, rate),
+            pads=self.hearing.pads,
+            cache=self.hearing.cache,
+        )
+
+    def _limits(self, max_samples: int) -> Limits:
+        packs = self.hearing.engine == select.PACKED and not self.hearing.pads
+        return limits_of(self.host, self.device.type, max_samples, self.pad_to, packs=packs)
+
+    @property
+    def _is_cuda(self) -> bool:
+        return bool(self.device.type == "cuda")
+
+    def _scorer(self) -> Optional[Scorer]:
+        if self.job.eval is None:
+            return None
+        return Scorer(
+            split=self.job.eval,
+            device=self.device,
+            precision=self.job.precision,
+            batch_s=self.host.eval_batch_s,
+            pad_to=self.pad_to,
+            engine=self.host.engine,
+            most=self.recipe.run.eval_max_utterances,
+            seed=self.optim.seed,
+        )
+
+    def _try_costliest(self) -> None:
+        """Forward and backward over the costliest micro-batch, before the first step, unless it fits for sure.
+
+        Where its length was left open it is halved until it fits. Raises DeviceError.
+        """
+        import torch
+
+        while not (self._far_more_is_free() or self._fits()):
+            rows, samples = self.feed.costliest_shape()
+            seconds = rows * samples / self.job.train.sample_rate
+            if rows == 1:
+                raise DeviceError(
+                    f"the longest utterance does not fit into the memory of the {self.device.type} device",
+                    fix="prepare the data again with a lower --max-s, or use another --device",
+                )
+            if self.host.micro_batch_s is not None:
+                raise DeviceError(
+                    f"a micro-batch of {seconds:.3g} s of audio does not fit into the memory of the {self.device.type}"
+                    " device",
+                    fix=f"lower it: `--set {self.device.type}.micro_batch_s={seconds / 2:.3g}`",
+                )
+            # Of what is only about best the costliest holds more, and must not keep the next one up.
+            self.micro_batch_s = min(self.micro_batch_s, seconds) / 2
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.feed = self._feed()
+        if self.device.type == "cuda" or self.micro_batch_s < self._default_micro_batch_s():
+            self.emit(Note(f"micro-batches of up to {self.micro_batch_s:g} s of audio"))
+
+    def _far_more_is_free(self) -> bool:
+        """Whether a trial, which takes a CPU as long as some steps, has nothing to tell."""
+        packed_on_cpu = self.device.type == "cpu" and self.hearing.engine == select.PACKED
+        if not packed_on_cpu or free_memory.addresses_are_scarce():
+            return False
+        shape, how = self.feed.costliest_shape(), {"precision": self.job.precision, "pads": self.hearing.pads}
+        return free_memory.free_bytes() > _SPARE_MEMORY * memory_estimate.most_bytes(self.model, *shape, **how)
+
+    def _fits(self) -> bool:
+        import torch
+
+        held = []
+        try:
+            if not self.adam.torch_optimizer.state:  # the moments will be there from the second step on
+                held = [torch.empty_like(tensor) for tensor in self.adam.parameters for _ in range(2)]
+            self.model.train()
+            self._backward(self.feed.costliest(), total_weight=1.0, key=(0, 0))
+        except (RuntimeError, MemoryError, OSError) as error:
+            if not memory.ran_out(error):
+                raise
+            return False
+        finally:
+            held.clear()
+            self.adam.zero_grad()
+        return True
+
+    def _memory_explained(self) -> ContextManager[None]:
+        kind = self.device.type
+        return memory.explained(
+            f"a training step does not fit into the memory of the {kind} device any more",
+            fix=f"end what else needs memory, or take less: {self._resumed('micro_batch_s', self.micro_batch_s)}",
+        )
+
+    def _resumed(self, key: str, seconds: float) -> str:
+        """The command that goes on with half of what did not fit."""
+        kind, run = self.device.type, self.job.folder.name
+        return f"`asrctl train --resume --run {run} --device {kind} --set {kind}.{key}={seconds / 2:g}`"
+
+    # -- the run ----------------------------------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        course = self.course
+        course.open()
+        try:
+            self._try_costliest()
+            for batch in self._steps(course.start, course.most):
+                with self._memory_explained():
+                    done = self._train_step(batch)
+                if done is None:
+                    course.finish("interrupted")
+                    break
+                if not course.after(done):
+                    break
+        finally:
+            course.close()
+            self.hearing.close()
+        return course.outcome()
+
+    def _steps(self, start: int, total: int) -> Iterator[StepBatch]:
+        batches = self.feed.steps(start, total, self.host.workers)
+        try:
+            with self._memory_explained():
+                yield from batches
+        finally:
+            batches.close()
+
+    def _train_step(self, batch: StepBatch) -> Optional[Done]:
+        """Forward, backward and update; None where a stop was asked for before the update."""
+        self.model.train()
+        loss = 0.0
+        for index, micro in enumerate(batch.micro_batches):
+            if self.job.stop.requested:
+                self.adam.zero_grad()
+                return None
+            loss += self._backward(micro, total_weight=float(batch.utterances), key=(batch.step, index))
+        rate = self.course.rate(batch.step)
+        norm, applied = self._update(batch.step, rate)
+        labels = sum(int(micro.label_lengths.sum()) for micro in batch.micro_batches)
+        audio_s = sum(micro.audio_s for micro in batch.micro_batches)
+        return Done(batch.step + 1, loss, rate, batch.utterances, labels, audio_s, norm, applied)
+
+    def _backward(self, micro: MicroBatch, *, total_weight: float, key: Tuple[int, int]) -> float:
+        """Add a micro-batch's gradient; its share of the step's loss.
+
+        The loss of a step is the mean over its utterances, however they are cut into micro-batches.
+        """
+        import torch
+
+        # Dropout, layer drop and masks depend on (seed, step, micro-batch) alone: resuming needs no hidden state.
+        seed = int(generator(self.optim.seed, _MICRO_STREAM, *key).integers(0, 2**32))
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        logits, frames = self.hearing.logits(micro)
+        losses = ctc.ctc_losses(
+            logits,
+            frames,
+            micro.labels.to(self.device),
+            micro.label_lengths.to(self.device),
+            blank=self.recogniser.blank,
+            reduction=self.recipe.model.ctc_loss_reduction,
+            zero_infinity=self.recipe.model.ctc_zero_infinity,
+        )
+        if self.recipe.model.ctc_loss_reduction == "mean":
+            losses = losses * micro.weights.to(self.device)  # a sum counts joined utterances by itself
+        loss = losses.sum() / total_weight
+        self.scaler.scale(loss).backward()
+        return float(loss.detach())
+
+    def _update(self, step: int, rate: float) -> Tuple[float, bool]:
+        """(gradient norm, whether the update was made); a gradient that is not finite changes nothing."""
+        self.scaler.unscale_(self.adam.torch_optimizer)
+        limit = self.optim.max_grad_norm
+        norm = float(self.adam.grad_norm() if limit is None else self.adam.clip(limit))
+        applied = math.isfinite(norm)
+        if applied:
+            self.adam.prepare(step, rate)
+            self.scaler.step(self.adam.torch_optimizer)
+        self.scaler.update()
+        self.adam.zero_grad()
+        return norm, applied
+
+    # -- what the course asks for -----------------------------------------------------------------------------------
+
+    def score(self) -> Dict[str, Any]:
+        kind, batch_s = self.device.type, self.host.eval_batch_s
+        with memory.explained(
+            f"evaluation in batches of {batch_s:g} s does not fit into the memory of the {kind} device",
+            fix=f"go on with less: {self._resumed('eval_batch_s', batch_s)}",
+        ):
+            return self.scorer.score(self.recogniser, self.emit)
+
+    def keep_model(self) -> None:
+        loading.save_recogniser_atomically(self.recogniser, self.job.folder / "model")
+
+    def sound(self) -> bool:
+        return weights.all_finite(self.model.parameters())
+
+    def snapshot(self) -> Snapshot:
+        memory.give_back()  # between checkpoints the heap is kept, and may have got holes
+        if self.device.type == "cpu":
+            memory.keep_for_reuse()
+        self.course.standing.scaler = float(self.scaler.get_scale()) if self.scaler.is_enabled() else None
+        return Snapshot(compat.canonical_state(self.model), self.adam.state())
+
+    def _restore(self, checkpoint: checkpoints.Checkpoint) -> None:
+        """Raises BadData where the checkpoint is not this model's."""
+        names, standing = compat.model_names(self.model), self.course.standing
+        try:
+            self.model.load_state_dict({names[name]: tensor for name, tensor in checkpoint.model().items()})
+            self.adam.load(checkpoint.optimizer(), standing.step)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise BadData(
+                f"{checkpoint.path} is not of this model ({reasons.reason(error)})",
+                fix="resume from another checkpoint, or train again",
+            ) from None
+        if self.scaler.is_enabled() and standing.scaler:
+            self.scaler.load_state_dict(dict(self.scaler.state_dict(), scale=standing.scaler))
+
+
+def default_micro_batch_s(kind: str) -> float:
+    """Seconds of audio in a micro-batch, at first, where the recipe leaves it open. kind: of a host device."""
+    return _CUDA_START_S if kind == "cuda" else _DEFAULT_MICRO_BATCH_S
+
+
+def limits_of(host: Any, kind: str, max_samples: int, pad_to: Optional[int], *, packs: bool) -> Limits:
+    """Of micro-batches on a device of this kind. host: its section of the recipe. packs: no item is padded."""
+    is_about = packs and host.micro_batch_s is None and kind != "cuda"
+    return Limits(max_samples, host.micro_batch, pad_to, is_about)
+
+
+def plan_of(recipe: Any, train: Any) -> Plan:
+    """The batches of a training split under a recipe."""
+    seconds = recipe.optim.global_batch_s
+    return Plan(
+        num_samples=train.num_samples,
+        global_batch=recipe.optim.global_batch,
+        batch_samples=None if seconds is None else int(seconds * train.sample_rate),
+        order=recipe.batches.order,
+        drop_last=recipe.batches.drop_last,
+        seed=recipe.optim.seed,
+    )
