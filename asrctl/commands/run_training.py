@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence
 
 from asrctl import __version__
-from asrctl.commands.train import TrainResult
 from asrctl.config import presets
 from asrctl.config.recipe import Recipe
 from asrctl.data.dataset import PreparedSplit
@@ -45,6 +45,34 @@ class Start:
     resume: bool
     base: Optional[str]
     inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A run that came to its end. model: the folder of the best model. nothing_to_do: it had done so before.
+
+    recipe_steps: steps of the whole recipe. planned_steps: those that the run was to have, fewer where its time was
+    limited.
+    """
+
+    run: str
+    state: str
+    reason: str
+    steps: int
+    planned_steps: int
+    recipe_steps: int
+    best_step: Optional[int]
+    best_wer: Optional[float]
+    model: Path
+    device: str
+    precision: str
+    seconds: float
+    audio_s_per_s: float
+    emulated: bool
+    nothing_to_do: bool = False
+
+    def as_dict(self) -> Dict[str, Any]:
+        return dict(self.__dict__, model=str(self.model), new=not self.nothing_to_do)
 
 
 def carry_out(run: Run, start: Start, emit: Emit) -> TrainResult:

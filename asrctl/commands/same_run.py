@@ -16,8 +16,7 @@ from asrctl.storage.workspace import Workspace
 from asrctl.training.runs import Run
 
 if TYPE_CHECKING:
-    from asrctl.commands.train import TrainPlan
-    from asrctl.commands.train_request import TrainRequest
+    from asrctl.commands.train_request import TrainPlan, TrainRequest
 
 Inputs = Dict[str, Any]
 # Of these the values are digests, which tell people nothing.

@@ -4,92 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
 from asrctl.commands import same_run
 from asrctl.commands import train_checks as checks
 from asrctl.commands import train_request as meant
-from asrctl.commands.train_request import TrainRequest
+from asrctl.commands.run_training import Start, TrainResult, carry_out
+from asrctl.commands.train_request import TrainPlan, TrainRequest
 from asrctl.config import presets
 from asrctl.config.recipe import Recipe
 from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.errors import Locked
 from asrctl.events import Emit, Note, ignore
 from asrctl.models.hf_config import Convolutions
-from asrctl.models.loading import Recogniser
 from asrctl.storage import files
 from asrctl.storage.workspace import Workspace
 from asrctl.training.compatibility import alignable, convolutions
 from asrctl.training.runs import Run, replaced_runs
-
-
-@dataclass(frozen=True)
-class TrainPlan:
-    """Everything resolved, nothing done yet.
-
-    start: of a checkpoint that was looked at, the model without weights. inputs: what the run is made from, if asked
-    for. new: with --if-new, whether anything is to be done; None where that was not asked for, or is not known.
-    """
-
-    recipe: Recipe
-    sources: Dict[str, str]
-    data: PreparedData
-    data_name: str
-    run_name: str
-    device: Any
-    precision: str
-    total_steps: int
-    steps_per_epoch: int
-    resume: bool
-    train: PreparedSplit
-    encoder: Convolutions
-    start: Optional[Recogniser] = None
-    inputs: Optional[Dict[str, Any]] = None
-    new: Optional[bool] = None
-
-    def as_dict(self) -> Dict[str, Any]:
-        return {
-            "preset": self.recipe.name,
-            "data": {"name": self.data_name, "id": self.data.artifact.id},
-            "run": self.run_name,
-            "device": self.device.kind,
-            "precision": self.precision,
-            "steps": self.total_steps,
-            "steps_per_epoch": self.steps_per_epoch,
-            "recipe": self.recipe.as_dict(),
-            "sources": dict(self.sources),
-            **({} if self.new is None else {"new": self.new}),
-        }
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """A run that came to its end. model: the folder of the best model. nothing_to_do: it had done so before.
-
-    recipe_steps: steps of the whole recipe. planned_steps: those that the run was to have, fewer where its time was
-    limited.
-    """
-
-    run: str
-    state: str
-    reason: str
-    steps: int
-    planned_steps: int
-    recipe_steps: int
-    best_step: Optional[int]
-    best_wer: Optional[float]
-    model: Path
-    device: str
-    precision: str
-    seconds: float
-    audio_s_per_s: float
-    emulated: bool
-    nothing_to_do: bool = False
-
-    def as_dict(self) -> Dict[str, Any]:
-        return dict(self.__dict__, model=str(self.model), new=not self.nothing_to_do)
 
 
 def plan(
@@ -231,8 +163,6 @@ def _settle(workspace: Workspace) -> None:
 
 
 def _run(workspace: Workspace, request: TrainRequest, planned: TrainPlan, run: Run, emit: Emit) -> TrainResult:
-    from asrctl.commands.run_training import Start, carry_out
-
     splits = _splits(planned.data)
     splits["train"] = _alignable(planned.encoder, splits["train"], emit)
     start = Start(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from asrctl.commands.select import latest_data, sound_model
 from asrctl.config import presets
 from asrctl.config.recipe import Recipe
 from asrctl.data import data_rules
-from asrctl.data.dataset import PreparedData
+from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.errors import MissingArtifact, UsageError
 from asrctl.events import Emit, Note
+from asrctl.models.hf_config import Convolutions
+from asrctl.models.loading import Recogniser
 from asrctl.storage import files
 from asrctl.storage.workspace import Workspace
 from asrctl.training.runs import Run, instead_of, named_after
@@ -37,6 +39,45 @@ class TrainRequest:
     if_new: bool = False
     from_run: Optional[str] = None
     command: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """Everything resolved, nothing done yet.
+
+    start: of a checkpoint that was looked at, the model without weights. inputs: what the run is made from, if asked
+    for. new: with --if-new, whether anything is to be done; None where that was not asked for, or is not known.
+    """
+
+    recipe: Recipe
+    sources: Dict[str, str]
+    data: PreparedData
+    data_name: str
+    run_name: str
+    device: Any
+    precision: str
+    total_steps: int
+    steps_per_epoch: int
+    resume: bool
+    train: PreparedSplit
+    encoder: Convolutions
+    start: Optional[Recogniser] = None
+    inputs: Optional[Dict[str, Any]] = None
+    new: Optional[bool] = None
+
+    def as_dict(self) -> Dict[str, Any]:
+        return {
+            "preset": self.recipe.name,
+            "data": {"name": self.data_name, "id": self.data.artifact.id},
+            "run": self.run_name,
+            "device": self.device.kind,
+            "precision": self.precision,
+            "steps": self.total_steps,
+            "steps_per_epoch": self.steps_per_epoch,
+            "recipe": self.recipe.as_dict(),
+            "sources": dict(self.sources),
+            **({} if self.new is None else {"new": self.new}),
+        }
 
 
 def stored_run(workspace: Workspace, request: TrainRequest) -> Optional[Run]:
