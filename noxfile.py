@@ -34,7 +34,7 @@ def install(session: nox.Session, extras: str, constraints: str = "constraints.t
 
 
 def suite(session: nox.Session) -> None:
-    """The tests that are asked for, or all: side by side, and alone the one that a neighbour would disturb."""
+    """The tests that are asked for, or all: side by side, and alone the one that a neighbor would disturb."""
     if session.posargs:
         session.run("pytest", *session.posargs)
         return

@@ -1,3 +1,3 @@
-"""asrctl: fine-tune CTC speech recognisers from the command line."""
+"""asrctl: fine-tune CTC speech recognizers from the command line."""
 
 __version__ = "0.1.0"

@@ -33,7 +33,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class StepDone:
-    """One optimiser step of training; `values` holds loss, learning rate, audio seconds per second and so on.
+    """One optimizer step of training; `values` holds loss, learning rate, audio seconds per second and so on.
 
     total: steps of the whole run; None as long as nobody knows how many its time is enough for.
     """

@@ -1,6 +1,6 @@
 """Two programs that take turns on one machine, so that both meet the same minute of it.
 
-Each arm is a process of its own and says `Gate.tick` after each unit of work (an optimiser step, a pass of evaluation).
+Each arm is a process of its own and says `Gate.tick` after each unit of work (an optimizer step, a pass of evaluation).
 It stands still until it is told how many more to do. The other side, `Arm`, tells it and gets the seconds of each unit.
 """
 

@@ -135,7 +135,7 @@ def ensure_model(workspace: Path, work: Path, geometry: str) -> Path:
         section = ModelSection(config=GEOMETRIES[geometry])
         vocabulary = prepared(workspace).vocabulary()
         built = loading.build(section, vocabulary, seed=0, sample_rate=16000)
-        loading.save_recogniser_atomically(built.recogniser, folder)
+        loading.save_recognizer_atomically(built.recognizer, folder)
     return folder
 
 

@@ -79,18 +79,18 @@ def evaluate(options: argparse.Namespace, gate: Gate) -> None:
     from asrctl.runtime import devices
 
     split = prepared(options.workspace).split("train")
-    recogniser = loading.load_recogniser(options.model)
+    recognizer = loading.load_recognizer(options.model)
     how = {
         "device": devices.choose(options.device).torch_device,
         "precision": options.precision,
         "batch_s": options.batch_s or HostSection().eval_batch_s,
     }
-    for _ in transcribe(recogniser, split, indices=range(min(8, len(split))), **how):
+    for _ in transcribe(recognizer, split, indices=range(min(8, len(split))), **how):
         pass
     gate.tick()
     while True:
         tally, pairs = Tally(len(split)), []
-        for index, hypothesis in transcribe(recogniser, split, **how):
+        for index, hypothesis in transcribe(recognizer, split, **how):
             tally.add(index, split.id(index), split.text(index), hypothesis)
             pairs.append((split.text(index), hypothesis))
         wer = tally.summary()["wer"]

@@ -3,7 +3,7 @@
     python -m benchmarks.profile_step --work benchmark-work --geometry base [--set KEY=VALUE]
 
 Runs the training stage as benchmarks/ours.py does, records a few steps by torch.profiler, and sums the operators' own
-time by part of the step (forward, backward, optimiser ...) and by kind (products, copies ...). The floor is the FLOP of
+time by part of the step (forward, backward, optimizer ...) and by kind (products, copies ...). The floor is the FLOP of
 a second of audio over the measured rates of the products that they consist of.
 """
 
@@ -25,7 +25,7 @@ from benchmarks.run import default_corpus
 
 # Kind of work: words that the operator's name holds. The first that fits counts.
 KINDS = (
-    ("optimiser", ("adamw", "adam", "_foreach", "norm_clip", "clip_grad")),
+    ("optimizer", ("adamw", "adam", "_foreach", "norm_clip", "clip_grad")),
     ("CTC", ("ctc_loss",)),
     ("convolution", ("conv",)),
     ("attention", ("attention", "softmax", "flash")),
@@ -41,7 +41,7 @@ PARTS: Tuple[Tuple[str, str, str], ...] = (
     ("transformer", "asrctl.models.packed.transformer", "logits"),
     ("loss", "asrctl.models.ctc", "ctc_losses"),
 )
-BACKWARD, OPTIMISER, REST = "backward", "optimiser", "rest"
+BACKWARD, OPTIMIZER, REST = "backward", "optimizer", "rest"
 
 
 class _Enough(Exception):
@@ -143,7 +143,7 @@ def part_of(event: Any) -> str:
         if event.name.startswith("autograd::engine"):
             return BACKWARD
         if event.name.startswith("Optimizer.") or "adamw" in event.name:
-            return OPTIMISER
+            return OPTIMIZER
         event = event.cpu_parent
     return REST
 

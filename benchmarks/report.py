@@ -14,7 +14,7 @@ HEADER = ("what", "unit", "stock", "asrctl", "ratio", "range over rounds", "at l
 
 
 def table(rows: List[Dict[str, Any]]) -> str:
-    """A table in Markdown; ratios above 1 are in favour of asrctl."""
+    """A table in Markdown; ratios above 1 are in favor of asrctl."""
     lines = ["| " + " | ".join(HEADER) + " |", "| " + " | ".join("---" for _ in HEADER) + " |"]
     lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
     return "\n".join(lines)
@@ -107,7 +107,7 @@ def plot(path: Path, machine: Dict[str, Any], rows: List[Dict[str, Any]]) -> boo
         near = row["high"] < row["target"] < row["high"] + 0.1 * right  # the mark would run through the figure
         axes.text((row["target"] if near else row["high"]) + 0.05, place, f"{row['ratio']:.2f}", va="center")
     axes.set_xlim(right=right)
-    axes.axvline(1.0, color="grey", linewidth=0.8)
+    axes.axvline(1.0, color="gray", linewidth=0.8)
     axes.set_yticks(list(places))
     axes.set_yticklabels([row["name"] for row in shown])
     axes.set_xlabel("times as good as the stock recipe (red: what was to be reached; black: range over rounds)")

@@ -18,7 +18,7 @@ class Setting:
     """How much is measured.
 
     device: cpu or cuda. precision: bf16 or fp32, what both sides are fastest in there. rounds: turns of each arm.
-    steps: optimiser steps in a turn. batch: utterances of an update; stock evaluates twice as many at a time. loaders:
+    steps: optimizer steps in a turn. batch: utterances of an update; stock evaluates twice as many at a time. loaders:
     processes that load the stock recipe's data, where its best is more than none.
     """
 

@@ -44,7 +44,7 @@ def parse(arguments: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of both sides")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side")
-    parser.add_argument("--steps", type=int, default=8, help="optimiser steps in a turn")
+    parser.add_argument("--steps", type=int, default=8, help="optimizer steps in a turn")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--prepare-hours", type=float, default=1.1)
     parser.add_argument("--batch", type=int, default=4, help="utterances of an update; the stock recipe's is 4")

@@ -4,8 +4,8 @@
     python -m benchmarks.stock train --data ARROW --model MODEL --bf16 --grouped
     python -m benchmarks.stock eval --data ARROW --model MODEL --bf16
 
-prepare: `datasets.map` decodes each file, normalises it by the feature extractor and writes float32 Arrow. train: the
-library's Trainer with its defaults (optimiser, clipping, sampler), batch 4, a frozen feature encoder, and a collator
+prepare: `datasets.map` decodes each file, normalizes it by the feature extractor and writes float32 Arrow. train: the
+library's Trainer with its defaults (optimizer, clipping, sampler), batch 4, a frozen feature encoder, and a collator
 that pads each batch to its longest, with an attention mask only where the checkpoint's feature extractor asks for one.
 eval: Trainer.evaluate with batch 8, logits reduced to their argmax on the way. Values are the recipe's defaults and
 those of its documented commands. train and eval take their orders from benchmarks/gate.py.
@@ -143,7 +143,7 @@ class PaddingCollator:
 
 
 def load_model(folder: Path, processor: Any, dropout: float, freeze: bool) -> Any:
-    """The checkpoint with the recipe's default regularisation: time masks, and no dropout unless asked for."""
+    """The checkpoint with the recipe's default regularization: time masks, and no dropout unless asked for."""
     from transformers import AutoModelForCTC
 
     names = ("attention_dropout", "activation_dropout", "hidden_dropout")

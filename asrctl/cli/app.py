@@ -82,7 +82,7 @@ class Commands(Group):
 app = typer.Typer(
     name="asrctl",
     cls=Commands,
-    help="Fine-tune CTC speech recognisers from the command line: vocab, prepare, train, eval, export.",
+    help="Fine-tune CTC speech recognizers from the command line: vocab, prepare, train, eval, export.",
     epilog="`asrctl COMMAND --help` explains a command and ends with examples. --workspace, --json and --verbose may "
     "stand before or after its name. New here? Type `asrctl demo`.",
     context_settings=HELP_NAMES,

@@ -55,7 +55,7 @@ def command(
         if picture is not None:
             batch = result.batch
             title = (
-                f"{result.recipe.name}: one optimiser step of "
+                f"{result.recipe.name}: one optimizer step of "
                 f"{_count(batch.accumulation, 'micro-batch', 'micro-batches')}"
             )
             with files.atomic_path(picture) as temporary:
@@ -107,7 +107,7 @@ def _batch(result: "PlanResult") -> List[str]:
         f"{_count(batch.size, 'utterance')} per call = micro-batch {batch.micro_batch} x "
         f"{_count(batch.replication, 'replica')} "
         f"x {batch.accumulation} accumulated x {_count(batch.device_iterations, 'device iteration')}; "
-        f"an optimiser step takes {batch.global_batch}"
+        f"an optimizer step takes {batch.global_batch}"
     )
     return ["", *_section("batch", made)]
 
@@ -136,7 +136,7 @@ def _memory(result: "PlanResult", *, fancy: bool) -> List[str]:
     header = ("IPU", "weights", "grads", "optim", "stash", "work", "matmul", "code", "total", "of SRAM", "")
     rows = [_memory_row(item, MIB, SRAM_BYTES, fancy) for item in result.memory]
     off_chip = sum(item.host_optimizer for item in result.memory)
-    where = f"; {off_chip / MIB:.0f} MiB of optimiser state off chip, for each replica" if off_chip else ""
+    where = f"; {off_chip / MIB:.0f} MiB of optimizer state off chip, for each replica" if off_chip else ""
     note = f"MiB, estimated, of {SRAM_BYTES / MIB:.0f} in a Mk2 IPU{where}"
     return ["", *table(rows, header), *_section("", note)]
 

@@ -34,7 +34,7 @@ _MAX_STEPS = numbers.option(
     low=1,
     high=MAX_STEPS,
     whole=True,
-    help="Optimiser steps; wins over the preset.",
+    help="Optimizer steps; wins over the preset.",
 )
 _MAX_MINUTES = numbers.option(
     "--max-minutes",

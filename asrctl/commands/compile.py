@@ -75,7 +75,7 @@ def _job(workspace: Workspace, planned: TrainPlan, folder: Path) -> TrainingJob:
     return TrainingJob(
         recipe=recipe,
         folder=folder,
-        recogniser=built.recogniser,
+        recognizer=built.recognizer,
         train=planned.train,
         eval=planned.data.split("eval") if "eval" in planned.data.splits else None,
         device=planned.device,

@@ -290,8 +290,8 @@ def _result(
 
 
 def _transcribe(workspace: Workspace, meant: _Meant, folder: Path, emit: Emit) -> metrics.Tally:
-    recogniser, split = meant.subject.recogniser(), meant.split
-    gap = _gap(recogniser, meant)
+    recognizer, split = meant.subject.recognizer(), meant.split
+    gap = _gap(recognizer, meant)
     if gap:
         shown = " ".join(map(glyphs.shown, gap[:20])) + (" ..." if len(gap) > 20 else "")
         emit(
@@ -302,16 +302,16 @@ def _transcribe(workspace: Workspace, meant: _Meant, folder: Path, emit: Emit) -
         )
     scratch, cache = folder / "scratch", workspace.root / "cache" / "ipu"
     try:
-        found = transcription.hypotheses(meant.how, recogniser, split, cache=cache, scratch=scratch, emit=emit)
+        found = transcription.hypotheses(meant.how, recognizer, split, cache=cache, scratch=scratch, emit=emit)
         return _score(split, found, folder)
     finally:
         files.remove_tree(scratch)
 
 
-def _gap(recogniser: loading.Recogniser, meant: _Meant) -> List[str]:
+def _gap(recognizer: loading.Recognizer, meant: _Meant) -> List[str]:
     """Characters that the model can not write. Raises PresetError, BadData where it is not for this data at all."""
-    loading.require_rate(recogniser, meant.split.sample_rate)
-    return alphabet_gap(recogniser.vocabulary, meant.chosen.data.vocabulary())
+    loading.require_rate(recognizer, meant.split.sample_rate)
+    return alphabet_gap(recognizer.vocabulary, meant.chosen.data.vocabulary())
 
 
 def _score(split: PreparedSplit, hypotheses: Iterable[Tuple[int, str]], folder: Path) -> metrics.Tally:

@@ -17,7 +17,7 @@ from asrctl.events import Emit, Note, Progress, ignore
 from asrctl.export import card, delivery
 from asrctl.messages import suggestions
 from asrctl.models import hf_config, loading, weights
-from asrctl.models.loading import Recogniser
+from asrctl.models.loading import Recognizer
 from asrctl.storage import checksums, files
 from asrctl.storage.hashing import digest
 from asrctl.storage.json_shape import misfit
@@ -217,43 +217,43 @@ def _told(subject: Subject) -> Dict[str, Any]:
 def _write(
     subject: Subject, chosen: ChosenData, evaluations: List[Artifact], kind: str, folder: Path, emit: Emit
 ) -> Dict[str, Any]:
-    recogniser = subject.recogniser()
-    loading.require_rate(recogniser, chosen.data.sample_rate)
+    recognizer = subject.recognizer()
+    loading.require_rate(recognizer, chosen.data.sample_rate)
     utterances = _chosen_utterances(subject, chosen)
     emit(Progress(f"export {kind}", 0, 2, detail="writing"))
     if kind == "hf":
-        verified = _write_hf(recogniser, _facts(subject, chosen, evaluations, recogniser), folder, utterances, emit)
+        verified = _write_hf(recognizer, _facts(subject, chosen, evaluations, recognizer), folder, utterances, emit)
     else:
-        verified = _write_onnx(recogniser, folder, utterances, emit)
+        verified = _write_onnx(recognizer, folder, utterances, emit)
     checksums.write_sums(folder)
     emit(Progress(f"export {kind}", 2, 2, detail="verified"))
     return verified
 
 
 def _write_hf(
-    recogniser: Recogniser, facts: card.CardFacts, folder: Path, utterances: List[Tuple[str, np.ndarray]], emit: Emit
+    recognizer: Recognizer, facts: card.CardFacts, folder: Path, utterances: List[Tuple[str, np.ndarray]], emit: Emit
 ) -> Dict[str, Any]:
     from asrctl.export import hf
 
-    hf.write(recogniser, folder, card.render(facts))
+    hf.write(recognizer, folder, card.render(facts))
     emit(Progress("export hf", 1, 2, detail="verifying with plain transformers"))
-    return hf.verify(recogniser, folder, utterances)
+    return hf.verify(recognizer, folder, utterances)
 
 
 def _write_onnx(
-    recogniser: Recogniser, folder: Path, utterances: List[Tuple[str, np.ndarray]], emit: Emit
+    recognizer: Recognizer, folder: Path, utterances: List[Tuple[str, np.ndarray]], emit: Emit
 ) -> Dict[str, Any]:
     from asrctl.export import onnx
 
-    onnx.write_graph(recogniser, folder / "model.onnx")
-    onnx.write_description(recogniser, folder)
-    files.write_text(folder / "README.md", card.render_onnx(recogniser.features, recogniser.vocabulary))
+    onnx.write_graph(recognizer, folder / "model.onnx")
+    onnx.write_description(recognizer, folder)
+    files.write_text(folder / "README.md", card.render_onnx(recognizer.features, recognizer.vocabulary))
     emit(Progress("export onnx", 1, 2, detail="verifying with onnxruntime"))
     # Each alone, and then the longest half together with the shortest: padding must change nothing.
     groups = [[utterance] for utterance in utterances]
     if len(utterances) > 1:
         groups.append([*utterances[: len(utterances) // 2], utterances[-1]])
-    parity = onnx.compare(recogniser, folder / "model.onnx", groups).as_dict()
+    parity = onnx.compare(recognizer, folder / "model.onnx", groups).as_dict()
     files.write_json(folder / "parity.json", parity)
     return parity
 
@@ -289,14 +289,14 @@ def _spread(split: PreparedSplit, encoder: hf_config.Convolutions) -> List[int]:
     return [int(order[place]) for place in places]
 
 
-def _facts(subject: Subject, chosen: ChosenData, evaluations: List[Artifact], recogniser: Recogniser) -> card.CardFacts:
+def _facts(subject: Subject, chosen: ChosenData, evaluations: List[Artifact], recognizer: Recognizer) -> card.CardFacts:
     own_data = subject.run is not None and subject.info()["data"]["id"] == chosen.data.artifact.id
     return card.CardFacts(
         name=subject.name,
-        model_type=recogniser.model.config.model_type,
-        parameters=sum(tensor.numel() for tensor in recogniser.model.parameters()),
-        sample_rate=recogniser.features.sample_rate,
-        vocabulary=len(recogniser.vocabulary),
+        model_type=recognizer.model.config.model_type,
+        parameters=sum(tensor.numel() for tensor in recognizer.model.parameters()),
+        sample_rate=recognizer.features.sample_rate,
+        vocabulary=len(recognizer.vocabulary),
         run=_told(subject),
         data_name=chosen.name if own_data else None,
         data=chosen.data.summary if own_data else {},

@@ -17,7 +17,7 @@ from asrctl.data.sampler import samples_in
 from asrctl.errors import AsrctlError
 from asrctl.events import Emit
 from asrctl.models import ctc, loading
-from asrctl.models.loading import Recogniser
+from asrctl.models.loading import Recognizer
 from asrctl.models.packed import memory_estimate, select
 from asrctl.storage.workspace import Workspace
 from asrctl.training import feature_cache, forward, metrics_log, trainer
@@ -81,7 +81,7 @@ def forecast(workspace: Workspace, request: TrainRequest, emit: Emit) -> Forecas
     )
 
 
-def _outline(planned: TrainPlan, run: Run) -> Optional[Recogniser]:
+def _outline(planned: TrainPlan, run: Run) -> Optional[Recognizer]:
     """The model, without weights; None where its checkpoint is not on this machine."""
     section = planned.recipe.model
     if planned.resume:
@@ -132,7 +132,7 @@ def speech_s_per_s(run: Run, device: str) -> Optional[float]:
 # -- memory -----------------------------------------------------------------------------------------------------------
 
 
-def _memory(planned: TrainPlan, found: Optional[Recogniser]) -> Tuple[Optional[int], Optional[str]]:
+def _memory(planned: TrainPlan, found: Optional[Recognizer]) -> Tuple[Optional[int], Optional[str]]:
     """(bytes, "at most", "about" or "at least"). An IPU's memory is what `asrctl plan` tells."""
     if found is None or not planned.device.is_host:
         return None, None
@@ -148,13 +148,13 @@ def _memory(planned: TrainPlan, found: Optional[Recogniser]) -> Tuple[Optional[i
     return _held_bytes() + weights + step, "at most"
 
 
-def _numbers(found: Recogniser) -> Tuple[int, int]:
+def _numbers(found: Recognizer) -> Tuple[int, int]:
     """(parameters, those that learn)."""
     parameters = list(found.model.parameters())
     return sum(item.numel() for item in parameters), sum(item.numel() for item in parameters if item.requires_grad)
 
 
-def _engine(planned: TrainPlan, found: Recogniser) -> Tuple[str, bool]:
+def _engine(planned: TrainPlan, found: Recognizer) -> Tuple[str, bool]:
     """Which arithmetic carries the run, and whether it pads."""
     extractor = ctc.encoder_of(found.model).feature_extractor
     frozen = not any(parameter.requires_grad for parameter in extractor.parameters())
@@ -189,7 +189,7 @@ def _held_bytes() -> int:
 # -- disk -------------------------------------------------------------------------------------------------------------
 
 
-def _disk_bytes(planned: TrainPlan, found: Recogniser) -> int:
+def _disk_bytes(planned: TrainPlan, found: Recognizer) -> int:
     """Of checkpoints and model, while one more of each is being written."""
     total, trained = _numbers(found)
     weights, run = _WEIGHT_BYTES * total, planned.recipe.run
@@ -199,7 +199,7 @@ def _disk_bytes(planned: TrainPlan, found: Recogniser) -> int:
     return kept * (weights + _MOMENT_BYTES * trained) + 2 * weights
 
 
-def _cache_bytes(planned: TrainPlan, found: Recogniser) -> int:
+def _cache_bytes(planned: TrainPlan, found: Recognizer) -> int:
     if not planned.device.is_host:
         return 0
     section, (_, pads) = planned.recipe.host(planned.device.kind), _engine(planned, found)

@@ -391,8 +391,8 @@ def plan(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> 
         estimated = size_estimate.num_bytes(listing.utterances(), found.roles, scanned, found.rules.audio)
         settings["text"] = found.rules.text.as_dict()
         found.roles.tell_unused(emit)
-        labelled = labels.splits(scanned, found.roles, found.rules)
-        examined = alphabet.examine(scanned, labelled, listing.utterances(), found.roles, found.rules.text)
+        labeled = labels.splits(scanned, found.roles, found.rules)
+        examined = alphabet.examine(scanned, labeled, listing.utterances(), found.roles, found.rules.text)
         note, unused = found.roles.note, found.roles.unused
         shown = examined.told(request.command, emit, proposes=found.chooses_text(request))
         return PreparePlan(name, splits, note, estimated, {}, settings, decided.origins, unused, shown)

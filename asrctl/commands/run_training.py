@@ -84,12 +84,12 @@ def carry_out(run: Run, start: Start, emit: Emit) -> TrainResult:
             _bring_back_model(run, start, checkpoint, emit)
             return _nothing_to_do(run, start, checkpoint, ended)
     with stop_requests() as stop:
-        recogniser = _recogniser(run, start, checkpoint, emit)
-        info = dict(_info(run, start), engine=_engine(start, recogniser))
-        _write_start(run, start, recogniser, info, fresh=checkpoint is None)
+        recognizer = _recognizer(run, start, checkpoint, emit)
+        info = dict(_info(run, start), engine=_engine(start, recognizer))
+        _write_start(run, start, recognizer, info, fresh=checkpoint is None)
         began = time.monotonic()
         try:
-            job = _job(run, start, recogniser, checkpoint, stop)
+            job = _job(run, start, recognizer, checkpoint, stop)
             outcome = _backend(start)(job, emit)
         except BaseException as error:
             state = "interrupted" if isinstance(error, (KeyboardInterrupt, Interrupted)) else "failed"
@@ -119,13 +119,13 @@ def _backend(start: Start) -> Any:
     return runner.train
 
 
-def _engine(start: Start, recogniser: loading.Recogniser) -> Optional[str]:
+def _engine(start: Start, recognizer: loading.Recognizer) -> Optional[str]:
     """Which arithmetic carries the model on a host; None on an IPU."""
     if not start.device.is_host:
         return None
     from asrctl.training import forward
 
-    return forward.engine_of(start.recipe, start.device, recogniser)
+    return forward.engine_of(start.recipe, start.device, recognizer)
 
 
 def _checkpoint(run: Run, start: Start, emit: Emit) -> Optional[checkpoints.Checkpoint]:
@@ -142,7 +142,7 @@ def _checkpoint(run: Run, start: Start, emit: Emit) -> Optional[checkpoints.Chec
     backend = latest.checkpoint.state.get("backend")
     if start.device.is_host and backend is not None:
         raise BadData(
-            f"run {run.name!r} was trained on {backend['device']}, and its optimiser state is not for the host",
+            f"run {run.name!r} was trained on {backend['device']}, and its optimizer state is not for the host",
             fix=f"add `--device {backend['device']}`, or start a new run from it: `{_start(start, run)}`",
         )
     emit(Note(f"resuming run {run.name} after step {latest.checkpoint.step}"))
@@ -162,28 +162,28 @@ def _refuse_to_forget(run: Run, start: Start) -> None:
         )
 
 
-def _recogniser(run: Run, start: Start, checkpoint: Optional[checkpoints.Checkpoint], emit: Emit) -> loading.Recogniser:
+def _recognizer(run: Run, start: Start, checkpoint: Optional[checkpoints.Checkpoint], emit: Emit) -> loading.Recognizer:
     section, optim = start.recipe.model, start.recipe.optim
     if checkpoint is not None:
         # fp32, four bytes for each number.
         held = (checkpoint.path / "model.safetensors").stat().st_size // 4
-        recogniser = loading.load_shell(run.shell, held=held)
+        recognizer = loading.load_shell(run.shell, held=held)
         if section.freeze_feature_encoder:
-            recogniser.model.freeze_feature_encoder()
-        return recogniser
+            recognizer.model.freeze_feature_encoder()
+        return recognizer
     built = loading.build(section, start.vocabulary, seed=optim.seed, sample_rate=start.recipe.audio.sample_rate)
     for note in built.notes:
         emit(Note(note))
     if built.new_head and section.checkpoint is not None:
         emit(Note(f"a new head of {amounts.count(len(start.vocabulary), 'output')} was drawn (model.head: reinit)"))
-    loading.require_rate(built.recogniser, start.train.sample_rate)
-    return built.recogniser
+    loading.require_rate(built.recognizer, start.train.sample_rate)
+    return built.recognizer
 
 
 def _job(
     run: Run,
     start: Start,
-    recogniser: loading.Recogniser,
+    recognizer: loading.Recognizer,
     checkpoint: Optional[checkpoints.Checkpoint],
     stop: StopRequest,
 ) -> TrainingJob:
@@ -191,7 +191,7 @@ def _job(
     return TrainingJob(
         recipe=start.recipe,
         folder=run.folder,
-        recogniser=recogniser,
+        recognizer=recognizer,
         train=start.train,
         eval=start.eval,
         device=start.device,
@@ -252,9 +252,9 @@ def versions() -> Dict[str, str]:
     }
 
 
-def _write_start(run: Run, start: Start, recogniser: loading.Recogniser, info: Dict[str, Any], *, fresh: bool) -> None:
+def _write_start(run: Run, start: Start, recognizer: loading.Recognizer, info: Dict[str, Any], *, fresh: bool) -> None:
     if fresh:
-        loading.save_shell(recogniser, run.shell)
+        loading.save_shell(recognizer, run.shell)
     files.write_text(run.recipe_path, presets.dumps(start.recipe))
     run.write(info)
 
@@ -331,7 +331,7 @@ def _bring_back_model(run: Run, start: Start, checkpoint: checkpoints.Checkpoint
     if run.model.is_dir():
         return
     checkpoint = checkpoints.best_left(run.checkpoints, checkpoint)
-    loading.save_with_weights(_recogniser(run, start, checkpoint, emit), checkpoint.model(), run.model)
+    loading.save_with_weights(_recognizer(run, start, checkpoint, emit), checkpoint.model(), run.model)
     emit(
         Note(
             f"the model of run {run.name} was missing; it was made again from the checkpoint of step {checkpoint.step}"

@@ -36,15 +36,15 @@ class Subject:
     is_latest: bool
     signature: _Signature
 
-    def recogniser(self) -> loading.Recogniser:
+    def recognizer(self) -> loading.Recognizer:
         """The model, in fp32. Raises BadData, and Locked where it is no longer the one of `digest`.
 
         Training puts a better model in its place at any time, and results are published under the digest.
         """
-        recogniser = loading.load_recogniser(self.folder)
+        recognizer = loading.load_recognizer(self.folder)
         if _signature(self.folder) != self.signature:
             raise Locked(f"training replaced {self.folder} meanwhile", fix="run the command again")
-        return recogniser
+        return recognizer
 
     def info(self) -> Dict[str, Any]:
         """run.json, or nothing for a plain folder."""

@@ -52,7 +52,7 @@ def plan(
     device = devices.choose(request.device)
     emit(Note(device.reason))
     if stored is None:
-        checks.refuse_optimiser(recipe, device)
+        checks.refuse_optimizer(recipe, device)
     for note in checks.differences(recipe, device.kind):
         emit(Note(note))
     if not device.is_host:
@@ -76,7 +76,7 @@ def plan(
 def _steps(
     request: TrainRequest, stored: Optional[Run], recipe: Recipe, device: Any, train: PreparedSplit
 ) -> Tuple[int, int]:
-    """Optimiser steps of the whole run, and of an epoch. Raises PresetError where an IPU has too little to do."""
+    """Optimizer steps of the whole run, and of an epoch. Raises PresetError where an IPU has too little to do."""
     from asrctl.training.trainer import plan_of
 
     per_epoch = plan_of(recipe, train).steps_per_epoch

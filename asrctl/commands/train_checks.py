@@ -34,11 +34,11 @@ def refuse_contradictions(request: "TrainRequest") -> None:
             )
 
 
-def refuse_optimiser(recipe: Recipe, device: Any) -> None:
+def refuse_optimizer(recipe: Recipe, device: Any) -> None:
     """Raises PresetError for one that the device has not."""
     if device.is_host and recipe.optim.optimizer != "adamw":
         raise PresetError(
-            f"{recipe.name} asks for the optimiser {recipe.optim.optimizer}, which only IPUs have here",
+            f"{recipe.name} asks for the optimizer {recipe.optim.optimizer}, which only IPUs have here",
             fix="add `--set optim.optimizer=adamw`, or use `--device ipu-emulated`",
         )
 
@@ -52,12 +52,12 @@ def differences(recipe: Recipe, kind: str) -> List[str]:
     drawn = any((*dropouts, model.final_dropout, model.layerdrop))
     return [
         f"{recipe.name} on {kind}: the same global batch of {recipe.optim.global_batch}, data order, padding, schedule "
-        f"and optimiser as on {recipe.ipu.ipus_per_replica} IPUs; precision is {host.precision} instead of "
+        f"and optimizer as on {recipe.ipu.ipus_per_replica} IPUs; precision is {host.precision} instead of "
         f"{recipe.ipu.precision}{', and dropout is drawn from other random numbers' if drawn else ''}"
     ]
 
 
-def look_at_checkpoint(recipe: Recipe, data: PreparedData, emit: Emit, *, fetch: bool) -> Optional[loading.Recogniser]:
+def look_at_checkpoint(recipe: Recipe, data: PreparedData, emit: Emit, *, fetch: bool) -> Optional[loading.Recognizer]:
     """The model that training would start from, as far as it is known without weights; None where it is not here.
 
     fetch: get from the hub what is not here. Raises what building the model would raise, in the same words.

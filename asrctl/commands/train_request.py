@@ -15,7 +15,7 @@ from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.errors import MissingArtifact, UsageError
 from asrctl.events import Emit, Note
 from asrctl.models.hf_config import Convolutions
-from asrctl.models.loading import Recogniser
+from asrctl.models.loading import Recognizer
 from asrctl.storage import files
 from asrctl.storage.workspace import Workspace
 from asrctl.training.runs import Run, instead_of, named_after
@@ -61,7 +61,7 @@ class TrainPlan:
     resume: bool
     train: PreparedSplit
     encoder: Convolutions
-    start: Optional[Recogniser] = None
+    start: Optional[Recognizer] = None
     inputs: Optional[Dict[str, Any]] = None
     new: Optional[bool] = None
 

@@ -13,7 +13,7 @@ from asrctl.errors import UsageError
 from asrctl.evaluation.transcribe import transcribe
 from asrctl.events import Emit, Note
 from asrctl.messages import suggestions
-from asrctl.models.loading import Recogniser
+from asrctl.models.loading import Recognizer
 from asrctl.models.packed import select
 from asrctl.runtime import devices, memory
 
@@ -72,24 +72,24 @@ def _on_ipu(
 
 
 def hypotheses(
-    how: How, recogniser: Recogniser, split: PreparedSplit, *, cache: Path, scratch: Path, emit: Emit
+    how: How, recognizer: Recognizer, split: PreparedSplit, *, cache: Path, scratch: Path, emit: Emit
 ) -> Iterator[Tuple[int, str]]:
     """(index in the split, hypothesis) for each utterance, in any order. cache, scratch: for an IPU's library."""
     if how.recipe is not None:
         from asrctl.ipu import inference
 
         yield from inference.transcribe(
-            how.recipe, recogniser, split, kind=how.device.kind, cache=cache, scratch=scratch, emit=emit
+            how.recipe, recognizer, split, kind=how.device.kind, cache=cache, scratch=scratch, emit=emit
         )
         return
     with memory.explained(
         f"batches of {how.batch_s:g} s do not fit into the memory of the {how.device.kind} device",
         fix=f"use `--batch-s {how.batch_s / 2:g}`",
     ):
-        engine = select.choose(recogniser.model, how.device.torch_device.type, how.engine, shapes_free=True)
+        engine = select.choose(recognizer.model, how.device.torch_device.type, how.engine, shapes_free=True)
         emit(Note(f"engine: {engine}, {how.precision}"))
         yield from transcribe(
-            recogniser,
+            recognizer,
             split,
             device=how.device.torch_device,
             precision=how.precision,

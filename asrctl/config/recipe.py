@@ -93,9 +93,9 @@ class Augment:
 
     speed: float = key(0.0, "playing speed varies by up to this share either way", low=0, high=0.5)
     gain_db: float = key(
-        0.0, "loudness varies by up to this many dB; without effect where the model normalises", low=0, high=40
+        0.0, "loudness varies by up to this many dB; without effect where the model normalizes", low=0, high=40
     )
-    eq_db: float = key(0.0, "standard deviation, in dB, of a random equaliser", low=0, high=20)
+    eq_db: float = key(0.0, "standard deviation, in dB, of a random equalizer", low=0, high=20)
     noise_snr_db: Optional[float] = key(
         None,
         "half of the utterances get noise, this signal-to-noise ratio or up to 30 dB better; null: none",
@@ -109,7 +109,7 @@ class Augment:
 class OptimSection:
     optimizer: str = key("adamw", "adamw, or lamb on the IPU", choices=("adamw", "lamb"))
     global_batch: int = key(
-        32, "utterances per optimiser step, over all devices and micro-batches", low=1, high=MAX_BATCH
+        32, "utterances per optimizer step, over all devices and micro-batches", low=1, high=MAX_BATCH
     )
     global_batch_s: Optional[float] = key(
         None,
@@ -128,13 +128,13 @@ class OptimSection:
     tri_stage: Tuple[float, ...] = key((0.1, 0.4, 0.5), "shares of warm-up, hold and decay", low=0, high=1)
     tri_stage_final: float = key(0.05, "learning rate at the end of tri-stage, as a share of the peak", above=0, high=1)
     epochs: float = key(1.0, "passes over the training split", above=0, high=1e6)
-    max_steps: Optional[int] = key(None, "optimiser steps; wins over epochs", low=1, high=MAX_STEPS)
+    max_steps: Optional[int] = key(None, "optimizer steps; wins over epochs", low=1, high=MAX_STEPS)
     weight_decay: float = key(0.0, "decoupled weight decay, on matrices only (no biases, no norms)", low=0, high=1e6)
     adam_betas: Tuple[float, ...] = key((0.9, 0.999), "Adam's decay rates", low=0, below=1)
     adam_eps: float = key(1e-8, "Adam's epsilon", above=0, high=1e6)
     adam_bias_correction: bool = key(True, "false: as IPUTrainer's AdamW does")
     max_grad_norm: Optional[float] = key(1.0, "gradient norm is clipped to this; null: no clipping", above=0, high=1e12)
-    seed: int = key(42, "of data order, initialisation, dropout and masks", low=0, high=2**63 - 1)
+    seed: int = key(42, "of data order, initialization, dropout and masks", low=0, high=2**63 - 1)
 
 
 @dataclass(frozen=True)
@@ -222,8 +222,8 @@ class IpuSection:
     device_iterations: int = key(1, "global batches per call while training", low=1, high=100_000)
     inference_device_iterations: int = key(1, "micro-batches per call while evaluating", low=1, high=100_000)
     matmul_proportion: Tuple[float, ...] = key((), "memory share of matrix products, by IPU", low=0, high=1)
-    optimizer_state_offchip: bool = key(False, "keep the optimiser's state in the host's memory")
-    replicated_tensor_sharding: bool = key(True, "share optimiser state among replicas")
+    optimizer_state_offchip: bool = key(False, "keep the optimizer's state in the host's memory")
+    replicated_tensor_sharding: bool = key(True, "share optimizer state among replicas")
     recompute_checkpoint_every_layer: bool = key(False, "keep activations only at layer borders")
     enable_half_partials: bool = key(True, "accumulate matrix products in fp16")
     precision: str = key("fp16", "fp16 or fp32", choices=("fp16", "fp32"))

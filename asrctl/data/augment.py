@@ -18,7 +18,7 @@ def change(samples: np.ndarray, augment: Augment, sample_rate: int, generator: n
     if augment.speed:
         samples = play_at(samples, float(generator.uniform(1 - augment.speed, 1 + augment.speed)), sample_rate)
     if augment.eq_db:
-        samples = equalise(samples, augment.eq_db, sample_rate, generator)
+        samples = equalize(samples, augment.eq_db, sample_rate, generator)
     if augment.noise_snr_db is not None and generator.random() < 0.5:
         samples = add_noise(samples, augment.noise_snr_db, generator)
     if augment.gain_db:
@@ -33,7 +33,7 @@ def play_at(samples: np.ndarray, speed: float, sample_rate: int) -> np.ndarray:
     return soxr.resample(samples, sample_rate * speed, sample_rate, quality="LQ").astype(np.float32, copy=False)
 
 
-def equalise(samples: np.ndarray, spread_db: float, sample_rate: int, generator: np.random.Generator) -> np.ndarray:
+def equalize(samples: np.ndarray, spread_db: float, sample_rate: int, generator: np.random.Generator) -> np.ndarray:
     """Another microphone or mouth: gains drawn at a few frequencies, evenly spaced by ear, joined by lines in dB."""
     knots = np.linspace(0.0, np.log1p(sample_rate / 2 / _EQ_CORNER_HZ), _EQ_KNOTS)
     gains_db = generator.normal(0.0, spread_db, _EQ_KNOTS)
@@ -44,7 +44,7 @@ def equalise(samples: np.ndarray, spread_db: float, sample_rate: int, generator:
 
 
 def add_noise(samples: np.ndarray, lowest_snr_db: float, generator: np.random.Generator) -> np.ndarray:
-    """Noise of a random colour, at a signal-to-noise ratio between `lowest_snr_db` and 30 dB above it."""
+    """Noise of a random color, at a signal-to-noise ratio between `lowest_snr_db` and 30 dB above it."""
     noise = generator.standard_normal(len(samples), dtype=np.float32)
     noise[1:] += np.float32(generator.uniform(-0.95, 0.95)) * noise[:-1]
     snr_db = generator.uniform(lowest_snr_db, lowest_snr_db + 30)
@@ -55,7 +55,7 @@ def add_noise(samples: np.ndarray, lowest_snr_db: float, generator: np.random.Ge
 def joins(
     indices: np.ndarray, num_samples: np.ndarray, most: int, max_samples: int, generator: np.random.Generator
 ) -> List[Tuple[int, ...]]:
-    """Neighbours of a batch joined into items of 1..`most` utterances, none longer than `max_samples` if it can be."""
+    """Neighbors of a batch joined into items of 1..`most` utterances, none longer than `max_samples` if it can be."""
     items: List[Tuple[int, ...]] = []
     start = 0
     while start < len(indices):

@@ -1,4 +1,4 @@
-"""int16 speech -> what the model hears: floats, normalised, padded. The same arithmetic in training and inference."""
+"""int16 speech -> what the model hears: floats, normalized, padded. The same arithmetic in training and inference."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _INT16_SCALE = 1.0 / 32768.0
 class FeatureRules:
     """What a checkpoint's `preprocessor_config.json` says.
 
-    normalise: zero mean and unit variance per utterance. use_mask: whether plain transformers pads with a mask (models
+    normalize: zero mean and unit variance per utterance. use_mask: whether plain transformers pads with a mask (models
     with a layer-norm encoder) or without (group norm); asrctl itself always masks.
     """
 
     sample_rate: int = 16000
-    normalise: bool = True
+    normalize: bool = True
     use_mask: bool = True
 
 
@@ -30,21 +30,21 @@ def to_float(pcm: np.ndarray) -> np.ndarray:
     return pcm.astype(np.float32) * np.float32(_INT16_SCALE)
 
 
-def normalise(samples: np.ndarray) -> np.ndarray:
+def normalize(samples: np.ndarray) -> np.ndarray:
     """samples (time,) float32 -> zero mean, unit variance."""
     return (samples - samples.mean()) / np.sqrt(samples.var() + VARIANCE_FLOOR)
 
 
 def heard(samples: np.ndarray, rules: FeatureRules) -> np.ndarray:
-    """samples (time,) int16 or float32 -> (time,) float32, normalised where the rules say so."""
+    """samples (time,) int16 or float32 -> (time,) float32, normalized where the rules say so."""
     samples = to_float(samples) if samples.dtype == np.int16 else samples
-    return normalise(samples) if rules.normalise else samples
+    return normalize(samples) if rules.normalize else samples
 
 
 def collate(samples: Sequence[np.ndarray], rules: FeatureRules, *, pad_to: Optional[int] = None) -> Dict[str, Any]:
     """samples: (time,) int16 or float32 each -> "input_values" (batch, time) float32, "attention_mask" the same int64.
 
-    Padded with zeros, after normalising, to the longest or to `pad_to` samples.
+    Padded with zeros, after normalizing, to the longest or to `pad_to` samples.
     """
     import torch
 

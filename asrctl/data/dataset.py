@@ -63,7 +63,7 @@ WIDE_SCHEMA = _schema(pa.int32())
 class PreparedUtterance:
     """One utterance as training sees it.
 
-    pcm: (time,) int16 at the prepared sample rate. labels: (labels,) int32. text: the normalised transcript.
+    pcm: (time,) int16 at the prepared sample rate. labels: (labels,) int32. text: the normalized transcript.
     """
 
     id: str
@@ -74,7 +74,7 @@ class PreparedUtterance:
 
 
 def count_repeats(labels: Sequence[int]) -> int:
-    """Equal neighbours among the labels: CTC needs a blank between each such pair, so one frame more."""
+    """Equal neighbors among the labels: CTC needs a blank between each such pair, so one frame more."""
     return sum(1 for left, right in zip(labels, labels[1:]) if left == right)
 
 

@@ -25,7 +25,7 @@ _RECORD_NAME = "corpus.json"
 WORDS: Dict[str, Tuple[str, ...]] = {
     "do": ("bring", "carry", "clean", "drop", "fetch", "open", "push", "wash"),
     "number": ("three", "four", "five", "six", "seven", "eight", "nine", "twenty"),
-    "colour": ("black", "green", "orange", "pink", "purple", "red", "white", "yellow"),
+    "color": ("black", "green", "orange", "pink", "purple", "red", "white", "yellow"),
     "things": (
         "apples", "baskets", "blankets", "boxes", "buttons", "candles",
         "carrots", "flowers", "hammers", "pencils", "tickets", "umbrellas",
@@ -38,11 +38,11 @@ WORDS: Dict[str, Tuple[str, ...]] = {
 
 PATTERNS: Tuple[str, ...] = (
     "do number things",
-    "do colour things where",
-    "number colour things where",
+    "do color things where",
+    "number color things where",
     "name does number things when",
-    "when name does colour things",
-    "do number colour things where when",
+    "when name does color things",
+    "do number color things where when",
 )
 
 _TRAIN_LANGUAGES = ("en", "en-us", "en-gb-x-rp", "en-us-nyc", "en-gb-x-gbclan", "en-gb-x-gbcwmd")

@@ -12,7 +12,7 @@ _ALSO_UNSEEN = frozenset(
 )
 _UNSEEN = ("Cf", "Cc", "Co", "Cn", "Cs", "Zl", "Zp")
 _UNNAMED = {"Cc": "CONTROL CHARACTER", "Co": "PRIVATE USE", "Cn": "UNASSIGNED", "Cs": "HALF A CHARACTER"}
-# Joiners that are spelling where letters join by themselves: Arabic, and the scripts of India and its neighbours.
+# Joiners that are spelling where letters join by themselves: Arabic, and the scripts of India and its neighbors.
 _JOINERS = "\u200c\u200d"
 _JOINING = (
     *("ARABIC", "SYRIAC", "MONGOLIAN", "DEVANAGARI", "BENGALI", "GURMUKHI", "GUJARATI", "ORIYA", "TAMIL", "TELUGU"),

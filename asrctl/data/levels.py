@@ -8,7 +8,7 @@ import numpy as np
 
 # Channels that have nothing in common sum up to as much power as all of them together. Where less than a tenth of that
 # is left (of two equal channels: correlated below -0.9), they cancel each other.
-_CANCELLED = 0.1
+_CANCELED = 0.1
 # More samples beyond full scale than this are no single peaks. Zeros do not count: silence is in every scale.
 _BEYOND_SHARE = 0.01
 # Up to here sound was only amplified too much; beyond, it is in the scale of whole numbers of 16, 24 or 32 bits.
@@ -62,7 +62,7 @@ class Levels:
         power = np.maximum(0.0, self._squares / self._count - (self._sums / self._count) ** 2)
         channels, mixed = power[:-1], power[-1]
         expected = channels.sum() / len(channels) ** 2
-        return int(np.argmax(channels)) if mixed < _CANCELLED * expected else None
+        return int(np.argmax(channels)) if mixed < _CANCELED * expected else None
 
     def scale(self) -> float:
         """What to divide the samples by: 1, or what full scale was, where too many of them lie beyond it.

@@ -22,7 +22,7 @@ def generator(*key: int) -> np.random.Generator:
 class Plan:
     """The batches of a training split.
 
-    num_samples: (utterances,) int32. global_batch: utterances per optimiser step; or, where `batch_samples` is given,
+    num_samples: (utterances,) int32. global_batch: utterances per optimizer step; or, where `batch_samples` is given,
     about so many samples per step. order: shuffled | grouped | curriculum. An epoch has `steps_per_epoch` steps.
     """
 

@@ -94,7 +94,7 @@ def synthesize(text: str, voice: Voice) -> Speech:
 
 
 def _choose_voice(library: ctypes.CDLL, voice: Voice) -> None:
-    # Initialising seeds the library's random numbers from the clock.
+    # Initializing seeds the library's random numbers from the clock.
     library.espeak_ng_SetRandSeed(1)
     _language, _, variant = voice.name.partition("+")
     # An unknown variant is ignored without a word by the library, so look for its file.

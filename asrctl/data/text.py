@@ -184,7 +184,7 @@ class Encoder:
         self._unk = vocabulary.unk_id
 
     def __call__(self, text: str) -> Tuple[List[int], Dict[str, int]]:
-        """Normalised text -> (label ids, {unknown character: count})."""
+        """Normalized text -> (label ids, {unknown character: count})."""
         found = [self._ids.get(character, self._unk) for character in text]
         ids = [index for index in found if index is not None]
         if len(ids) == len(text) and self._unk not in ids:
@@ -228,7 +228,7 @@ def _amiss(ids: Mapping[str, int]) -> str:
 
 
 def build_vocabulary(characters: Mapping[str, int], rules: TextRules) -> Vocabulary:
-    """Characters of normalised text (with their counts) -> sorted characters, then unknown, then pad.
+    """Characters of normalized text (with their counts) -> sorted characters, then unknown, then pad.
 
     The delimiter takes the place of the space, as in the original recipe, so that equal texts give equal ids there.
     Raises UsageError where a character is also the token for something else.

@@ -12,7 +12,7 @@ from asrctl.data.dataset import PreparedSplit
 from asrctl.data.sampler import micro_batches
 from asrctl.events import Emit, Progress, ignore
 from asrctl.models import ctc
-from asrctl.models.loading import Recogniser
+from asrctl.models.loading import Recognizer
 from asrctl.models.packed import feature_encoder, select, transformer
 from asrctl.runtime import memory
 from asrctl.runtime.devices import autocast
@@ -20,7 +20,7 @@ from asrctl.runtime.threads import in_order
 
 
 def transcribe(
-    recogniser: Recogniser,
+    recognizer: Recognizer,
     split: PreparedSplit,
     *,
     device: Any,
@@ -44,14 +44,14 @@ def transcribe(
     chosen = np.arange(len(split)) if indices is None else np.asarray(indices)
     lengths = split.num_samples[chosen]
     batches = micro_batches(lengths, max_samples=int(batch_s * split.sample_rate), pad_to=pad_to)
-    way = _Way(recogniser, split, device, precision, pad_to)
-    model = recogniser.model.to(device).eval()
+    way = _Way(recognizer, split, device, precision, pad_to)
+    model = recognizer.model.to(device).eval()
     is_packed = select.choose(model, device.type, engine, shapes_free=pad_to is None) == select.PACKED
     read, best = (way.read, way.packed) if is_packed else (way.read_padded, way.padded)
     total_s, done_s = float(lengths.sum(dtype=np.int64)) / split.sample_rate, 0.0
     for batch, ids in _results(batches, lambda batch: read(chosen[batch]), best):
         for position, row in zip(batch, ids):
-            yield int(chosen[position]), recogniser.vocabulary.decode(row.tolist())
+            yield int(chosen[position]), recognizer.vocabulary.decode(row.tolist())
         done_s += float(lengths[batch].sum(dtype=np.int64)) / split.sample_rate
         emit(Progress(task, round(done_s, 1), round(total_s, 1), "s of audio"))
 
@@ -69,33 +69,33 @@ def _results(
 class _Way:
     """Two ways from rows of a split to the best label of each frame: (frames,) int arrays."""
 
-    recogniser: Recogniser
+    recognizer: Recognizer
     split: PreparedSplit
     device: Any
     precision: str
     pad_to: Optional[int]
 
     def read_padded(self, rows: np.ndarray) -> Any:
-        return collate([self.split[int(row)].pcm for row in rows], self.recogniser.features, pad_to=self.pad_to)
+        return collate([self.split[int(row)].pcm for row in rows], self.recognizer.features, pad_to=self.pad_to)
 
     def padded(self, inputs: Any) -> List[np.ndarray]:
         import torch
 
         inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
         with torch.inference_mode(), autocast(self.device, self.precision):
-            logits, frames = ctc.forward(self.recogniser.model, exact=self.pad_to is None, **inputs)
+            logits, frames = ctc.forward(self.recognizer.model, exact=self.pad_to is None, **inputs)
         return ctc.greedy_ids(logits, frames)
 
     def read(self, rows: np.ndarray) -> List[Any]:
         import torch
 
-        rules = self.recogniser.features
+        rules = self.recognizer.features
         return [torch.from_numpy(heard(self.split[int(row)].pcm, rules)) for row in rows]
 
     def packed(self, samples: List[Any]) -> List[np.ndarray]:
         import torch
 
-        model = self.recogniser.model
+        model = self.recognizer.model
         with torch.inference_mode():
             features = feature_encoder.features(
                 model, [row.to(self.device) for row in samples], precision=self.precision

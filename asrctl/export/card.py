@@ -43,7 +43,7 @@ def render(facts: CardFacts) -> str:
         "## Results\n\n" + _results(facts),
         _data(facts),
         _training(facts),
-        "## Licence\n\nNone is given here: it follows from the data and from the model that training started from.",
+        "## License\n\nNone is given here: it follows from the data and from the model that training started from.",
     ]
     return redact("\n\n".join(part for part in parts if part) + "\n")
 
@@ -116,7 +116,7 @@ def _opening(facts: CardFacts) -> str:
     elif not facts.run:
         start = ""
     return (
-        f"A speech recogniser: {kind} with a CTC head of {facts.vocabulary} outputs, "
+        f"A speech recognizer: {kind} with a CTC head of {facts.vocabulary} outputs, "
         f"{facts.parameters / 1e6:.1f} million parameters. {start} It hears {facts.sample_rate} Hz mono and writes "
         "characters. Made with asrctl."
     ).replace("  ", " ")

@@ -10,7 +10,7 @@ import numpy as np
 from asrctl.data import collate
 from asrctl.errors import BadData
 from asrctl.models import ctc, loading
-from asrctl.models.loading import Recogniser
+from asrctl.models.loading import Recognizer
 from asrctl.runtime import compat
 from asrctl.storage import files
 
@@ -18,13 +18,13 @@ from asrctl.storage import files
 _LARGEST_RELATIVE = 1e-4
 
 
-def write(recogniser: Recogniser, folder: Path, card: str) -> None:
+def write(recognizer: Recognizer, folder: Path, card: str) -> None:
     """Weights in fp32, configuration, processor, and the card as README.md."""
-    loading.save_recogniser(recogniser, folder)
+    loading.save_recognizer(recognizer, folder)
     files.write_text(folder / "README.md", card)
 
 
-def verify(recogniser: Recogniser, folder: Path, utterances: Sequence[Tuple[str, np.ndarray]]) -> Dict[str, Any]:
+def verify(recognizer: Recognizer, folder: Path, utterances: Sequence[Tuple[str, np.ndarray]]) -> Dict[str, Any]:
     """Load `folder` with plain transformers and compare. utterances: (id, pcm (time,) int16).
 
     Raises BadData where a transcript differs, logits differ by more than rounding, or the tokenizer knows an id that
@@ -34,10 +34,10 @@ def verify(recogniser: Recogniser, folder: Path, utterances: Sequence[Tuple[str,
 
     with compat.quiet_transformers():
         pipe = transformers.pipeline("automatic-speech-recognition", model=str(folder), device=-1)
-        outputs = len(recogniser.vocabulary)
+        outputs = len(recognizer.vocabulary)
         if len(pipe.tokenizer) != outputs:
             raise _broken(f"its tokenizer knows {len(pipe.tokenizer)} tokens, the model has {outputs} outputs")
-        largest = max(_compare(recogniser, pipe, name, pcm) for name, pcm in utterances)
+        largest = max(_compare(recognizer, pipe, name, pcm) for name, pcm in utterances)
     return {
         "transcripts_equal": len(utterances),
         "largest_logit_difference": float(f"{largest:.3g}"),
@@ -46,10 +46,10 @@ def verify(recogniser: Recogniser, folder: Path, utterances: Sequence[Tuple[str,
     }
 
 
-def _compare(recogniser: Recogniser, pipe: Any, name: str, pcm: np.ndarray) -> float:
+def _compare(recognizer: Recognizer, pipe: Any, name: str, pcm: np.ndarray) -> float:
     """The largest difference of a logit. Raises BadData."""
-    rate, samples = recogniser.features.sample_rate, collate.to_float(pcm)
-    ours, text = _ours(recogniser, pcm)
+    rate, samples = recognizer.features.sample_rate, collate.to_float(pcm)
+    ours, text = _ours(recognizer, pcm)
     theirs = _theirs(pipe, samples, rate)
     if theirs.shape != ours.shape:
         raise _broken(f"its logits are {theirs.shape} instead of {ours.shape}")
@@ -63,14 +63,14 @@ def _compare(recogniser: Recogniser, pipe: Any, name: str, pcm: np.ndarray) -> f
     return largest
 
 
-def _ours(recogniser: Recogniser, pcm: np.ndarray) -> Tuple[np.ndarray, str]:
+def _ours(recognizer: Recognizer, pcm: np.ndarray) -> Tuple[np.ndarray, str]:
     import torch
 
-    batch = collate.collate([pcm], recogniser.features)
+    batch = collate.collate([pcm], recognizer.features)
     with torch.inference_mode():
-        logits, frames = ctc.forward(recogniser.model, exact=True, **batch)
+        logits, frames = ctc.forward(recognizer.model, exact=True, **batch)
     ids: List[Any] = ctc.greedy_ids(logits, frames)
-    return logits[0].numpy(), recogniser.vocabulary.decode(ids[0].tolist())
+    return logits[0].numpy(), recognizer.vocabulary.decode(ids[0].tolist())
 
 
 def _theirs(pipe: Any, samples: np.ndarray, rate: int) -> np.ndarray:

@@ -25,7 +25,7 @@ from asrctl.errors import BadData, MissingDependency
 from asrctl.messages import reasons
 from asrctl.messages.command_lines import pip_install
 from asrctl.models import ctc
-from asrctl.models.loading import Recogniser
+from asrctl.models.loading import Recognizer
 from asrctl.runtime import memory
 from asrctl.storage import files
 
@@ -101,7 +101,7 @@ def _captures_graphs() -> bool:
     return parameter is not None and bool(parameter.default)
 
 
-def write_graph(recogniser: Recogniser, path: Path, *, traced: Optional[bool] = None) -> None:
+def write_graph(recognizer: Recognizer, path: Path, *, traced: Optional[bool] = None) -> None:
     """Write `path`, and `path`.data beside it for weights of over 1.9 GB.
 
     traced: by TorchScript's exporter; by default only where torch has nothing newer. Raises BadData where the model
@@ -109,7 +109,7 @@ def write_graph(recogniser: Recogniser, path: Path, *, traced: Optional[bool] = 
     """
     require()
     traced = not _captures_graphs() if traced is None else traced
-    graph = _Graph(recogniser.model).eval()
+    graph = _Graph(recognizer.model).eval()
     try:
         with _quiet(), torch.no_grad():
             (_export_traced if traced else _export_captured)(graph, _example(), path)
@@ -232,15 +232,15 @@ def run(runtime: Any, batch: Dict[str, torch.Tensor]) -> np.ndarray:
         raise _broken(_first_line(error)) from None
 
 
-def compare(recogniser: Recogniser, path: Path, groups: Sequence[Sequence[Tuple[str, np.ndarray]]]) -> Parity:
+def compare(recognizer: Recognizer, path: Path, groups: Sequence[Sequence[Tuple[str, np.ndarray]]]) -> Parity:
     """Compare the graph with PyTorch. groups: batches of (utterance id, pcm (time,) int16). Raises BadData."""
     runtime = session(path)
     real: List[Tuple[np.ndarray, np.ndarray]] = []
     names: List[str] = []
     for group in groups:
-        batch = collate.collate([pcm for _, pcm in group], recogniser.features)
+        batch = collate.collate([pcm for _, pcm in group], recognizer.features)
         with torch.no_grad():
-            logits, frames = ctc.forward(recogniser.model, batch["input_values"], batch["attention_mask"], exact=True)
+            logits, frames = ctc.forward(recognizer.model, batch["input_values"], batch["attention_mask"], exact=True)
         ours, theirs = logits.numpy(), run(runtime, batch)
         for row, count in enumerate(frames.tolist()):
             real.append((ours[row, :count], theirs[row, :count]))
@@ -287,9 +287,9 @@ def _broken(what: str) -> BadData:
     )
 
 
-def write_description(recogniser: Recogniser, folder: Path) -> None:
+def write_description(recognizer: Recognizer, folder: Path) -> None:
     """vocab.json, special_tokens.json and preprocessing.json: all that a program needs to feed and read the graph."""
-    vocabulary, rules, config = recogniser.vocabulary, recogniser.features, recogniser.model.config
+    vocabulary, rules, config = recognizer.vocabulary, recognizer.features, recognizer.model.config
     vocabulary.save(folder)
     files.write_json(
         folder / "preprocessing.json",
@@ -297,11 +297,11 @@ def write_description(recogniser: Recogniser, folder: Path) -> None:
             "sample_rate": rules.sample_rate,
             "channels": 1,
             "int16_scale": 1 / 32768,
-            "normalise": "zero mean, unit variance per utterance" if rules.normalise else None,
-            "variance_floor": collate.VARIANCE_FLOOR if rules.normalise else None,
+            "normalise": "zero mean, unit variance per utterance" if rules.normalize else None,
+            "variance_floor": collate.VARIANCE_FLOOR if rules.normalize else None,
             "padding_value": 0.0,
             "inputs": {
-                "input_values": "(batch, time) float32, padded with zeros after normalising",
+                "input_values": "(batch, time) float32, padded with zeros after normalizing",
                 "attention_mask": "(batch, time) int64, 1 on samples, 0 on padding",
             },
             "outputs": {"logits": "(batch, frames, vocabulary) float32"},

@@ -47,7 +47,7 @@ def onnx_program(rules: FeatureRules, vocabulary: Vocabulary) -> str:
         "    tokens = {index: token for token, index in json.load(file).items()}\n"
         'session = onnxruntime.InferenceSession(f"{folder}/model.onnx", providers=["CPUExecutionProvider"])\n\n'
         f"{_read(rules.sample_rate)}"
-        f"{normalize if rules.normalise else ''}"
+        f"{normalize if rules.normalize else ''}"
         'inputs = {"input_values": samples[None], "attention_mask": np.ones((1, len(samples)), dtype=np.int64)}\n'
         'labels = session.run(["logits"], inputs)[0][0].argmax(-1).tolist()\n'
         f"blank, previous, text = {vocabulary.blank_id}, None, []\n"

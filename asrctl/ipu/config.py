@@ -142,7 +142,7 @@ def _layer_problems(ipu: IpuSection, facts: ModelFacts) -> List[str]:
 
 
 def whole_calls(recipe: Recipe, steps: int) -> int:
-    """Optimiser steps, rounded up to whole calls of the device."""
+    """Optimizer steps, rounded up to whole calls of the device."""
     iterations = section(recipe).device_iterations
     return -(-steps // iterations) * iterations
 
@@ -162,7 +162,7 @@ def refuse_small(name: str, utterances: int, recipe: Recipe) -> None:
 
 
 def gradient_accumulation(recipe: Recipe) -> int:
-    """Micro-batches that each replica adds up for one optimiser step."""
+    """Micro-batches that each replica adds up for one optimizer step."""
     ipu = section(recipe)
     return recipe.optim.global_batch // (ipu.micro_batch * ipu.replication)
 
@@ -195,7 +195,7 @@ def training_arguments_kwargs(recipe: Recipe, *, output: Path, calls: int) -> Di
     """Arguments of optimum.graphcore.IPUTrainingArguments.
 
     output: where the trainer puts its own checkpoints. calls: calls of the device in the whole run, each of
-    `ipu.device_iterations` optimiser steps. Logging, saving and evaluation are asrctl's; max_grad_norm is ignored by
+    `ipu.device_iterations` optimizer steps. Logging, saving and evaluation are asrctl's; max_grad_norm is ignored by
     IPUTrainer and left out.
     """
     ipu, optim = section(recipe), recipe.optim

@@ -65,7 +65,7 @@ class TrainingOrder(StaticSpeech):
         return self.total_steps * self.plan.global_batch
 
     def batch(self, step: int) -> np.ndarray:
-        """Indices in the split of the utterances of optimiser step `step`, 0-based."""
+        """Indices in the split of the utterances of optimizer step `step`, 0-based."""
         epoch, place = divmod(step, self.plan.steps_per_epoch)
         if self._epoch[0] != epoch:
             self._epoch = (epoch, self.plan.epoch(epoch))

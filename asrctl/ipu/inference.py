@@ -14,11 +14,11 @@ from asrctl.ipu import config, hardware
 from asrctl.ipu.data import Evaluated
 from asrctl.messages import amounts
 from asrctl.models import ctc
-from asrctl.models.loading import Recogniser
+from asrctl.models.loading import Recognizer
 from asrctl.runtime import compat
 
 
-def evaluated(recipe: Recipe, recogniser: Recogniser, split: PreparedSplit, indices: Sequence[int]) -> Evaluated:
+def evaluated(recipe: Recipe, recognizer: Recognizer, split: PreparedSplit, indices: Sequence[int]) -> Evaluated:
     """The chosen utterances as the device takes them. Raises BadData where one is longer than the static shape."""
     ipu, pad_to = config.section(recipe), samples_in(recipe.audio.max_s, split.sample_rate)
     longer = int((split.num_samples[indices] > pad_to).sum())
@@ -30,7 +30,7 @@ def evaluated(recipe: Recipe, recogniser: Recogniser, split: PreparedSplit, indi
         )
     return Evaluated(
         split,
-        recogniser.features,
+        recognizer.features,
         indices=indices,
         multiple=ipu.micro_batch * ipu.inference_replication * ipu.inference_device_iterations,
         pad_to=pad_to,
@@ -38,19 +38,19 @@ def evaluated(recipe: Recipe, recogniser: Recogniser, split: PreparedSplit, indi
     )
 
 
-def hypotheses(trainer: Any, recogniser: Recogniser, data: Evaluated, emit: Emit) -> Iterator[Tuple[int, str]]:
+def hypotheses(trainer: Any, recognizer: Recognizer, data: Evaluated, emit: Emit) -> Iterator[Tuple[int, str]]:
     """(index in the split, hypothesis) of every utterance once, whatever the last batch holds."""
     place, count = 0, len(data.indices)
     for mask, logits in trainer.logits(data):
-        frames = ctc.frame_lengths(recogniser.model, mask.sum(-1))
+        frames = ctc.frame_lengths(recognizer.model, mask.sum(-1))
         for ids in ctc.greedy_ids(logits, frames)[: count - place]:
-            yield data.indices[place], recogniser.vocabulary.decode(ids.tolist())
+            yield data.indices[place], recognizer.vocabulary.decode(ids.tolist())
             place += 1
         emit(Progress("evaluate", place, count, "utterances"))
 
 
 def transcribe(
-    recipe: Recipe, recogniser: Recogniser, split: PreparedSplit, *, kind: str, cache: Path, scratch: Path, emit: Emit
+    recipe: Recipe, recognizer: Recognizer, split: PreparedSplit, *, kind: str, cache: Path, scratch: Path, emit: Emit
 ) -> Iterator[Tuple[int, str]]:
     """As `hypotheses`, for a whole split and a model that is not being trained.
 
@@ -60,11 +60,11 @@ def transcribe(
     hardware.require(kind)
     from asrctl.ipu.trainer import CtcTrainer
 
-    data = evaluated(recipe, recogniser, split, range(len(split)))
+    data = evaluated(recipe, recognizer, split, range(len(split)))
     try:
         with compat.quiet_transformers():
-            trainer = CtcTrainer(recogniser.model, recipe, None, output=scratch, cache=cache.resolve())
-            yield from hypotheses(trainer, recogniser, data, emit)
+            trainer = CtcTrainer(recognizer.model, recipe, None, output=scratch, cache=cache.resolve())
+            yield from hypotheses(trainer, recognizer, data, emit)
     except hardware.errors() as error:
         raise DeviceError(
             f"the {kind} device refused: {hardware.first_line(error)}",

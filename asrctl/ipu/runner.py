@@ -50,7 +50,7 @@ def train(job: TrainingJob, emit: Emit = ignore) -> Outcome:
     is not the IPU's.
     """
     hardware.require(job.device.kind)
-    config.refuse(job.recipe, config.model_facts(job.recipe, job.recogniser.model.config.to_dict()))
+    config.refuse(job.recipe, config.model_facts(job.recipe, job.recognizer.model.config.to_dict()))
     config.refuse_small("train", len(job.train), job.recipe)
     staging = job.folder / ".backend"
     files.remove_tree(staging)
@@ -81,7 +81,7 @@ def compile_only(job: TrainingJob, emit: Emit = ignore) -> List[Path]:
     Raises what `train` raises; no IPU is needed.
     """
     hardware.require(job.device.kind, hardware=False)
-    config.refuse(job.recipe, config.model_facts(job.recipe, job.recogniser.model.config.to_dict()))
+    config.refuse(job.recipe, config.model_facts(job.recipe, job.recognizer.model.config.to_dict()))
     config.refuse_small("train", len(job.train), job.recipe)
     cache = _cache(job)
     before = set(cache.glob("*")) if cache.is_dir() else set()
@@ -135,7 +135,7 @@ class IpuRun(Loop):
         self._announce()
         order = data.TrainingOrder(
             job.train,
-            job.recogniser.features,
+            job.recognizer.features,
             max_labels=job.recipe.batches.max_labels,
             plan=self.plan,
             total_steps=self.total,
@@ -143,7 +143,7 @@ class IpuRun(Loop):
             half=self.section.precision == "fp16",
         )
         self.trainer = trainer.CtcTrainer(
-            job.recogniser.model,
+            job.recognizer.model,
             job.recipe,
             order,
             rate=self.course.rate,
@@ -203,7 +203,7 @@ class IpuRun(Loop):
         if not isinstance(backend, dict) or backend.get("device") != self.job.device.kind:
             made_on = backend.get("device", "another device") if isinstance(backend, dict) else "the host"
             raise BadData(
-                f"the checkpoint was made on {made_on}, and its optimiser state is not for {self.job.device.kind}",
+                f"the checkpoint was made on {made_on}, and its optimizer state is not for {self.job.device.kind}",
                 fix="resume on the same kind of device, or start a new run with --from-run",
             )
         self.trainer.resume(
@@ -239,19 +239,19 @@ class IpuRun(Loop):
     def _evaluated(self) -> Any:
         from asrctl.ipu import inference
 
-        return inference.evaluated(self.recipe, self.job.recogniser, self.job.eval, self._scorer().indices())
+        return inference.evaluated(self.recipe, self.job.recognizer, self.job.eval, self._scorer().indices())
 
     def score(self) -> Dict[str, Any]:
         from asrctl.ipu import inference
 
-        found = inference.hypotheses(self.trainer, self.job.recogniser, self._evaluated(), self.emit)
+        found = inference.hypotheses(self.trainer, self.job.recognizer, self._evaluated(), self.emit)
         return self._scorer().rates(found)
 
     def keep_model(self) -> None:
-        recogniser, found = self.job.recogniser, self.trainer.host_weights()
-        names = compat.model_names(recogniser.model)
-        recogniser.model.load_state_dict({names[name]: tensor for name, tensor in found.items()})
-        loading.save_recogniser_atomically(recogniser, self.job.folder / "model")
+        recognizer, found = self.job.recognizer, self.trainer.host_weights()
+        names = compat.model_names(recognizer.model)
+        recognizer.model.load_state_dict({names[name]: tensor for name, tensor in found.items()})
+        loading.save_recognizer_atomically(recognizer, self.job.folder / "model")
 
     def sound(self) -> bool:
         return weights.all_finite(self.trainer.host_weights().values())

@@ -100,7 +100,7 @@ class CtcTrainer(IPUTrainer):
         return optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        # The library hands the optimiser over before the schedule exists, so that its first step has the full rate.
+        # The library hands the optimizer over before the schedule exists, so that its first step has the full rate.
         scheduler = super().create_scheduler(num_training_steps, optimizer)
         self.optimizer._step_count = 1  # the device steps, which torch's schedulers do not see
         self._hand_rate_over(self._calls_done)
@@ -179,7 +179,7 @@ class CtcTrainer(IPUTrainer):
         return {name: tensor.detach().float().clone() for name, tensor in state.items()}
 
     def optimizer_tensors(self) -> Dict[str, torch.Tensor]:
-        """The device's optimiser state: moments as "exp_avg/NAME" and "exp_avg_sq/NAME", anything else by its name."""
+        """The device's optimizer state: moments as "exp_avg/NAME" and "exp_avg_sq/NAME", anything else by its name."""
         kinds = {"Accl1": "exp_avg", "Accl2": "exp_avg_sq"}
         found = {}
         for key, value in (self.optimizer.state_dict().get("ipu_state") or {}).items():

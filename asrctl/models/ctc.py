@@ -36,9 +36,9 @@ class MaskedGroupNorm(nn.GroupNorm):
         count = self.lengths.clamp(min=1).to(torch.float32)[:, None, None]
         values = frames.float()
         mean = (values * real).sum(-1, keepdim=True) / count
-        centred = values - mean
-        variance = (centred.square() * real).sum(-1, keepdim=True) / count
-        normed = centred * torch.rsqrt(variance + self.eps)
+        centered = values - mean
+        variance = (centered.square() * real).sum(-1, keepdim=True) / count
+        normed = centered * torch.rsqrt(variance + self.eps)
         return (normed * self.weight.float()[:, None] + self.bias.float()[:, None]).to(frames.dtype)
 
 

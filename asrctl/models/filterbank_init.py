@@ -37,19 +37,19 @@ def draw(encoder: Any, sample_rate: int) -> None:
 def gabor_bank(bands: int, width: int, sample_rate: int) -> np.ndarray:
     """(bands * 4, width) float32 kernels: Gaussian-windowed cosines at phases 0, 90, 180 and 270 degrees.
 
-    Centres are evenly spaced in mel, 2595 log10(1 + f / 700) (O'Shaughnessy 1987); a band is as wide as the distance
-    of its neighbours, and never narrower than the kernel can resolve.
+    Centers are evenly spaced in mel, 2595 log10(1 + f / 700) (O'Shaughnessy 1987); a band is as wide as the distance
+    of its neighbors, and never narrower than the kernel can resolve.
     """
     edges = _from_mel(np.linspace(_to_mel(_LOWEST_HZ), _to_mel(_HIGHEST_SHARE * sample_rate), bands + 2))
     times = (np.arange(width) - (width - 1) / 2) / sample_rate
     rows = []
-    for low, centre, high in zip(edges, edges[1:], edges[2:]):
+    for low, center, high in zip(edges, edges[1:], edges[2:]):
         spread_hz = max(high - low, 1.5 * sample_rate / width)
         envelope = np.exp(-0.5 * (1.5 * spread_hz * times) ** 2)
         for phase in range(_PHASES):
-            row = envelope * np.cos(2 * np.pi * (centre * times + phase / _PHASES))
+            row = envelope * np.cos(2 * np.pi * (center * times + phase / _PHASES))
             row -= row.mean()
-            rows.append(row / max(float(np.linalg.norm(row)), 1e-9) * (centre / 1000) ** _EMPHASIS)
+            rows.append(row / max(float(np.linalg.norm(row)), 1e-9) * (center / 1000) ** _EMPHASIS)
     return np.asarray(rows, dtype=np.float32).reshape(bands * _PHASES, width)
 
 

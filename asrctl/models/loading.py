@@ -21,7 +21,7 @@ from asrctl.storage.ownership import MODEL
 
 
 @dataclass
-class Recogniser:
+class Recognizer:
     """A CTC model with what belongs to it: its vocabulary and how its input is made."""
 
     model: Any
@@ -37,7 +37,7 @@ class Recogniser:
 class Built:
     """A model to be trained. new_head: the head was drawn anew. notes: what else is worth saying."""
 
-    recogniser: Recogniser
+    recognizer: Recognizer
     new_head: bool
     notes: Tuple[str, ...] = ()
 
@@ -64,7 +64,7 @@ def _from_scratch(section: ModelSection, vocabulary: Vocabulary, seed: int, samp
         filterbank_init.draw(ctc.encoder_of(model), sample_rate)
     _shift_blank(model, vocabulary, section.blank_bias)
     rules = FeatureRules(sample_rate, True, _layer_norm(config))
-    return Built(Recogniser(_frozen(model, section), vocabulary, rules), new_head=True)
+    return Built(Recognizer(_frozen(model, section), vocabulary, rules), new_head=True)
 
 
 def _scratch_config(section: ModelSection, vocabulary: Vocabulary) -> Any:
@@ -83,10 +83,10 @@ def _from_checkpoint(section: ModelSection, folder: Path, vocabulary: Vocabulary
         _shift_blank(model, vocabulary, section.blank_bias)
     notes = [f"{name} is not in {folder.name} and was drawn anew" for name in drawn if name not in HEAD]
     rules = processor.read_features(folder, layer_norm=_layer_norm(config))
-    return Built(Recogniser(_frozen(model, section), vocabulary, rules), not keep, tuple(notes))
+    return Built(Recognizer(_frozen(model, section), vocabulary, rules), not keep, tuple(notes))
 
 
-def examine_start(section: ModelSection, folder: Path, vocabulary: Vocabulary) -> Recogniser:
+def examine_start(section: ModelSection, folder: Path, vocabulary: Vocabulary) -> Recognizer:
     """A model to be trained from a folder, without its weights; of these only names and shapes are read.
 
     Raises what `build` raises, in the same words.
@@ -97,14 +97,14 @@ def examine_start(section: ModelSection, folder: Path, vocabulary: Vocabulary) -
     model = _outline(config)
     weight_matching.check(model, shapes, folder, new_head=not keep)
     rules = processor.read_features(folder, layer_norm=_layer_norm(config))
-    return Recogniser(_frozen(model, section), vocabulary, rules)
+    return Recognizer(_frozen(model, section), vocabulary, rules)
 
 
-def examine_scratch(section: ModelSection, vocabulary: Vocabulary, *, sample_rate: int) -> Recogniser:
+def examine_scratch(section: ModelSection, vocabulary: Vocabulary, *, sample_rate: int) -> Recognizer:
     """A model to be trained from nothing, without its weights. Raises what `build` raises."""
     config = _scratch_config(section, vocabulary)
     rules = FeatureRules(sample_rate, True, _layer_norm(config))
-    return Recogniser(_frozen(_outline(config), section), vocabulary, rules)
+    return Recognizer(_frozen(_outline(config), section), vocabulary, rules)
 
 
 def _checkpoint_config(section: ModelSection, folder: Path, vocabulary: Vocabulary) -> Any:
@@ -226,45 +226,45 @@ def _frozen(model: Any, section: ModelSection) -> Any:
 # -- folders -----------------------------------------------------------------------------------------------------------
 
 
-def load_recogniser(folder: Path) -> Recogniser:
+def load_recognizer(folder: Path) -> Recognizer:
     """A trained model from a Hugging Face folder, in fp32, ready for inference. Raises BadData, MissingArtifact."""
-    recogniser, weights = _trained(Path(folder), read_weights, _without_weights)
-    weight_matching.fill(recogniser.model, weights, folder, new_head=False)
-    recogniser.model.eval()
-    return recogniser
+    recognizer, weights = _trained(Path(folder), read_weights, _without_weights)
+    weight_matching.fill(recognizer.model, weights, folder, new_head=False)
+    recognizer.model.eval()
+    return recognizer
 
 
-def examine_trained(folder: Path) -> Recogniser:
-    """The same without its weights; of these only names and shapes are read. Raises what `load_recogniser` raises."""
-    recogniser, shapes = _trained(Path(folder), read_shapes, _outline)
-    weight_matching.check(recogniser.model, shapes, folder, new_head=False)
-    return recogniser
+def examine_trained(folder: Path) -> Recognizer:
+    """The same without its weights; of these only names and shapes are read. Raises what `load_recognizer` raises."""
+    recognizer, shapes = _trained(Path(folder), read_shapes, _outline)
+    weight_matching.check(recognizer.model, shapes, folder, new_head=False)
+    return recognizer
 
 
-def _trained(folder: Path, read: Callable[[Path], Any], make: Callable[[Any], Any]) -> Tuple[Recogniser, Any]:
+def _trained(folder: Path, read: Callable[[Path], Any], make: Callable[[Any], Any]) -> Tuple[Recognizer, Any]:
     """The model of a folder, still empty, and its weights."""
     _readable_config(folder)
     weights = read(folder)
     outputs = weight_matching.outputs(weights)
-    recogniser = _shell(folder, make, hf_config.numbers_in(weights), outputs)
+    recognizer = _shell(folder, make, hf_config.numbers_in(weights), outputs)
     if outputs is None:
         raise BadData(f"{folder} has no CTC head", fix="train it first, or choose a fine-tuned model")
-    if len(recogniser.vocabulary) != outputs:
+    if len(recognizer.vocabulary) != outputs:
         raise BadData(
-            f"{folder} has {amounts.count(outputs, 'output')} but {amounts.count(len(recogniser.vocabulary), 'token')}",
+            f"{folder} has {amounts.count(outputs, 'output')} but {amounts.count(len(recognizer.vocabulary), 'token')}",
             fix=FIX_FOLDER,
         )
-    return recogniser, weights
+    return recognizer, weights
 
 
-def examine_shell(folder: Path, section: ModelSection) -> Recogniser:
+def examine_shell(folder: Path, section: ModelSection) -> Recognizer:
     """The model of a run to be resumed, without its weights. Raises BadData."""
-    recogniser = _shell(folder, _outline, None, None)
-    _frozen(recogniser.model, section)
-    return recogniser
+    recognizer = _shell(folder, _outline, None, None)
+    _frozen(recognizer.model, section)
+    return recognizer
 
 
-def load_shell(folder: Path, *, held: Optional[int] = None) -> Recogniser:
+def load_shell(folder: Path, *, held: Optional[int] = None) -> Recognizer:
     """The model that a folder's config.json and vocabulary describe, weights yet to come. Raises BadData.
 
     held: numbers in the weights that will fill it; a model that is much larger is refused.
@@ -281,7 +281,7 @@ def _readable_config(folder: Path) -> Dict[str, Any]:
     return values
 
 
-def _shell(folder: Path, make: Callable[[Any], Any], held: Optional[int], outputs: Optional[int]) -> Recogniser:
+def _shell(folder: Path, make: Callable[[Any], Any], held: Optional[int], outputs: Optional[int]) -> Recognizer:
     values = _readable_config(folder)
     vocabulary = processor.read_vocabulary(folder, outputs)
     model_type = str(values.pop("model_type"))
@@ -294,31 +294,31 @@ def _shell(folder: Path, make: Callable[[Any], Any], held: Optional[int], output
         raise BadData(f"{folder / 'config.json'}: {error.message}", fix=FIX_FOLDER) from None
     except ValueError as error:
         raise BadData(f"{folder / 'config.json'} does not fit together ({error})", fix=FIX_FOLDER) from None
-    return Recogniser(model, vocabulary, processor.read_features(folder, layer_norm=_layer_norm(config)))
+    return Recognizer(model, vocabulary, processor.read_features(folder, layer_norm=_layer_norm(config)))
 
 
-def num_bytes(recogniser: Recogniser) -> int:
+def num_bytes(recognizer: Recognizer) -> int:
     """Of a model's weights in fp32, in memory and on disk."""
-    return 4 * sum(tensor.numel() for tensor in recogniser.model.state_dict().values())
+    return 4 * sum(tensor.numel() for tensor in recognizer.model.state_dict().values())
 
 
-def save_shell(recogniser: Recogniser, folder: Path) -> None:
-    """Everything of `save_recogniser` but the weights: what a run needs to be resumed without its first checkpoint."""
+def save_shell(recognizer: Recognizer, folder: Path) -> None:
+    """Everything of `save_recognizer` but the weights: what a run needs to be resumed without its first checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
-    files.write_json(folder / "config.json", portable_config(recogniser.model))
-    processor.write(folder, recogniser.vocabulary, recogniser.features)
+    files.write_json(folder / "config.json", portable_config(recognizer.model))
+    processor.write(folder, recognizer.vocabulary, recognizer.features)
 
 
-def save_recogniser(recogniser: Recogniser, folder: Path) -> None:
+def save_recognizer(recognizer: Recognizer, folder: Path) -> None:
     """Write a folder that plain transformers loads, in either generation: fp32 safetensors under the hub's names."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {
         name: tensor.detach().cpu().float().contiguous()
-        for name, tensor in compat.canonical_state(recogniser.model).items()
+        for name, tensor in compat.canonical_state(recognizer.model).items()
     }
     with files.atomic_path(folder / "model.safetensors") as temporary:
         write_tensors(temporary, state)
-    save_shell(recogniser, folder)
+    save_shell(recognizer, folder)
 
 
 def portable_config(model: Any) -> Dict[str, Any]:
@@ -341,12 +341,12 @@ def portable_config(model: Any) -> Dict[str, Any]:
     return {"model_type": model_type, **{key: values[key] for key in sorted(values) if key != "model_type"}}
 
 
-def save_recogniser_atomically(recogniser: Recogniser, folder: Path) -> None:
-    """`save_recogniser` beside `folder`, then in its place: a reader finds the old model or the new one."""
+def save_recognizer_atomically(recognizer: Recognizer, folder: Path) -> None:
+    """`save_recognizer` beside `folder`, then in its place: a reader finds the old model or the new one."""
     building = folder.with_name(f".{folder.name}.tmp")
     MODEL.clear(building, folder)
     try:
-        save_recogniser(recogniser, building)
+        save_recognizer(recognizer, building)
         checksums.write_sums(building)
         files.fsync_tree(building)
         atomic.replace_tree(building, folder, settling=MODEL.carry)
@@ -355,17 +355,17 @@ def save_recogniser_atomically(recogniser: Recogniser, folder: Path) -> None:
         raise
 
 
-def save_with_weights(recogniser: Recogniser, weights: Mapping[str, Any], folder: Path) -> None:
+def save_with_weights(recognizer: Recognizer, weights: Mapping[str, Any], folder: Path) -> None:
     """The same after giving the model other weights. weights: {name on disk: tensor}, such as a checkpoint's."""
-    names = compat.model_names(recogniser.model)
-    recogniser.model.load_state_dict({names[name]: tensor for name, tensor in weights.items()})
-    save_recogniser_atomically(recogniser, folder)
+    names = compat.model_names(recognizer.model)
+    recognizer.model.load_state_dict({names[name]: tensor for name, tensor in weights.items()})
+    save_recognizer_atomically(recognizer, folder)
 
 
-def require_rate(recogniser: Recogniser, sample_rate: int) -> None:
+def require_rate(recognizer: Recognizer, sample_rate: int) -> None:
     """Raises PresetError where the data's sample rate is not the checkpoint's."""
-    if recogniser.features.sample_rate != sample_rate:
+    if recognizer.features.sample_rate != sample_rate:
         raise PresetError(
-            f"the checkpoint hears {recogniser.features.sample_rate} samples per second, the data has {sample_rate}",
-            fix=f"prepare the data again with --sample-rate {recogniser.features.sample_rate}",
+            f"the checkpoint hears {recognizer.features.sample_rate} samples per second, the data has {sample_rate}",
+            fix=f"prepare the data again with --sample-rate {recognizer.features.sample_rate}",
         )

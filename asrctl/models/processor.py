@@ -62,7 +62,7 @@ def write(folder: Path, vocabulary: Vocabulary, rules: FeatureRules) -> None:
             "sampling_rate": rules.sample_rate,
             "padding_value": 0.0,
             "padding_side": "right",
-            "do_normalize": rules.normalise,
+            "do_normalize": rules.normalize,
             "return_attention_mask": rules.use_mask,
         },
     )
@@ -234,7 +234,7 @@ def read_features(folder: Path, *, layer_norm: bool) -> FeatureRules:
     Raises BadData, where the files of two library generations differ, too.
     """
     found = {name: rules for name in FEATURE_FILES for rules in _feature_rules(folder / name, layer_norm)}
-    heard = {(rules.sample_rate, rules.normalise) for rules in found.values()}
+    heard = {(rules.sample_rate, rules.normalize) for rules in found.values()}
     if len(heard) > 1:
         said = ", ".join(f"{name}: {rules.sample_rate} Hz, {_words(rules)}" for name, rules in found.items())
         raise BadData(
@@ -244,7 +244,7 @@ def read_features(folder: Path, *, layer_norm: bool) -> FeatureRules:
 
 
 def _words(rules: FeatureRules) -> str:
-    return "normalized" if rules.normalise else "not normalized"
+    return "normalized" if rules.normalize else "not normalized"
 
 
 def _feature_rules(path: Path, layer_norm: bool) -> List[FeatureRules]:
@@ -263,5 +263,5 @@ def _feature_rules(path: Path, layer_norm: bool) -> List[FeatureRules]:
         raise BadData(f"{path} is of a {kind}, and asrctl hears with a {FEATURE_CLASS}", fix=_FIX)
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or rate != int(rate) or not 4000 <= rate <= 48000:
         raise BadData(f"{path} has a sampling_rate of {rate!r}", fix=_FIX)
-    normalise, mask = values.get("do_normalize", True), values.get("return_attention_mask", layer_norm)
-    return [FeatureRules(int(rate), bool(normalise), bool(mask))]
+    normalize, mask = values.get("do_normalize", True), values.get("return_attention_mask", layer_norm)
+    return [FeatureRules(int(rate), bool(normalize), bool(mask))]

@@ -44,7 +44,7 @@ class MicroBatch:
     """One forward pass.
 
     inputs: "input_values" (items, time) float32, "attention_mask" (items, time) int64; or None where each of `items`
-    is given alone, its samples normalised. labels (items, longest) int64, label_lengths (items,), weights (items,):
+    is given alone, its samples normalized. labels (items, longest) int64, label_lengths (items,), weights (items,):
     utterances that each item stands for. audio_s: seconds without padding.
     """
 
@@ -58,7 +58,7 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class StepBatch:
-    """All micro-batches of one optimiser step, and the utterances in them."""
+    """All micro-batches of one optimizer step, and the utterances in them."""
 
     step: int
     epoch: int

@@ -12,7 +12,7 @@ from asrctl.data.sampler import generator
 from asrctl.evaluation.metrics import Tally
 from asrctl.evaluation.transcribe import transcribe
 from asrctl.events import Emit
-from asrctl.models.loading import Recogniser
+from asrctl.models.loading import Recognizer
 
 _SAMPLE_STREAM = 5
 
@@ -36,10 +36,10 @@ class Scorer:
             return np.arange(count)
         return np.sort(generator(self.seed, _SAMPLE_STREAM).permutation(count)[: self.most])
 
-    def score(self, recogniser: Recogniser, emit: Emit) -> Dict[str, Any]:
+    def score(self, recognizer: Recognizer, emit: Emit) -> Dict[str, Any]:
         """`rates` of the model on a host device. Leaves it in eval mode."""
         found = transcribe(
-            recogniser,
+            recognizer,
             self.split,
             device=self.device,
             precision=self.precision,

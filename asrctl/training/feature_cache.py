@@ -54,7 +54,7 @@ def key(model: Any, rules: FeatureRules, split: PreparedSplit, data: str, precis
         "version": VERSION,
         "weights": hasher.hexdigest(),
         "config": {name: list(value) if isinstance(value, (list, tuple)) else value for name, value in config.items()},
-        "rules": [rules.sample_rate, rules.normalise],
+        "rules": [rules.sample_rate, rules.normalize],
         "data": data,
         "split": split.name,
         "rows": hashlib.sha256(split.rows.astype("<i8").tobytes()).hexdigest(),

@@ -9,7 +9,7 @@ from asrctl.errors import StorageError
 from asrctl.events import Emit, Note, Warned
 from asrctl.messages import amounts
 from asrctl.models import ctc
-from asrctl.models.loading import Recogniser
+from asrctl.models.loading import Recognizer
 from asrctl.models.packed import feature_encoder, select, transformer
 from asrctl.runtime.devices import autocast
 from asrctl.training import feature_cache
@@ -20,10 +20,10 @@ from asrctl.training.job import TrainingJob
 _GB = 1e9
 
 
-def engine_of(recipe: Recipe, device: Any, recogniser: Recogniser) -> str:
+def engine_of(recipe: Recipe, device: Any, recognizer: Recognizer) -> str:
     """packed or plain: which arithmetic carries a run on a host device."""
     free, kind = recipe.batches.shapes == "free", device.torch_device.type
-    return select.choose(recogniser.model, kind, recipe.host(device.kind).engine, shapes_free=free)
+    return select.choose(recognizer.model, kind, recipe.host(device.kind).engine, shapes_free=free)
 
 
 class Hearing:
@@ -33,10 +33,10 @@ class Hearing:
     """
 
     def __init__(self, job: TrainingJob, steps_per_epoch: int, emit: Emit) -> None:
-        self._model, self._device = job.recogniser.model, job.device.torch_device
+        self._model, self._device = job.recognizer.model, job.device.torch_device
         self._precision, self._emit = job.precision, emit
         self._exact = job.recipe.batches.shapes == "free"
-        self.engine = engine_of(job.recipe, job.device, job.recogniser)
+        self.engine = engine_of(job.recipe, job.device, job.recognizer)
         frozen = not any(p.requires_grad for p in ctc.encoder_of(self._model).feature_extractor.parameters())
         self._packs = self.engine == select.PACKED
         self.pads = not (self._packs and frozen)
@@ -89,12 +89,12 @@ def _open_cache(job: TrainingJob, steps_per_epoch: int, emit: Emit) -> Optional[
     host = job.recipe.host(job.device.kind)
     if job.features is None or not host.cache_features or job.recipe.batches.augment != Augment():
         return None
-    recogniser = job.recogniser
-    name = feature_cache.key(recogniser.model, recogniser.features, job.train, job.data, job.precision)
+    recognizer = job.recognizer
+    name = feature_cache.key(recognizer.model, recognizer.features, job.train, job.data, job.precision)
     folder = job.features / name
     if steps_per_epoch >= job.total_steps and not folder.exists():
         return None
-    config = recogniser.model.config
+    config = recognizer.model.config
     size = feature_cache.size_bytes(config, job.train.num_samples, job.precision)
     try:
         limit = feature_cache.make_room(job.features, name, int(host.cache_gb * _GB), size)

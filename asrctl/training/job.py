@@ -8,7 +8,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence
 
 from asrctl.config.recipe import Recipe
 from asrctl.data.dataset import PreparedSplit
-from asrctl.models.loading import Recogniser
+from asrctl.models.loading import Recognizer
 from asrctl.runtime.signals import StopRequest
 from asrctl.training.checkpoints import Checkpoint
 
@@ -17,7 +17,7 @@ from asrctl.training.checkpoints import Checkpoint
 class TrainingJob:
     """A training run, with everything resolved. folder: the run's own; the backend writes only there.
 
-    resume: the checkpoint to go on from, or None to start. total_steps: optimiser steps when the run is complete.
+    resume: the checkpoint to go on from, or None to start. total_steps: optimizer steps when the run is complete.
     cache: where executables compiled for an IPU are kept, outside the run. features: where a frozen encoder's output
     is kept (None: nowhere). data: stands for what the prepared data holds. command: the words
     that the user typed.
@@ -25,7 +25,7 @@ class TrainingJob:
 
     recipe: Recipe
     folder: Path
-    recogniser: Recogniser
+    recognizer: Recognizer
     train: PreparedSplit
     eval: Optional[PreparedSplit]
     device: Any

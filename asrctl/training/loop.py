@@ -1,4 +1,4 @@
-"""Between optimiser steps, the same on every backend: journal, evaluation, checkpoints, and when to stop."""
+"""Between optimizer steps, the same on every backend: journal, evaluation, checkpoints, and when to stop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from asrctl.training.time_limit import TimeLimit
 
 @dataclass(frozen=True)
 class Done:
-    """What a call of a loop came to. step: optimiser steps of the run so far; a call of an IPU makes several.
+    """What a call of a loop came to. step: optimizer steps of the run so far; a call of an IPU makes several.
 
     loss: mean over the call's utterances. utterances, labels, audio_s: how much of each the call took. grad_norm: None
     where the loop does not know it. applied: the weights took the update.
@@ -83,7 +83,7 @@ def pace_of(standing: Standing, total: int) -> Optional[Pace]:
 class Course:
     """One run from its start, or from a checkpoint, to its end.
 
-    total: optimiser steps of the whole run, as its recipe has it; a limited time may do with fewer. per_call: steps
+    total: optimizer steps of the whole run, as its recipe has it; a limited time may do with fewer. per_call: steps
     that the loop makes at once.
     """
 
@@ -99,7 +99,7 @@ class Course:
         self.watch = Watch(
             self.standing,
             spoils=loop.bad_steps_spoil,
-            vocabulary=len(job.recogniser.vocabulary),
+            vocabulary=len(job.recognizer.vocabulary),
             max_silent_steps=self.run.max_silent_steps,
             advice=loop.bad_steps_advice,
         )
@@ -132,11 +132,11 @@ class Course:
 
     @property
     def total(self) -> int:
-        """Optimiser steps of the whole run, as it is planned now."""
+        """Optimizer steps of the whole run, as it is planned now."""
         return self._pace.total
 
     def rate(self, step: int) -> float:
-        """The learning rate of optimiser step `step` (0-based)."""
+        """The learning rate of optimizer step `step` (0-based)."""
         return self._pace.rate(self.job.recipe.optim, step)
 
     # -- between calls ----------------------------------------------------------------------------------------------
@@ -376,4 +376,4 @@ class Course:
             MODEL.remove(self.job.folder / "model")
             return
         best = checkpoints.best_left(self._folder, found)
-        loading.save_with_weights(self.job.recogniser, best.model(), self.job.folder / "model")
+        loading.save_with_weights(self.job.recognizer, best.model(), self.job.folder / "model")

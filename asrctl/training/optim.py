@@ -35,7 +35,7 @@ class Pace:
         return dict(self.__dict__)
 
     def position(self, step: int) -> float:
-        """The step of the recipe's schedule that optimiser step `step` (0-based, not before `start`) stands for."""
+        """The step of the recipe's schedule that optimizer step `step` (0-based, not before `start`) stands for."""
         if self.total == self.recipe and self.at == self.start:
             return step
         return self.at + (step - self.start) * (self.recipe - self.at) / max(1, self.total - self.start)
@@ -45,12 +45,12 @@ class Pace:
         return Pace(self.recipe, total, step, self.position(step))
 
     def rate(self, optim: OptimSection, step: int) -> float:
-        """The learning rate of optimiser step `step` (0-based)."""
+        """The learning rate of optimizer step `step` (0-based)."""
         return learning_rate(optim, self.position(step), self.recipe)
 
 
 def learning_rate(optim: OptimSection, step: float, total: int) -> float:
-    """The learning rate of optimiser step `step` (0-based) out of `total`.
+    """The learning rate of optimizer step `step` (0-based) out of `total`.
 
     linear, cosine: as transformers' get_linear_schedule_with_warmup and get_cosine_schedule_with_warmup, so that the
     first step of a warm-up has rate 0 and the rate after the last step would be 0. tri-stage: warm-up, hold, decay
@@ -130,7 +130,7 @@ class AdamW:
         return self.clip(math.inf)
 
     def prepare(self, step: int, rate: float) -> None:
-        """Set the hyper-parameters of optimiser step `step` (0-based)."""
+        """Set the hyper-parameters of optimizer step `step` (0-based)."""
         eps, scale = self._optim.adam_eps, 1.0
         if not self._optim.adam_bias_correction:
             self._catch_up(step)
@@ -183,7 +183,7 @@ class AdamW:
                 continue
             moments = {key: state[f"{key}/{name}"] for key in ("exp_avg", "exp_avg_sq")}
             if any(moment.shape != parameter.shape or moment.dtype != parameter.dtype for moment in moments.values()):
-                raise ValueError(f"the optimiser's state of {name} has another shape or type")
+                raise ValueError(f"the optimizer's state of {name} has another shape or type")
             count = float(state[f"step/{name}"])
             self._set(parameter, count, moments)
             if count != step:

@@ -51,8 +51,8 @@ class HostTrainer(Loop):
         self.static = job.recipe.batches.shapes == "static"
         rate = job.train.sample_rate
         self.pad_to = samples_in(job.recipe.audio.max_s, rate) if self.static else None
-        self.recogniser = job.recogniser
-        self.model = job.recogniser.model.to(self.device)
+        self.recognizer = job.recognizer
+        self.model = job.recognizer.model.to(self.device)
         if self.device.type == "cpu":
             compat.use_plain_attention(self.model)
             memory.keep_for_reuse()
@@ -79,10 +79,10 @@ class HostTrainer(Loop):
         return Feed(
             split=self.job.train,
             plan=self.plan,
-            features=self.recogniser.features,
+            features=self.recognizer.features,
             augment=self.recipe.batches.augment,
             limits=self._limits(int(self.micro_batch_s * rate)),
-            delimiter=self.recogniser.vocabulary.delimiter_id,
+            delimiter=self.recognizer.vocabulary.delimiter_id,
             max_item_samples=samples_in(self.recipe.audio.max_s, rate),
             pads=self.hearing.pads,
             cache=self.hearing.cache,
@@ -237,7 +237,7 @@ class HostTrainer(Loop):
             frames,
             micro.labels.to(self.device),
             micro.label_lengths.to(self.device),
-            blank=self.recogniser.blank,
+            blank=self.recognizer.blank,
             reduction=self.recipe.model.ctc_loss_reduction,
             zero_infinity=self.recipe.model.ctc_zero_infinity,
         )
@@ -268,10 +268,10 @@ class HostTrainer(Loop):
             f"evaluation in batches of {batch_s:g} s does not fit into the memory of the {kind} device",
             fix=f"go on with less: {self._resumed('eval_batch_s', batch_s)}",
         ):
-            return self.scorer.score(self.recogniser, self.emit)
+            return self.scorer.score(self.recognizer, self.emit)
 
     def keep_model(self) -> None:
-        loading.save_recogniser_atomically(self.recogniser, self.job.folder / "model")
+        loading.save_recognizer_atomically(self.recognizer, self.job.folder / "model")
 
     def sound(self) -> bool:
         return weights.all_finite(self.model.parameters())

@@ -28,7 +28,7 @@ def test_librispeech_from_prepare_to_both_exports(librispeech, asrctl_process, w
     hf = asrctl_process("export", "--format", "hf", "--output", tmp_path / "hf", "--json").result
     assert onnx["format"] == "onnx"
     assert hf["format"] == "hf"
-    recognise = pipeline("automatic-speech-recognition", model=str(tmp_path / "hf"), device="cpu")
+    recognize = pipeline("automatic-speech-recognition", model=str(tmp_path / "hf"), device="cpu")
     hypotheses = {}
     with next(workspace.glob("evals/*/hypotheses.jsonl")).open(encoding="utf-8") as stream:
         for line in stream:
@@ -38,7 +38,7 @@ def test_librispeech_from_prepare_to_both_exports(librispeech, asrctl_process, w
     for identity, hypothesis in hypotheses.items():
         # Samples, not file names: for those the pipeline wants an ffmpeg program.
         samples, rate = soundfile.read(str(paths[identity]), dtype="float32")
-        heard = recognise({"raw": samples, "sampling_rate": rate})["text"]
+        heard = recognize({"raw": samples, "sampling_rate": rate})["text"]
         assert heard.split() == hypothesis.split()
     assert hypotheses
 
@@ -55,8 +55,8 @@ def test_real_digits_from_scratch_to_three_percent(fsdd, asrctl_process):
 
 def test_base_4ipu_takes_two_steps_on_the_cpu(librispeech, asrctl_process, tmp_path):
     upper = build_vocabulary(dict.fromkeys("ABCDEFGHIJKLMNOPQRSTUVWXYZ'", 1), TextRules(case="upper"))
-    base = loading.build(ModelSection(), upper, seed=0, sample_rate=16000).recogniser
-    loading.save_recogniser(base, tmp_path / "base")
+    base = loading.build(ModelSection(), upper, seed=0, sample_rate=16000).recognizer
+    loading.save_recognizer(base, tmp_path / "base")
     asrctl_process("prepare", "librispeech", librispeech, "--train", "test-other", "--eval", "dev-clean").succeeded()
     options = ("--preset", "base-4ipu", "--max-steps", 2, "--set", f"model.checkpoint={tmp_path / 'base'}")
     done = asrctl_process("train", *options, "--json", env=TWO_CORES, timeout_s=1500)

@@ -72,7 +72,7 @@ def test_a_profile_says_where_a_step_goes(tones, capsys, workspace):
     material.asrctl("prepare", corpus.kind, corpus.source, "--name", material.DATA, "--workspace", workspace)
     model = material.ensure_model(workspace, workspace.parent, "tiny")
     found = profile_step.record(workspace, model, (), warm=1, steps=1)
-    assert {"transformer", "loss", "backward", "optimiser"} <= set(found["parts"])
+    assert {"transformer", "loss", "backward", "optimizer"} <= set(found["parts"])
     assert found["kinds"]["products"] > 0
     assert found["audio_s_per_s"] > 0
     profile_step.show(dict(found, rates_tflops=machine.matrix_rates(rows=8, seconds=0.0)), 1)
@@ -132,7 +132,7 @@ def test_operators_are_told_apart_by_what_called_them():
     backward = event("autograd::engine::evaluate_function: MmBackward0", forward)
     assert profile_step.part_of(event("aten::mm", event("aten::linear", forward))) == "forward"
     assert profile_step.part_of(event("aten::mm", backward)) == "backward"
-    assert profile_step.part_of(event("aten::_fused_adamw_", event("Optimizer.step#AdamW.step"))) == "optimiser"
+    assert profile_step.part_of(event("aten::_fused_adamw_", event("Optimizer.step#AdamW.step"))) == "optimizer"
     assert profile_step.part_of(event("aten::zeros")) == "rest"
     assert profile_step.kind_of("aten::addmm") == "products"
     assert profile_step.kind_of("aten::convolution_backward") == "convolution"

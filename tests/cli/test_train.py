@@ -321,7 +321,7 @@ def test_hopeless_numbers_stop_the_run_and_keep_what_was_good(ready, asrctl):
     options = ("--preset", "small", "--device", "cpu", "--set", "run.save_every=1", "--set", "optim.max_grad_norm=null")
     asrctl("train", *options, "--max-steps", 2).succeeded()
     run = ready / "runs" / "small"
-    # Weights that are not numbers: what a diverged optimiser leaves behind.
+    # Weights that are not numbers: what a diverged optimizer leaves behind.
     state = json.loads((checkpoints.path_of(run / "checkpoints", 2) / "state.json").read_text())
     poisoned = {name: tensor * float("nan") for name, tensor in weights(run).items()}
     moments = load_file(str(checkpoints.path_of(run / "checkpoints", 2) / "optimizer.safetensors"))
@@ -366,8 +366,8 @@ def test_base_4ipu_trains_on_the_cpu_from_a_local_checkpoint(ready, asrctl, tmp_
 
     upper = build_vocabulary(dict.fromkeys("ABC", 1), TextRules(case="upper"))
     config = dict(PRESET["model"]["config"], feat_extract_norm="group", layer_norm_eps=1e-4)
-    loading.save_recogniser(
-        loading.build(ModelSection(config=config), upper, seed=0, sample_rate=16000).recogniser, tmp_path / "base"
+    loading.save_recognizer(
+        loading.build(ModelSection(config=config), upper, seed=0, sample_rate=16000).recognizer, tmp_path / "base"
     )
     options = (
         "--preset",
@@ -455,7 +455,7 @@ def test_a_resumed_run_takes_the_length_that_its_recipe_is_given(ready, asrctl, 
     assert asrctl("train", "--resume", "--device", "cpu", "--json").succeeded().result["nothing_to_do"]
 
 
-def test_an_optimiser_that_the_host_has_not_is_refused(ready, asrctl):
+def test_an_optimizer_that_the_host_has_not_is_refused(ready, asrctl):
     options = ("--set", "optim.optimizer=lamb", "--set", "optim.adam_betas=[0.9, 0.999]", "--device", "cpu", "--json")
     refused = asrctl("train", "--preset", "base-4ipu", *options)
     assert (refused.exit_code, refused.error["kind"]) == (3, "preset")

@@ -18,7 +18,7 @@ from asrctl.errors import BadData, Locked, MissingArtifact, QualityGate, UsageEr
 from asrctl.evaluation import metrics
 from asrctl.events import Note
 from asrctl.models import ctc
-from asrctl.models.loading import load_recogniser, save_recogniser_atomically
+from asrctl.models.loading import load_recognizer, save_recognizer_atomically
 from asrctl.storage.workspace import Workspace
 
 from ..sound_bf16 import SOUND_BF16
@@ -28,12 +28,12 @@ CPU = {"device": "cpu"}
 
 def one_at_a_time(workspace: Workspace, split: str = "eval"):
     """{id: hypothesis} by a plain loop over single utterances."""
-    recogniser = load_recogniser(workspace.run("learned") / "model")
+    recognizer = load_recognizer(workspace.run("learned") / "model")
     found = {}
     for utterance in PreparedData(workspace.resolve("prepared", "tones", fix="-")).split(split):
-        batch = collate.collate([utterance.pcm], recogniser.features)
-        ids = ctc.greedy_ids(*ctc.forward(recogniser.model, exact=True, **batch))[0]
-        found[utterance.id] = recogniser.vocabulary.decode(ids.tolist())
+        batch = collate.collate([utterance.pcm], recognizer.features)
+        ids = ctc.greedy_ids(*ctc.forward(recognizer.model, exact=True, **batch))[0]
+        found[utterance.id] = recognizer.vocabulary.decode(ids.tolist())
     return found
 
 
@@ -96,13 +96,13 @@ def test_a_model_that_training_replaces_meanwhile_is_not_published_as_the_one_be
     workspace = Workspace(tones)
     model = workspace.run("learned") / "model"
     first = find_subject(workspace, "learned", None).digest
-    recogniser = load_recogniser(model)
+    recognizer = load_recognizer(model)
     with torch.no_grad():
-        recogniser.model.lm_head.weight.mul_(-1)
+        recognizer.model.lm_head.weight.mul_(-1)
 
     def replace(event) -> None:
         if isinstance(event, Note) and event.message.startswith("evaluating"):
-            save_recogniser_atomically(recogniser, model)  # as training does
+            save_recognizer_atomically(recognizer, model)  # as training does
 
     with pytest.raises(Locked, match="training replaced"):
         evaluate(workspace, EvaluateRequest(**CPU), replace)

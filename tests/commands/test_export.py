@@ -25,7 +25,7 @@ from asrctl.data.text import Vocabulary
 from asrctl.errors import BadData, UsageError
 from asrctl.export import card, delivery, hf, usage
 from asrctl.models import hf_config
-from asrctl.models.loading import Recogniser, load_recogniser
+from asrctl.models.loading import Recognizer, load_recognizer
 from asrctl.runtime import compat
 from asrctl.storage import files
 from asrctl.storage.workspace import Workspace
@@ -42,7 +42,7 @@ def noise(*lengths: int):
     return [(f"u{length}", (generator.standard_normal(length) * 3000).astype(np.int16)) for length in lengths]
 
 
-def random_recogniser(kind: str, norm: str) -> Recogniser:
+def random_recognizer(kind: str, norm: str) -> Recognizer:
     """A small model with random weights of one of the architectures that asrctl knows."""
     vocabulary = Vocabulary(tuple("|abcdefgh'") + ("[UNK]", "[PAD]"))
     config = transformers.AutoConfig.for_model(
@@ -64,7 +64,7 @@ def random_recogniser(kind: str, norm: str) -> Recogniser:
     torch.manual_seed(0)
     with compat.quiet_transformers():
         model = transformers.AutoModelForCTC.from_config(config).eval()
-    return Recogniser(model, vocabulary, FeatureRules(16000, True, norm == "layer"))
+    return Recognizer(model, vocabulary, FeatureRules(16000, True, norm == "layer"))
 
 
 # -- Hugging Face -----------------------------------------------------------------------------------------------------
@@ -106,31 +106,31 @@ def test_a_folder_holds_fp32_weights_and_a_tokenizer_without_surplus(tones: Path
     ],
 )
 def test_every_architecture_survives_the_way_through_a_folder(kind: str, norm: str, tmp_path: Path) -> None:
-    recogniser, speech = random_recogniser(kind, norm), noise(400, 4000, 16001)
-    hf.write(recogniser, tmp_path / "out", "a card\n")
-    found = hf.verify(recogniser, tmp_path / "out", speech)
+    recognizer, speech = random_recognizer(kind, norm), noise(400, 4000, 16001)
+    hf.write(recognizer, tmp_path / "out", "a card\n")
+    found = hf.verify(recognizer, tmp_path / "out", speech)
     assert found["transcripts_equal"] == 3 and found["largest_logit_difference"] < 1e-4
-    assert hf.verify(load_recogniser(tmp_path / "out"), tmp_path / "out", speech)["transcripts_equal"] == 3
+    assert hf.verify(load_recognizer(tmp_path / "out"), tmp_path / "out", speech)["transcripts_equal"] == 3
 
 
 def test_a_folder_that_hears_something_else_is_refused(tmp_path: Path) -> None:
-    recogniser, speech = random_recogniser("wav2vec2", "group"), noise(4000)
-    hf.write(recogniser, tmp_path / "out", "a card\n")
+    recognizer, speech = random_recognizer("wav2vec2", "group"), noise(4000)
+    hf.write(recognizer, tmp_path / "out", "a card\n")
     weights = load((tmp_path / "out" / "model.safetensors").read_bytes())
     weights["lm_head.bias"][3] += 0.01
     save_file(weights, str(tmp_path / "out" / "model.safetensors"), metadata={"format": "pt"})
     with pytest.raises(BadData, match="logits for u4000 differ"):
-        hf.verify(recogniser, tmp_path / "out", speech)
+        hf.verify(recognizer, tmp_path / "out", speech)
 
 
 def test_a_token_without_an_output_is_refused(tmp_path: Path) -> None:
-    recogniser = random_recogniser("wav2vec2", "group")
-    hf.write(recogniser, tmp_path / "out", "a card\n")
+    recognizer = random_recognizer("wav2vec2", "group")
+    hf.write(recognizer, tmp_path / "out", "a card\n")
     path = tmp_path / "out" / "tokenizer_config.json"
     values = dict(json.loads(path.read_text(encoding="utf-8")), bos_token="<s>")
     path.write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(BadData, match="knows 13 tokens, the model has 12 outputs"):
-        hf.verify(recogniser, tmp_path / "out", noise(4000))
+        hf.verify(recognizer, tmp_path / "out", noise(4000))
 
 
 # -- the card ---------------------------------------------------------------------------------------------------------

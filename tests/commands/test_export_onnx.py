@@ -21,7 +21,7 @@ from asrctl.errors import BadData, MissingDependency  # noqa: E402
 from asrctl.export import onnx  # noqa: E402
 from asrctl.storage.workspace import Workspace  # noqa: E402
 
-from .test_export import noise, random_recogniser, tones_data  # noqa: E402
+from .test_export import noise, random_recognizer, tones_data  # noqa: E402
 
 
 def transcripts(folder: Path, utterances):
@@ -74,23 +74,23 @@ def test_a_learned_model_hears_the_same_in_one_batch_of_all(tones: Path, capfd: 
 
 
 def test_padding_changes_nothing_and_a_wrong_graph_is_caught(tmp_path: Path) -> None:
-    recogniser = random_recogniser("wav2vec2", "group")
-    onnx.write_graph(recogniser, tmp_path / "model.onnx")
+    recognizer = random_recognizer("wav2vec2", "group")
+    onnx.write_graph(recognizer, tmp_path / "model.onnx")
     speech = noise(400, 5000, 24001)
-    parity = onnx.compare(recogniser, tmp_path / "model.onnx", [[item] for item in speech] + [speech])
+    parity = onnx.compare(recognizer, tmp_path / "model.onnx", [[item] for item in speech] + [speech])
     assert parity.near_ties == 0 and parity.largest_logit_difference < 1e-4
     alone, together = (
-        onnx.run(onnx.session(tmp_path / "model.onnx"), collate.collate([pcm for _, pcm in group], recogniser.features))
+        onnx.run(onnx.session(tmp_path / "model.onnx"), collate.collate([pcm for _, pcm in group], recognizer.features))
         for group in (speech[:1], speech)
     )
     assert np.abs(together[0, : alone.shape[1]] - alone[0]).max() < 1e-5
     with torch.no_grad():
-        recogniser.model.lm_head.bias[3] += 0.01
+        recognizer.model.lm_head.bias[3] += 0.01
     with pytest.raises(BadData, match="logits differ by 0.01"):
-        onnx.compare(recogniser, tmp_path / "model.onnx", [speech])
+        onnx.compare(recognizer, tmp_path / "model.onnx", [speech])
     (tmp_path / "model.onnx").write_bytes((tmp_path / "model.onnx").read_bytes()[:1000])
     with pytest.raises(BadData, match="does not compute"):
-        onnx.compare(recogniser, tmp_path / "model.onnx", [speech])
+        onnx.compare(recognizer, tmp_path / "model.onnx", [speech])
 
 
 @pytest.mark.slow
@@ -98,17 +98,17 @@ def test_padding_changes_nothing_and_a_wrong_graph_is_caught(tmp_path: Path) -> 
 def test_other_architectures(kind: str, norm: str, tmp_path: Path) -> None:
     if kind == "wavlm" and "onnxscript" not in onnx.packages():
         pytest.skip(f"torch {torch.__version__} has only the exporter that traces, which can not do WavLM")
-    recogniser, speech = random_recogniser(kind, norm), noise(400, 5000, 24001)
-    onnx.write_graph(recogniser, tmp_path / "model.onnx")
-    assert onnx.compare(recogniser, tmp_path / "model.onnx", [speech[2:], speech]).agreement == 1.0
+    recognizer, speech = random_recognizer(kind, norm), noise(400, 5000, 24001)
+    onnx.write_graph(recognizer, tmp_path / "model.onnx")
+    assert onnx.compare(recognizer, tmp_path / "model.onnx", [speech[2:], speech]).agreement == 1.0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "norm"), [("wav2vec2", "group"), ("data2vec-audio", "layer")])
 def test_the_exporter_of_older_torch_does_it_too(kind: str, norm: str, tmp_path: Path) -> None:
-    recogniser, speech = random_recogniser(kind, norm), noise(400, 5000, 24001)
-    onnx.write_graph(recogniser, tmp_path / "model.onnx", traced=True)
-    assert onnx.compare(recogniser, tmp_path / "model.onnx", [speech[2:], speech]).agreement == 1.0
+    recognizer, speech = random_recognizer(kind, norm), noise(400, 5000, 24001)
+    onnx.write_graph(recognizer, tmp_path / "model.onnx", traced=True)
+    assert onnx.compare(recognizer, tmp_path / "model.onnx", [speech[2:], speech]).agreement == 1.0
 
 
 def test_a_missing_extra_is_named(tones: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,8 +129,8 @@ def test_frames_may_only_differ_where_two_labels_are_as_good_as_equal() -> None:
 
 
 def test_a_vocabulary_travels_with_the_graph(tmp_path: Path) -> None:
-    recogniser = random_recogniser("wav2vec2", "layer")
-    onnx.write_description(recogniser, tmp_path)
-    assert Vocabulary.load(tmp_path) == recogniser.vocabulary
+    recognizer = random_recognizer("wav2vec2", "layer")
+    onnx.write_description(recognizer, tmp_path)
+    assert Vocabulary.load(tmp_path) == recognizer.vocabulary
     about = json.loads((tmp_path / "preprocessing.json").read_text(encoding="utf-8"))
     assert (about["blank"], about["vocabulary"], about["sample_rate"]) == (11, 12, 16000)

@@ -23,9 +23,9 @@ QUICK = Patience(timeout_s=0.3, tries=3, pause_s=0.001, progress=1)
 
 
 class Server:
-    """Answers by `behaviour(handler, number of the request, first byte wanted)`; `ranges` are those asked for."""
+    """Answers by `behavior(handler, number of the request, first byte wanted)`; `ranges` are those asked for."""
 
-    def __init__(self, behaviour: Callable[[Any, int, int], None]) -> None:
+    def __init__(self, behavior: Callable[[Any, int, int], None]) -> None:
         self.ranges: List[str] = []
         self.released = threading.Event()
         outer = self
@@ -36,7 +36,7 @@ class Server:
                 outer.ranges.append(wanted)
                 first = int(wanted[len("bytes=") : -1]) if wanted else 0
                 with contextlib.suppress(ConnectionError):
-                    behaviour(self, len(outer.ranges), first)
+                    behavior(self, len(outer.ranges), first)
                 self.close_connection = True
 
             def log_message(self, *_: Any) -> None:

@@ -40,7 +40,7 @@ def test_characters_are_counted_with_the_space(reference, hypothesis, edits):
     assert metrics.character_edits(reference, hypothesis) == edits
 
 
-def test_edits_equal_a_plain_dynamic_programme():
+def test_edits_equal_a_plain_dynamic_program():
     generator = np.random.default_rng(0)
     for _ in range(50):
         reference = " ".join(generator.choice(list("abcd"), generator.integers(0, 8)))

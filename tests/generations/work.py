@@ -121,12 +121,12 @@ def draw(folder: Path, workspace: Path) -> None:
     vocabulary = prepared(workspace).vocabulary()
     for name, (architecture, config) in ARCHITECTURES.items():
         section = ModelSection(architecture=architecture, config=dict(SMALL, **config))
-        loading.save_recogniser(loading.build(section, vocabulary, seed=1, sample_rate=16000).recogniser, folder / name)
+        loading.save_recognizer(loading.build(section, vocabulary, seed=1, sample_rate=16000).recognizer, folder / name)
     for norm in NORMS:
-        recogniser = loading.load_recogniser(workspace / "runs" / norm / "model")
-        loading.save_shell(recogniser, folder / f"plain-{norm}")
+        recognizer = loading.load_recognizer(workspace / "runs" / norm / "model")
+        loading.save_shell(recognizer, folder / f"plain-{norm}")
         with compat.quiet_transformers():
-            recogniser.model.save_pretrained(str(folder / f"plain-{norm}"), safe_serialization=True)
+            recognizer.model.save_pretrained(str(folder / f"plain-{norm}"), safe_serialization=True)
 
 
 # -- use --------------------------------------------------------------------------------------------------------------
@@ -251,12 +251,12 @@ class Seen:
         from asrctl.models import ctc, loading, weights
 
         self.told[f"names {name}"] = sorted(weights.read_weights(folder))
-        recogniser = loading.load_recogniser(folder)
-        self.told[f"vocabulary {name}"] = list(recogniser.vocabulary.tokens)
+        recognizer = loading.load_recognizer(folder)
+        self.told[f"vocabulary {name}"] = list(recognizer.vocabulary.tokens)
         for item in utterances:
-            batch = collate.collate([item.pcm], recogniser.features)
+            batch = collate.collate([item.pcm], recognizer.features)
             with torch.inference_mode():
-                logits, _ = ctc.forward(recogniser.model, exact=True, **batch)
+                logits, _ = ctc.forward(recognizer.model, exact=True, **batch)
             self.arrays[f"logits {name}: {item.id}"] = logits[0].numpy()
 
     def plain(self, name: str, folder: Path, utterances: List[Any]) -> None:

@@ -88,9 +88,9 @@ def write_split(folder, count=18, seed=7):
 
 def job(wanted, split, folder, *, steps, kind="ipu-emulated", evaluation=None, resume=None, **more):
     folder.mkdir(parents=True, exist_ok=True)
-    recogniser = loading.build(wanted.model, VOCABULARY, seed=3, sample_rate=16000).recogniser
+    recognizer = loading.build(wanted.model, VOCABULARY, seed=3, sample_rate=16000).recognizer
     precision = wanted.ipu.precision if kind == "ipu-emulated" else "fp32"
     made = TrainingJob(
-        wanted, folder, recogniser, split, evaluation, devices.choose(kind), precision, steps, StopRequest(), resume
+        wanted, folder, recognizer, split, evaluation, devices.choose(kind), precision, steps, StopRequest(), resume
     )
     return dataclasses.replace(made, cache=folder.parent / "cache", **more)

@@ -200,7 +200,7 @@ def test_the_model_loads_in_plain_transformers(split, tmp_path, architecture, pr
     assert values["architectures"] == [loading.ARCHITECTURES[architecture]]
     assert values["torch_dtype"] == "float32"
     plain = AutoModelForCTC.from_pretrained(str(folder)).eval()
-    ours = loading.load_recogniser(folder).model
+    ours = loading.load_recognizer(folder).model
     samples = torch.randn(1, 6000, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(plain(samples).logits, ours(samples).logits)

@@ -50,7 +50,7 @@ def test_frozen_convolutions_have_no_gradients():
     assert first.weights - first.gradients == 2 * sum(layer.frozen for layer in layers.layers_of(BASE, 320000))
 
 
-def test_optimiser_state_off_chip_and_sharded():
+def test_optimizer_state_off_chip_and_sharded():
     here, away, shared = (estimate(**c)[1] for c in ({}, {"optimizer_state_offchip": True}, {"replication": 4}))
     assert (away.optimizer, away.host_optimizer) == (0, here.optimizer)
     assert shared.optimizer == here.optimizer // 4

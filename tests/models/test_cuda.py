@@ -15,10 +15,10 @@ from .test_transformer import CASES, LENGTHS, labels_of, make
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 
 
-def passed(recogniser, device, precision):
+def passed(recognizer, device, precision):
     """Logits, loss and gradients of one pass, on the CPU."""
-    model = copy.deepcopy(recogniser.model).to(device).train()
-    samples = [row.to(device) for row in samples_of(recogniser, *LENGTHS)]
+    model = copy.deepcopy(recognizer.model).to(device).train()
+    samples = [row.to(device) for row in samples_of(recognizer, *LENGTHS)]
     features = feature_encoder.features(model, samples, precision=precision)
     rows, frames = transformer.logits(model, features, precision=precision)
     labels, lengths = (values.to(device) for values in labels_of(len(frames)))
@@ -32,9 +32,9 @@ def passed(recogniser, device, precision):
 
 @pytest.mark.parametrize(("architecture", "config"), CASES)
 def test_fp32_is_that_of_the_cpu(architecture, config):
-    recogniser = make(architecture, config)
-    logits, loss, gradients = passed(recogniser, "cuda", "fp32")
-    expected, expected_loss, expected_gradients = passed(recogniser, "cpu", "fp32")
+    recognizer = make(architecture, config)
+    logits, loss, gradients = passed(recognizer, "cuda", "fp32")
+    expected, expected_loss, expected_gradients = passed(recognizer, "cpu", "fp32")
     torch.testing.assert_close(logits, expected, atol=1e-3, rtol=1e-3)
     assert loss == pytest.approx(expected_loss, rel=1e-4)
     assert set(gradients) == set(expected_gradients)
@@ -45,9 +45,9 @@ def test_fp32_is_that_of_the_cpu(architecture, config):
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @pytest.mark.parametrize(("architecture", "config"), CASES)
 def test_low_precision_stays_near(architecture, config, precision):
-    recogniser = make(architecture, config)
-    logits, loss, gradients = passed(recogniser, "cuda", precision)
-    expected, expected_loss, expected_gradients = passed(recogniser, "cpu", "fp32")
+    recognizer = make(architecture, config)
+    logits, loss, gradients = passed(recognizer, "cuda", precision)
+    expected, expected_loss, expected_gradients = passed(recognizer, "cpu", "fp32")
     assert (logits - expected).norm() < 0.03 * expected.norm()
     assert loss == pytest.approx(expected_loss, rel=0.02)
     ours, theirs = (torch.cat([one[name].flatten() for name in gradients]) for one in (gradients, expected_gradients))

@@ -29,7 +29,7 @@ shape = dict(hidden_size=width, num_hidden_layers=4, num_attention_heads=4, inte
 shape.update(conv_dim=[width // 2] * 7, num_conv_pos_embedding_groups=4)
 section = ModelSection(config=shape, layerdrop=0.0, freeze_feature_encoder=not learns)
 vocabulary = build_vocabulary(dict.fromkeys("ab ", 1), TextRules())
-model = loading.build(section, vocabulary, seed=1, sample_rate=16000).recogniser.model
+model = loading.build(section, vocabulary, seed=1, sample_rate=16000).recognizer.model
 memory.keep_for_reuse()
 model.train()
 samples = int(seconds * 16000)

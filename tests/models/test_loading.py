@@ -38,7 +38,7 @@ def section(architecture="wav2vec2", config=None, **other):
 
 
 def make(architecture="wav2vec2", config=None, vocabulary=VOCABULARY, seed=1, **other):
-    return loading.build(section(architecture, config, **other), vocabulary, seed=seed, sample_rate=16000).recogniser
+    return loading.build(section(architecture, config, **other), vocabulary, seed=seed, sample_rate=16000).recognizer
 
 
 def speech(*lengths):
@@ -48,13 +48,13 @@ def speech(*lengths):
 
 @pytest.mark.parametrize(("architecture", "config"), CASES)
 def test_a_batch_gives_what_each_utterance_gives_alone(architecture, config):
-    recogniser = make(architecture, config)
-    model = recogniser.model.eval()
+    recognizer = make(architecture, config)
+    model = recognizer.model.eval()
     rows = speech(16000, 9000, 5123)
     with torch.no_grad():
-        together, frames = ctc.forward(model, **collate(rows, recogniser.features), exact=True)
+        together, frames = ctc.forward(model, **collate(rows, recognizer.features), exact=True)
         for index, row in enumerate(rows):
-            values = collate([row], recogniser.features)["input_values"]
+            values = collate([row], recognizer.features)["input_values"]
             alone = model(input_values=values).logits[0]
             assert len(alone) == frames[index]
             torch.testing.assert_close(together[index, : len(alone)], alone, atol=2e-5, rtol=1e-4)
@@ -65,44 +65,44 @@ def test_a_batch_gives_what_each_utterance_gives_alone(architecture, config):
 def test_a_saved_folder_is_plain_transformers(architecture, config, tmp_path):
     from transformers import AutoModelForCTC
 
-    recogniser = make(architecture, config, spec_augment=SpecAugment(time_prob=0.1))
-    loading.save_recogniser(recogniser, tmp_path)
+    recognizer = make(architecture, config, spec_augment=SpecAugment(time_prob=0.1))
+    loading.save_recognizer(recognizer, tmp_path)
     assert not [name for name in load_file(str(tmp_path / "model.safetensors")) if "parametrizations" in name]
-    values = collate(speech(8000), recogniser.features)["input_values"]
+    values = collate(speech(8000), recognizer.features)["input_values"]
     plain, info = AutoModelForCTC.from_pretrained(str(tmp_path), output_loading_info=True)
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
-    ours = loading.load_recogniser(tmp_path)
+    ours = loading.load_recognizer(tmp_path)
     with torch.no_grad():
-        expected = recogniser.model.eval()(input_values=values).logits
+        expected = recognizer.model.eval()(input_values=values).logits
         assert torch.equal(expected, plain.eval()(input_values=values).logits)
         assert torch.equal(expected, ours.model(input_values=values).logits)
     assert ours.vocabulary == VOCABULARY
-    assert ours.features == recogniser.features
+    assert ours.features == recognizer.features
     assert max(ours.vocabulary.ids.values()) < ours.model.config.vocab_size
 
 
 def test_a_head_for_another_order_of_characters_is_refused_or_drawn_anew(tmp_path):
-    loading.save_recogniser(make(), tmp_path)
+    loading.save_recognizer(make(), tmp_path)
     other = Vocabulary(VOCABULARY.tokens[::-1])
     with pytest.raises(PresetError, match="output 0 is"):
         make(checkpoint=str(tmp_path), vocabulary=other)
     built = loading.build(ModelSection(checkpoint=str(tmp_path), head="reinit"), other, seed=3, sample_rate=16000)
     assert built.new_head
-    assert built.recogniser.model.config.pad_token_id == other.blank_id
+    assert built.recognizer.model.config.pad_token_id == other.blank_id
     same = loading.build(ModelSection(checkpoint=str(tmp_path)), VOCABULARY, seed=3, sample_rate=16000)
     assert not same.new_head
 
 
 def test_a_head_of_another_size_is_refused(tmp_path):
-    loading.save_recogniser(make(), tmp_path)
+    loading.save_recognizer(make(), tmp_path)
     larger = build_vocabulary(dict.fromkeys("abcdefgh", 1), TextRules())
     with pytest.raises(PresetError, match="8 outputs, the vocabulary has 11"):
         make(checkpoint=str(tmp_path), vocabulary=larger)
 
 
 def test_a_missing_weight_is_an_error_and_named(tmp_path):
-    loading.save_recogniser(make(), tmp_path)
+    loading.save_recognizer(make(), tmp_path)
     weights = load((tmp_path / "model.safetensors").read_bytes())
     gone = "wav2vec2.encoder.pos_conv_embed.conv.weight_g"
     save_file({name: tensor for name, tensor in weights.items() if name != gone}, str(tmp_path / "model.safetensors"))
@@ -113,7 +113,7 @@ def test_a_missing_weight_is_an_error_and_named(tmp_path):
 
 @pytest.mark.parametrize("norm", ["group", "layer"])
 def test_every_weight_but_a_head_declared_new_is_needed(norm, tmp_path):
-    loading.save_recogniser(make(config={"feat_extract_norm": norm, "do_stable_layer_norm": norm == "layer"}), tmp_path)
+    loading.save_recognizer(make(config={"feat_extract_norm": norm, "do_stable_layer_norm": norm == "layer"}), tmp_path)
     path = tmp_path / "model.safetensors"
     weights = load(path.read_bytes())  # a mapped file must not be overwritten
     for gone in weights:
@@ -121,15 +121,15 @@ def test_every_weight_but_a_head_declared_new_is_needed(norm, tmp_path):
         with pytest.raises(BadData if gone != loading.HEAD[0] else (BadData, PresetError)):
             make(checkpoint=str(tmp_path))
         with pytest.raises(BadData):
-            loading.load_recogniser(tmp_path)
+            loading.load_recognizer(tmp_path)
         if gone not in loading.HEAD:
             with pytest.raises(BadData, match="do not fit"):
                 make(checkpoint=str(tmp_path), head="reinit", vocabulary=Vocabulary(VOCABULARY.tokens[::-1]))
 
 
 def test_current_parametrization_names_load_too(tmp_path):
-    recogniser = make()
-    loading.save_recogniser(recogniser, tmp_path)
+    recognizer = make()
+    loading.save_recognizer(recognizer, tmp_path)
     weights = load((tmp_path / "model.safetensors").read_bytes())
     current = {
         name.replace(".weight_g", ".parametrizations.weight.original0").replace(
@@ -138,13 +138,13 @@ def test_current_parametrization_names_load_too(tmp_path):
         for name, tensor in weights.items()
     }
     save_file(current, str(tmp_path / "model.safetensors"))
-    again = loading.load_recogniser(tmp_path)
-    for name, tensor in recogniser.model.state_dict().items():
+    again = loading.load_recognizer(tmp_path)
+    for name, tensor in recognizer.model.state_dict().items():
         assert torch.equal(tensor, again.model.state_dict()[name])
 
 
 def test_masks_on_a_checkpoint_trained_without_them_are_said(tmp_path):
-    loading.save_recogniser(make(), tmp_path)
+    loading.save_recognizer(make(), tmp_path)
     wanted = ModelSection(checkpoint=str(tmp_path), spec_augment=SpecAugment(time_prob=0.2))
     built = loading.build(wanted, VOCABULARY, seed=1, sample_rate=16000)
     assert built.notes == (f"wav2vec2.masked_spec_embed is not in {tmp_path.name} and was drawn anew",)
@@ -153,12 +153,12 @@ def test_masks_on_a_checkpoint_trained_without_them_are_said(tmp_path):
 @pytest.mark.parametrize("architecture", loading.ARCHITECTURES)
 def test_what_a_checkpoint_lacks_is_drawn_as_transformers_draws_it(architecture, tmp_path):
     config = {"hidden_size": 256, "num_hidden_layers": 1}  # large enough to tell a spread
-    loading.save_recogniser(make(architecture, config), tmp_path)
+    loading.save_recognizer(make(architecture, config), tmp_path)
     wanted = ModelSection(checkpoint=str(tmp_path), head="reinit", spec_augment=SpecAugment(time_prob=0.2))
     other = Vocabulary(VOCABULARY.tokens[::-1])
 
     def drawn(seed):
-        model = loading.build(wanted, other, seed=seed, sample_rate=16000).recogniser.model
+        model = loading.build(wanted, other, seed=seed, sample_rate=16000).recognizer.model
         parts = (model.lm_head.weight, model.lm_head.bias, ctc.encoder_of(model).masked_spec_embed)
         return [part.detach() for part in parts]
 
@@ -171,10 +171,10 @@ def test_what_a_checkpoint_lacks_is_drawn_as_transformers_draws_it(architecture,
 
 
 def test_loading_leaves_the_random_numbers_of_others_alone(tmp_path):
-    loading.save_recogniser(make(), tmp_path)
+    loading.save_recognizer(make(), tmp_path)
     before = torch.random.get_rng_state()
     make(checkpoint=str(tmp_path))
-    loading.load_recogniser(tmp_path)
+    loading.load_recognizer(tmp_path)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -185,15 +185,15 @@ def test_masks_wider_than_the_model_are_refused():
 
 
 def test_damaged_weights_are_one_sentence(tmp_path):
-    loading.save_recogniser(make(), tmp_path)
+    loading.save_recognizer(make(), tmp_path)
     data = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(data[: len(data) // 2])
     with pytest.raises(BadData, match="can not be read as weights"):
-        loading.load_recogniser(tmp_path)
+        loading.load_recognizer(tmp_path)
 
 
 def test_no_code_of_a_checkpoint_is_run(tmp_path):
-    loading.save_recogniser(make(), tmp_path)
+    loading.save_recognizer(make(), tmp_path)
     (tmp_path / "model.safetensors").unlink()
     marker = tmp_path / "ran"
     (tmp_path / "evil.py").write_text(f"open({str(marker)!r}, 'w')")
@@ -206,7 +206,7 @@ def test_no_code_of_a_checkpoint_is_run(tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(dict(config, auto_map={"AutoModelForCTC": "evil.Evil"})))
     with pytest.raises(BadData, match="can not be read as weights"):
-        loading.load_recogniser(tmp_path)
+        loading.load_recognizer(tmp_path)
     assert not marker.exists()
 
 

@@ -276,7 +276,7 @@ def test_both_generations_files_say_how_a_recording_is_heard(
     assert processor.read_features(tmp_path, layer_norm=True) == told
     if "preprocessor_config" in files or (V5 and "feature_extractor" in files.get("processor_config", {})):
         plain = transformers.AutoFeatureExtractor.from_pretrained(str(tmp_path))
-        assert (plain.sampling_rate, plain.do_normalize) == (told.sample_rate, told.normalise)
+        assert (plain.sampling_rate, plain.do_normalize) == (told.sample_rate, told.normalize)
 
 
 def test_a_processor_that_the_library_saved_is_heard_with(asrctl: Any, model: Path) -> None:

@@ -43,7 +43,7 @@ LENGTHS = (16000, 9000, 5123, 9000)
 def make(architecture="wav2vec2", config=None, **other):
     options = {**NO_DROPOUT, "spec_augment": NO_MASKS, **other}
     section = ModelSection(architecture=architecture, config={**SMALL, **(config or GROUP)}, **options)
-    return loading.build(section, VOCABULARY, seed=1, sample_rate=16000).recogniser
+    return loading.build(section, VOCABULARY, seed=1, sample_rate=16000).recognizer
 
 
 def speech(*lengths):
@@ -51,11 +51,11 @@ def speech(*lengths):
     return [(generator.standard_normal(length) * 3000).astype(np.int16) for length in lengths]
 
 
-def features_of(recogniser, rows):
+def features_of(recognizer, rows):
     """What the convolutional encoder gives each utterance alone."""
-    extractor = ctc.encoder_of(recogniser.model).feature_extractor
+    extractor = ctc.encoder_of(recognizer.model).feature_extractor
     with torch.no_grad():
-        return [extractor(collate([row], recogniser.features)["input_values"])[0].t() for row in rows]
+        return [extractor(collate([row], recognizer.features)["input_values"])[0].t() for row in rows]
 
 
 def labels_of(count):
@@ -64,29 +64,29 @@ def labels_of(count):
     return torch.from_numpy(generator.integers(3, len(VOCABULARY), (count, 6))), lengths
 
 
-def loss_of(recogniser, logits, frames):
+def loss_of(recognizer, logits, frames):
     labels, lengths = labels_of(len(frames))
     losses = ctc.ctc_losses(
-        logits, frames, labels, lengths, blank=recogniser.blank, reduction="mean", zero_infinity=True
+        logits, frames, labels, lengths, blank=recognizer.blank, reduction="mean", zero_infinity=True
     )
     return losses.mean()
 
 
-def packed_loss(recogniser, rows, precision="fp32"):
-    packed_logits, frames = transformer.logits(recogniser.model, features_of(recogniser, rows), precision=precision)
-    return loss_of(recogniser, transformer.padded(packed_logits, frames), frames)
+def packed_loss(recognizer, rows, precision="fp32"):
+    packed_logits, frames = transformer.logits(recognizer.model, features_of(recognizer, rows), precision=precision)
+    return loss_of(recognizer, transformer.padded(packed_logits, frames), frames)
 
 
-def plain_loss(recogniser, rows, autocast=False):
+def plain_loss(recognizer, rows, autocast=False):
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        logits, frames = ctc.forward(recogniser.model, **collate(rows, recogniser.features), exact=True)
-    return loss_of(recogniser, logits, frames)
+        logits, frames = ctc.forward(recognizer.model, **collate(rows, recognizer.features), exact=True)
+    return loss_of(recognizer, logits, frames)
 
 
-def gradients(recogniser, loss):
-    recogniser.model.zero_grad(set_to_none=True)
+def gradients(recognizer, loss):
+    recognizer.model.zero_grad(set_to_none=True)
     loss.backward()
-    return {name: p.grad.clone() for name, p in recogniser.model.named_parameters() if p.grad is not None}
+    return {name: p.grad.clone() for name, p in recognizer.model.named_parameters() if p.grad is not None}
 
 
 @pytest.fixture(params=[True, False], ids=["tiles", "no-tiles"])
@@ -97,14 +97,14 @@ def either_chip(request, monkeypatch):
 
 @pytest.mark.parametrize(("architecture", "config"), CASES)
 def test_each_utterance_has_the_logits_it_has_alone(architecture, config):
-    recogniser = make(architecture, config)
-    model = recogniser.model.eval()
+    recognizer = make(architecture, config)
+    model = recognizer.model.eval()
     assert transformer.supports(model)
     rows = speech(*LENGTHS)
     with torch.inference_mode():
-        logits, frames = transformer.logits(model, features_of(recogniser, rows), precision="fp32")
+        logits, frames = transformer.logits(model, features_of(recognizer, rows), precision="fp32")
         for row, part in zip(rows, logits.split(frames.tolist())):
-            alone = model(input_values=collate([row], recogniser.features)["input_values"]).logits[0]
+            alone = model(input_values=collate([row], recognizer.features)["input_values"]).logits[0]
             torch.testing.assert_close(part, alone, atol=2e-5, rtol=1e-4)
 
 
@@ -125,12 +125,12 @@ def test_a_position_embedding_that_reaches_far_is_that_of_each_utterance_alone(c
 
 @pytest.mark.parametrize(("architecture", "config"), CASES)
 def test_loss_and_gradients_are_those_of_the_padded_batch(architecture, config):
-    recogniser = make(architecture, config)
-    recogniser.model.train()
+    recognizer = make(architecture, config)
+    recognizer.model.train()
     rows = speech(*LENGTHS)
-    ours, plain = packed_loss(recogniser, rows), plain_loss(recogniser, rows)
+    ours, plain = packed_loss(recognizer, rows), plain_loss(recognizer, rows)
     torch.testing.assert_close(ours, plain, atol=1e-6, rtol=1e-6)
-    found, expected = gradients(recogniser, ours), gradients(recogniser, plain)
+    found, expected = gradients(recognizer, ours), gradients(recognizer, plain)
     assert found.keys() == expected.keys()
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, atol=2e-6, rtol=1e-3, msg=name)
@@ -139,14 +139,14 @@ def test_loss_and_gradients_are_those_of_the_padded_batch(architecture, config):
 @pytest.mark.parametrize(("architecture", "config"), CASES)
 def test_rows_that_fill_up_a_shape_change_nothing(architecture, config, either_chip, monkeypatch):
     """In fp32, which does not need them, so that the smallest difference shows; dropout aside, which draws for them."""
-    recogniser = make(architecture, config, spec_augment=SpecAugment(time_prob=0.3, feature_prob=0.2, feature_length=4))
-    recogniser.model.train()
+    recognizer = make(architecture, config, spec_augment=SpecAugment(time_prob=0.3, feature_prob=0.2, feature_length=4))
+    recognizer.model.train()
     rows, found = speech(*LENGTHS), []
     for precisions in (set(), {torch.float32}):
         monkeypatch.setattr(shape_rounding, "MADE_TO_MEASURE", precisions)
         np.random.seed(3)
-        loss = packed_loss(recogniser, rows)
-        found.append((loss, gradients(recogniser, loss)))
+        loss = packed_loss(recognizer, rows)
+        found.append((loss, gradients(recognizer, loss)))
     # Gradients reach 3 and more; sums over other numbers of rows round otherwise, each processor in its own way.
     torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-3)
 
@@ -204,12 +204,12 @@ def test_weight_gradients_in_bf16_are_products_whatever_their_shape(either_chip,
 
 
 def test_gradients_add_up_over_micro_batches():
-    recogniser = make()
-    recogniser.model.train()
+    recognizer = make()
+    recognizer.model.train()
     rows = speech(*LENGTHS)
-    once = gradients(recogniser, packed_loss(recogniser, rows))
-    packed_loss(recogniser, rows).backward()
-    for name, parameter in recogniser.model.named_parameters():
+    once = gradients(recognizer, packed_loss(recognizer, rows))
+    packed_loss(recognizer, rows).backward()
+    for name, parameter in recognizer.model.named_parameters():
         if name in once:
             torch.testing.assert_close(parameter.grad, 2 * once[name])
 
@@ -218,25 +218,25 @@ def test_gradients_add_up_over_micro_batches():
 @pytest.mark.parametrize("config", [GROUP, LAYER])
 def test_masks_are_those_of_the_padded_batch(config, lengths):
     """Also where some, or all, of the utterances are shorter than a mask over time, ten frames."""
-    recogniser = make("wav2vec2", config, spec_augment=SpecAugment(time_prob=0.4, feature_prob=0.2, feature_length=4))
-    recogniser.model.train()
+    recognizer = make("wav2vec2", config, spec_augment=SpecAugment(time_prob=0.4, feature_prob=0.2, feature_length=4))
+    recognizer.model.train()
     rows = speech(*lengths)
     losses = []
     for loss_of_rows in (packed_loss, plain_loss):
         np.random.seed(5)
-        losses.append(loss_of_rows(recogniser, rows))
+        losses.append(loss_of_rows(recognizer, rows))
     torch.testing.assert_close(losses[0], losses[1], atol=1e-6, rtol=1e-6)
-    recogniser.model.eval()
-    assert not torch.isclose(packed_loss(recogniser, rows), losses[0])
+    recognizer.model.eval()
+    assert not torch.isclose(packed_loss(recognizer, rows), losses[0])
 
 
-def test_an_utterance_does_not_hear_its_neighbours():
-    recogniser = make()
-    recogniser.model.eval()
-    first, second, third = features_of(recogniser, speech(9000, 6000, 8000))
+def test_an_utterance_does_not_hear_its_neighbors():
+    recognizer = make()
+    recognizer.model.eval()
+    first, second, third = features_of(recognizer, speech(9000, 6000, 8000))
     with torch.inference_mode():
-        before, frames = transformer.logits(recogniser.model, [first, second, third], precision="bf16")
-        after, _ = transformer.logits(recogniser.model, [first.flip(1), second, third.flip(1)], precision="bf16")
+        before, frames = transformer.logits(recognizer.model, [first, second, third], precision="bf16")
+        after, _ = transformer.logits(recognizer.model, [first.flip(1), second, third.flip(1)], precision="bf16")
     parts = [logits.split(frames.tolist()) for logits in (before, after)]
     assert torch.equal(parts[0][1], parts[1][1])
     assert not torch.equal(parts[0][0], parts[1][0])
@@ -244,16 +244,16 @@ def test_an_utterance_does_not_hear_its_neighbours():
 
 def trajectory(loss_of_rows, steps=24, **options):
     """Losses of a few steps of learning the same utterances by heart."""
-    recogniser = make(**options)
-    recogniser.model.freeze_feature_encoder()
-    recogniser.model.train()
+    recognizer = make(**options)
+    recognizer.model.freeze_feature_encoder()
+    recognizer.model.train()
     rows = speech(*LENGTHS)
-    learning = [p for p in recogniser.model.parameters() if p.requires_grad]
+    learning = [p for p in recognizer.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=2e-3, fused=compat.fused_adamw_works("cpu"))
     losses = []
     for _ in range(steps):
         optimizer.zero_grad()
-        loss = loss_of_rows(recogniser, rows)
+        loss = loss_of_rows(recognizer, rows)
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
@@ -290,16 +290,16 @@ DROPOUT = {"hidden_dropout": 0.2, "attention_dropout": 0.3, "activation_dropout"
 
 
 def test_dropout_depends_on_the_seed_alone_and_stops_in_evaluation():
-    recogniser = make(**DROPOUT)
+    recognizer = make(**DROPOUT)
     rows = speech(*LENGTHS)
 
     def loss(seed):
         torch.manual_seed(seed)
-        return float(packed_loss(recogniser, rows).detach())
+        return float(packed_loss(recognizer, rows).detach())
 
-    recogniser.model.train()
+    recognizer.model.train()
     assert loss(1) == loss(1) != loss(2)
-    recogniser.model.eval()
+    recognizer.model.eval()
     assert loss(1) == loss(2)
 
 

@@ -39,7 +39,7 @@ Names = Callable[[str], str]
 def folder(tmp_path: Path) -> Path:
     section = ModelSection(architecture="hubert", config=SMALL)
     built = loading.build(section, VOCABULARY, seed=1, sample_rate=16000)
-    loading.save_recogniser(built.recogniser, tmp_path / "hubert")
+    loading.save_recognizer(built.recognizer, tmp_path / "hubert")
     return tmp_path / "hubert"
 
 
@@ -87,7 +87,7 @@ def test_what_training_puts_before_names_comes_off(rename: Names, folder: Path) 
     assert {name: shape.shape for name, shape in weights.read_shapes(folder).items()} == {
         name: tuple(tensor.shape) for name, tensor in original.items()
     }
-    loading.load_recogniser(folder)
+    loading.load_recognizer(folder)
 
 
 def test_a_wrapped_base_model_starts_a_training(folder: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_wrapped_base_model_starts_a_training(folder: Path) -> None:
     expected = held(folder)["hubert.encoder.layer_norm.weight"]
     put(folder, dict(bare, **{"model.encoder.layer_norm.weight": expected + 1}))
     section = ModelSection(checkpoint=str(folder), head="reinit")
-    model = loading.build(section, VOCABULARY, seed=1, sample_rate=16000).recogniser.model
+    model = loading.build(section, VOCABULARY, seed=1, sample_rate=16000).recognizer.model
     assert torch.equal(model.hubert.encoder.layer_norm.weight, expected + 1)
 
 
@@ -105,13 +105,13 @@ def test_weights_inside_a_training_checkpoint_are_used(key: str, options: Dict[s
     original = held(folder)
     put_torch(folder, {"epoch": 3, key: {f"model.{name}": value for name, value in original.items()}}, **options)
     assert set(weights.read_weights(folder)) == set(weights.read_shapes(folder)) == set(original)
-    loading.load_recogniser(folder)
+    loading.load_recognizer(folder)
 
 
 def refusal(folder: Path) -> BadData:
     """The same words, whether weights are read or only looked at."""
     with pytest.raises((BadData, MissingArtifact)) as real:
-        loading.load_recogniser(folder)
+        loading.load_recognizer(folder)
     with pytest.raises(real.type) as looked:
         loading.examine_trained(folder)
     assert looked.value.as_dict() == real.value.as_dict()
@@ -221,7 +221,7 @@ def test_a_pointer_in_the_place_of_an_index_or_a_shard_is_one(folder: Path) -> N
     index.write_text(POINTER)
     assert "index.json is a git-lfs pointer" in refusal(folder).message
     index.write_text(json.dumps({"weight_map": {"a": "model-00001-of-00001.safetensors"}}))
-    loading.load_recogniser(folder)
+    loading.load_recognizer(folder)
     (folder / "model-00001-of-00001.safetensors").write_text(POINTER)
     assert "00001.safetensors is a git-lfs pointer" in refusal(folder).message
 
@@ -234,9 +234,9 @@ def test_a_head_of_no_size_is_no_head(folder: Path) -> None:
 def test_shapes_are_known_without_reading_weights(folder: Path) -> None:
     other = Vocabulary(VOCABULARY.tokens[::-1])
     assert loading.examine_trained(folder).model.lm_head.weight.device.type == "meta"
-    recogniser = loading.examine_start(ModelSection(checkpoint=str(folder), head="reinit"), folder, other)
-    assert recogniser.vocabulary == other
-    assert all(parameter.device.type == "meta" for parameter in recogniser.model.parameters())
+    recognizer = loading.examine_start(ModelSection(checkpoint=str(folder), head="reinit"), folder, other)
+    assert recognizer.vocabulary == other
+    assert all(parameter.device.type == "meta" for parameter in recognizer.model.parameters())
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o007, 0o660)])

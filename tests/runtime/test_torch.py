@@ -100,16 +100,16 @@ def test_a_model_that_learns_as_a_whole_has_the_gradients_that_it_has_without_on
         spec_augment=SpecAugment(time_prob=0.0, feature_prob=0.0),
     )
     vocabulary = build_vocabulary(dict.fromkeys("abcde ", 1), TextRules())
-    recogniser = loading.build(section, vocabulary, seed=3, sample_rate=16000).recogniser
+    recognizer = loading.build(section, vocabulary, seed=3, sample_rate=16000).recognizer
     generator = torch.Generator().manual_seed(1)
     sounds = [(torch.randn(length, generator=generator) * 3000).short().numpy() for length in (16000, 9000)]
-    batch = collate(sounds, recogniser.features)
+    batch = collate(sounds, recognizer.features)
 
     def gradients():
-        recogniser.model.zero_grad(set_to_none=True)
-        logits, frames = ctc.forward(recogniser.model, batch["input_values"], batch["attention_mask"], exact=True)
+        recognizer.model.zero_grad(set_to_none=True)
+        logits, frames = ctc.forward(recognizer.model, batch["input_values"], batch["attention_mask"], exact=True)
         logits[torch.arange(logits.shape[1]) < frames[:, None]].square().sum().backward()
-        return {name: p.grad.clone() for name, p in recogniser.model.named_parameters() if p.grad is not None}
+        return {name: p.grad.clone() for name, p in recognizer.model.named_parameters() if p.grad is not None}
 
     found = gradients()
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)

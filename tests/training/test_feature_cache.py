@@ -24,7 +24,7 @@ PLENTY = 10**12
 
 @pytest.fixture(scope="module")
 def config():
-    return loading.build(ModelSection(config=SMALL), VOCABULARY, seed=1, sample_rate=16000).recogniser.model.config
+    return loading.build(ModelSection(config=SMALL), VOCABULARY, seed=1, sample_rate=16000).recognizer.model.config
 
 
 @pytest.fixture(autouse=True)

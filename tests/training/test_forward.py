@@ -59,8 +59,8 @@ def recipe(*, norm="group", frozen=True, dropout=0.0, batches=None, **host):
 def run(split, folder, wanted, precision="fp32", before_step=None):
     """(losses, weights, events) of STEPS steps."""
     events, losses = [], []
-    recogniser = loading.build(wanted.model, VOCABULARY, seed=3, sample_rate=16000).recogniser
-    job = TrainingJob(wanted, folder, recogniser, split, None, devices.choose("cpu"), precision, STEPS, StopRequest())
+    recognizer = loading.build(wanted.model, VOCABULARY, seed=3, sample_rate=16000).recognizer
+    job = TrainingJob(wanted, folder, recognizer, split, None, devices.choose("cpu"), precision, STEPS, StopRequest())
     trainer = HostTrainer(dataclasses.replace(job, features=folder / "features", data="d"), events.append)
     for batch in trainer.feed.steps(0, STEPS, 0):
         if before_step is not None:
@@ -144,8 +144,8 @@ def test_the_cache_is_read_while_nothing_else_has_changed(split, tmp_path):
 
 
 def test_one_pass_over_the_data_writes_nothing(split, tmp_path):
-    recogniser = loading.build(recipe().model, VOCABULARY, seed=3, sample_rate=16000).recogniser
-    job = TrainingJob(recipe(), tmp_path, recogniser, split, None, devices.choose("cpu"), "fp32", 4, StopRequest())
+    recognizer = loading.build(recipe().model, VOCABULARY, seed=3, sample_rate=16000).recognizer
+    job = TrainingJob(recipe(), tmp_path, recognizer, split, None, devices.choose("cpu"), "fp32", 4, StopRequest())
     hearing = Hearing(dataclasses.replace(job, features=tmp_path / "features", data="d"), 4, lambda event: None)
     assert hearing.cache is None
     assert not hearing.pads

@@ -1,4 +1,4 @@
-"""The optimiser where some parameters take no part in some steps: dropped layers have no gradient."""
+"""The optimizer where some parameters take no part in some steps: dropped layers have no gradient."""
 
 from __future__ import annotations
 

@@ -59,8 +59,8 @@ def split(tmp_path_factory):
 
 
 def trainer(split, wanted, folder, *, limits=None):
-    recogniser = loading.build(wanted.model, VOCABULARY, seed=3, sample_rate=16000).recogniser
-    job = TrainingJob(wanted, folder, recogniser, split, None, devices.choose("cpu"), "fp32", 20, StopRequest())
+    recognizer = loading.build(wanted.model, VOCABULARY, seed=3, sample_rate=16000).recognizer
+    job = TrainingJob(wanted, folder, recognizer, split, None, devices.choose("cpu"), "fp32", 20, StopRequest())
     made = HostTrainer(job, lambda event: None)
     if limits is not None:
         made.feed = dataclasses.replace(made.feed, limits=limits)

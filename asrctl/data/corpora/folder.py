@@ -33,7 +33,7 @@ METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
 _MAX_TEXT_BYTES = 1 << 20
 _TABLES = (".csv", ".tsv", ".jsonl", ".json", ".xlsx", ".ods", ".parquet")
 # Lone texts that are about the corpus, not in it.
-_ABOUT = frozenset(("readme", "license", "licence", "copying", "copyright", "authors", "source", "notes", "changelog"))
+_ABOUT = frozenset(("readme", "license", "license", "copying", "copyright", "authors", "source", "notes", "changelog"))
 
 
 def utterances(request: CorpusRequest) -> Iterator[Utterance]:

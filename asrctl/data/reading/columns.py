@@ -65,7 +65,7 @@ _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?|(\d+:){1,2}\d+([.,]\d+)?")
 _BOOLEANS = frozenset(("0", "1", "0.0", "1.0", "true", "false", "t", "f", "yes", "no", "y", "n"))
 _CHANNELS = frozenset(("channel", "chan", "ch", "side"))
-_CHANNEL_NAMES = frozenset(("a", "b", "l", "r", "c", "left", "right", "center", "centre"))
+_CHANNEL_NAMES = frozenset(("a", "b", "l", "r", "c", "left", "right", "center", "center"))
 _SPEAKERS = frozenset(("speaker", "spk", "spkr", "reader", "talker", "narrator"))
 _MARKS = frozenset(
     (

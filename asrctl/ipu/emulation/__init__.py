@@ -2,16 +2,16 @@
 
 `activate()` makes `import poptorch` and `import popart` find the two packages in this folder, for this process only.
 They execute what the device would: pipeline stages and their depth rule, combined batches, gradient accumulation and
-replication, device iterations, output modes, static shapes, half precision, loss scaling, optimiser state. They cover
+replication, device iterations, output modes, static shapes, half precision, loss scaling, optimizer state. They cover
 what optimum-graphcore's CTC path touches; any other name, option or keyword raises "not emulated: NAME".
 
 What the host does otherwise than a device:
 
 - time and memory: nothing is limited to 900 MB per IPU, and stages run one after the other;
-- settings that only place or speed things up are taken and have no effect: available memory proportion, optimiser
+- settings that only place or speed things up are taken and have no effect: available memory proportion, optimizer
   state off chip, replicated tensor sharding, recomputation, outlining, partials type (a host matmul of halves
   accumulates in float32 whatever the setting);
-- stochastic rounding happens where half weights and half optimiser state are stored, not after every operation;
+- stochastic rounding happens where half weights and half optimizer state are stored, not after every operation;
 - weights written by the host reach the device at once, not at the next attach;
 - random numbers are torch's own, keyed by (seed, step, micro-batch).
 """

@@ -14,7 +14,7 @@ from asrctl.ipu.plan.timetable import Timetable
 
 @dataclass(frozen=True)
 class Speed:
-    """How a placement runs. duration: FLOPs of the slowest stage, summed over the cycles of an optimiser step.
+    """How a placement runs. duration: FLOPs of the slowest stage, summed over the cycles of an optimizer step.
 
     busy: share of the step in which each IPU that has layers computes.
     """
@@ -32,7 +32,7 @@ class Proposal:
 
 
 def speed(layers: Sequence[Layer], placement: Placement, ipu: IpuSection, accumulation: int) -> Speed:
-    """The estimated run of one optimiser step."""
+    """The estimated run of one optimizer step."""
     stages = placement.stages
     costs = [
         memory.stage_flops([layers[i] for i in placement.on(place)], ipu.micro_batch, last=place == stages[-1])
@@ -58,7 +58,7 @@ _Best = Tuple[Tuple[float, int], Tuple[int, ...]]
 
 
 def _partition(layers: Sequence[Layer], ipu: IpuSection, accumulation: int, limit: int) -> Optional[Tuple[int, ...]]:
-    """Dynamic programme over (IPU, layers placed so far)."""
+    """Dynamic program over (IPU, layers placed so far)."""
     count, last = len(layers), ipu.ipus_per_replica - 1
     timetable = Timetable(last + 1, accumulation)
     best: Dict[int, _Best] = {0: ((0.0, 0), ())}

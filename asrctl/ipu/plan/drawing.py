@@ -12,10 +12,10 @@ from asrctl.messages.command_lines import pip_install
 # idle, forward only, back only, both; for terminals with and without block characters.
 BLOCKS = "·▀▄█"
 LETTERS = ".FBX"
-_COLOURS = {"forward": "#4C78A8", "backward": "#F58518"}
+_COLORS = {"forward": "#4C78A8", "backward": "#F58518"}
 _MOST_CYCLES = 400
 _DRAWN_BY, _HEAD_BYTES = "asrctl", 1024  # a text chunk at the beginning of the file
-_LABELLED_CYCLES = 60
+_LABELED_CYCLES = 60
 
 
 def text_lines(table: Timetable, columns: int, symbols: str = BLOCKS) -> List[str]:
@@ -56,7 +56,7 @@ def png(table: Timetable, ipus: List[int], title: str, path: Path) -> None:
     axes = figure.add_subplot()
     for stage in range(table.stages):
         for cycle in range(cycles):
-            _cells(axes, table, stage, cycle, labelled=cycles <= _LABELLED_CYCLES)
+            _cells(axes, table, stage, cycle, labeled=cycles <= _LABELED_CYCLES)
     _frame(axes, table, ipus, cycles)
     axes.set_title(title, loc="left", fontsize=11)
     figure.savefig(str(path), format="png", metadata={"Software": _DRAWN_BY})
@@ -68,12 +68,12 @@ def is_drawing(path: Path) -> bool:
         return f"Software\0{_DRAWN_BY}".encode() in stream.read(_HEAD_BYTES)
 
 
-def _cells(axes: Any, table: Timetable, stage: int, cycle: int, *, labelled: bool) -> None:
-    for colour, micro_batch, top in zip(_COLOURS.values(), table.at(stage, cycle), (0.0, 0.4)):
+def _cells(axes: Any, table: Timetable, stage: int, cycle: int, *, labeled: bool) -> None:
+    for color, micro_batch, top in zip(_COLORS.values(), table.at(stage, cycle), (0.0, 0.4)):
         if micro_batch is None:
             continue
-        axes.broken_barh([(cycle, 0.96)], (stage - 0.4 + top, 0.38), facecolors=colour)
-        if labelled:
+        axes.broken_barh([(cycle, 0.96)], (stage - 0.4 + top, 0.38), facecolors=color)
+        if labeled:
             middle = stage - 0.4 + top + 0.2
             axes.text(cycle + 0.48, middle, str(micro_batch), ha="center", va="center", fontsize=6.5, color="white")
 
@@ -90,8 +90,8 @@ def _frame(axes: Any, table: Timetable, ipus: List[int], cycles: int) -> None:
     axes.set_yticks(range(table.stages), [f"IPU {place}" for place in ipus])
     axes.tick_params(axis="y", length=0)
     more = "" if cycles == table.cycles else f" (the first {cycles} of {table.cycles})"
-    axes.set_xlabel(f"cycle{more}; the numbers are micro-batches; grey: {ramp} cycles of filling and draining")
+    axes.set_xlabel(f"cycle{more}; the numbers are micro-batches; gray: {ramp} cycles of filling and draining")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    handles = [Patch(color=colour, label=kind) for kind, colour in _COLOURS.items()]
+    handles = [Patch(color=color, label=kind) for kind, color in _COLORS.items()]
     axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncol=2, frameon=False, fontsize=9)

@@ -43,7 +43,7 @@ KNOWN: Dict[str, Dict[str, Any]] = {
 class Geometry:
     """Sizes of the convolutions (kernel, stride and channels of each), the transformer and the head.
 
-    layer_norm: the layer-norm variant (every convolution normalised, the transformer's norms before the blocks).
+    layer_norm: the layer-norm variant (every convolution normalized, the transformer's norms before the blocks).
     """
 
     conv_dim: Tuple[int, ...]

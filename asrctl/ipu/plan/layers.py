@@ -103,7 +103,7 @@ def _positional(geometry: Geometry, frames: int) -> Layer:
     return Layer(
         name="Positional Embedding",
         frozen=0,
-        # A weight-normalised convolution: direction, one magnitude per tap, bias.
+        # A weight-normalized convolution: direction, one magnitude per tap, bias.
         trained=hidden * per_group * kernel + kernel + hidden + norm,
         frozen_flops=0.0,
         trained_flops=2.0 * frames * kernel * hidden * per_group,

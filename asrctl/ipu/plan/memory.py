@@ -3,7 +3,7 @@
 On a stage with P parameters, T of them trained, in numbers of b bytes (2 in fp16, 4 in fp32):
   weights     P b
   gradients   T b            the accumulator; always on chip
-  optimiser   T (b + 4)      Adam's first moment in b, the second in fp32; 0 where it lives off chip; divided among the
+  optimizer   T (b + 4)      Adam's first moment in b, the second in fp32; 0 where it lives off chip; divided among the
                              replicas where it is sharded and there are several
   stash       2 (S - 1 - stage) + 1 copies of the input of each trained layer. Pipelined training recomputes the rest,
                              and the CTC models mark every transformer layer's output as kept. One IPU: nothing is
@@ -37,7 +37,7 @@ FITS, TIGHT, TOO_MUCH = "fits", "tight", "too much"
 
 @dataclass(frozen=True)
 class IpuMemory:
-    """Estimated bytes on one IPU. host_optimizer: the optimiser state of its layers that lives off chip."""
+    """Estimated bytes on one IPU. host_optimizer: the optimizer state of its layers that lives off chip."""
 
     ipu: int
     weights: int

@@ -1,7 +1,7 @@
-"""When each IPU works on which micro-batch, and how much of an optimiser step is spent filling and draining. Pure.
+"""When each IPU works on which micro-batch, and how much of an optimizer step is spent filling and draining. Pure.
 
 A pipeline over S stages is S steps forward and S - 1 back (the last stage does both at once), so P = 2 S - 1 deep. The
-optimiser step waits until it has drained: with A accumulated micro-batches a step takes A + P - 1 cycles, of which
+optimizer step waits until it has drained: with A accumulated micro-batches a step takes A + P - 1 cycles, of which
 P - 1 fill and drain. Their share is (P - 1) / (A + P - 1); poptorch demands A >= P.
 """
 
@@ -13,7 +13,7 @@ from typing import List, Optional, Sequence, Tuple
 
 @dataclass(frozen=True)
 class Timetable:
-    """One optimiser step of one replica. stages: IPUs that have layers. accumulation: micro-batches per step."""
+    """One optimizer step of one replica. stages: IPUs that have layers. accumulation: micro-batches per step."""
 
     stages: int
     accumulation: int
@@ -73,7 +73,7 @@ class CombinedBatch:
 
     @property
     def global_batch(self) -> int:
-        """Utterances per optimiser step."""
+        """Utterances per optimizer step."""
         return self.micro_batch * self.replication * self.accumulation
 
     @property

@@ -51,7 +51,7 @@ def supports(model: nn.Module) -> bool:
 
 
 def features(model: nn.Module, samples: Sequence[torch.Tensor], *, precision: str) -> List[torch.Tensor]:
-    """Samples of utterances, each (time,) float32, normalised -> each (frames, channels), outside of autograd.
+    """Samples of utterances, each (time,) float32, normalized -> each (frames, channels), outside of autograd.
 
     The same as the model's encoder gives each utterance alone. precision: fp32, bf16 or fp16, of the matrix products
     and of the result; statistics of norms are in fp32 or better. On a CPU the result depends on nothing but the
@@ -100,8 +100,8 @@ def _folded(samples: torch.Tensor, layer: Layer) -> Tuple[torch.Tensor, torch.Te
     """The first convolution's (kernel, outputs) matrix and bias with the group norm over time in them."""
     windows = samples.double().unfold(0, layer.kernel, layer.stride)
     mean = windows.mean(0)
-    centred = windows - mean
-    return folded(mean, centred.t() @ centred, len(windows), layer)
+    centered = windows - mean
+    return folded(mean, centered.t() @ centered, len(windows), layer)
 
 
 def _first(

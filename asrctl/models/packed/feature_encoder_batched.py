@@ -2,7 +2,7 @@
 
 The utterances lie in one long row, each beginning at a multiple of the samples that make a frame, so that the frames of
 each are some of the row's. Windows that reach from one into the next give frames that nobody asks for. As a library's
-product may add up otherwise for another number of rows, neighbours can change a number by rounding.
+product may add up otherwise for another number of rows, neighbors can change a number by rounding.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def encode(samples: Sequence[torch.Tensor], layers: Sequence[Layer], config: Any
 
 
 def _groups(counts: Sequence[int], most: int) -> Iterator[slice]:
-    """Neighbours of at most so many frames together, or one that has more."""
+    """Neighbors of at most so many frames together, or one that has more."""
     first, frames = 0, 0
     for index, count in enumerate(counts):
         if index > first and frames + count > most:
@@ -99,5 +99,5 @@ def _folded(samples: Sequence[torch.Tensor], layer: Layer) -> Tuple[torch.Tensor
     counts = torch.tensor([(len(row) - layer.kernel) // layer.stride + 1 for row in samples]).to(padded.device)[:, None]
     real = (torch.arange(windows.shape[1], device=padded.device) < counts)[..., None]
     mean = (windows * real).sum(1) / counts
-    centred = (windows - mean[:, None]) * real
-    return folded(mean, centred.transpose(1, 2) @ centred, counts, layer)
+    centered = (windows - mean[:, None]) * real
+    return folded(mean, centered.transpose(1, 2) @ centered, counts, layer)

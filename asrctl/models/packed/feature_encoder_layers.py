@@ -33,7 +33,7 @@ _converted: "WeakKeyDictionary[nn.Module, Tuple[torch.dtype, _Stamp, List[Layer]
 def layers_of(model: nn.Module, dtype: torch.dtype) -> List[Layer]:
     """The layers with their weights as matrices; those of a frozen encoder are kept until a weight changes.
 
-    A change is seen by torch's version counter, which optimisers do not always raise: hence frozen ones only. The
+    A change is seen by torch's version counter, which optimizers do not always raise: hence frozen ones only. The
     first layer's matrix stays in fp32, as norms fold into it.
     """
     extractor = encoder_of(model).feature_extractor
@@ -102,7 +102,7 @@ def _halves(values: torch.Tensor, dtype: torch.dtype) -> Tuple[torch.Tensor, tor
 def folded(mean: torch.Tensor, products: torch.Tensor, count: Any, layer: Layer) -> Tuple[torch.Tensor, torch.Tensor]:
     """The first convolution's matrix (..., kernel, outputs) and bias (..., outputs), fp32, with a group norm in them.
 
-    mean (..., kernel) of the `count` windows and products (..., kernel, kernel), the sum of centred windows' outer
+    mean (..., kernel) of the `count` windows and products (..., kernel, kernel), the sum of centered windows' outer
     products, in float64. The outputs w.x have mean w.mean and variance w.products.w / count.
     """
     weights = layer.matrix.double()

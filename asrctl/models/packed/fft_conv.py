@@ -2,7 +2,7 @@
 
 The position embedding of wav2vec 2.0 (128 places, 16 groups of 48 channels) takes a quarter of the multiplications so,
 and they are of the kind that libraries do well: in fp32, both ways, 0.22 s instead of 1.35 s for 44 s of audio on two
-cores with AVX-512, of 9.2 s for the whole transformer. Neighbours in the packed row differ by rounding only.
+cores with AVX-512, of 9.2 s for the whole transformer. Neighbors in the packed row differ by rounding only.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def embed(hidden: torch.Tensor, counts: Sequence[int], conv: nn.Conv1d) -> torch
 
     if fft_conv.supports(hidden, weight):
         row = laid(fft_conv.rows_for(length, weight.shape[2]), places + reach)
-        # In fp32: neighbours see no more of each other than rounding.
+        # In fp32: neighbors see no more of each other than rounding.
         spread = fft_conv.correlate(row.float(), weight, conv.groups).to(hidden.dtype)
         spread = spread if bias is None else spread + bias
     else:

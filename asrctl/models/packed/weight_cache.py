@@ -15,7 +15,7 @@ from asrctl.runtime import compat
 _Stamp = Tuple[Tuple[int, int, int], ...]
 _Kept = Tuple[Sequence[nn.Parameter], _Stamp, torch.Tensor]
 
-# Optimiser steps of this process, once copies exist: fused kernels change weights without raising their version.
+# Optimizer steps of this process, once copies exist: fused kernels change weights without raising their version.
 _steps = 0
 
 
@@ -44,7 +44,7 @@ class Copies:
         """The parameters' values joined along their first dimension, outside of autograd.
 
         A change is seen by torch's version counter (in-place operations, load_state_dict) or made by any of torch's
-        optimisers; writing through `.data` is not seen.
+        optimizers; writing through `.data` is not seen.
         """
         if len(parameters) == 1 and parameters[0].dtype == self.dtype:
             return parameters[0].detach()
@@ -93,7 +93,7 @@ _of_models: "WeakKeyDictionary[nn.Module, Copies]" = WeakKeyDictionary()
 def of(model: nn.Module, dtype: torch.dtype) -> Copies:
     """The copies of a model's weights; one precision at a time."""
     if not _of_models:
-        _watch_optimisers()
+        _watch_optimizers()
     copies = _of_models.get(model)
     if copies is None or copies.dtype != dtype:
         copies = _of_models[model] = Copies(dtype)
@@ -101,5 +101,5 @@ def of(model: nn.Module, dtype: torch.dtype) -> Copies:
 
 
 @lru_cache(maxsize=None)
-def _watch_optimisers() -> None:
+def _watch_optimizers() -> None:
     register_optimizer_step_post_hook(_count_step)

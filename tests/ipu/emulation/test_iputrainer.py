@@ -151,7 +151,7 @@ def test_a_resumed_run_equals_a_straight_one(optimum, tmp_path, changes) -> None
 
 
 def test_the_first_step_has_the_full_learning_rate_whatever_the_warm_up(optimum, tmp_path) -> None:
-    """IPUTrainer makes its schedule after it has handed the optimiser over, and hands it over again after the step."""
+    """IPUTrainer makes its schedule after it has handed the optimizer over, and hands it over again after the step."""
     before = tiny.ctc_model().state_dict()
     warmed = tiny.trainer(optimum, tmp_path, tiny.ctc_model(), warmup_steps=100, max_steps=1)
     warmed.train()
@@ -161,7 +161,7 @@ def test_the_first_step_has_the_full_learning_rate_whatever_the_warm_up(optimum,
     assert not torch.equal(weights(warmed)["lm_head.weight"], before["lm_head.weight"])
 
 
-def test_an_optimiser_state_of_another_device_is_refused(optimum, tmp_path) -> None:
+def test_an_optimizer_state_of_another_device_is_refused(optimum, tmp_path) -> None:
     t = tiny.trainer(optimum, tmp_path, tiny.ctc_model())
     t.train()
     state = t.optimizer.state_dict()
@@ -170,7 +170,7 @@ def test_an_optimiser_state_of_another_device_is_refused(optimum, tmp_path) -> N
         t.optimizer.load_state_dict(state)
 
 
-def test_torch_optimisers_are_converted(optimum, tmp_path) -> None:
+def test_torch_optimizers_are_converted(optimum, tmp_path) -> None:
     for make in (
         lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9),
         lambda p: torch.optim.Adam(p, lr=0.001),

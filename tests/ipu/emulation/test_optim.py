@@ -1,4 +1,4 @@
-"""Steps of the emulated optimisers, their state, half precision and loss scaling."""
+"""Steps of the emulated optimizers, their state, half precision and loss scaling."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_stochastic_rounding_keeps_small_updates_of_half_weights_in_the_mean(pop
     assert torch.equal(step(True), weights)
 
 
-def test_stochastic_rounding_gives_one_of_the_two_neighbours(poptorch) -> None:
+def test_stochastic_rounding_gives_one_of_the_two_neighbors(poptorch) -> None:
     from poptorch._rounding import round_stochastically
 
     @given(st.floats(min_value=-60000, max_value=60000, width=32))

@@ -380,7 +380,7 @@ def checkpoint(folder, **changes):
 def test_the_recipe_is_written_over_the_checkpoints_configuration(preset, optimum, tmp_path):
     vocabulary = build_vocabulary(dict.fromkeys("abc ", 1), TextRules())
     section = presets.load(preset, overrides=[f"model.checkpoint={checkpoint(tmp_path / 'base')}"]).recipe.model
-    built = loading.build(section, vocabulary, seed=1, sample_rate=16000).recogniser.model.train()
+    built = loading.build(section, vocabulary, seed=1, sample_rate=16000).recognizer.model.train()
     assert {name: getattr(built.config, name) for name in WRITTEN} == {name: SCRIPT[name] for name in WRITTEN}
     assert {module.p for module in built.modules() if type(module).__name__ == "Dropout"} == {0.0}
     assert {layer.attention.dropout for layer in built.wav2vec2.encoder.layers} == {0.0}

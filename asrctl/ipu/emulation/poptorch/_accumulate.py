@@ -1,4 +1,4 @@
-"""The gradient of one optimiser step, from the losses of its micro-batches."""
+"""The gradient of one optimizer step, from the losses of its micro-batches."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class PoplarExecutor:
     """A model wrapped by `trainingModel` or `inferenceModel`.
 
     A combined batch holds, along the first dimension, device iterations x accumulation x replicas x micro-batch. The
-    optimiser steps once per device iteration, on the mean (or sum) of the gradients of its micro-batches, added up in
+    optimizer steps once per device iteration, on the mean (or sum) of the gradients of its micro-batches, added up in
     the order of the data.
     """
 
@@ -146,10 +146,10 @@ class PoplarExecutor:
         if self._graph is None:
             raise Error("Model has not been compiled or has been destroyed.")
 
-    # The optimiser
+    # The optimizer
 
     def setOptimizer(self, optimizer: optim.Optimizer) -> None:
-        """Tells the device the optimiser's hyper-parameters; a learning rate changed later needs another call."""
+        """Tells the device the optimizer's hyper-parameters; a learning rate changed later needs another call."""
         if not isinstance(optimizer, optim.Optimizer):
             kind = type(optimizer)
             raise NotEmulated(f"{kind.__module__}.{kind.__qualname__} as the optimizer of poptorch.trainingModel")

@@ -11,7 +11,7 @@ from ._errors import NotEmulated, refuse_unknown
 from ._rounding import Store
 
 State = Dict[str, torch.Tensor]
-"""Optimiser state of one parameter: kind -> tensor, under PopART's names (Accl1, Accl2, Step)."""
+"""Optimizer state of one parameter: kind -> tensor, under PopART's names (Accl1, Accl2, Step)."""
 
 _SWITCHED_OFF = (
     "amsgrad",
