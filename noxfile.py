@@ -44,10 +44,11 @@ def suite(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, and that the oldest Python is still served: by syntax, and by releases of everything we depend on."""
-    session.install("-c", "constraints.txt", "ruff", "uv", "vermin")
+    """Style, types, and that the oldest Python is still served: by syntax, and by releases of all that we depend on."""
+    session.install("-c", "constraints.txt", "mypy", "ruff", "types-PyYAML", "uv", "vermin")
     session.run("ruff", "check", *PYTHON_FILES)
     session.run("ruff", "format", "--check", *PYTHON_FILES)
+    session.run("mypy")
     # `file` was a function of Python 2; here it is only ever a name of our own.
     session.run("vermin", f"--target={FLOOR}-", "--no-tips", "--violations", "--exclude", "file", "asrctl", "tests")
     for extras in ((), ("demo", "onnx", "plot", "tensorboard", "bench", "dev"), ("ipu",)):

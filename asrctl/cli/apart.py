@@ -45,7 +45,7 @@ def begin(words: Sequence[str]) -> Ending:
     if not sys.platform.startswith("linux") or not words or set(words) & set(_QUICK) or not free_memory.is_limited():
         return Ending()
     reading, writing = os.pipe()
-    watched = [number for number in _FORWARDED if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    watched: List[int] = [number for number in _FORWARDED if signal.getsignal(number) not in (signal.SIG_IGN, None)]
     watched.append(signal.SIGCHLD)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)

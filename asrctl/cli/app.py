@@ -121,7 +121,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         with interruptible(), guard(report):
             raise SystemExit(_run(words or ["--help"]))
     except SystemExit as leaving:
-        ending.tell(leaving.code)
+        ending.tell(leaving.code if isinstance(leaving.code, int) else 1)
         raise
     except MemoryError:  # not even for the sentence that says so
         ending.leave_to_parent()

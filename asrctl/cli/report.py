@@ -14,7 +14,7 @@ import textwrap
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextIO
+from typing import Any, Dict, Iterator, List, Mapping, NoReturn, Optional, Sequence, TextIO
 
 from asrctl import errors, events
 from asrctl.cli.encoding import is_utf8, unknown_letters
@@ -145,7 +145,7 @@ def _render(renderable: Any, stdout: TextIO) -> str:
     return capture.get().rstrip("\n")
 
 
-def _fail(report: Report, error: errors.AsrctlError) -> None:
+def _fail(report: Report, error: errors.AsrctlError) -> NoReturn:
     """Say what is wrong and leave. What was found before it failed is shown too: a quality gate has a number."""
     error.fix = report.output.placed(error.fix)
     error.problems = tuple(report.output.placed(problem) for problem in error.problems)
@@ -164,7 +164,7 @@ def _fail(report: Report, error: errors.AsrctlError) -> None:
     raise SystemExit(error.exit_code)
 
 
-def _fail_as_bug(report: Report, problem: BaseException) -> None:
+def _fail_as_bug(report: Report, problem: BaseException) -> NoReturn:
     report.display.traceback()
     sentence = f"a bug in asrctl: {type(problem).__name__}: {problem}"
     fix = "please report it, with the lines above and `asrctl doctor`"

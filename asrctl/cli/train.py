@@ -15,7 +15,8 @@ from asrctl.messages import amounts
 
 if TYPE_CHECKING:
     from asrctl.commands.forecast import Forecast
-    from asrctl.commands.train import TrainPlan, TrainResult
+    from asrctl.commands.run_training import TrainResult
+    from asrctl.commands.train_request import TrainPlan
     from asrctl.storage.workspace import Workspace
 
 EPILOG = options.examples(
@@ -67,7 +68,8 @@ def command(
 ) -> None:
     """Fine-tune a model on prepared data, or train a small one from scratch."""
     with session("train", Output(json, verbose, workspace)) as report:
-        from asrctl.commands.train import TrainRequest, train
+        from asrctl.commands.train import train
+        from asrctl.commands.train_request import TrainRequest
         from asrctl.storage.workspace import Workspace
 
         place = Workspace(workspace)

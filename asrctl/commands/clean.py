@@ -278,7 +278,9 @@ def _checkpoints(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:
         steps = checkpoints.steps(folder)
         # The last good one stays: from it, a finished run can be extended. The best model lies in model/.
         kept = checkpoints.latest_valid(folder).checkpoint if len(steps) > 1 else None
-        for step in steps if kept is not None else []:
+        if kept is None:
+            return
+        for step in steps:
             path = checkpoints.path_of(folder, step)
             reason = f"{'an older' if step < kept.step else 'a damaged'} checkpoint of a complete run"
             if path != kept.path:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple, cast
 
-from asrctl.commands.train import TrainPlan, TrainRequest, plan
+from asrctl.commands.train import plan
+from asrctl.commands.train_request import TrainPlan, TrainRequest
 from asrctl.errors import UsageError
 from asrctl.events import Emit, ignore
 from asrctl.models import loading
@@ -66,7 +67,7 @@ def compile_executables(workspace: Workspace, request: CompileRequest, emit: Emi
         made = runner.compile_only(job, emit)
     typed = request.preset or str(planned.data.summary["preset"])
     name = request.preset or job.recipe.name
-    return CompileResult(name, typed, job.cache, tuple(made), request.device == "ipu-emulated")
+    return CompileResult(name, typed, cast(Path, job.cache), tuple(made), request.device == "ipu-emulated")
 
 
 def _job(workspace: Workspace, planned: TrainPlan, folder: Path) -> TrainingJob:

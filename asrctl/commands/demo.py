@@ -11,7 +11,9 @@ from asrctl.commands.evaluate import EvaluateRequest, EvaluateResult, evaluate, 
 from asrctl.commands.export import ExportRequest, ExportResult, export
 from asrctl.commands.prepare import PrepareRequest, prepare
 from asrctl.commands.rule_flags import RuleFlags
-from asrctl.commands.train import TrainRequest, TrainResult, train
+from asrctl.commands.run_training import TrainResult
+from asrctl.commands.train import train
+from asrctl.commands.train_request import TrainRequest
 from asrctl.commands.vocab import VocabRequest, vocab
 from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.data.manifest import CorpusChoice

@@ -102,7 +102,7 @@ def _transformers() -> Iterator[Check]:
 
 
 def _cpu() -> Iterator[Check]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     precision = "bf16 in hardware" if devices.cpu_has_bf16() else "no bf16 in hardware, so fp32 is used"
     yield Check("cpu", OK, f"{amounts.count(cores, 'core')}, {precision}")
 

@@ -137,7 +137,7 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
         }
         draft.summary.update({name: summary[name] for name in kept}, **known)
     emit(Note(f"transcribed {split.seconds:.0f} s of speech in {seconds:.1f} s"))
-    return _result(draft.published, subject, chosen, unchanged=False, seconds=seconds)
+    return _result(draft.artifact, subject, chosen, unchanged=False, seconds=seconds)
 
 
 def plan(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) -> Outlook:

@@ -105,10 +105,10 @@ def export(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) ->
     if unchanged:
         emit(Note(f"nothing has changed: export {key.id} is there already"))
         if target is None:
-            delivery.check(draft.published.path)
+            delivery.check(draft.artifact.path)
     if target is not None:
-        delivery.deliver(draft.published.path, target)
-    return _result(draft.published, subject, request, unchanged)
+        delivery.deliver(draft.artifact.path, target)
+    return _result(draft.artifact, subject, request, unchanged)
 
 
 def plan(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> Outlook:
@@ -153,7 +153,8 @@ def _plan_unseen(chosen: ChosenData, request: ExportRequest, writes: Mapping[str
     """What is known without the model."""
     reads = {"model": Path(str(request.model)), "data": chosen.data.artifact.path}
     data = {"name": chosen.name, "id": chosen.data.artifact.id}
-    facts = {"run": None, "data": data, "format": request.format, "verified_on": [], "id": None, "disk_bytes": None}
+    unknown = {"run": None, "id": None, "disk_bytes": None}
+    facts: Dict[str, Any] = {"data": data, "format": request.format, "verified_on": [], **unknown}
     return Outlook(reads, writes, unchanged=False, facts=facts)
 
 

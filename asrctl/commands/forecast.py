@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
-from asrctl.commands.train import TrainPlan, TrainRequest, plan
+from asrctl.commands.train import plan
+from asrctl.commands.train_request import TrainPlan, TrainRequest
 from asrctl.config.recipe import Augment
 from asrctl.data.collate import FeatureRules
 from asrctl.data.sampler import samples_in
@@ -141,8 +142,8 @@ def _memory(planned: TrainPlan, found: Optional[Recognizer]) -> Tuple[Optional[i
     if planned.device.kind != "cpu":
         return weights + _TRAINED_BYTES * trained, "at least"
     engine, pads = _engine(planned, found)
-    shape, how = _costliest(planned, pads), {"precision": planned.precision, "pads": pads}
-    step = memory_estimate.most_bytes(found.model, *shape, **how)
+    rows, samples = _costliest(planned, pads)
+    step = memory_estimate.most_bytes(found.model, rows, samples, precision=planned.precision, pads=pads)
     if engine != select.PACKED:
         return int(_held_bytes() + weights + _PLAIN_TAKES * step), "about"
     return _held_bytes() + weights + step, "at most"

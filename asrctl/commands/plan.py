@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from asrctl.config import presets
 from asrctl.config.recipe import IpuSection, Recipe
-from asrctl.data.dataset import PreparedData
+from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.data.sampler import samples_in
 from asrctl.errors import MissingArtifact, PresetError
 from asrctl.events import Emit, Note, ignore
@@ -343,7 +343,8 @@ def _warnings(
         found.append(f"ipu.hosts is {ipu.hosts}, which does not divide the {ipu.replication} replicas evenly")
     if named is not None:
         data = named[1]
-        splits = {name: data.split(name) for name in ("train", "eval") if name in data.splits}
+        roles = ("train", "eval")
+        splits: Mapping[str, PreparedSplit] = {role: data.split(role) for role in roles if role in data.splits}
         encoder = convolutions(recipe)
         found.extend(conflict.message for conflict in conflicts(recipe, data, splits, encoder))
         found.extend(_too_small(recipe, len(alignable(encoder, splits["train"]))))

@@ -322,8 +322,9 @@ def _ended(start: Start, checkpoint: checkpoints.Checkpoint) -> Optional[str]:
 def _total(start: Start, standing: Standing) -> int:
     """Steps that a run is to have: those that its time was enough for, unless others are asked for now."""
     pace = None if standing.pace is None else Pace.from_dict(standing.pace)
-    is_planned = pace is not None and pace.recipe == start.total_steps and start.max_steps is None
-    return pace.total if is_planned else start.total_steps
+    if pace is not None and pace.recipe == start.total_steps and start.max_steps is None:
+        return pace.total
+    return start.total_steps
 
 
 def _bring_back_model(run: Run, start: Start, checkpoint: checkpoints.Checkpoint, emit: Emit) -> None:

@@ -56,7 +56,7 @@ def find_subject(workspace: Workspace, run: Optional[str], model: Optional[str])
     if run is not None and model is not None:
         raise UsageError("--run and --model exclude each other", fix="give one of them")
     if model is not None:
-        folder = loading.find_checkpoint(model)
+        folder = weights.find_checkpoint(model)
         return _subject(folder, Path(model).name or model, None, is_latest=False)
     found = runs.require(workspace, run)
     return _subject(found.model, found.name, found, is_latest=run is None)

@@ -10,11 +10,12 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 from asrctl.commands.clean import held_locks
 from asrctl.config import presets
 from asrctl.data import staleness
-from asrctl.data.dataset import PreparedData
+from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.errors import AsrctlError, BadData
 from asrctl.events import ignore
 from asrctl.storage import files
-from asrctl.storage.workspace import KINDS, Artifact, Workspace, is_plain_name
+from asrctl.storage.names import is_plain_name
+from asrctl.storage.workspace import KINDS, Artifact, Workspace
 from asrctl.training.runs import Run, resume_command
 
 # Trained with where data was prepared without any.
@@ -137,7 +138,7 @@ def _runs(workspace: Workspace) -> List[Line]:
         elif state in ("interrupted", "failed"):
             why = str(run.get("error") or run.get("reason") or "")
         source = run.get("data") or {}
-        if state == "complete" and data.get(source.get("name"), source.get("id")) != source.get("id"):
+        if state == "complete" and data.get(str(source.get("name")), source.get("id")) != source.get("id"):
             state, why = "stale", f"the data {source.get('name')!r} was prepared again since"
         known = ("steps", "total_steps", "best", "device", "preset")
         lines.append(Line("train", folder.name, state, why, {key: run[key] for key in known if key in run}))
@@ -250,7 +251,8 @@ def after_preparing(workspace: Workspace, data: PreparedData, preset: Optional[s
     name = preset or data.summary.get("preset") or DEFAULT_PRESET
     rules = data_rules.of_data(data)
     resolved = data_rules.applied(presets.load(name, workspace=workspace.root), rules, data.artifact.id, ignore)
-    splits = {split: data.split(split) for split in ("train", "eval") if split in data.splits}
+    roles = ("train", "eval")
+    splits: Mapping[str, PreparedSplit] = {role: data.split(role) for role in roles if role in data.splits}
     found = compatibility.conflicts(resolved.recipe, data, splits, compatibility.convolutions(resolved.recipe))
     if any(not conflict.overrides for conflict in found):
         return workspace.command("presets", "list")

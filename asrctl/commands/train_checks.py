@@ -65,7 +65,7 @@ def look_at_checkpoint(recipe: Recipe, data: PreparedData, emit: Emit, *, fetch:
     section = recipe.model
     if section.checkpoint is None:
         return None
-    here = loading.find_checkpoint if fetch else weights.local_checkpoint
+    here = weights.find_checkpoint if fetch else weights.local_checkpoint
     folder = here(section.checkpoint, section.revision)
     if folder is None:
         emit(Note(f"{section.checkpoint} is not in the hub's cache on this machine, so it was not looked at"))

@@ -135,13 +135,13 @@ def recipe_of(
     if asked is None and stored is not None:
         return presets.override(stored.recipe(), request.overrides, stored.recipe_path)
     name = data.summary.get("preset")
-    if asked is None and name is None:
+    if asked is None and not isinstance(name, str):
         known = ", ".join(preset.name for preset in presets.available(workspace.root))
         raise UsageError(
             f"no preset was given, and the data was prepared without one; there are {known}",
             fix="add `--preset tiny-cpu`, or another of these",
         )
-    resolved = asked or loaded(workspace, request, name)
+    resolved = asked or loaded(workspace, request, str(name))
     if request.from_run is None:
         return resolved
     model = dataclasses.replace(resolved.recipe.model, checkpoint=str(_model_of(workspace, request.from_run)))
@@ -179,8 +179,9 @@ def base_of(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> Opti
     name = recipe.model.checkpoint
     if request.from_run is not None:
         return f"run {request.from_run}"
-    is_folder = name is not None and files.expanded(name).is_dir()
-    return f"./{name}" if is_folder and not name.startswith((".", "/", "~")) else name
+    if name is None or name.startswith((".", "/", "~")) or not files.expanded(name).is_dir():
+        return name
+    return f"./{name}"
 
 
 def run_name(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> str:

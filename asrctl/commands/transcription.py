@@ -52,7 +52,7 @@ def choose(subject: Subject, device: str, precision: Optional[str], batch_s: Opt
 def _on_ipu(
     subject: Subject, device: devices.Device, precision: Optional[str], batch_s: Optional[float], emit: Emit
 ) -> How:
-    from asrctl.ipu import runner
+    from asrctl.ipu import config, runner
 
     if subject.run is None:
         raise UsageError(
@@ -61,7 +61,7 @@ def _on_ipu(
         )
     recipe = subject.run.recipe()
     runner.preflight(recipe, device.kind, started=subject.run.shell)
-    own = recipe.ipu.precision
+    own = config.section(recipe).precision
     if batch_s is not None or precision not in (None, own):
         raise UsageError(
             f"batches and precision on {device.kind} are those of the run's preset ({own})",

@@ -214,6 +214,7 @@ def choose(
 
     Raises MissingArtifact, UsageError.
     """
+    artifact: Optional[Artifact]
     if wanted is not None:
         artifact = workspace.resolve("vocab", wanted, fix=_FIX_VOCAB)
         conflicts = _conflicts(artifact, decided)

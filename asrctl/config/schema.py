@@ -30,8 +30,8 @@ def build(cls: Type[T], values: Mapping[str, Any], prefix: str = "", root: Any =
     """
     problems: List[Problem] = []
     root = cls if root is None else root
-    hints = _hints(cls)
-    fields = {item.name: item for item in dataclasses.fields(cls)}
+    hints = _hints(cls)  # type: ignore[arg-type]
+    fields = {item.name: item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
     arguments: Dict[str, Any] = {}
     for name, value in values.items():
         path = f"{prefix}{name}"
@@ -98,7 +98,7 @@ def _convert(value: Any, hint: Any, path: str, problems: List[Problem], root: An
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise ValueError("must be a section of keys")
-        section, found = build(hint, value, path + ".", root)
+        section, found = build(hint, value, path + ".", root)  # type: ignore[arg-type]
         problems.extend(found)
         return section
     origin = typing.get_origin(hint)

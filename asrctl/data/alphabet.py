@@ -31,7 +31,7 @@ class Notable(NamedTuple):
 
     character: str
     kind: str
-    count: int
+    count: int  # type: ignore[assignment]
     utterances: int
     example: str
     is_rare: bool = False

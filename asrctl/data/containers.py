@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import IO, Callable, Dict, Iterator, Tuple
+from typing import IO, Callable, Dict, Iterator, Literal, Tuple
 
 _CHUNKS = 64
 # Sizes of 32 bits that programs write into a header when they stream and do not know the end; sox has the lowest.
@@ -30,7 +30,7 @@ class _Layout:
     first: int
     name: int
     size: int
-    order: str
+    order: Literal["little", "big"]
     header_counts: bool
     align: int
 

@@ -32,8 +32,9 @@ def of_data(data: PreparedData) -> Dict[str, Any]:
 def of_vocabulary(workspace: Workspace, data: PreparedData) -> Dict[str, Any]:
     """The same of its vocabulary: the splits that it was collected from, unless a checkpoint brought it along."""
     vocabulary = workspace.find("vocab", data.summary["vocabulary"])
-    known = vocabulary is not None and vocabulary.summary.get("splits") and not vocabulary.summary.get("given")
-    return {"text.vocab_splits": tuple(vocabulary.summary["splits"])} if known else {}
+    if vocabulary is None or vocabulary.summary.get("given") or not vocabulary.summary.get("splits"):
+        return {}
+    return {"text.vocab_splits": tuple(vocabulary.summary["splits"])}
 
 
 def of_run(recipe: Recipe) -> Dict[str, Any]:

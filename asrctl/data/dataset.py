@@ -182,7 +182,7 @@ class PreparedSplit:
                 raise BadData(f"{path}, line {number} is damaged ({problem})", fix=_FIX)
             yield values
 
-    def _locate(self, index: int):
+    def _locate(self, index: int) -> Tuple[Any, int]:
         if not 0 <= index < len(self):
             raise IndexError(index)
         index = index if self._rows is None else int(self._rows[index])
@@ -201,6 +201,9 @@ class _Shards:
 
     def __len__(self) -> int:
         return len(self._paths)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> pa.RecordBatch:
         """Raises BadData where it is damaged, IndexError."""

@@ -181,7 +181,8 @@ def _write_parts(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLi
         limit.add(part["rejects"], part["utterances"])
     limit.check()
     rest = islice(utterances, progress.utterances, None)
-    shard, unread = _Shard(), []
+    shard = _Shard()
+    unread: List[Any] = []
 
     def finish() -> None:
         limit.add(shard.rejects, shard.count)

@@ -208,8 +208,8 @@ def _fix_unknown(characters: Mapping[str, int], vocabulary: Vocabulary, rules: T
         for character, count in characters.items():
             cased = character.lower() if case == "lower" else character.upper() if case == "upper" else character
             changed.update(dict.fromkeys(cased, count))
-        unknown, total = sum(unknown_characters(changed, vocabulary).values()), sum(changed.values())
-        if case not in (rules.case, "keep") and unknown <= MAX_UNKNOWN_SHARE * total:
+        lacking, total = sum(unknown_characters(changed, vocabulary).values()), sum(changed.values())
+        if case not in (rules.case, "keep") and lacking <= MAX_UNKNOWN_SHARE * total:
             return f"use --case {case}: the vocabulary is in {case} case"
     build = f"build the vocabulary from these splits (`asrctl vocab CORPUS --splits {','.join(splits)}`)"
     unknown = unknown_characters(characters, vocabulary)

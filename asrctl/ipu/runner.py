@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, cast
 
 import numpy as np
 
 from asrctl.config.recipe import Recipe
+from asrctl.data.dataset import PreparedSplit
 from asrctl.data.sampler import samples_in
 from asrctl.errors import BadData, DeviceError
 from asrctl.events import Emit, Note, ignore
@@ -231,15 +232,19 @@ class IpuRun(Loop):
 
     # -- what the course asks for -----------------------------------------------------------------------------------
 
+    @property
+    def _eval(self) -> PreparedSplit:
+        return cast(PreparedSplit, self.job.eval)  # nobody asks for a score where there is none
+
     def _scorer(self) -> Scorer:
         """The host's choice of utterances."""
         run = self.recipe.run
-        return Scorer(self.job.eval, None, "fp32", 0.0, self.pad_to, run.eval_max_utterances, self.recipe.optim.seed)
+        return Scorer(self._eval, None, "fp32", 0.0, self.pad_to, run.eval_max_utterances, self.recipe.optim.seed)
 
     def _evaluated(self) -> Any:
         from asrctl.ipu import inference
 
-        return inference.evaluated(self.recipe, self.job.recognizer, self.job.eval, self._scorer().indices())
+        return inference.evaluated(self.recipe, self.job.recognizer, self._eval, self._scorer().indices())
 
     def score(self) -> Dict[str, Any]:
         from asrctl.ipu import inference

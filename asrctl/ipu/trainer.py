@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, cast
 
 import torch
 from optimum.graphcore import IPUConfig, IPUTrainer, IPUTrainingArguments
@@ -38,6 +38,9 @@ class CtcTrainer(IPUTrainer):
     rate: the learning rate of a step (0-based).
     output: an empty folder for what the library writes itself.
     """
+
+    optimizer: Any
+    lr_scheduler: Any
 
     def __init__(
         self,
@@ -86,8 +89,9 @@ class CtcTrainer(IPUTrainer):
     # -- order and schedule: the host's -----------------------------------------------------------------------------
 
     def _get_train_sampler(self) -> FromStep:
-        per_call = self.order.plan.global_batch * self.iterations
-        return FromStep(self._calls_done * per_call, len(self.order))
+        order = cast(TrainingOrder, self.order)  # asked for in training only
+        per_call = order.plan.global_batch * self.iterations
+        return FromStep(self._calls_done * per_call, len(order))
 
     def _share_of_peak(self) -> Callable[[int], float]:
         peak = self.recipe.optim.learning_rate

@@ -70,6 +70,7 @@ def _refuse_other_kinds(model_type: str, values: Mapping[str, Any]) -> None:
     known = {"feat_extract_norm": ("group", "layer")}
     known.update((key, tuple(ACT2FN)) for key in ("hidden_act", "feat_extract_activation"))
     for key, value in values.items():
+        kinds: Any
         kinds, called = _KINDS.get(type(usual.get(key)), (object, ""))
         if value is not None and (not isinstance(value, kinds) or (called == "a number" and isinstance(value, bool))):
             raise ValueError(f"{key} is {value!r}, not {called}")

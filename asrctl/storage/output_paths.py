@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Callable, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from asrctl.errors import UsageError
 from asrctl.storage import files
@@ -20,7 +20,8 @@ _MISSING = (errno.ENOENT, errno.ENOTDIR)
 def resolve(path: Path) -> Path:
     """The absolute path, links followed, of what may still be made. Raises UsageError where the system has no such
     path: `..` behind what is missing or no folder, a link that leads nowhere, a name that is too long; and OSError."""
-    there, missing = path, []  # type: Path, List[str]
+    there = path
+    missing: List[str] = []
     while not _exists(there):
         if there.is_symlink():
             raise UsageError(f"{there} is a link that leads nowhere", fix="remove the link, or choose another path")

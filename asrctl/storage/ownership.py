@@ -12,8 +12,10 @@ from typing import Iterable, Iterator, List, Optional, Tuple
 from asrctl.errors import UsageError
 from asrctl.storage import atomic, files
 
-_SHELL = ("config.json", "vocab.json", "special_tokens.json", "special_tokens_map.json")
-_SHELL += ("tokenizer_config.json", "preprocessor_config.json")
+_SHELL = (
+    *("config.json", "vocab.json", "special_tokens.json", "special_tokens_map.json"),
+    *("tokenizer_config.json", "preprocessor_config.json"),
+)
 MODEL_FILES = (*_SHELL, "model.safetensors", "SHA256SUMS")
 _CHECKPOINT = ("state.json", "model.safetensors", "optimizer.safetensors", "backend/**")
 # What a system or a file manager leaves in every folder that it shows, and names of files that are deleted but open.

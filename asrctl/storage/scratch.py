@@ -27,8 +27,8 @@ def folder(workspace: Workspace, *, write: bool = True) -> Iterator[Path]:
     A workspace that this makes goes with it where nothing was put into it: a command that is refused leaves no trace.
     """
     if not write:
-        with tempfile.TemporaryDirectory(prefix="asrctl-") as path:
-            yield Path(path)
+        with tempfile.TemporaryDirectory(prefix="asrctl-") as temporary:
+            yield Path(temporary)
         return
     is_new, made = not workspace.is_there, _missing(workspace.root)
     with workspace.lock(LOCK, wait=True):

@@ -269,7 +269,8 @@ class Workspace:
             target = self.own(self.folder(name["kind"], name["id"]))
             try:
                 with self.lock(f"{name['kind']}-{name['id']}"):
-                    atomic.settle_tree(target, **self._ways(name["kind"], name["id"]))
+                    ways = self._ways(name["kind"], name["id"])
+                    atomic.settle_tree(target, aside=ways["aside"], ready=ways["ready"])
             except Locked:  # its process is alive
                 continue
 
@@ -370,6 +371,13 @@ class Draft:
     path: Path
     published: Optional[Artifact] = None
     summary: Dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def artifact(self) -> Artifact:
+        """What was published. Raises RuntimeError before it is in place."""
+        if self.published is None:
+            raise RuntimeError(f"{self.path} is not published yet")
+        return self.published
 
 
 def _sequence(run: Path) -> int:

@@ -6,7 +6,7 @@ import math
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Deque, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Deque, Generator, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -103,7 +103,7 @@ class Feed:
     pads: bool = True
     cache: Optional[FeatureCache] = None
 
-    def steps(self, start: int, end: int, workers: int) -> Iterator[StepBatch]:
+    def steps(self, start: int, end: int, workers: int) -> Generator[StepBatch, None, None]:
         """Steps start..end-1 in order; threads work a few steps ahead. Closing the iterator stops them."""
         numbered = self._batches(start, end)
         if workers == 0:

@@ -89,9 +89,9 @@ class Watch:
         self.bad = 0
         if standing.first_level is None and level == 0:
             return  # nothing could be aligned in it, so it says nothing of what losses are like here
-        if standing.first_level is None:
+        if standing.first_level is None or standing.level is None or standing.lowest_level is None:
             standing.first_level = standing.level = standing.lowest_level = level
-        if level > self._line():
+        if level > max(_EXPLODED_FACTOR * standing.lowest_level, standing.first_level, self.floor):
             self.exploded += 1
             return
         self.exploded = max(0, self.exploded - 1)
@@ -99,10 +99,6 @@ class Watch:
         standing.lowest_level = min(standing.lowest_level, standing.level)
         if self.exploded == 0:
             self.good_step = before
-
-    def _line(self) -> float:
-        standing = self.standing
-        return max(_EXPLODED_FACTOR * standing.lowest_level, standing.first_level, self.floor)
 
     def evaluated(self, values: Mapping[str, Any]) -> None:
         """Take in an evaluation at the step where the run stands."""

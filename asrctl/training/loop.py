@@ -254,13 +254,17 @@ class Course:
             values["grad_norm"] = done.grad_norm
         values.update(epoch=done.step / self.steps_per_epoch, audio_s_per_s=speed)
         if before == 0 or done.step >= self.total or self._crossed(before, self.run.log_every):
-            self.journal.write("train", done.step, values)
+            self._write("train", done.step, values)
         is_open = self._limit is not None and self.standing.pace is None  # how far the time goes is not known yet
         self.emit(
             StepDone(
                 done.step, None if is_open else self.total, {"loss": done.loss, "lr": done.rate, "audio s/s": speed}
             )
         )
+
+    def _write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
+        if self.journal is not None:
+            self.journal.write(kind, step, values)
 
     # -- evaluation and checkpoints ---------------------------------------------------------------------------------
 
@@ -282,7 +286,7 @@ class Course:
         if better:
             standing.best_step, standing.best_wer, standing.best_cer = standing.step, values["wer"], values["cer"]
             self._keep_model()
-        self.journal.write("eval", standing.step, values)
+        self._write("eval", standing.step, values)
         self.emit(Evaluated(standing.step, values, better))
         self._warn_of_silence(values)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Set
+from typing import Any, Dict, List, Mapping, Set
 
 from asrctl.config.recipe import OptimSection
 from asrctl.runtime import compat
@@ -103,7 +103,7 @@ class AdamW:
         self._optim = optim
         self._behind: Set[int] = set()
         self._next = 0
-        groups = [
+        groups: List[Dict[str, Any]] = [
             {"params": [p for n, p in named if decays(n, p)], "weight_decay": optim.weight_decay},
             {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0},
         ]
@@ -131,7 +131,8 @@ class AdamW:
 
     def prepare(self, step: int, rate: float) -> None:
         """Set the hyper-parameters of optimizer step `step` (0-based)."""
-        eps, scale = self._optim.adam_eps, 1.0
+        eps: float = self._optim.adam_eps
+        scale = 1.0
         if not self._optim.adam_bias_correction:
             self._catch_up(step)
             beta1, beta2 = self._optim.adam_betas

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ContextManager, Dict, Iterator, Optional, Tuple
+from typing import Any, ContextManager, Dict, Iterator, Optional, Tuple, cast
 
 import numpy as np
 
@@ -144,8 +144,11 @@ class HostTrainer(Loop):
         packed_on_cpu = self.device.type == "cpu" and self.hearing.engine == select.PACKED
         if not packed_on_cpu or free_memory.addresses_are_scarce():
             return False
-        shape, how = self.feed.costliest_shape(), {"precision": self.job.precision, "pads": self.hearing.pads}
-        return free_memory.free_bytes() > _SPARE_MEMORY * memory_estimate.most_bytes(self.model, *shape, **how)
+        rows, samples = self.feed.costliest_shape()
+        most = memory_estimate.most_bytes(
+            self.model, rows, samples, precision=self.job.precision, pads=self.hearing.pads
+        )
+        return free_memory.free_bytes() > _SPARE_MEMORY * most
 
     def _fits(self) -> bool:
         import torch
@@ -268,7 +271,7 @@ class HostTrainer(Loop):
             f"evaluation in batches of {batch_s:g} s does not fit into the memory of the {kind} device",
             fix=f"go on with less: {self._resumed('eval_batch_s', batch_s)}",
         ):
-            return self.scorer.score(self.recognizer, self.emit)
+            return cast(Scorer, self.scorer).score(self.recognizer, self.emit)
 
     def keep_model(self) -> None:
         loading.save_recognizer_atomically(self.recognizer, self.job.folder / "model")

@@ -110,9 +110,9 @@ class _Reader:
             self._request.hint("no-transcript", other.converted(path, count=self._foreign.count))
         elif self._mute:
             table = self._tables.first
-            other = f"; if {table} holds them, asrctl prepare manifest {shlex.quote(table)}" if table else ""
+            in_table = f"; if {table} holds them, asrctl prepare manifest {shlex.quote(table)}" if table else ""
             beside = f"put a .txt of the same name beside each recording: {self._mute.first} has none"
-            self._request.hint("no-transcript", beside + other)
+            self._request.hint("no-transcript", beside + in_table)
 
     def _paired(self, folder: Path, names: List[str]) -> Iterator[Utterance]:
         """Audio with the transcripts beside it; then the transcripts that nobody speaks."""

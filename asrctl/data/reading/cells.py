@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from typing import Iterator, List, Optional, Union
+from typing import Any, Iterator, List, Optional, Union
 
 OPEN_QUOTE = "a quote is opened and not closed on the same line"
 STRAY_QUOTE = 'a quote within quotes is not doubled ("")'
@@ -69,7 +69,7 @@ class Cells:
             self._parsed(line, csv.QUOTE_NONE)  # raises what has nothing to do with quotes
             return None
 
-    def _parsed(self, line: str, quoting: int, strict: bool = False) -> List[str]:
+    def _parsed(self, line: str, quoting: Any, strict: bool = False) -> List[str]:
         reader = csv.reader(
             _only(line), delimiter=self._delimiter, quoting=quoting, strict=strict, skipinitialspace=self._spaced
         )

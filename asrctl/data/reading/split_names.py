@@ -117,9 +117,9 @@ class SplitFolders:
             )
         if self._in_splits and self._elsewhere:
             verbs = amounts.noun(self._elsewhere.count, "lies", "lie"), amounts.noun(self._elsewhere.count, "is", "are")
-            count = f"{self._elsewhere.count} of {amounts.count(self._total, 'recording')}"
+            how_many = f"{self._elsewhere.count} of {amounts.count(self._total, 'recording')}"
             where = f"such as {self._elsewhere.first}, and {verbs[1]} for training"
-            emit(Warned(f"{count} {verbs[0]} in no folder called after a split, {where}"))
+            emit(Warned(f"{how_many} {verbs[0]} in no folder called after a split, {where}"))
         if self._unsure and self._used:
             verb = amounts.noun(self._unsure.count, "is", "are")
             may = f"such as {self._unsure.first}, and {verb} for training; if it is one, call it train, eval or test"

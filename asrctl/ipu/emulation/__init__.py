@@ -21,6 +21,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 from asrctl.errors import DeviceError
 
@@ -52,5 +53,5 @@ def is_emulated() -> bool:
     return _is_ours(importlib.util.find_spec("poptorch"))
 
 
-def _is_ours(spec) -> bool:
+def _is_ours(spec: Any) -> bool:
     return spec is not None and spec.origin is not None and _FOLDER in Path(spec.origin).resolve().parents

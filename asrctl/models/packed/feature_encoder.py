@@ -42,10 +42,9 @@ def supports(model: nn.Module) -> bool:
         plain = type(conv) is nn.Conv1d and conv.padding == (0,) and conv.dilation == (1,) and conv.groups == 1
         if not plain or conv.weight.dtype != torch.float32:
             return False
-        over_time = isinstance(norm, nn.GroupNorm)
-        if norm is not None and not over_time and type(norm) is not nn.LayerNorm:
+        if norm is not None and not isinstance(norm, nn.GroupNorm) and type(norm) is not nn.LayerNorm:
             return False
-        if over_time and (index > 0 or norm.num_groups != norm.num_channels):
+        if isinstance(norm, nn.GroupNorm) and (index > 0 or norm.num_groups != norm.num_channels):
             return False
     return True
 

@@ -75,7 +75,7 @@ class Copies:
         with torch.inference_mode(False), torch.no_grad():
             compat.copy_all(targets, sources)
 
-    def _joined(self, parameters: Sequence[nn.Parameter], old: object) -> torch.Tensor:
+    def _joined(self, parameters: Sequence[nn.Parameter], old: Any) -> torch.Tensor:
         first = parameters[0]
         shape = (sum(parameter.shape[0] for parameter in parameters),) + tuple(first.shape[1:])
         reusable = isinstance(old, torch.Tensor) and old.shape == shape and old.device == first.device
