@@ -1,6 +1,7 @@
 """The house holds: a module imports only from below, and nothing in the library prints, asserts or leaves."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,15 @@ def test_a_function_fits_a_screen_and_a_file_a_sitting(module):
     long = {node.name: lines(node) for node in functions if lines(node) > MAX_FUNCTION_LINES}
     assert not long, f"asrctl.{name}: functions of more than {MAX_FUNCTION_LINES} lines: {long}"
     assert len(text.splitlines()) <= MAX_FILE_LINES
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md", "docs/reliability.md", "docs/ipu.md"])
+def test_a_page_names_files_that_are_there(page):
+    text = (PACKAGE.parent / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_/]+/[a-z_]+\.py)`", text))
+    assert named
+    missing = [name for name in named if not ((PACKAGE / name).exists() or (PACKAGE.parent / name).exists())]
+    assert not missing
 
 
 def _is_sys(node):

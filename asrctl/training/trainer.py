@@ -92,10 +92,6 @@ class HostTrainer(Loop):
         packs = self.hearing.engine == select.PACKED and not self.hearing.pads
         return limits_of(self.host, self.device.type, max_samples, self.pad_to, packs=packs)
 
-    @property
-    def _is_cuda(self) -> bool:
-        return bool(self.device.type == "cuda")
-
     def _scorer(self) -> Optional[Scorer]:
         if self.job.eval is None:
             return None
