@@ -33,12 +33,12 @@ def install(session: nox.Session, extras: str, constraints: str = "constraints.t
     session.install("-c", constraints, "-e", f".[{extras}]")
 
 
-def suite(session: nox.Session) -> None:
+def suite(session: nox.Session, *words: str) -> None:
     """The tests that are asked for, or all: side by side, and alone the one that a neighbor would disturb."""
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
-    session.run("pytest", *SIDE_BY_SIDE, "--deselect", ALONE)
+    session.run("pytest", *SIDE_BY_SIDE, "--deselect", ALONE, *words)
     session.run("pytest", ALONE)
 
 
@@ -74,9 +74,12 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def old(session: nox.Session) -> None:
-    """The same test suite on the library generation of optimum-graphcore, where its own tests run too."""
+    """The same test suite on the library generation of optimum-graphcore, where its own tests run too.
+
+    But for kills, full disks and damaged files, which are about our own code: `tests` has them.
+    """
     install(session, "ipu,demo,onnx,plot,dev", "constraints-ipu.txt")
-    suite(session)
+    suite(session, "--ignore", "tests/faults", "--ignore", "tests/fuzz")
 
 
 @nox.session(python=FLOOR if runs(f"python{FLOOR}") else None, venv_backend="venv")

@@ -30,6 +30,7 @@ def call(tones, *options):
     return {found["name"]: found for found in json.loads(results.read_text())["rows"]}
 
 
+@pytest.mark.slow
 def test_training_in_turns_gives_a_row_with_every_round(tones, capsys):
     found = call(tones, "--only", "train", "--batch", "2", "--loaders", "1")["training without the cache"]
     assert len(found["stock_rounds"]) == len(found["asrctl_rounds"]) == 2

@@ -71,6 +71,7 @@ def test_killed_between_shards(many_shards: Job, nursery: Nursery, tmp_path: Pat
     try_random_kills(many_shards, "prepare", MANY, tmp_path, nursery, faults)
 
 
+@pytest.mark.faults_full
 def test_prepare_goes_on_at_its_shard(many_shards: Job, nursery: Nursery, tmp_path: Path, faults: Faults) -> None:
     """What was whole when the process was killed is not made again."""
     workspace = many_shards.start_from("prepare", tmp_path / "workspace")

@@ -58,8 +58,8 @@ print(taken / memory_estimate.most_bytes(model, rows, samples, precision=precisi
     ("rows", "seconds", "width", "precision", "learns"),
     [
         pytest.param(64, 1, 256, "bf16", False, marks=[needs_sound_bf16, pytest.mark.slow]),
-        (2, 28, 256, "fp32", False),
-        pytest.param(3, 20, 128, "bf16", True, marks=needs_sound_bf16),
+        pytest.param(2, 28, 256, "fp32", False, marks=pytest.mark.slow),
+        pytest.param(3, 20, 128, "bf16", True, marks=[needs_sound_bf16, pytest.mark.slow]),
         (12, 4, 64, "fp32", True),
     ],
 )
