@@ -312,7 +312,7 @@ def _remove_tree(folder: str, held: List[OSError]) -> None:
             raise error
 
     if sys.version_info >= (3, 12):
-        shutil.rmtree(folder, onexc=lambda _, __, error: judge(error))
+        shutil.rmtree(folder, onexc=lambda _, __, error: judge(error))  # novm: it is what the line above asks for
     else:
         shutil.rmtree(folder, onerror=lambda _, __, found: judge(found[1]))
 
