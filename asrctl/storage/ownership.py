@@ -18,8 +18,11 @@ _SHELL = (
 )
 MODEL_FILES = (*_SHELL, "model.safetensors", "SHA256SUMS")
 _CHECKPOINT = ("state.json", "model.safetensors", "optimizer.safetensors", "backend/**")
-# What a system or a file manager leaves in every folder that it shows, and names of files that are deleted but open.
-_NOBODYS = re.compile(rf"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.directory|{files.DELETED.pattern}")
+# What a system or a file manager leaves in every folder that it shows, names of files that are deleted but open, and
+# what safetensors writes first and renames then (".tmp" and six characters, as Rust's tempfile names it).
+_NOBODYS = re.compile(
+    rf"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.directory|\.tmp[A-Za-z0-9]{{6}}|{files.DELETED.pattern}"
+)
 # A name on its way into place, or out of it (files.beside), stands for the name itself.
 _PASSING = re.compile(rf"\.(.+)\.(?:tmp|asrctl-tmp|{atomic.SPARE}|{'|'.join(atomic.ENDINGS)})")
 _SHOWN = 3
