@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence
 
@@ -346,15 +346,29 @@ def _nothing_to_do(run: Run, start: Start, checkpoint: checkpoints.Checkpoint, r
     reached = reason == "early-stopping" or checkpoint.step >= total
     if info["state"] != "complete" and reached:
         info = _complete(run, start, dict(info, **_totals(start, total)), standing, reason)
-    return TrainResult(
-        run=run.name,
-        state=info["state"],
+    return replace(
+        as_it_is(run, info),
         reason=reason,
         steps=standing.step,
         planned_steps=total,
         recipe_steps=start.total_steps,
         best_step=standing.best_step,
         best_wer=standing.best_wer,
+    )
+
+
+def as_it_is(run: Run, info: Mapping[str, Any]) -> TrainResult:
+    """The result of a run with which nothing is left to do. info: its run.json."""
+    best, total = info.get("best") or {}, info.get("total_steps", 0)
+    return TrainResult(
+        run=run.name,
+        state=info["state"],
+        reason=info.get("reason", ""),
+        steps=info.get("steps", 0),
+        planned_steps=total,
+        recipe_steps=info.get("recipe_steps", total),
+        best_step=best.get("step"),
+        best_wer=best.get("wer"),
         model=run.model,
         device=info.get("device", ""),
         precision=info.get("precision", ""),

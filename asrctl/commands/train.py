@@ -10,7 +10,7 @@ from typing import Any, Dict, Optional, Tuple
 from asrctl.commands import same_run
 from asrctl.commands import train_checks as checks
 from asrctl.commands import train_request as meant
-from asrctl.commands.run_training import Start, TrainResult, carry_out
+from asrctl.commands.run_training import Start, TrainResult, as_it_is, carry_out
 from asrctl.commands.train_request import TrainPlan, TrainRequest
 from asrctl.config import presets
 from asrctl.config.recipe import Recipe
@@ -116,7 +116,9 @@ def train(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> T
     _settle(workspace)
     planned = plan(workspace, request, emit, fetch=True)
     if planned.new is False:
-        return _as_it_is(workspace, Run(workspace.run(planned.run_name)))
+        run = Run(workspace.run(planned.run_name))
+        same_run.make_latest(workspace, run)
+        return as_it_is(run, run.info())
     workspace.create()
     with workspace.lock(f"run-{planned.run_name}"):
         files.refuse_links(workspace.run(planned.run_name))
@@ -129,30 +131,6 @@ def train(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> T
         run.settle()
         with run.replaced() if request.overwrite else run.kept():
             return _run(workspace, request, planned, run, emit)
-
-
-def _as_it_is(workspace: Workspace, run: Run) -> TrainResult:
-    """Of a run with which nothing is left to do."""
-    same_run.make_latest(workspace, run)
-    info = run.info()
-    best, total = info.get("best") or {}, info.get("total_steps", 0)
-    return TrainResult(
-        run=run.name,
-        state=info["state"],
-        reason=info.get("reason", ""),
-        steps=info.get("steps", 0),
-        planned_steps=total,
-        recipe_steps=info.get("recipe_steps", total),
-        best_step=best.get("step"),
-        best_wer=best.get("wer"),
-        model=run.model,
-        device=info.get("device", ""),
-        precision=info.get("precision", ""),
-        seconds=0.0,
-        audio_s_per_s=0.0,
-        emulated=bool(info.get("emulated")),
-        nothing_to_do=True,
-    )
 
 
 def _settle(workspace: Workspace) -> None:
