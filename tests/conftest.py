@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import pytest
 
@@ -185,6 +185,15 @@ _EMULATION_ONLY = ("poptorch", "popart", "optimum.graphcore") + tuple(
     f"asrctl.ipu.{name}" for name in ("data", "inference", "trainer")
 )
 _put_aside: Dict[str, Any] = {}
+_emulating: List[bool] = []
+
+
+@pytest.fixture(autouse=True)
+def _no_emulation_is_left() -> Iterator[None]:
+    """A test that imports the emulated IPU outside of `emulated_ipu` fails here, not a later one of another file."""
+    yield
+    left = [name for name in sys.modules if name.startswith(_EMULATION_ONLY)]
+    assert _emulating or not left, f"imported outside of emulated_ipu(): {left[:3]}"
 
 
 @contextmanager
@@ -195,9 +204,11 @@ def emulated_ipu() -> Iterator[None]:
     """
     path = list(sys.path)
     sys.modules.update(_put_aside)
+    _emulating.append(True)
     try:
         yield
     finally:
+        _emulating.pop()
         sys.path[:] = path
         for name in [name for name in sys.modules if name.startswith(_EMULATION_ONLY)]:
             _put_aside[name] = sys.modules.pop(name)

@@ -10,6 +10,8 @@ from asrctl.messages.reasons import reason
 from asrctl.models import weight_files
 from asrctl.runtime import compat
 
+from ..conftest import emulated_ipu
+
 UNSAFE = ("weights_only", "weights only", "trust_remote_code", "allow_pickle", "safe_globals", "trusted source")
 
 
@@ -51,11 +53,11 @@ def read_optimizer(path):
     pytest.importorskip("optimum")
     from asrctl.ipu import hardware
 
-    hardware.require("ipu-emulated")
-    with compat.quiet_transformers():
+    with emulated_ipu(), compat.quiet_transformers():
+        hardware.require("ipu-emulated")
         from asrctl.ipu.trainer import load_allowed
 
-    return load_allowed(path)
+        return load_allowed(path)
 
 
 @pytest.mark.parametrize("read", [weight_files.tensors, read_optimizer])
