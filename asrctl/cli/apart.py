@@ -58,6 +58,7 @@ def begin(words: Sequence[str]) -> Ending:
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     signals.expect_echoes()
     _end_with(parent)
+    _load_hashes()
     return Ending(writing)
 
 
@@ -71,6 +72,21 @@ def _end_with(parent: int) -> None:
         return  # without memory for that it comes to its own end soon
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _load_hashes() -> None:
+    """Import hashlib. Where there is no memory for it, it logs a traceback for each algorithm and goes on without.
+
+    Raises MemoryError.
+    """
+    import logging
+
+    logging.disable()
+    import hashlib
+
+    logging.disable(logging.NOTSET)
+    if not all(hasattr(hashlib, name) for name in hashlib.algorithms_guaranteed):
+        raise MemoryError
 
 
 def _follow(child: int, pipe: int, watched: List[int]) -> NoReturn:
