@@ -14,7 +14,7 @@ from asrctl.config.recipe import MAX_AUDIO_S
 from asrctl.messages import amounts
 
 if TYPE_CHECKING:
-    from asrctl.commands.dry_run import Outlook
+    from asrctl.commands.dry_run import DryRun
     from asrctl.commands.evaluate import EvaluateResult
     from asrctl.storage.workspace import Workspace
 
@@ -93,7 +93,7 @@ def command(
         check_gate(result, max_wer)
 
 
-def plan_lines(planned: "Outlook") -> List[str]:
+def plan_lines(planned: "DryRun") -> List[str]:
     """What would be transcribed, how, and where the result would go."""
     found = planned.facts
     what = (

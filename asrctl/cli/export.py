@@ -12,7 +12,7 @@ from asrctl.cli.report import Output, outlook_lines, session, table
 from asrctl.messages import amounts
 
 if TYPE_CHECKING:
-    from asrctl.commands.dry_run import Outlook
+    from asrctl.commands.dry_run import DryRun
     from asrctl.commands.export import ExportResult
 
 EPILOG = options.examples(
@@ -52,7 +52,7 @@ def command(
         report.done(result.as_dict(), result_lines(result))
 
 
-def plan_lines(planned: "Outlook") -> List[str]:
+def plan_lines(planned: "DryRun") -> List[str]:
     """What would be written, and what it would be verified on."""
     found = planned.facts
     verified = (

@@ -198,7 +198,7 @@ def _leave_quietly(report: Report) -> None:
 
 
 def outlook_lines(planned: Any) -> List[str]:
-    """What a command would read and write (an asrctl.commands.dry_run.Outlook)."""
+    """What a command would read and write (an asrctl.commands.dry_run.DryRun)."""
     lines = [f"would read {what}: {path}" for what, path in planned.reads.items()]
     kept = " (is there already; --force makes it again)" if planned.unchanged else ""
     first = next(iter(planned.writes), None)

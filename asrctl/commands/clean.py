@@ -15,7 +15,7 @@ from asrctl.errors import Locked
 from asrctl.events import Emit, Progress, ignore
 from asrctl.storage import atomic, files, scratch
 from asrctl.storage.hashing import ID_LENGTH
-from asrctl.storage.ownership import ARTIFACTS, CHECKPOINT, FEATURES, MODEL, RUN, Ours
+from asrctl.storage.ownership import ARTIFACTS, CHECKPOINT, FEATURES, MODEL, RUN, OwnFiles
 from asrctl.storage.workspace import KINDS, Artifact, Workspace
 from asrctl.training import checkpoints, runs
 from asrctl.training.runs import Run
@@ -24,12 +24,12 @@ WHAT = ("cache", "unfinished", "unreferenced", "checkpoints")
 # Evaluations and exports are results: nothing leads to them, and people still want them.
 _ONLY_INPUTS = ("manifests", "vocab", "prepared", "lm")
 # What asrctl makes in a workspace: the folder may hold other things too, which are nobody's business here.
-_ANYTHING = Ours(["**"])
+_ANYTHING = OwnFiles(["**"])
 _CACHES = {
     "features": FEATURES,
     "ipu": _ANYTHING,  # names are the compiler's
-    "stat": Ours(["stat.sqlite", "stat.sqlite-*"]),
-    "demo": Ours(["corpus.json", "utterances.jsonl", *(f"{role}/demo-{role}-*.flac" for role in ROLES)]),
+    "stat": OwnFiles(["stat.sqlite", "stat.sqlite-*"]),
+    "demo": OwnFiles(["corpus.json", "utterances.jsonl", *(f"{role}/demo-{role}-*.flac" for role in ROLES)]),
 }
 _ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 _BUILDS = re.compile(rf"((replaced|replacing)-)?({'|'.join(KINDS)})-{_ID.pattern}|removed-.+|scratch-.+")
@@ -45,7 +45,7 @@ _HALF_WRITTEN = {
 _GONE = [f"{folder}/.*.asrctl-gone-*" for folder in (*KINDS, ".tmp", "runs", "runs/*", "runs/*/checkpoints")]
 
 
-class _Deleted(Ours):
+class _Deleted(OwnFiles):
     """A folder that was deleted while its files were open: nothing else is in it."""
 
     def strangers(self, folder: Path) -> List[str]:
@@ -63,7 +63,7 @@ class Removable:
     path: Path
     bytes: int
     reason: str
-    ours: Ours
+    ours: OwnFiles
     lock: Optional[str] = None
     idle: bool = False
 
@@ -72,7 +72,7 @@ class Removable:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CleanPlan:
     """What can go, and which locks are held: what they may be using stays. kept: {folder: what in it is not ours}."""
 
     removable: Sequence[Removable]
@@ -92,10 +92,10 @@ class Plan:
         return found
 
 
-def plan(workspace: Workspace, what: Sequence[str] = WHAT) -> Plan:
+def plan(workspace: Workspace, what: Sequence[str] = WHAT) -> CleanPlan:
     """Look, and change nothing. Raises BadData where the workspace's own files are damaged."""
     if not workspace.is_there:  # nothing here is ours
-        return Plan([], [])
+        return CleanPlan([], [])
     held = held_locks(workspace)
     found: List[Removable] = []
     if not held:
@@ -109,10 +109,10 @@ def plan(workspace: Workspace, what: Sequence[str] = WHAT) -> Plan:
     found = [item for item in found if item.what in what]
     kept = {item.path: _strangers(item.path, item.ours) for item in found}
     kept = {path: strangers for path, strangers in kept.items() if strangers}
-    return Plan([item for item in found if item.path not in kept], sorted(held), kept)
+    return CleanPlan([item for item in found if item.path not in kept], sorted(held), kept)
 
 
-def _strangers(path: Path, ours: Ours) -> List[str]:
+def _strangers(path: Path, ours: OwnFiles) -> List[str]:
     return ours.strangers(path) if path.is_dir() and not path.is_symlink() else []
 
 
@@ -166,7 +166,7 @@ def _is_held(path: Path) -> bool:
     return False
 
 
-def _remove(workspace: Workspace, path: Path, ours: Ours) -> bool:
+def _remove(workspace: Workspace, path: Path, ours: OwnFiles) -> bool:
     """Whether it went: where somebody has put something into it since we looked, it stays."""
     workspace.own(path.parent)
     if not path.is_dir() or path.is_symlink():

@@ -8,7 +8,7 @@ from typing import Any, Dict, Mapping
 
 
 @dataclass(frozen=True)
-class Outlook:
+class DryRun:
     """reads, writes: {what: where}. unchanged: the result is there already, and would only be shown or copied.
 
     facts: what else is settled, {name: plain value}.

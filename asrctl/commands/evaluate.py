@@ -15,13 +15,13 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from asrctl.commands import transcription
-from asrctl.commands.dry_run import Outlook
+from asrctl.commands.dry_run import DryRun
 from asrctl.commands.select import (
     ChosenData,
-    Subject,
+    ChosenModel,
     alphabet_gap,
     find_data,
-    find_subject,
+    find_model,
     is_elsewhere,
     sentence,
     warn_of_newer_data,
@@ -140,7 +140,7 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
     return _result(draft.artifact, subject, chosen, unchanged=False, seconds=seconds)
 
 
-def plan(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) -> Outlook:
+def plan(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) -> DryRun:
     """What `evaluate` would do; nothing is written, transcribed or fetched. Raises what `evaluate` raises.
 
     Of the model only its files' heads are read.
@@ -153,7 +153,7 @@ def plan(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) ->
     found = None if unchanged else loading.examine_trained(meant.subject.folder)
     if found is not None:
         _gap(found, meant)
-    return Outlook(
+    return DryRun(
         reads={"model": meant.subject.folder, "data": meant.split.folder},
         writes={"evaluation": folder},
         unchanged=unchanged,
@@ -178,7 +178,7 @@ def _most_time_s(meant: _Meant) -> Optional[float]:
     return None if speed is None else round(meant.split.seconds / speed, 1)
 
 
-def _plan_unseen(workspace: Workspace, request: EvaluateRequest) -> Outlook:
+def _plan_unseen(workspace: Workspace, request: EvaluateRequest) -> DryRun:
     """What is known without the model."""
     from asrctl.runtime import devices
 
@@ -187,7 +187,7 @@ def _plan_unseen(workspace: Workspace, request: EvaluateRequest) -> Outlook:
     facts = {"device": devices.choose(request.device).kind, "precision": request.precision or "fp32", "id": None}
     facts.update(time_s=None, memory_bytes=None)
     reads = {"model": Path(str(request.model)), "data": split.folder}
-    return Outlook(reads, {}, unchanged=False, facts={"run": None, **_facts(chosen, split), **facts})
+    return DryRun(reads, {}, unchanged=False, facts={"run": None, **_facts(chosen, split), **facts})
 
 
 def _facts(chosen: ChosenData, split: PreparedSplit) -> Dict[str, Any]:
@@ -203,7 +203,7 @@ def _facts(chosen: ChosenData, split: PreparedSplit) -> Dict[str, Any]:
 class _Meant:
     """What a request means."""
 
-    subject: Subject
+    subject: ChosenModel
     chosen: ChosenData
     split: PreparedSplit
     how: How
@@ -211,7 +211,7 @@ class _Meant:
 
 
 def _resolve(workspace: Workspace, request: EvaluateRequest, emit: Emit) -> _Meant:
-    subject = find_subject(workspace, request.run, request.model)
+    subject = find_model(workspace, request.run, request.model)
     chosen = find_data(workspace, subject, request.data)
     emit(Note(f"evaluating {sentence(subject, chosen)}"))
     warn_of_newer_data(chosen, emit)
@@ -243,7 +243,7 @@ def shuffled_wer(references: Sequence[str], hypotheses: Sequence[str], seed: int
     return metrics.word_error_rate([references[place] for place in places], hypotheses)
 
 
-def _key(subject: Subject, chosen: ChosenData, split: PreparedSplit, how: How) -> Key:
+def _key(subject: ChosenModel, chosen: ChosenData, split: PreparedSplit, how: How) -> Key:
     return Key(
         kind="evals",
         version=VERSION,
@@ -257,7 +257,7 @@ def _key(subject: Subject, chosen: ChosenData, split: PreparedSplit, how: How) -
     )
 
 
-def _provenance(key: Key, split: PreparedSplit, subject: Subject) -> Dict[str, Any]:
+def _provenance(key: Key, split: PreparedSplit, subject: ChosenModel) -> Dict[str, Any]:
     info = subject.info()
     return {
         **dict(key.parameters),
@@ -278,12 +278,12 @@ def read_metrics(artifact: Artifact) -> Dict[str, Any]:
     return found
 
 
-def _run_name(subject: Subject) -> Optional[str]:
+def _run_name(subject: ChosenModel) -> Optional[str]:
     return subject.name if subject.run is not None else None
 
 
 def _result(
-    artifact: Artifact, subject: Subject, chosen: ChosenData, *, unchanged: bool, seconds: Optional[float]
+    artifact: Artifact, subject: ChosenModel, chosen: ChosenData, *, unchanged: bool, seconds: Optional[float]
 ) -> EvaluateResult:
     found = read_metrics(artifact)
     return EvaluateResult(artifact, found, subject.folder, _run_name(subject), chosen.name, unchanged, seconds)

@@ -8,9 +8,9 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from asrctl.commands.dry_run import Outlook
+from asrctl.commands.dry_run import DryRun
 from asrctl.commands.evaluate import read_metrics
-from asrctl.commands.select import ChosenData, Subject, find_data, find_subject, is_elsewhere, sentence
+from asrctl.commands.select import ChosenData, ChosenModel, find_data, find_model, is_elsewhere, sentence
 from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.errors import BadData, MissingArtifact, UsageError
 from asrctl.events import Emit, Note, Progress, ignore
@@ -111,7 +111,7 @@ def export(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) ->
     return _result(draft.artifact, subject, request, unchanged)
 
 
-def plan(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> Outlook:
+def plan(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> DryRun:
     """What `export` would do; nothing is written or fetched. Raises what `export` raises before it begins.
 
     Of the model only its files' heads are read.
@@ -134,7 +134,7 @@ def plan(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> O
         found = loading.examine_trained(subject.folder)
         loading.require_rate(found, chosen.data.sample_rate)
         disk_bytes = loading.num_bytes(found) * (1 + len(output))
-    return Outlook(
+    return DryRun(
         reads={"model": subject.folder, "data": chosen.data.artifact.path},
         writes={"export": workspace.folder(key.kind, key.id), **output},
         unchanged=unchanged,
@@ -149,13 +149,13 @@ def plan(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> O
     )
 
 
-def _plan_unseen(chosen: ChosenData, request: ExportRequest, writes: Mapping[str, Path]) -> Outlook:
+def _plan_unseen(chosen: ChosenData, request: ExportRequest, writes: Mapping[str, Path]) -> DryRun:
     """What is known without the model."""
     reads = {"model": Path(str(request.model)), "data": chosen.data.artifact.path}
     data = {"name": chosen.name, "id": chosen.data.artifact.id}
     unknown = {"run": None, "id": None, "disk_bytes": None}
     facts: Dict[str, Any] = {"data": data, "format": request.format, "verified_on": [], **unknown}
-    return Outlook(reads, writes, unchanged=False, facts=facts)
+    return DryRun(reads, writes, unchanged=False, facts=facts)
 
 
 def _check(workspace: Workspace, request: ExportRequest) -> Optional[delivery.Target]:
@@ -181,14 +181,14 @@ def _refuse_another(workspace: Workspace, target: Optional[delivery.Target], key
         delivery.refuse_another(target, None if found is None else found.path)
 
 
-def _subject(workspace: Workspace, request: ExportRequest, target: Optional[delivery.Target]) -> Subject:
-    subject = find_subject(workspace, request.run, request.model)
+def _subject(workspace: Workspace, request: ExportRequest, target: Optional[delivery.Target]) -> ChosenModel:
+    subject = find_model(workspace, request.run, request.model)
     if target is not None:
         delivery.refuse_source(target, subject.folder)
     return subject
 
 
-def _evaluations(workspace: Workspace, subject: Subject) -> List[Artifact]:
+def _evaluations(workspace: Workspace, subject: ChosenModel) -> List[Artifact]:
     """Evaluations of this very model, by split and precision."""
     found = [artifact for artifact in workspace.all("evals") if _model_of(artifact) == subject.digest]
     return sorted(
@@ -201,7 +201,7 @@ def _model_of(artifact: Artifact) -> Any:
     return artifact.meta.get("inputs", {}).get("model")
 
 
-def _key(subject: Subject, chosen: ChosenData, request: ExportRequest, evaluations: List[Artifact]) -> Key:
+def _key(subject: ChosenModel, chosen: ChosenData, request: ExportRequest, evaluations: List[Artifact]) -> Key:
     inputs: Dict[str, Any] = {"model": subject.digest, "data": chosen.data.artifact.id}
     if request.format == "hf":  # what the card tells
         inputs["evaluations"] = [artifact.id for artifact in evaluations]
@@ -209,14 +209,14 @@ def _key(subject: Subject, chosen: ChosenData, request: ExportRequest, evaluatio
     return Key(kind="exports", version=VERSION, parameters={"format": request.format}, inputs=inputs)
 
 
-def _told(subject: Subject) -> Dict[str, Any]:
+def _told(subject: ChosenModel) -> Dict[str, Any]:
     """What a card tells of a run."""
     info = subject.info()
     return {name: info[name] for name in _OF_RUN if name in info}
 
 
 def _write(
-    subject: Subject, chosen: ChosenData, evaluations: List[Artifact], kind: str, folder: Path, emit: Emit
+    subject: ChosenModel, chosen: ChosenData, evaluations: List[Artifact], kind: str, folder: Path, emit: Emit
 ) -> Dict[str, Any]:
     recognizer = subject.recognizer()
     loading.require_rate(recognizer, chosen.data.sample_rate)
@@ -259,7 +259,7 @@ def _write_onnx(
     return parity
 
 
-def _chosen_utterances(subject: Subject, chosen: ChosenData) -> List[Tuple[str, np.ndarray]]:
+def _chosen_utterances(subject: ChosenModel, chosen: ChosenData) -> List[Tuple[str, np.ndarray]]:
     return choose_utterances(chosen.data, weights.read_convolutions(subject.folder))
 
 
@@ -290,7 +290,9 @@ def _spread(split: PreparedSplit, encoder: hf_config.Convolutions) -> List[int]:
     return [int(order[place]) for place in places]
 
 
-def _facts(subject: Subject, chosen: ChosenData, evaluations: List[Artifact], recognizer: Recognizer) -> card.CardFacts:
+def _facts(
+    subject: ChosenModel, chosen: ChosenData, evaluations: List[Artifact], recognizer: Recognizer
+) -> card.CardFacts:
     own_data = subject.run is not None and subject.info()["data"]["id"] == chosen.data.artifact.id
     return card.CardFacts(
         name=subject.name,
@@ -305,7 +307,7 @@ def _facts(subject: Subject, chosen: ChosenData, evaluations: List[Artifact], re
     )
 
 
-def _result(artifact: Artifact, subject: Subject, request: ExportRequest, unchanged: bool) -> ExportResult:
+def _result(artifact: Artifact, subject: ChosenModel, request: ExportRequest, unchanged: bool) -> ExportResult:
     paths = sorted(path for path in artifact.path.iterdir() if path.name != "meta.json")
     return ExportResult(
         artifact=artifact,

@@ -23,7 +23,7 @@ from asrctl.models.packed import memory_estimate, select
 from asrctl.storage.workspace import Workspace
 from asrctl.training import feature_cache, forward, metrics_log, trainer
 from asrctl.training.compatibility import alignable
-from asrctl.training.dataloader import Feed
+from asrctl.training.dataloader import TrainingDataLoader
 from asrctl.training.runs import Run
 
 # fp32 weights; with them, of what is trained, gradients and Adam's two moments; what a checkpoint adds to weights.
@@ -169,7 +169,7 @@ def _costliest(planned: TrainPlan, pads: bool) -> Tuple[int, int]:
     section, rate, kind = recipe.host(planned.device.kind), train.sample_rate, planned.device.kind
     pad_to = samples_in(recipe.audio.max_s, rate) if recipe.batches.shapes == "static" else None
     seconds = section.micro_batch_s or trainer.default_micro_batch_s(kind)
-    feed = Feed(
+    loader = TrainingDataLoader(
         split=train,
         plan=trainer.plan_of(recipe, train),
         features=FeatureRules(rate),
@@ -179,7 +179,7 @@ def _costliest(planned: TrainPlan, pads: bool) -> Tuple[int, int]:
         max_item_samples=samples_in(recipe.audio.max_s, rate),
         pads=pads,
     )
-    return feed.costliest_shape()
+    return loader.costliest_shape()
 
 
 def _held_bytes() -> int:

@@ -21,8 +21,8 @@ from asrctl.runtime.signals import StopRequest, stop_requests
 from asrctl.storage import files
 from asrctl.storage.workspace import Workspace
 from asrctl.training import checkpoints
-from asrctl.training.job import Outcome, Standing, TrainingJob
-from asrctl.training.optim import Pace
+from asrctl.training.job import Outcome, TrainerState, TrainingJob
+from asrctl.training.optim import Schedule
 from asrctl.training.runs import Run, resume_command, start_command
 
 
@@ -260,28 +260,28 @@ def _write_start(run: Run, start: Start, recognizer: loading.Recognizer, info: D
 
 
 def _close(run: Run, start: Start, info: Dict[str, Any], outcome: Outcome) -> TrainResult:
-    standing = outcome.standing
+    trainer_state = outcome.state
     interrupted = outcome.reason == "interrupted"
     state = "interrupted" if interrupted else "complete"
     seconds = round(info["seconds"] + outcome.seconds, 3)
     totals = {} if interrupted else _totals(start, outcome.total)
-    run.write(dict(info, **_reached_by(standing), **totals, state=state, reason=outcome.reason, seconds=seconds))
+    run.write(dict(info, **_reached_by(trainer_state), **totals, state=state, reason=outcome.reason, seconds=seconds))
     if interrupted:
-        kept = {None: "nothing was learned yet", standing.step: "a checkpoint is kept"}
+        kept = {None: "nothing was learned yet", trainer_state.step: "a checkpoint is kept"}
         what = kept.get(outcome.kept_step, f"the checkpoint of step {outcome.kept_step} is kept")
         raise Interrupted(
-            f"training was stopped after step {standing.step} of {outcome.total}; {what}",
+            f"training was stopped after step {trainer_state.step} of {outcome.total}; {what}",
             fix=f"go on with `{resume_command(start.workspace, run.name, info)}`",
         )
     return TrainResult(
         run=run.name,
         state="complete",
         reason=outcome.reason,
-        steps=standing.step,
+        steps=trainer_state.step,
         planned_steps=outcome.total,
         recipe_steps=start.total_steps,
-        best_step=standing.best_step,
-        best_wer=standing.best_wer,
+        best_step=trainer_state.best_step,
+        best_wer=trainer_state.best_wer,
         model=run.model,
         device=start.device.kind,
         precision=start.precision,
@@ -296,9 +296,9 @@ def _totals(start: Start, total: int) -> Dict[str, int]:
     return {} if total == start.total_steps else {"total_steps": total, "recipe_steps": start.total_steps}
 
 
-def _reached_by(standing: Standing) -> Dict[str, Any]:
-    best = None if standing.best_step is None else {"step": standing.best_step, "wer": standing.best_wer}
-    return {"steps": standing.step, "best": best}
+def _reached_by(trainer_state: TrainerState) -> Dict[str, Any]:
+    best = None if trainer_state.best_step is None else {"step": trainer_state.best_step, "wer": trainer_state.best_wer}
+    return {"steps": trainer_state.step, "best": best}
 
 
 def _reached(run: Run, info: Mapping[str, Any]) -> Dict[str, Any]:
@@ -306,22 +306,22 @@ def _reached(run: Run, info: Mapping[str, Any]) -> Dict[str, Any]:
     latest = checkpoints.latest_valid(run.checkpoints).checkpoint
     if latest is None:
         return {}
-    reached = _reached_by(Standing.from_dict(latest.state))
+    reached = _reached_by(TrainerState.from_dict(latest.state))
     return dict(reached, best=reached["best"] or info["best"])
 
 
 def _ended(start: Start, checkpoint: checkpoints.Checkpoint) -> Optional[str]:
     """Why nothing is left to do after this checkpoint, if so."""
-    patience, standing = start.recipe.run.early_stopping, Standing.from_dict(checkpoint.state)
-    if checkpoint.step >= _total(start, standing):
+    patience, trainer_state = start.recipe.run.early_stopping, TrainerState.from_dict(checkpoint.state)
+    if checkpoint.step >= _total(start, trainer_state):
         return "finished"
-    stale = standing.evaluations_without_gain
+    stale = trainer_state.evaluations_without_gain
     return "early-stopping" if patience is not None and stale >= patience else None
 
 
-def _total(start: Start, standing: Standing) -> int:
+def _total(start: Start, trainer_state: TrainerState) -> int:
     """Steps that a run is to have: those that its time was enough for, unless others are asked for now."""
-    pace = None if standing.pace is None else Pace.from_dict(standing.pace)
+    pace = None if trainer_state.pace is None else Schedule.from_dict(trainer_state.pace)
     if pace is not None and pace.recipe == start.total_steps and start.max_steps is None:
         return pace.total
     return start.total_steps
@@ -341,19 +341,19 @@ def _bring_back_model(run: Run, start: Start, checkpoint: checkpoints.Checkpoint
 
 
 def _nothing_to_do(run: Run, start: Start, checkpoint: checkpoints.Checkpoint, reason: str) -> TrainResult:
-    info, standing = run.info(), Standing.from_dict(checkpoint.state)
-    total = min(_total(start, standing), info.get("total_steps", 0))
+    info, trainer_state = run.info(), TrainerState.from_dict(checkpoint.state)
+    total = min(_total(start, trainer_state), info.get("total_steps", 0))
     reached = reason == "early-stopping" or checkpoint.step >= total
     if info["state"] != "complete" and reached:
-        info = _complete(run, start, dict(info, **_totals(start, total)), standing, reason)
+        info = _complete(run, start, dict(info, **_totals(start, total)), trainer_state, reason)
     return replace(
         as_it_is(run, info),
         reason=reason,
-        steps=standing.step,
+        steps=trainer_state.step,
         planned_steps=total,
         recipe_steps=start.total_steps,
-        best_step=standing.best_step,
-        best_wer=standing.best_wer,
+        best_step=trainer_state.best_step,
+        best_wer=trainer_state.best_wer,
     )
 
 
@@ -379,10 +379,12 @@ def as_it_is(run: Run, info: Mapping[str, Any]) -> TrainResult:
     )
 
 
-def _complete(run: Run, start: Start, info: Dict[str, Any], standing: Standing, reason: str) -> Dict[str, Any]:
+def _complete(run: Run, start: Start, info: Dict[str, Any], trainer_state: TrainerState, reason: str) -> Dict[str, Any]:
     """What a process still had to do that was killed behind its last evaluation and checkpoint: new run.json."""
-    checkpoints.prune(run.checkpoints, keep=start.recipe.run.keep, best_step=standing.best_step, newest=standing.step)
-    values = dict(info, **_reached_by(standing), state="complete", reason=reason)
+    checkpoints.prune(
+        run.checkpoints, keep=start.recipe.run.keep, best_step=trainer_state.best_step, newest=trainer_state.step
+    )
+    values = dict(info, **_reached_by(trainer_state), state="complete", reason=reason)
     values.pop("error", None)
     run.write(values)
     return values

@@ -23,7 +23,7 @@ _FIX_DATA = "run `asrctl prepare CORPUS` first, or name prepared data with --dat
 
 
 @dataclass(frozen=True)
-class Subject:
+class ChosenModel:
     """A trained model. digest: sha256 over the files that make it, wherever they lie. run: None for a plain folder.
 
     signature: of the files that the digest was taken from.
@@ -51,7 +51,7 @@ class Subject:
         return self.run.info() if self.run is not None else {}
 
 
-def find_subject(workspace: Workspace, run: Optional[str], model: Optional[str]) -> Subject:
+def find_model(workspace: Workspace, run: Optional[str], model: Optional[str]) -> ChosenModel:
     """The model of a run (default: the latest that has one), or of a folder or hub name. Raises MissingArtifact."""
     if run is not None and model is not None:
         raise UsageError("--run and --model exclude each other", fix="give one of them")
@@ -70,9 +70,9 @@ def is_elsewhere(model: Optional[str], emit: Emit) -> bool:
     return True
 
 
-def _subject(folder: Path, name: str, run: Optional[Run], *, is_latest: bool) -> Subject:
+def _subject(folder: Path, name: str, run: Optional[Run], *, is_latest: bool) -> ChosenModel:
     signature = _signature(folder)  # first: what is replaced while the digest is taken is noticed as well
-    return Subject(folder, name, sound_model(folder), run, is_latest, signature)
+    return ChosenModel(folder, name, sound_model(folder), run, is_latest, signature)
 
 
 def _model_files(folder: Path) -> List[Path]:
@@ -117,7 +117,7 @@ class ChosenData:
     since: Optional[str] = None
 
 
-def find_data(workspace: Workspace, subject: Optional[Subject], name: Optional[str]) -> ChosenData:
+def find_data(workspace: Workspace, subject: Optional[ChosenModel], name: Optional[str]) -> ChosenData:
     """The data of a name; else what the run was trained on; else the latest, or the only one.
 
     Raises MissingArtifact.
@@ -150,7 +150,7 @@ def latest_data(workspace: Workspace) -> Tuple[str, PreparedData]:
     return (latest or {}).get("name", artifact.id), PreparedData(artifact)
 
 
-def sentence(subject: Subject, chosen: ChosenData) -> str:
+def sentence(subject: ChosenModel, chosen: ChosenData) -> str:
     """One line that says which model and data are meant, and why."""
     if subject.run is None:
         model = f"model {subject.folder}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, Optional, Tuple
 
-from asrctl.commands.select import Subject
+from asrctl.commands.select import ChosenModel
 from asrctl.config.recipe import HostSection, Recipe
 from asrctl.data.dataset import PreparedSplit
 from asrctl.errors import UsageError
@@ -31,7 +31,7 @@ class How:
     recipe: Optional[Recipe] = None
 
 
-def choose(subject: Subject, device: str, precision: Optional[str], batch_s: Optional[float], emit: Emit) -> How:
+def choose(subject: ChosenModel, device: str, precision: Optional[str], batch_s: Optional[float], emit: Emit) -> How:
     """What a request means. `auto` is never an IPU, since a model that is heard once is compiled longer than heard.
 
     Raises UsageError, DeviceError, MissingDependency, PresetError.
@@ -50,7 +50,7 @@ def choose(subject: Subject, device: str, precision: Optional[str], batch_s: Opt
 
 
 def _on_ipu(
-    subject: Subject, device: devices.Device, precision: Optional[str], batch_s: Optional[float], emit: Emit
+    subject: ChosenModel, device: devices.Device, precision: Optional[str], batch_s: Optional[float], emit: Emit
 ) -> How:
     from asrctl.ipu import config, runner
 

@@ -19,7 +19,7 @@ def generator(*key: int) -> np.random.Generator:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """The batches of a training split.
 
     num_samples: (utterances,) int32. global_batch: utterances per optimizer step; or, where `batch_samples` is given,

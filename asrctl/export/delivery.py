@@ -15,7 +15,7 @@ from asrctl.storage import atomic, files, output_paths
 from asrctl.storage.checksums import SUMS, read_sums
 from asrctl.storage.hashing import file_sha256
 from asrctl.storage.names import require_text
-from asrctl.storage.ownership import EXPORT_FILES, Ours
+from asrctl.storage.ownership import EXPORT_FILES, OwnFiles
 from asrctl.storage.workspace import Workspace
 
 _FIX = "delete that folder and export again"
@@ -107,7 +107,7 @@ def _check(folder: Path, target: Path, force: bool) -> None:
             f"{target} is not empty", fix="choose another --output, or replace an earlier export by --force"
         )
     told = _told(folder)
-    if told is None or not {*told} <= {*EXPORT_FILES} or Ours([*told, SUMS, f"{_INNER}/*"]).strangers(folder):
+    if told is None or not {*told} <= {*EXPORT_FILES} or OwnFiles([*told, SUMS, f"{_INNER}/*"]).strangers(folder):
         raise UsageError(f"{target} holds files that no export wrote", fix=_ELSEWHERE)
     # Weights or settings that differ are damaged; a card that differs has an author.
     if _CARD in told and files.is_file(folder / _CARD) and file_sha256(folder / _CARD) != told[_CARD]:
@@ -199,7 +199,7 @@ def _refuse_in_the_way(folder: Path, names: Sequence[str]) -> None:
         path = files.beside(folder, ending)
         if path.is_symlink() or path.is_file():
             raise UsageError(f"{path} is in the way", fix="move it elsewhere")
-        Ours([*EXPORT_FILES, *names, *(_told(path) or ())]).refuse(path, fix="move it elsewhere")
+        OwnFiles([*EXPORT_FILES, *names, *(_told(path) or ())]).refuse(path, fix="move it elsewhere")
 
 
 def _deliver_into(source: Path, names: Sequence[str], target: Target) -> None:
@@ -207,7 +207,7 @@ def _deliver_into(source: Path, names: Sequence[str], target: Target) -> None:
     SHA256SUMS last."""
     folder, inner = target.folder, target.folder / _INNER
     with files.locked_folder(folder):
-        Ours([*EXPORT_FILES, *names]).refuse(inner, fix="move it elsewhere")
+        OwnFiles([*EXPORT_FILES, *names]).refuse(inner, fix="move it elsewhere")
         if files.names_in(folder) == [_INNER]:
             files.remove_tree(inner)
         check_target(folder, force=target.replace)

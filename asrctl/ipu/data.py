@@ -13,7 +13,7 @@ import torch
 
 from asrctl.data.collate import FeatureRules, collate
 from asrctl.data.dataset import PreparedSplit
-from asrctl.data.sampler import Plan
+from asrctl.data.sampler import BatchPlan
 
 # transformers' mark of a label that is padding.
 NO_LABEL = -100
@@ -56,7 +56,7 @@ class StaticSpeech(torch.utils.data.Dataset):
 class TrainingOrder(StaticSpeech):
     """Item i is the i-th utterance that training takes, over all epochs of the run: a run is one long epoch."""
 
-    def __init__(self, *arguments: Any, plan: Plan, total_steps: int, **options: Any) -> None:
+    def __init__(self, *arguments: Any, plan: BatchPlan, total_steps: int, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.plan, self.total_steps = plan, total_steps
         self._epoch: Tuple[int, List[np.ndarray]] = (-1, [])

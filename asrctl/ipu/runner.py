@@ -20,9 +20,9 @@ from asrctl.models import loading, weights
 from asrctl.runtime import compat
 from asrctl.storage import files
 from asrctl.training import checkpoints
-from asrctl.training.evaluator import Scorer
+from asrctl.training.evaluator import Evaluator
 from asrctl.training.job import Outcome, TrainingJob
-from asrctl.training.loop import Course, Done, Loop, Snapshot
+from asrctl.training.loop import Snapshot, StepResult, Trainer, TrainingLoop
 from asrctl.training.trainer import plan_of
 
 
@@ -115,7 +115,7 @@ def _cache(job: TrainingJob) -> Path:
     return (job.cache or job.folder / "cache").resolve()
 
 
-class IpuRun(Loop):
+class IpuRun(Trainer):
     """One run: what happens between the calls of the device."""
 
     bad_steps_spoil = True
@@ -130,7 +130,7 @@ class IpuRun(Loop):
         self.pad_to = samples_in(job.recipe.audio.max_s, job.train.sample_rate)
         self.plan = plan_of(job.recipe, job.train)
         self.total = config.whole_calls(job.recipe, job.total_steps)
-        self.course = Course(
+        self.loop = TrainingLoop(
             job, emit, self, total=self.total, steps_per_epoch=self.plan.steps_per_epoch, per_call=self.iterations
         )
         self._announce()
@@ -147,7 +147,7 @@ class IpuRun(Loop):
             job.recognizer.model,
             job.recipe,
             order,
-            rate=self.course.rate,
+            rate=self.loop.rate,
             output=staging,
             cache=_cache(job),
             compile_only=compile_only,
@@ -187,17 +187,17 @@ class IpuRun(Loop):
     def run(self) -> Outcome:
         from asrctl.ipu.trainer import Stopped
 
-        self.course.open()
+        self.loop.open()
         try:
             if self.job.resume is None:
                 self.trainer.train()
             else:
                 self._resume(self.job.resume)
         except Stopped:
-            self.course.finish("interrupted")
+            self.loop.finish("interrupted")
         finally:
             self.close()
-        return self.course.outcome()
+        return self.loop.outcome()
 
     def _resume(self, checkpoint: checkpoints.Checkpoint) -> None:
         backend = checkpoint.state.get("backend")
@@ -209,13 +209,13 @@ class IpuRun(Loop):
             )
         self.trainer.resume(
             checkpoint.path / "backend",
-            calls=self.course.start // self.iterations,
+            calls=self.loop.start // self.iterations,
             rng_state=[int(value) for value in backend["rng_state"]],
         )
 
     def close(self) -> None:
         """Give journal and device back, whatever happened."""
-        self.course.close()
+        self.loop.close()
         self.trainer.end_loaders()
         for model in (self.trainer.training_model, self.trainer.inference_model):
             if model is not None and model.isCompiled() and model.isAttachedToDevice():
@@ -223,42 +223,42 @@ class IpuRun(Loop):
 
     def _after_call(self, calls: int, loss: float) -> bool:
         """False where training is to stop."""
-        before, step = self.course.standing.step, calls * self.iterations
+        before, step = self.loop.state.step, calls * self.iterations
         rows, train = np.concatenate([self.order.batch(number) for number in range(before, step)]), self.job.train
         audio_s = float(train.num_samples[rows].sum(dtype="int64")) / train.sample_rate
         labels = int(train.num_labels[rows].sum(dtype="int64"))
-        rate = self.course.rate(before)
-        return self.course.after(Done(step, loss, rate, len(rows), labels, audio_s))
+        rate = self.loop.rate(before)
+        return self.loop.after_step(StepResult(step, loss, rate, len(rows), labels, audio_s))
 
-    # -- what the course asks for -----------------------------------------------------------------------------------
+    # -- what the loop asks for -------------------------------------------------------------------------------------
 
     @property
     def _eval(self) -> PreparedSplit:
         return cast(PreparedSplit, self.job.eval)  # nobody asks for a score where there is none
 
-    def _scorer(self) -> Scorer:
+    def _evaluator(self) -> Evaluator:
         """The host's choice of utterances."""
         run = self.recipe.run
-        return Scorer(self._eval, None, "fp32", 0.0, self.pad_to, run.eval_max_utterances, self.recipe.optim.seed)
+        return Evaluator(self._eval, None, "fp32", 0.0, self.pad_to, run.eval_max_utterances, self.recipe.optim.seed)
 
     def _evaluated(self) -> Any:
         from asrctl.ipu import inference
 
-        return inference.evaluated(self.recipe, self.job.recognizer, self._eval, self._scorer().indices())
+        return inference.evaluated(self.recipe, self.job.recognizer, self._eval, self._evaluator().indices())
 
     def score(self) -> Dict[str, Any]:
         from asrctl.ipu import inference
 
         found = inference.hypotheses(self.trainer, self.job.recognizer, self._evaluated(), self.emit)
-        return self._scorer().rates(found)
+        return self._evaluator().rates(found)
 
-    def keep_model(self) -> None:
+    def save_model(self) -> None:
         recognizer, found = self.job.recognizer, self.trainer.host_weights()
         names = compat.model_names(recognizer.model)
         recognizer.model.load_state_dict({names[name]: tensor for name, tensor in found.items()})
         loading.save_recognizer_atomically(recognizer, self.job.folder / "model")
 
-    def sound(self) -> bool:
+    def weights_are_finite(self) -> bool:
         return weights.all_finite(self.trainer.host_weights().values())
 
     def snapshot(self) -> Snapshot:

@@ -28,7 +28,7 @@ _PASSING = re.compile(rf"\.(.+)\.(?:tmp|asrctl-tmp|{atomic.SPARE}|{'|'.join(atom
 _SHOWN = 3
 
 
-class Ours:
+class OwnFiles:
     """Names of the files that asrctl puts into one kind of folder: paths below it, `*` within a name, `**` at the end
     for everything below."""
 
@@ -126,9 +126,9 @@ def _below(folder: str, patterns: Iterable[str]) -> List[str]:
     return [f"{folder}/{pattern}" for pattern in patterns]
 
 
-CHECKPOINT = Ours(_CHECKPOINT)
-MODEL = Ours(MODEL_FILES)
-RUN = Ours(
+CHECKPOINT = OwnFiles(_CHECKPOINT)
+MODEL = OwnFiles(MODEL_FILES)
+RUN = OwnFiles(
     ["run.json", "recipe.yaml", "metrics.jsonl", "tensorboard/events.out.tfevents.*", ".backend/**", "cache/**"]
     + _below("start", _SHELL)
     + _below("model", MODEL_FILES)
@@ -138,13 +138,15 @@ _LABELS = ("vocab.json", "special_tokens.json")
 EXPORT_FILES = (*MODEL_FILES, "README.md", "model.onnx", "preprocessing.json", "parity.json")
 # By kind. A whole one says more exactly what it holds, by its meta.json.
 ARTIFACTS = {
-    "manifests": Ours(["meta.json", "utterances.jsonl"]),
-    "vocab": Ours(["meta.json", *_LABELS]),
-    "prepared": Ours(["meta.json", "*/shard-*.arrow", "*/part-*.json", "*/rejects.jsonl", *_below("vocab", _LABELS)]),
-    "evals": Ours(["meta.json", "metrics.json", "hypotheses.jsonl"]),
-    "exports": Ours(["meta.json", *EXPORT_FILES]),
-    "lm": Ours(["meta.json"]),
+    "manifests": OwnFiles(["meta.json", "utterances.jsonl"]),
+    "vocab": OwnFiles(["meta.json", *_LABELS]),
+    "prepared": OwnFiles(
+        ["meta.json", "*/shard-*.arrow", "*/part-*.json", "*/rejects.jsonl", *_below("vocab", _LABELS)]
+    ),
+    "evals": OwnFiles(["meta.json", "metrics.json", "hypotheses.jsonl"]),
+    "exports": OwnFiles(["meta.json", *EXPORT_FILES]),
+    "lm": OwnFiles(["meta.json"]),
 }
 # Encoder features of one combination of model and data, and of all.
 _FEATURES = ("frames.bin", "marks.bin", "in-use.lock")
-FEATURES_OF_ONE, FEATURES = Ours(_FEATURES), Ours(_below("*", _FEATURES))
+FEATURES_OF_ONE, FEATURES = OwnFiles(_FEATURES), OwnFiles(_below("*", _FEATURES))

@@ -23,7 +23,7 @@ from asrctl.storage import atomic, files, locks, output_paths
 from asrctl.storage.hashing import short_id
 from asrctl.storage.json_shape import OPTIONAL_TEXT, misfit
 from asrctl.storage.names import is_plain_name, require_text, valid_name
-from asrctl.storage.ownership import ARTIFACTS, Ours
+from asrctl.storage.ownership import ARTIFACTS, OwnFiles
 
 SCHEMA_VERSION = 1
 MARKER = "workspace.json"
@@ -87,9 +87,9 @@ class Artifact:
         return dict(self.meta.get("summary", {}))
 
     @property
-    def ours(self) -> Ours:
+    def ours(self) -> OwnFiles:
         """What asrctl put into the folder."""
-        return Ours(["meta.json", *self.meta.get("files", {})])
+        return OwnFiles(["meta.json", *self.meta.get("files", {})])
 
 
 class Workspace:

@@ -14,7 +14,7 @@ from asrctl.config.recipe import Augment
 from asrctl.data import augment
 from asrctl.data.collate import FeatureRules, collate, heard, to_float
 from asrctl.data.dataset import PreparedSplit
-from asrctl.data.sampler import Plan, even_micro_batches, generator, micro_batches
+from asrctl.data.sampler import BatchPlan, even_micro_batches, generator, micro_batches
 from asrctl.training.feature_cache import FeatureCache
 
 _AHEAD_STEPS = 3
@@ -86,7 +86,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Feed:
+class TrainingDataLoader:
     """Everything that makes a step's tensors; depends on nothing but the step's number.
 
     pads: whether micro-batches are padded, or hold each item alone. cache: of encoder outputs, for items alone whose
@@ -94,7 +94,7 @@ class Feed:
     """
 
     split: PreparedSplit
-    plan: Plan
+    plan: BatchPlan
     features: FeatureRules
     augment: Augment
     limits: Limits

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Tuple
 
 from asrctl.messages import amounts
-from asrctl.training.job import Standing
+from asrctl.training.job import TrainerState
 
 # Steps in a row whose numbers are not finite before training gives up.
 MAX_BAD_STEPS = 8
@@ -44,7 +44,7 @@ SILENT = (
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Divergence:
     """Why a run is given up. advice: what to do, without what is kept."""
 
     message: str
@@ -52,7 +52,7 @@ class Verdict:
     advice: str
 
 
-class Watch:
+class DivergenceDetector:
     """The numbers of one run. What must outlive a checkpoint is in `standing`; no checkpoint is made while in doubt.
 
     spoils: a step that is not finite reaches the weights. vocabulary: its size. max_silent_steps: None for no bound.
@@ -60,12 +60,12 @@ class Watch:
     """
 
     def __init__(
-        self, standing: Standing, *, spoils: bool, vocabulary: int, max_silent_steps: Optional[int], advice: str
+        self, state: TrainerState, *, spoils: bool, vocabulary: int, max_silent_steps: Optional[int], advice: str
     ) -> None:
-        self.standing, self.spoils, self.max_silent_steps, self.advice = standing, spoils, max_silent_steps, advice
+        self.state, self.spoils, self.max_silent_steps, self.advice = state, spoils, max_silent_steps, advice
         self.floor = math.log(vocabulary)
         self.bad, self.exploded = 0, 0
-        self.good_step = standing.step
+        self.good_step = state.step
         self._last = 0.0
 
     @property
@@ -76,65 +76,65 @@ class Watch:
     @property
     def fell_silent(self) -> bool:
         """The last evaluation was silent, after others that had words right."""
-        standing = self.standing
-        learnt = standing.best_wer is not None and standing.best_wer < _LEARNT_WER
-        return standing.silent_since is not None and learnt
+        state = self.state
+        learnt = state.best_wer is not None and state.best_wer < _LEARNT_WER
+        return state.silent_since is not None and learnt
 
-    def after(self, before: int, level: float, *, applied: bool) -> None:
+    def after_step(self, before: int, level: float, *, applied: bool) -> None:
         """Take in a call that began after step `before`. level: its loss in nats per label."""
-        standing, self._last = self.standing, level
+        state, self._last = self.state, level
         if not (applied and math.isfinite(level)):
             self.bad += 1
             return
         self.bad = 0
-        if standing.first_level is None and level == 0:
+        if state.first_level is None and level == 0:
             return  # nothing could be aligned in it, so it says nothing of what losses are like here
-        if standing.first_level is None or standing.level is None or standing.lowest_level is None:
-            standing.first_level = standing.level = standing.lowest_level = level
-        if level > max(_EXPLODED_FACTOR * standing.lowest_level, standing.first_level, self.floor):
+        if state.first_level is None or state.level is None or state.lowest_level is None:
+            state.first_level = state.level = state.lowest_level = level
+        if level > max(_EXPLODED_FACTOR * state.lowest_level, state.first_level, self.floor):
             self.exploded += 1
             return
         self.exploded = max(0, self.exploded - 1)
-        standing.level += _SMOOTHING * (level - standing.level)
-        standing.lowest_level = min(standing.lowest_level, standing.level)
+        state.level += _SMOOTHING * (level - state.level)
+        state.lowest_level = min(state.lowest_level, state.level)
         if self.exploded == 0:
             self.good_step = before
 
     def evaluated(self, values: Mapping[str, Any]) -> None:
         """Take in an evaluation at the step where the run stands."""
-        standing = self.standing
+        state = self.state
         if values["empty"] <= _SILENT or values["wer"] < _SILENT:
-            standing.silent_since, standing.silent_evaluations = None, 0
+            state.silent_since, state.silent_evaluations = None, 0
             return
-        standing.silent_since = standing.step if standing.silent_since is None else standing.silent_since
-        standing.silent_evaluations += 1
+        state.silent_since = state.step if state.silent_since is None else state.silent_since
+        state.silent_evaluations += 1
 
-    def verdict(self, *, ended: bool = False) -> Optional[Verdict]:
+    def check(self, *, ended: bool = False) -> Optional[Divergence]:
         """Why the run is to be given up for its losses, or None. ended: no further step can tell otherwise."""
         if self.bad >= MAX_BAD_STEPS or (ended and self.doubtful and self.bad):
             steps = f"{self.bad} steps in a row" if self.bad > 1 else "the last step"
-            return Verdict(f"{steps} gave numbers that are not finite", NOT_FINITE, self.advice)
+            return Divergence(f"{steps} gave numbers that are not finite", NOT_FINITE, self.advice)
         if self.exploded >= MAX_EXPLODED_STEPS or (ended and self.doubtful):
-            lowest = self.standing.lowest_level
-            return Verdict(
-                f"the loss has exploded: {self._last:.4g} per label in step {self.standing.step}; until step"
+            lowest = self.state.lowest_level
+            return Divergence(
+                f"the loss has exploded: {self._last:.4g} per label in step {self.state.step}; until step"
                 f" {self.good_step + 1} it had come down to {lowest:.4g}",
                 EXPLODED,
                 self.advice,
             )
         return None
 
-    def silence(self) -> Optional[Verdict]:
+    def check_silence(self) -> Optional[Divergence]:
         """Why the run is to be given up for its evaluations, or None."""
-        standing = self.standing
-        if self.max_silent_steps is None or standing.silent_since is None:
+        state = self.state
+        if self.max_silent_steps is None or state.silent_since is None:
             return None
         limit = self.max_silent_steps * (_LEARNT_SHARE if self.fell_silent else 1)
-        steps = standing.step - standing.silent_since
-        if steps < limit or standing.silent_evaluations < _SILENT_EVALUATIONS:
+        steps = state.step - state.silent_since
+        if steps < limit or state.silent_evaluations < _SILENT_EVALUATIONS:
             return None
-        return Verdict(
-            f"every hypothesis has been empty for {amounts.count(steps, 'step')}, since step {standing.silent_since}",
+        return Divergence(
+            f"every hypothesis has been empty for {amounts.count(steps, 'step')}, since step {state.silent_since}",
             SILENT,
             "change optim.learning_rate, or look at what `asrctl eval` shows; a higher run.max_silent_steps waits"
             " longer",

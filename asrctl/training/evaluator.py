@@ -18,7 +18,7 @@ _SAMPLE_STREAM = 5
 
 
 @dataclass(frozen=True)
-class Scorer:
+class Evaluator:
     """split: what to score on; most: at most this many utterances (a seeded sample), or None for all."""
 
     split: PreparedSplit

@@ -26,7 +26,7 @@ def engine_of(recipe: Recipe, device: Any, recognizer: Recognizer) -> str:
     return select.choose(recognizer.model, kind, recipe.host(device.kind).engine, shapes_free=free)
 
 
-class Hearing:
+class ForwardPass:
     """The forward pass of one run.
 
     pads: whether micro-batches come padded; else each item alone, or as frames from the cache.

@@ -41,12 +41,12 @@ class TrainingJob:
 
 
 @dataclass
-class Standing:
+class TrainerState:
     """What a run knows of itself between steps; stored in every checkpoint.
 
     first_level, level, lowest_level: losses in nats per label: the first, smoothed, and the lowest of the smoothed.
     silent_since: step of the first of the last evaluations that were all silent (see asrctl.training.divergence).
-    pace: of a run whose time is limited (asrctl.training.optim.Pace), so that it goes on as it was planned.
+    pace: of a run whose time is limited (asrctl.training.optim.Schedule), so that it goes on as it was planned.
     """
 
     step: int = 0
@@ -66,7 +66,7 @@ class Standing:
         return dict(self.__dict__)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Standing":
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainerState":
         return cls(**{name: values[name] for name in cls().__dict__ if name in values})
 
 
@@ -78,7 +78,7 @@ class Outcome:
     """
 
     reason: str
-    standing: Standing
+    state: TrainerState
     seconds: float
     audio_s: float
     kept_step: Optional[int]

@@ -11,7 +11,7 @@ from asrctl.storage import files
 from asrctl.storage.json_shape import NUMBER, misfit
 
 
-class Journal:
+class MetricsLog:
     """Appends one JSON line per entry. Lines after the step that a run resumes from are cut off first."""
 
     def __init__(self, folder: Path, *, resume_step: int) -> None:

@@ -11,7 +11,7 @@ from asrctl.runtime import compat
 
 
 @dataclass(frozen=True)
-class Pace:
+class Schedule:
     """How the steps of a run go through the schedule of its recipe, which is `recipe` steps long.
 
     From step `start` on, which is at position `at` of the schedule, the rest of the schedule is gone through by the
@@ -24,11 +24,11 @@ class Pace:
     at: float = 0.0
 
     @classmethod
-    def whole(cls, recipe: int) -> "Pace":
+    def whole(cls, recipe: int) -> "Schedule":
         return cls(recipe, recipe)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Pace":
+    def from_dict(cls, values: Mapping[str, Any]) -> "Schedule":
         return cls(**values)
 
     def as_dict(self) -> Dict[str, Any]:
@@ -40,9 +40,9 @@ class Pace:
             return step
         return self.at + (step - self.start) * (self.recipe - self.at) / max(1, self.total - self.start)
 
-    def ending(self, total: int, step: int) -> "Pace":
-        """From `step` on another pace, so that the schedule ends with `total` steps. The position goes on unbroken."""
-        return Pace(self.recipe, total, step, self.position(step))
+    def ending(self, total: int, step: int) -> "Schedule":
+        """From `step` on a schedule, so that the schedule ends with `total` steps. The position goes on unbroken."""
+        return Schedule(self.recipe, total, step, self.position(step))
 
     def rate(self, optim: OptimSection, step: int) -> float:
         """The learning rate of optimizer step `step` (0-based)."""

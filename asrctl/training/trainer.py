@@ -7,7 +7,7 @@ from typing import Any, ContextManager, Dict, Iterator, Optional, Tuple, cast
 
 import numpy as np
 
-from asrctl.data.sampler import Plan, generator, samples_in
+from asrctl.data.sampler import BatchPlan, generator, samples_in
 from asrctl.errors import BadData, DeviceError
 from asrctl.events import Emit, Note
 from asrctl.messages import reasons
@@ -15,11 +15,11 @@ from asrctl.models import ctc, loading, weights
 from asrctl.models.packed import memory_estimate, select
 from asrctl.runtime import compat, free_memory, memory
 from asrctl.training import checkpoints
-from asrctl.training.dataloader import Feed, Limits, MicroBatch, StepBatch
-from asrctl.training.evaluator import Scorer
-from asrctl.training.forward import Hearing
+from asrctl.training.dataloader import Limits, MicroBatch, StepBatch, TrainingDataLoader
+from asrctl.training.evaluator import Evaluator
+from asrctl.training.forward import ForwardPass
 from asrctl.training.job import Outcome, TrainingJob
-from asrctl.training.loop import Course, Done, Loop, Snapshot
+from asrctl.training.loop import Snapshot, StepResult, Trainer, TrainingLoop
 from asrctl.training.optim import AdamW
 
 _MICRO_STREAM = 6
@@ -38,7 +38,7 @@ def train(job: TrainingJob, emit: Emit) -> Outcome:
     return HostTrainer(job, emit).run()
 
 
-class HostTrainer(Loop):
+class HostTrainer(Trainer):
     """One run on one device."""
 
     def __init__(self, job: TrainingJob, emit: Emit) -> None:
@@ -59,14 +59,14 @@ class HostTrainer(Loop):
         self.adam = AdamW(self.model, self.optim)
         self.scaler = compat.grad_scaler(self.device.type, enabled=job.precision == "fp16")
         self.plan = plan_of(job.recipe, job.train)
-        self.course = Course(job, emit, self, total=job.total_steps, steps_per_epoch=self.plan.steps_per_epoch)
+        self.loop = TrainingLoop(job, emit, self, total=job.total_steps, steps_per_epoch=self.plan.steps_per_epoch)
         if job.resume is not None:
             self._restore(job.resume)
         # After the weights are there: they name the cache of encoder features.
-        self.hearing = Hearing(job, self.plan.steps_per_epoch, emit)
+        self.forward_pass = ForwardPass(job, self.plan.steps_per_epoch, emit)
         self.micro_batch_s = self.host.micro_batch_s or self._default_micro_batch_s()
-        self.feed = self._feed()
-        self.scorer = self._scorer()
+        self.loader = self._loader()
+        self.evaluator = self._evaluator()
         torch.set_grad_enabled(True)
 
     # -- set-up -----------------------------------------------------------------------------------------------------
@@ -74,9 +74,9 @@ class HostTrainer(Loop):
     def _default_micro_batch_s(self) -> float:
         return default_micro_batch_s(self.device.type)
 
-    def _feed(self) -> Feed:
+    def _loader(self) -> TrainingDataLoader:
         rate = self.job.train.sample_rate
-        return Feed(
+        return TrainingDataLoader(
             split=self.job.train,
             plan=self.plan,
             features=self.recognizer.features,
@@ -84,18 +84,18 @@ class HostTrainer(Loop):
             limits=self._limits(int(self.micro_batch_s * rate)),
             delimiter=self.recognizer.vocabulary.delimiter_id,
             max_item_samples=samples_in(self.recipe.audio.max_s, rate),
-            pads=self.hearing.pads,
-            cache=self.hearing.cache,
+            pads=self.forward_pass.pads,
+            cache=self.forward_pass.cache,
         )
 
     def _limits(self, max_samples: int) -> Limits:
-        packs = self.hearing.engine == select.PACKED and not self.hearing.pads
+        packs = self.forward_pass.engine == select.PACKED and not self.forward_pass.pads
         return limits_of(self.host, self.device.type, max_samples, self.pad_to, packs=packs)
 
-    def _scorer(self) -> Optional[Scorer]:
+    def _evaluator(self) -> Optional[Evaluator]:
         if self.job.eval is None:
             return None
-        return Scorer(
+        return Evaluator(
             split=self.job.eval,
             device=self.device,
             precision=self.job.precision,
@@ -114,7 +114,7 @@ class HostTrainer(Loop):
         import torch
 
         while not (self._far_more_is_free() or self._fits()):
-            rows, samples = self.feed.costliest_shape()
+            rows, samples = self.loader.costliest_shape()
             seconds = rows * samples / self.job.train.sample_rate
             if rows == 1:
                 raise DeviceError(
@@ -131,18 +131,18 @@ class HostTrainer(Loop):
             self.micro_batch_s = min(self.micro_batch_s, seconds) / 2
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-            self.feed = self._feed()
+            self.loader = self._loader()
         if self.device.type == "cuda" or self.micro_batch_s < self._default_micro_batch_s():
             self.emit(Note(f"micro-batches of up to {self.micro_batch_s:g} s of audio"))
 
     def _far_more_is_free(self) -> bool:
         """Whether a trial, which takes a CPU as long as some steps, has nothing to tell."""
-        packed_on_cpu = self.device.type == "cpu" and self.hearing.engine == select.PACKED
+        packed_on_cpu = self.device.type == "cpu" and self.forward_pass.engine == select.PACKED
         if not packed_on_cpu or free_memory.addresses_are_scarce():
             return False
-        rows, samples = self.feed.costliest_shape()
+        rows, samples = self.loader.costliest_shape()
         most = memory_estimate.most_bytes(
-            self.model, rows, samples, precision=self.job.precision, pads=self.hearing.pads
+            self.model, rows, samples, precision=self.job.precision, pads=self.forward_pass.pads
         )
         return free_memory.free_bytes() > _SPARE_MEMORY * most
 
@@ -154,7 +154,7 @@ class HostTrainer(Loop):
             if not self.adam.torch_optimizer.state:  # the moments will be there from the second step on
                 held = [torch.empty_like(tensor) for tensor in self.adam.parameters for _ in range(2)]
             self.model.train()
-            self._backward(self.feed.costliest(), total_weight=1.0, key=(0, 0))
+            self._backward(self.loader.costliest(), total_weight=1.0, key=(0, 0))
         except (RuntimeError, MemoryError, OSError) as error:
             if not memory.ran_out(error):
                 raise
@@ -179,32 +179,32 @@ class HostTrainer(Loop):
     # -- the run ----------------------------------------------------------------------------------------------------
 
     def run(self) -> Outcome:
-        course = self.course
-        course.open()
+        loop = self.loop
+        loop.open()
         try:
             self._try_costliest()
-            for batch in self._steps(course.start, course.most):
+            for batch in self._steps(loop.start, loop.most):
                 with self._memory_explained():
-                    done = self._train_step(batch)
-                if done is None:
-                    course.finish("interrupted")
+                    result = self._train_step(batch)
+                if result is None:
+                    loop.finish("interrupted")
                     break
-                if not course.after(done):
+                if not loop.after_step(result):
                     break
         finally:
-            course.close()
-            self.hearing.close()
-        return course.outcome()
+            loop.close()
+            self.forward_pass.close()
+        return loop.outcome()
 
     def _steps(self, start: int, total: int) -> Iterator[StepBatch]:
-        batches = self.feed.steps(start, total, self.host.workers)
+        batches = self.loader.steps(start, total, self.host.workers)
         try:
             with self._memory_explained():
                 yield from batches
         finally:
             batches.close()
 
-    def _train_step(self, batch: StepBatch) -> Optional[Done]:
+    def _train_step(self, batch: StepBatch) -> Optional[StepResult]:
         """Forward, backward and update; None where a stop was asked for before the update."""
         self.model.train()
         loss = 0.0
@@ -213,11 +213,11 @@ class HostTrainer(Loop):
                 self.adam.zero_grad()
                 return None
             loss += self._backward(micro, total_weight=float(batch.utterances), key=(batch.step, index))
-        rate = self.course.rate(batch.step)
+        rate = self.loop.rate(batch.step)
         norm, applied = self._update(batch.step, rate)
         labels = sum(int(micro.label_lengths.sum()) for micro in batch.micro_batches)
         audio_s = sum(micro.audio_s for micro in batch.micro_batches)
-        return Done(batch.step + 1, loss, rate, batch.utterances, labels, audio_s, norm, applied)
+        return StepResult(batch.step + 1, loss, rate, batch.utterances, labels, audio_s, norm, applied)
 
     def _backward(self, micro: MicroBatch, *, total_weight: float, key: Tuple[int, int]) -> float:
         """Add a micro-batch's gradient; its share of the step's loss.
@@ -230,7 +230,7 @@ class HostTrainer(Loop):
         seed = int(generator(self.optim.seed, _MICRO_STREAM, *key).integers(0, 2**32))
         torch.manual_seed(seed)
         np.random.seed(seed)
-        logits, frames = self.hearing.logits(micro)
+        logits, frames = self.forward_pass.logits(micro)
         losses = ctc.ctc_losses(
             logits,
             frames,
@@ -259,7 +259,7 @@ class HostTrainer(Loop):
         self.adam.zero_grad()
         return norm, applied
 
-    # -- what the course asks for -----------------------------------------------------------------------------------
+    # -- what the loop asks for -------------------------------------------------------------------------------------
 
     def score(self) -> Dict[str, Any]:
         kind, batch_s = self.device.type, self.host.eval_batch_s
@@ -267,34 +267,34 @@ class HostTrainer(Loop):
             f"evaluation in batches of {batch_s:g} s does not fit into the memory of the {kind} device",
             fix=f"go on with less: {self._resumed('eval_batch_s', batch_s)}",
         ):
-            return cast(Scorer, self.scorer).score(self.recognizer, self.emit)
+            return cast(Evaluator, self.evaluator).score(self.recognizer, self.emit)
 
-    def keep_model(self) -> None:
+    def save_model(self) -> None:
         loading.save_recognizer_atomically(self.recognizer, self.job.folder / "model")
 
-    def sound(self) -> bool:
+    def weights_are_finite(self) -> bool:
         return weights.all_finite(self.model.parameters())
 
     def snapshot(self) -> Snapshot:
         memory.give_back()  # between checkpoints the heap is kept, and may have got holes
         if self.device.type == "cpu":
             memory.keep_for_reuse()
-        self.course.standing.scaler = float(self.scaler.get_scale()) if self.scaler.is_enabled() else None
+        self.loop.state.scaler = float(self.scaler.get_scale()) if self.scaler.is_enabled() else None
         return Snapshot(compat.canonical_state(self.model), self.adam.state())
 
     def _restore(self, checkpoint: checkpoints.Checkpoint) -> None:
         """Raises BadData where the checkpoint is not this model's."""
-        names, standing = compat.model_names(self.model), self.course.standing
+        names, state = compat.model_names(self.model), self.loop.state
         try:
             self.model.load_state_dict({names[name]: tensor for name, tensor in checkpoint.model().items()})
-            self.adam.load(checkpoint.optimizer(), standing.step)
+            self.adam.load(checkpoint.optimizer(), state.step)
         except (KeyError, ValueError, RuntimeError) as error:
             raise BadData(
                 f"{checkpoint.path} is not of this model ({reasons.reason(error)})",
                 fix="resume from another checkpoint, or train again",
             ) from None
-        if self.scaler.is_enabled() and standing.scaler:
-            self.scaler.load_state_dict(dict(self.scaler.state_dict(), scale=standing.scaler))
+        if self.scaler.is_enabled() and state.scaler:
+            self.scaler.load_state_dict(dict(self.scaler.state_dict(), scale=state.scaler))
 
 
 def default_micro_batch_s(kind: str) -> float:
@@ -308,10 +308,10 @@ def limits_of(host: Any, kind: str, max_samples: int, pad_to: Optional[int], *, 
     return Limits(max_samples, host.micro_batch, pad_to, is_about)
 
 
-def plan_of(recipe: Any, train: Any) -> Plan:
+def plan_of(recipe: Any, train: Any) -> BatchPlan:
     """The batches of a training split under a recipe."""
     seconds = recipe.optim.global_batch_s
-    return Plan(
+    return BatchPlan(
         num_samples=train.num_samples,
         global_batch=recipe.optim.global_batch,
         batch_samples=None if seconds is None else int(seconds * train.sample_rate),

@@ -12,7 +12,7 @@ from asrctl.errors import Interrupted
 from asrctl.events import StepDone
 from asrctl.storage.workspace import Workspace
 from asrctl.training import checkpoints, divergence, metrics_log
-from asrctl.training.job import Standing
+from asrctl.training.job import TrainerState
 
 TRAIN = ("train", "--device", "cpu", "--json", "--preset")
 EVERY_STEP = ("--set", "run.save_every=1", "--set", "run.eval_every=1")
@@ -116,16 +116,18 @@ def test_a_model_that_never_writes_a_word(tones, asrctl, preset):
     assert state(run)[:2] == ("complete", 12)
 
 
-def watched(*, spoils=False, most=20000, **standing):
-    return divergence.Watch(Standing(**standing), spoils=spoils, vocabulary=30, max_silent_steps=most, advice="")
+def watched(*, spoils=False, most=20000, **state):
+    return divergence.DivergenceDetector(
+        TrainerState(**state), spoils=spoils, vocabulary=30, max_silent_steps=most, advice=""
+    )
 
 
 def follow(found, levels):
     """The step after which the watch gives up, or None."""
     for step, level in enumerate(levels):
-        found.standing.step = step + 1
-        found.after(step, level, applied=True)
-        if found.verdict() is not None:
+        found.state.step = step + 1
+        found.after_step(step, level, applied=True)
+        if found.check() is not None:
             return step + 1
     return None
 
@@ -141,7 +143,7 @@ def test_an_explosion_is_given_up_after_its_bound_and_an_outlier_forgotten():
     found = watched()
     assert follow(found, [12.0, 3.0, 1.0, 900.0, 1.0, 1.0] + [100.0] * 100) == 6 + divergence.MAX_EXPLODED_STEPS
     assert (found.doubtful, found.good_step) == (True, 5)
-    assert found.standing.lowest_level < 11
+    assert found.state.lowest_level < 11
 
 
 def test_a_first_loss_of_nothing_that_could_be_aligned_is_no_bar_for_those_to_come():
@@ -157,23 +159,23 @@ def test_silence_counts_from_the_first_silent_evaluation_and_sooner_after_words(
         assert not found.fell_silent
         given_up = None
         for step in range(500, 40000, 500):
-            found.standing.step = step
+            found.state.step = step
             found.evaluated(silent)
-            if found.silence() is not None:
+            if found.check_silence() is not None:
                 given_up = step
                 break
         assert given_up == 500 + limit
         assert found.fell_silent == (limit == 2000)
     few = watched(most=10)
     for step in (100, 5000):
-        few.standing.step = step
+        few.state.step = step
         few.evaluated(silent)
-    assert few.silence() is None
+    assert few.check_silence() is None
 
 
 def test_silence_is_right_where_nothing_was_said():
     found = watched(most=1)
     for step in range(1, 9):
-        found.standing.step = step
+        found.state.step = step
         found.evaluated({"empty": 1.0, "wer": 0.0})
-    assert found.silence() is None
+    assert found.check_silence() is None

@@ -10,7 +10,7 @@ from typing import Any, Dict, List
 import pytest
 
 from asrctl.training import checkpoints, metrics_log
-from asrctl.training.job import Standing
+from asrctl.training.job import TrainerState
 
 from ..conftest import Result, copy_workspace, run_here, timed_by_processor
 from ..ipu.ipu_tiny import QUIET, TINY
@@ -83,7 +83,7 @@ def test_it_is_finished_and_can_be_extended(run: Path) -> None:
 
 def test_what_was_killed_goes_on_as_it_was_planned_bit_for_bit(run: Path, tmp_path: Path) -> None:
     steps = checkpoints.steps(run / "checkpoints")
-    planned = {step: Standing.from_dict(opened(run, step).state).pace for step in steps}
+    planned = {step: TrainerState.from_dict(opened(run, step).state).pace for step in steps}
     cut = [step for step, pace in planned.items() if pace is not None and step < 0.9 * pace["total"]][-1]
     for step in steps:
         if step > cut:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from asrctl.commands.evaluate import EvaluateRequest, check_gate, check_limit, evaluate, read_hypotheses, shuffled_wer
-from asrctl.commands.select import alphabet_gap, find_subject, model_digest
+from asrctl.commands.select import alphabet_gap, find_model, model_digest
 from asrctl.data import collate
 from asrctl.data.dataset import PreparedData
 from asrctl.data.text import Vocabulary
@@ -87,7 +87,7 @@ def test_a_copy_of_the_model_elsewhere_is_the_same_model(tones: Path, tmp_path: 
     workspace = Workspace(tones)
     shutil.copytree(str(workspace.run("learned") / "model"), str(tmp_path / "copy"))
     (tmp_path / "copy" / "README.md").write_text("a card", encoding="utf-8")
-    assert model_digest(tmp_path / "copy") == find_subject(workspace, "learned", None).digest
+    assert model_digest(tmp_path / "copy") == find_model(workspace, "learned", None).digest
     first = evaluate(workspace, EvaluateRequest(**CPU))
     assert evaluate(workspace, EvaluateRequest(model=str(tmp_path / "copy"), **CPU)).artifact.id == first.artifact.id
 
@@ -95,7 +95,7 @@ def test_a_copy_of_the_model_elsewhere_is_the_same_model(tones: Path, tmp_path: 
 def test_a_model_that_training_replaces_meanwhile_is_not_published_as_the_one_before(tones: Path) -> None:
     workspace = Workspace(tones)
     model = workspace.run("learned") / "model"
-    first = find_subject(workspace, "learned", None).digest
+    first = find_model(workspace, "learned", None).digest
     recognizer = load_recognizer(model)
     with torch.no_grad():
         recognizer.model.lm_head.weight.mul_(-1)

@@ -31,7 +31,7 @@ from asrctl.models import processor, weights
 from asrctl.storage import stat_cache
 from asrctl.storage.workspace import Workspace
 from asrctl.training import checkpoints, metrics_log, runs
-from asrctl.training.job import Standing
+from asrctl.training.job import TrainerState
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Seeds = List[Tuple[str, bytes]]
@@ -413,7 +413,7 @@ def _workspace(place: Path) -> None:
         workspace.resolve(kind, None, fix="x") if workspace.latest(kind) else None
     run = runs.require(workspace, None)
     run.info(), run.recipe()
-    found = select.find_subject(workspace, None, None)
+    found = select.find_model(workspace, None, None)
     select.find_data(workspace, found, None)
 
 
@@ -457,7 +457,7 @@ def _checkpoint(place: Path) -> None:
     latest = checkpoints.latest_valid(place / "checkpoints")
     if not steps or latest.checkpoint is None:
         return
-    Standing.from_dict(latest.checkpoint.state)
+    TrainerState.from_dict(latest.checkpoint.state)
     for tensor in [*latest.checkpoint.model().values(), *latest.checkpoint.optimizer().values()]:
         tensor.float().sum()
 
@@ -468,7 +468,7 @@ def _checkpoint_files() -> Tuple[Dict[str, bytes], Seeds]:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         tensors = {"a": torch.ones(3, 4), "b": torch.zeros(2)}
-        state = dict(Standing(step=4, best_step=2, best_wer=0.5, first_level=3.0).as_dict(), sampler={"epoch": 1})
+        state = dict(TrainerState(step=4, best_step=2, best_wer=0.5, first_level=3.0).as_dict(), sampler={"epoch": 1})
         checkpoints.save(place, 4, model=tensors, optimizer=tensors, state=state)
         checkpoints.prune(place, keep=1, best_step=None, newest=4)
         checkpoints.clear_unfinished(place)
@@ -484,7 +484,7 @@ def _journal(place: Path) -> None:
     entries = metrics_log.read(place)
     json.dumps(entries)
     metrics_log.read(place, "eval")
-    metrics_log.Journal(place, resume_step=3).close()
+    metrics_log.MetricsLog(place, resume_step=3).close()
     shutil.rmtree(str(place / "tensorboard"), ignore_errors=True)
 
 

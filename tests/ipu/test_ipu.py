@@ -74,7 +74,7 @@ def test_host_and_ipu_are_one_experiment(split, evaluation, tmp_path, architectu
     ours, theirs = losses(tmp_path / "ipu-emulated"), losses(tmp_path / "cpu")
     assert len(ours) == 20
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
-    assert outcomes["cpu"].standing.best_wer == outcomes["ipu-emulated"].standing.best_wer
+    assert outcomes["cpu"].state.best_wer == outcomes["ipu-emulated"].state.best_wer
     assert outcomes["cpu"].audio_s == pytest.approx(outcomes["ipu-emulated"].audio_s)
     for name in ("learning_rate", "epoch"):
         entries = [[entry[name] for entry in metrics_log.read(tmp_path / kind, "train")] for kind in outcomes]
@@ -152,12 +152,12 @@ def test_a_limited_time_takes_the_whole_schedule(split, tmp_path, iterations):
     run = runner.IpuRun(job, lambda event: None, tmp_path / "run" / ".backend")
     with timed_by_processor():
         ended = run.run()
-    step = ended.standing.step
+    step = ended.state.step
     assert ended.reason == "max-minutes" and step % iterations == 0 and step <= ended.total < 100_000
-    assert run.trainer.optimizer.param_groups[0]["lr"] == pytest.approx(run.course.rate(step))
+    assert run.trainer.optimizer.param_groups[0]["lr"] == pytest.approx(run.loop.rate(step))
     given = [entry["learning_rate"] for entry in metrics_log.read(tmp_path / "run", "train")]
-    assert given[0] == 0 and given[-1] == pytest.approx(run.course.rate(step - iterations))
-    assert run.course.rate(ended.total) == pytest.approx(0, abs=1e-9)
+    assert given[0] == 0 and given[-1] == pytest.approx(run.loop.rate(step - iterations))
+    assert run.loop.rate(ended.total) == pytest.approx(0, abs=1e-9)
 
 
 def test_a_longer_run_takes_the_schedule_of_its_new_total(split, tmp_path):
@@ -244,7 +244,7 @@ def test_a_stop_within_a_step_leaves_the_step_before(split, tmp_path):
     import dataclasses
 
     outcome = runner.train(dataclasses.replace(job, stop=Patient()), lambda event: None)
-    assert (outcome.reason, outcome.standing.step) == ("interrupted", 3)
+    assert (outcome.reason, outcome.state.step) == ("interrupted", 3)
     done = last(tmp_path / "stopped")
     assert done.step == 3
     runner.train(ipu_tiny.job(straight, split, tmp_path / "stopped", steps=6, resume=done), lambda event: None)
@@ -337,7 +337,7 @@ def test_early_stopping(split, evaluation, tmp_path):
     outcome = runner.train(
         ipu_tiny.job(wanted, split, tmp_path / "run", steps=9, evaluation=evaluation), lambda event: None
     )
-    assert (outcome.reason, outcome.standing.step) == ("early-stopping", 3)
+    assert (outcome.reason, outcome.state.step) == ("early-stopping", 3)
 
 
 def test_too_few_utterances_for_a_call(split, tmp_path):

@@ -152,8 +152,8 @@ def test_what_can_not_be_evaluated_on_the_device_is_refused(ready, asrctl):
 
 def test_a_killed_loader_process_is_one_sentence(ready):
     running = process(ready, "--set", "ipu.dataloader_workers=2", "--set", "optim.max_steps=5000", "--json")
-    journal = ready / "runs" / "tiny" / "metrics.jsonl"
-    while running.poll() is None and not (journal.exists() and journal.read_text().count("\n") > 1):
+    metrics_log = ready / "runs" / "tiny" / "metrics.jsonl"
+    while running.poll() is None and not (metrics_log.exists() and metrics_log.read_text().count("\n") > 1):
         os.sched_yield()
     tasks = Path(f"/proc/{running.pid}/task")
     children = [int(number) for path in tasks.glob("*/children") for number in path.read_text().split()]

@@ -16,7 +16,7 @@ from asrctl.runtime import devices
 from asrctl.runtime.signals import StopRequest
 from asrctl.storage import files
 from asrctl.training import feature_cache
-from asrctl.training.forward import Hearing
+from asrctl.training.forward import ForwardPass
 from asrctl.training.job import TrainingJob
 from asrctl.training.trainer import HostTrainer
 
@@ -62,11 +62,11 @@ def run(split, folder, wanted, precision="fp32", before_step=None):
     recognizer = loading.build(wanted.model, VOCABULARY, seed=3, sample_rate=16000).recognizer
     job = TrainingJob(wanted, folder, recognizer, split, None, devices.choose("cpu"), precision, STEPS, StopRequest())
     trainer = HostTrainer(dataclasses.replace(job, features=folder / "features", data="d"), events.append)
-    for batch in trainer.feed.steps(0, STEPS, 0):
+    for batch in trainer.loader.steps(0, STEPS, 0):
         if before_step is not None:
             before_step(batch.step, trainer)
         losses.append(trainer._train_step(batch).loss)
-    trainer.hearing.close()
+    trainer.forward_pass.close()
     return losses, {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}, events
 
 
@@ -104,12 +104,12 @@ def test_without_its_cache_a_run_gives_the_very_same_weights(split, tmp_path, pr
 
     def damage(step, trainer):
         if step == 5:
-            data = trainer.hearing.cache.folder / "frames.bin"
+            data = trainer.forward_pass.cache.folder / "frames.bin"
             damaged = bytes(byte ^ 85 for byte in data.read_bytes())
             with data.open("r+b") as stream:  # in place: cut short, the file would end the process that has it mapped
                 stream.write(damaged)
         if step == 6:
-            files.remove_tree(trainer.hearing.cache.folder)
+            files.remove_tree(trainer.forward_pass.cache.folder)
 
     damaged, same, _ = run(split, tmp_path / "damaged", wanted, precision, before_step=damage)
     assert (damaged, same_weights(kept, same)) == (losses, True)
@@ -128,7 +128,7 @@ def test_the_cache_is_read_while_nothing_else_has_changed(split, tmp_path):
 
     def look(step, trainer):
         found.append(
-            all(item.features is not None for item in trainer.feed.make(0, 0, np.arange(4)).micro_batches[0].items)
+            all(item.features is not None for item in trainer.loader.make(0, 0, np.arange(4)).micro_batches[0].items)
         )
 
     run(split, tmp_path, recipe(), before_step=look)
@@ -146,9 +146,11 @@ def test_the_cache_is_read_while_nothing_else_has_changed(split, tmp_path):
 def test_one_pass_over_the_data_writes_nothing(split, tmp_path):
     recognizer = loading.build(recipe().model, VOCABULARY, seed=3, sample_rate=16000).recognizer
     job = TrainingJob(recipe(), tmp_path, recognizer, split, None, devices.choose("cpu"), "fp32", 4, StopRequest())
-    hearing = Hearing(dataclasses.replace(job, features=tmp_path / "features", data="d"), 4, lambda event: None)
-    assert hearing.cache is None
-    assert not hearing.pads
+    forward_pass = ForwardPass(
+        dataclasses.replace(job, features=tmp_path / "features", data="d"), 4, lambda event: None
+    )
+    assert forward_pass.cache is None
+    assert not forward_pass.pads
     assert list(tmp_path.iterdir()) == []
 
 

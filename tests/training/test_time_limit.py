@@ -11,8 +11,8 @@ from asrctl.config.recipe import OptimSection
 from asrctl.training import metrics_log
 from asrctl.training import trainer as host
 from asrctl.training.checkpoints import latest_valid
-from asrctl.training.job import Standing
-from asrctl.training.optim import Pace, learning_rate
+from asrctl.training.job import TrainerState
+from asrctl.training.optim import Schedule, learning_rate
 from asrctl.training.time_limit import TimeLimit
 
 from ..conftest import timed_by_processor
@@ -27,7 +27,7 @@ SCHEDULES = {
 }
 
 
-def rates(optim: OptimSection, pace: Pace) -> List[float]:
+def rates(optim: OptimSection, pace: Schedule) -> List[float]:
     return [pace.rate(optim, step) for step in range(pace.start, pace.total)]
 
 
@@ -35,9 +35,9 @@ def rates(optim: OptimSection, pace: Pace) -> List[float]:
 def test_a_run_that_is_not_cut_short_has_its_recipes_rates_bit_for_bit(name: str) -> None:
     optim = SCHEDULES[name]
     own = [learning_rate(optim, step, 997) for step in range(997)]
-    assert rates(optim, Pace.whole(997)) == own
+    assert rates(optim, Schedule.whole(997)) == own
     # Planned again and again while the time is enough for all of it.
-    pace = Pace.whole(997)
+    pace = Schedule.whole(997)
     for step in (3, 250, 996):
         pace = pace.ending(997, step)
         assert rates(optim, pace) == own[step:]
@@ -47,7 +47,7 @@ def test_a_run_that_is_not_cut_short_has_its_recipes_rates_bit_for_bit(name: str
 @pytest.mark.parametrize("total", [11, 90, 500])
 def test_a_run_that_is_cut_short_has_the_same_rates_in_fewer_steps(name: str, total: int) -> None:
     optim = SCHEDULES[name]
-    pace = Pace.whole(997).ending(total, 10)
+    pace = Schedule.whole(997).ending(total, 10)
     assert pace.rate(optim, 10) == learning_rate(optim, 10, 997), "it goes on unbroken"
     positions = [pace.position(step) for step in range(10, total)]
     assert positions == sorted(positions) and pace.position(total) == 997
@@ -114,19 +114,19 @@ def test_a_checkpoint_keeps_the_plan_and_a_resumed_run_goes_by_it(tmp_path) -> N
     limited = ipu_tiny.job(wanted, split, tmp_path / "run", steps=100_000, kind="cpu", max_minutes=0.02)
     with timed_by_processor():
         ended = host.train(limited, lambda event: None)
-    assert ended.reason == "max-minutes" and ended.standing.step <= ended.total < 100_000
+    assert ended.reason == "max-minutes" and ended.state.step <= ended.total < 100_000
     kept = latest_valid(tmp_path / "run" / "checkpoints").checkpoint
-    standing = Standing.from_dict(kept.state)
-    assert standing.pace is not None and standing.pace["recipe"] == 100_000
+    state = TrainerState.from_dict(kept.state)
+    assert state.pace is not None and state.pace["recipe"] == 100_000
     again = dataclasses.replace(kept, state=dict(kept.state, step=kept.step))
     job = ipu_tiny.job(wanted, split, tmp_path / "other", steps=100_000, kind="cpu", resume=again)
     trainer = host.HostTrainer(job, lambda event: None)
-    pace = Pace.from_dict(standing.pace)
+    pace = Schedule.from_dict(state.pace)
     if kept.step < pace.total:
-        assert trainer.course.total == pace.total
-        assert trainer.course.rate(kept.step) == pace.rate(wanted.optim, kept.step)
+        assert trainer.loop.total == pace.total
+        assert trainer.loop.rate(kept.step) == pace.rate(wanted.optim, kept.step)
     # Another length is another schedule.
     longer = ipu_tiny.job(wanted, split, tmp_path / "longer", steps=200_000, kind="cpu", resume=again)
-    assert host.HostTrainer(longer, lambda event: None).course.total == 200_000
+    assert host.HostTrainer(longer, lambda event: None).loop.total == 200_000
     last = [entry["learning_rate"] for entry in metrics_log.read(tmp_path / "run", "train")][-1]
     assert last == pytest.approx(pace.rate(wanted.optim, kept.step - 1))

@@ -63,12 +63,12 @@ def trainer(split, wanted, folder, *, limits=None):
     job = TrainingJob(wanted, folder, recognizer, split, None, devices.choose("cpu"), "fp32", 20, StopRequest())
     made = HostTrainer(job, lambda event: None)
     if limits is not None:
-        made.feed = dataclasses.replace(made.feed, limits=limits)
+        made.loader = dataclasses.replace(made.loader, limits=limits)
     return made
 
 
 def gradient(made):
-    batch = next(made.feed.steps(0, 1, 0))
+    batch = next(made.loader.steps(0, 1, 0))
     made.model.train()
     loss = sum(
         made._backward(micro, total_weight=float(batch.utterances), key=(0, index))
@@ -114,7 +114,7 @@ def test_the_loss_is_the_mean_over_utterances_of_plain_ctc(split, tmp_path):
 def test_static_shapes_pad_everything_to_the_same_length(split, tmp_path):
     wanted = recipe(norm="group", batches={"shapes": "static"})
     wanted = dataclasses.replace(wanted, audio=dataclasses.replace(wanted.audio, max_s=1.5))
-    batch = next(trainer(split, wanted, tmp_path).feed.steps(0, 1, 0))
+    batch = next(trainer(split, wanted, tmp_path).loader.steps(0, 1, 0))
     assert {micro.inputs["input_values"].shape[1] for micro in batch.micro_batches} == {24000}
 
 
@@ -178,7 +178,7 @@ def test_every_architecture_trains_with_masks_on_and_off(split, tmp_path, archit
     wanted = dataclasses.replace(recipe(optim={"global_batch": 8}), model=model)
     made = trainer(split, wanted, tmp_path)
     before = {name: tensor.clone() for name, tensor in made.model.state_dict().items()}
-    for batch in made.feed.steps(0, 2, 0):
+    for batch in made.loader.steps(0, 2, 0):
         step = made._train_step(batch)
         assert step.applied
         assert np.isfinite(step.loss)
@@ -199,11 +199,11 @@ def test_no_micro_batch_is_larger_than_the_one_that_is_tried(split, tmp_path, jo
         ctc_zero_infinity=True,
     )
     wanted = dataclasses.replace(wanted, audio=dataclasses.replace(wanted.audio, max_s=2.0))
-    feed = trainer(split, wanted, tmp_path, limits=Limits(int(seconds * 16000), items, None)).feed
-    tried = feed.costliest()
-    rows, samples = feed.costliest_shape()
+    loader = trainer(split, wanted, tmp_path, limits=Limits(int(seconds * 16000), items, None)).loader
+    tried = loader.costliest()
+    rows, samples = loader.costliest_shape()
     assert tried.inputs["input_values"].shape == (rows, samples)
-    for batch in feed.steps(0, 12, 0):
+    for batch in loader.steps(0, 12, 0):
         for micro in batch.micro_batches:
             made, padded = micro.inputs["input_values"].shape
             assert made * padded <= rows * samples
@@ -217,11 +217,11 @@ def test_a_corpus_of_less_than_two_steps_is_tried_as_the_one_step_that_it_is(tmp
     write_shard(tmp_path / "shard-00000.arrow", rows)
     split = PreparedSplit(tmp_path, name="train", sample_rate=16000)
     wanted = recipe(optim={"global_batch_s": 6.5})
-    feed = trainer(split, wanted, tmp_path, limits=Limits(60 * 16000, None, None)).feed
-    (batch,) = feed.steps(0, 1, 0)
+    loader = trainer(split, wanted, tmp_path, limits=Limits(60 * 16000, None, None)).loader
+    (batch,) = loader.steps(0, 1, 0)
     (micro,) = batch.micro_batches
     assert micro.inputs["input_values"].shape == (12, 16000)
-    assert feed.costliest_shape()[0] >= 12
+    assert loader.costliest_shape()[0] >= 12
 
 
 def test_an_encoder_that_learns_has_micro_batches_of_at_most_so_much_padded_audio(split, tmp_path):
@@ -229,9 +229,9 @@ def test_an_encoder_that_learns_has_micro_batches_of_at_most_so_much_padded_audi
     wanted = dataclasses.replace(recipe(), cpu=HostSection(workers=0))
     wanted = dataclasses.replace(wanted, model=dataclasses.replace(wanted.model, freeze_feature_encoder=False))
     made = trainer(split, wanted, tmp_path)
-    assert (made.hearing.engine, made.hearing.pads) == ("packed", True)
+    assert (made.forward_pass.engine, made.forward_pass.pads) == ("packed", True)
     long_and_short = [20 * 16000] + [16000] * 31
-    for cut in made.feed.limits.cut(long_and_short):
+    for cut in made.loader.limits.cut(long_and_short):
         assert len(cut) * max(long_and_short[place] for place in cut) <= 45 * 16000
 
 
@@ -240,11 +240,11 @@ def test_a_trial_is_made_only_where_it_could_fail(split, tmp_path):
         pytest.skip("this machine has little memory, or counts addresses")
     made = trainer(split, recipe(), tmp_path)
     assert made._far_more_is_free()
-    few = made.feed
+    few = made.loader
     many = dataclasses.replace(few.plan, global_batch=10**7)
-    made.feed = dataclasses.replace(few, limits=Limits(None, None, None), plan=many)
+    made.loader = dataclasses.replace(few, limits=Limits(None, None, None), plan=many)
     assert not made._far_more_is_free()
-    made.feed, made.hearing.engine = few, "plain"
+    made.loader, made.forward_pass.engine = few, "plain"
     assert not made._far_more_is_free()
 
 

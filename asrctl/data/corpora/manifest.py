@@ -12,7 +12,7 @@ from typing import Any, Iterator, List, Mapping, Optional, Sequence, Tuple
 from asrctl.data.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, lies_under, need_source
 from asrctl.data.reading import tables
 from asrctl.data.reading.cells import OPEN_QUOTE
-from asrctl.data.reading.columns import COLUMNS, Columns, Plan
+from asrctl.data.reading.columns import COLUMNS, ColumnPlan, Columns
 from asrctl.data.reading.recording_paths import Places
 from asrctl.data.reading.split_names import SplitFolders
 from asrctl.data.reading.tally import Tally
@@ -166,7 +166,7 @@ def _is_of_a_mac(written: str) -> bool:
 class _Cells:
     """The fields of a row."""
 
-    def __init__(self, row: Mapping[str, Any], plan: Plan) -> None:
+    def __init__(self, row: Mapping[str, Any], plan: ColumnPlan) -> None:
         self._row = row
         self._fields = plan.fields
 

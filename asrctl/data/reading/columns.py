@@ -85,7 +85,7 @@ class Column(NamedTuple):
     unit: Unit = SECONDS
 
 
-class Plan(NamedTuple):
+class ColumnPlan(NamedTuple):
     """What is what in rows with the same columns. others: those that are no field."""
 
     fields: Mapping[str, Column]
@@ -100,11 +100,11 @@ class Columns:
     """Finds the fields of rows, and keeps account of the columns that are none."""
 
     def __init__(self) -> None:
-        self._plans: Dict[Tuple[str, ...], Plan] = {}
+        self._plans: Dict[Tuple[str, ...], ColumnPlan] = {}
         self._seen: Dict[str, _Seen] = {}
         self.known: Dict[str, Column] = {}  # of the fields that some row had
 
-    def plan(self, names: Iterable[str]) -> Plan:
+    def plan(self, names: Iterable[str]) -> ColumnPlan:
         """For rows with these columns."""
         key = tuple(names)
         if key not in self._plans:
@@ -115,12 +115,12 @@ class Columns:
             others = [name for name in key if name.strip() and name not in used]
             room = _MAX_PLANS - len(self._seen)
             self._seen.update({name: _Seen(name) for name in others[:room] if name not in self._seen})
-            self._plans[key] = Plan(fields, [self._seen[name] for name in others if name in self._seen])
+            self._plans[key] = ColumnPlan(fields, [self._seen[name] for name in others if name in self._seen])
             self.known.update(fields)
         return self._plans[key]
 
     @staticmethod
-    def look_at(plan: Plan, row: Mapping[str, Any]) -> None:
+    def look_at(plan: ColumnPlan, row: Mapping[str, Any]) -> None:
         """Take account of what a row holds beside its fields."""
         for seen in plan.others:
             if seen.is_open:
