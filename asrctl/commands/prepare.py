@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
-from asrctl.commands import rule_flags, vocab
+from asrctl.commands import kept_labels, rule_flags, vocab
 from asrctl.data import (
     alphabet,
     duplicates,
     labels,
     manifest,
+    rejects,
     remarks,
     rules,
     shards,
@@ -25,8 +26,7 @@ from asrctl.data import (
 )
 from asrctl.data.dataset import PreparedData, totals
 from asrctl.data.manifest import CorpusChoice
-from asrctl.data.rejects import RejectLimit
-from asrctl.data.text import Vocabulary, build_vocabulary
+from asrctl.data.text import Vocabulary
 from asrctl.data.utterance import Utterance, read_manifest
 from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
@@ -160,7 +160,7 @@ class _Job:
         self._workers = workers
         self._emit = emit
         self._scan = text_statistics.scan(self._utterances(), found.roles, found.rules.text)
-        self._alphabet: Mapping[str, Any] = {}
+        self._labeled: Tuple[str, ...] = ()
         self._copies = duplicates.tell(self._utterances, found.roles, emit)
 
     def _utterances(self, role: Optional[str] = None) -> Iterator[Utterance]:
@@ -190,13 +190,12 @@ class _Job:
     def _vocabulary(self) -> Tuple[Vocabulary, str]:
         found = self._found
         splits = labels.splits(self._scan, found.roles, found.rules) if found.given is not None else self._collect()
+        self._labeled = splits
         examined = alphabet.examine(self._scan, splits, self._utterances(), found.roles, found.rules.text)
-        self._alphabet = examined.told(self._request.command, self._emit, proposes=found.chooses_text(self._request))
+        examined.warn(self._emit, proposes=found.chooses_text(self._request))
         if found.given is not None:
             return Vocabulary.load(found.given.path), found.given.id
-        built = vocab.publish(
-            self._workspace, self._scan, self._found.rules.text, splits, name=self._found.name, emit=self._emit
-        )
+        built = vocab.publish(self._workspace, self._scan, found.rules.text, splits, name=found.name, emit=self._emit)
         return Vocabulary.load(built.path), built.id
 
     def _collect(self) -> Tuple[str, ...]:
@@ -209,21 +208,10 @@ class _Job:
             unknown = text_statistics.unknown_characters(self._scan.characters(splits), vocabulary)
             self._scan = self._scan.without(unknown, splits)
             return splits
-        total = sum(self._scan.utterances(role) for role in found.roles.names)
-        witnesses = labels.Witnesses(
-            shards.Converter(found.rules, build_vocabulary(self._scan.characters(splits), found.rules.text)),
-            self._utterances,
-            found.roles,
-            found.rules.text,
-            allowed=int(self._request.max_rejects * total),
-            workers=self._workers,
-            emit=self._emit,
+        self._scan, splits = labels.collected(
+            self._scan, found.roles, found.rules, self._utterances, self._request.max_rejects, self._workers, self._emit
         )
-        self._scan = witnesses.heard(self._scan, splits)
-        wider = labels.widened(self._scan, found.roles, found.rules, splits, self._emit)
-        if wider != splits:
-            self._scan = witnesses.heard(self._scan, wider)
-        return wider
+        return splits
 
     def _before(self, splits: Tuple[str, ...]) -> Optional[Tuple[Tuple[str, ...], Vocabulary]]:
         """Where this corpus is prepared already: the splits that its vocabulary is of, and the vocabulary.
@@ -312,8 +300,8 @@ class _Job:
             splits=splits,
         )
 
-    def _limit(self, total: int) -> RejectLimit:
-        return RejectLimit(self._request.max_rejects, total, self._found.rules.audio, self._found.hints)
+    def _limit(self, total: int) -> rejects.RejectLimit:
+        return rejects.RejectLimit(self._request.max_rejects, total, self._found.rules.audio, self._found.hints)
 
     def _split_summary(self, job: shards.SplitJob, reasons: Mapping[str, int]) -> Dict[str, Any]:
         utterances, samples = totals(job.folder)
@@ -327,7 +315,7 @@ class _Job:
         remarked = remarks.tell(job.folder, self._emit)
         return dict(summary, remarks=remarked) if remarked else summary
 
-    def _empty(self, job: shards.SplitJob, limit: RejectLimit) -> None:
+    def _empty(self, job: shards.SplitJob, limit: rejects.RejectLimit) -> None:
         """Nothing of a split is left: fatal, unless it was only held out."""
         if job.name == "eval" and self._found.roles.held_out:
             self._emit(Warned("all held-out utterances are rejected: there is no eval split"))
@@ -351,6 +339,17 @@ class _Job:
         self._emit(Note(f"{self._found.name} is prepared already ({artifact.id}): nothing to do"))
         return self._result(artifact, new=False)
 
+    def _tell_labels(self, artifact: Artifact) -> Mapping[str, Any]:
+        """The alphabet of what is kept."""
+        found, words, text = self._found, self._request.command, self._found.rules.text
+        kept = kept_labels.kept(self._scan, artifact, self._utterances, found.roles, text)
+        if found.given is not None:
+            own = rule_flags.resolve(self._request.flags, self._workspace.root).text
+            again = kept_labels.with_own_labels(self._workspace, words, found.name, text, own)
+            kept_labels.tell(kept, found.given, found.roles, self._labeled, again, self._emit)
+        examined = alphabet.examine(kept, self._labeled, (), found.roles, text)
+        return examined.told(words, proposes=found.chooses_text(self._request))
+
     def _result(self, artifact: Artifact, *, new: bool) -> PrepareResult:
         summary = artifact.summary
         return PrepareResult(
@@ -361,7 +360,7 @@ class _Job:
             splits=summary["splits"],
             unused=self._found.roles.unused,
             vocabulary={"id": summary["vocabulary"], "size": summary["vocabulary_size"]},
-            alphabet=self._alphabet,
+            alphabet=self._tell_labels(artifact),
             copies=self._copies,
             bytes=files.folder_bytes(artifact.path),
             seconds=0.0,
@@ -394,5 +393,6 @@ def plan(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> 
         labeled = labels.splits(scanned, found.roles, found.rules)
         examined = alphabet.examine(scanned, labeled, listing.utterances(), found.roles, found.rules.text)
         note, unused = found.roles.note, found.roles.unused
-        shown = examined.told(request.command, emit, proposes=found.chooses_text(request))
+        examined.warn(emit, proposes=found.chooses_text(request))
+        shown = examined.told(request.command, proposes=found.chooses_text(request))
         return PreparePlan(name, splits, note, estimated, {}, settings, decided.origins, unused, shown)

@@ -84,10 +84,10 @@ def vocab(workspace: Workspace, request: VocabRequest, emit: Emit = ignore) -> V
         if vocabulary is None:
             splits = labels.widened(scanned, assigned, decided, splits, emit)
         examined = alphabet.examine(scanned, splits, listing.utterances(), assigned, text)
-        told = examined.told(request.command, emit)
+        examined.warn(emit)
         result = publish(workspace, scanned, text, splits, vocabulary=vocabulary, name=name, emit=emit)
         workspace.set_ref("vocab", name, result.id)
-    return replace(result, unused=assigned.unused, alphabet=told)
+    return replace(result, unused=assigned.unused, alphabet=examined.told(request.command))
 
 
 def _rules_for(text: TextRules, vocabulary: Vocabulary) -> TextRules:

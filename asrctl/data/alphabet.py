@@ -64,12 +64,11 @@ class Alphabet:
         new = {found.character for found in more if glyphs.can_be_typed(found.character)}
         return "".join(sorted(new | set(self.removed))) if new else ""
 
-    def told(self, words: Sequence[str], emit: Emit, *, proposes: bool = True) -> Dict[str, Any]:
-        """JSON values of all this; what nobody sees is warned of.
+    def told(self, words: Sequence[str], *, proposes: bool = True) -> Dict[str, Any]:
+        """JSON values of all this.
 
         words: of the command that was typed. proposes: whether that command may leave characters out.
         """
-        self._warn(emit, proposes)
         return {
             "characters": dict(self.counts),
             "notable": [found.as_dict() for found in self.notable[:_MOST_NOTABLE]],
@@ -85,7 +84,8 @@ class Alphabet:
             "command": command_lines.shown((*kept, "--remove", glyphs.typed(self.remove))) if kept else None,
         }
 
-    def _warn(self, emit: Emit, proposes: bool) -> None:
+    def warn(self, emit: Emit, *, proposes: bool = True) -> None:
+        """Of what nobody sees, and of letters that look like others."""
         if self.unseen:
             told = text_statistics.describe({found.character: found.count for found in self.unseen}, _MOST_TOLD)
             option = _option(self._with(*self.unseen)) if proposes else None

@@ -54,6 +54,34 @@ def widened(
     return (*usual, "eval")
 
 
+def collected(
+    scanned: text_statistics.Scan,
+    assigned: Roles,
+    decided: Rules,
+    utterances: Callable[[], Iterable[Utterance]],
+    max_rejects: float,
+    workers: int,
+    emit: Emit,
+) -> Tuple[text_statistics.Scan, Tuple[str, ...]]:
+    """The scan without what becomes no label, and the splits that labels are made of (see `splits`, `widened`).
+
+    utterances: those of the corpus, again and again. max_rejects: the share of them that may be left out.
+    """
+    usual = splits(scanned, assigned, decided)
+    witnesses = Witnesses(
+        shards.Converter(decided, build_vocabulary(scanned.characters(usual), decided.text)),
+        utterances,
+        assigned,
+        decided.text,
+        allowed=int(max_rejects * sum(scanned.utterances(role) for role in assigned.names)),
+        workers=workers,
+        emit=emit,
+    )
+    scanned = witnesses.heard(scanned, usual)
+    wider = widened(scanned, assigned, decided, usual, emit)
+    return (scanned if wider == usual else witnesses.heard(scanned, wider)), wider
+
+
 class Witnesses:
     """Looks for an utterance that is kept and holds a character.
 

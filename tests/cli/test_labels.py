@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from .test_prepare import corpus, noise, opened, plain_rows
+from .typing_in import in_backticks, type_line
 
 LETTERS = list("abcdorw")
 
@@ -72,6 +73,63 @@ def test_where_nothing_is_kept_that_is_what_is_told(asrctl, tmp_path: Path) -> N
     rows = [{"path": f"x{number}.wav", "text": "word", "missing": True} for number in range(12)]
     failed = asrctl("prepare", "manifest", corpus(tmp_path / "corpus", rows), "--max-rejects", 1, "--json")
     assert failed.exit_code == 5 and "no utterance of the train split can be used" in failed.error["message"]
+
+
+# -- a vocabulary that was built before -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rules", [[], ["--case", "upper", "--remove", "~-"]])
+@pytest.mark.parametrize("named", [[], ["--name", "mine", "--vocab", "mine"]])
+def test_labels_that_nothing_teaches_are_told(asrctl, tmp_path: Path, workspace: Path, rules, named) -> None:
+    path = with_odd_ones(tmp_path / "corpus")
+    asrctl("vocab", "manifest", path, *rules, *named[:2]).succeeded()
+    words = ("prepare", "manifest", path, *named[2:], "--max-rejects", 0.2, "--max-s", 2)
+    done = asrctl(*words, "--json")
+    (line,) = [line for line in done.stderr.splitlines() if "nothing teaches" in line]
+    assert "holds 7 labels of the vocabulary" in line and all(one in line.lower() for one in "#%é$€ÿω")
+    assert set("#%$€") & set(letters(workspace))
+    assert not set("#%$€") & set(done.result["alphabet"]["characters"]), "what is left out is not counted"
+    assert done.result["alphabet"]["characters"][" "] == 40
+
+    again = asrctl(*words, "--json")
+    assert line in again.stderr and again.result["alphabet"] == done.result["alphabet"]
+
+    (advice,) = in_backticks(line)
+    mended = type_line(advice, "--json")
+    assert "nothing teaches" not in mended.stderr and mended.result["name"].endswith("-2")
+    wanted = [letter.upper() for letter in LETTERS] if rules else LETTERS
+    assert letters(workspace) == wanted
+    assert mended.result["alphabet"]["characters"] == done.result["alphabet"]["characters"]
+
+
+def test_what_no_option_says_is_not_advised(asrctl, tmp_path: Path) -> None:
+    path = with_odd_ones(tmp_path / "corpus")
+    asrctl("vocab", "manifest", path, "--splits", "train,eval").succeeded()
+    done = asrctl("prepare", "manifest", path, "--max-rejects", 0.2, "--max-s", 2, "--json")
+    (line,) = [line for line in done.stderr.splitlines() if "nothing teaches" in line]
+    assert not in_backticks(line) and "q" not in line.split("them: ")[1].split(";")[0], "that of eval was asked for"
+
+
+def test_a_vocabulary_without_such_labels_is_taken_in_silence(asrctl, tmp_path: Path) -> None:
+    rows = [dict(row, split="train") for row in plain_rows(40)] + [
+        {"path": "none.wav", "text": "word", "missing": True}
+    ]
+    path = corpus(tmp_path / "corpus", rows)
+    asrctl("vocab", "manifest", path).succeeded()
+    assert "nothing teaches" not in asrctl("prepare", "manifest", path, "--json").stderr
+
+
+def test_letters_and_rarities_are_those_of_what_is_kept(asrctl, tmp_path: Path) -> None:
+    rows = [dict(row, split="train") for row in plain_rows(60)]
+    rows += [{"path": "é.wav", "text": "word é", "id": "kept"}]
+    rows += [
+        {"path": f"x{number}.wav", "text": "word é a", "missing": True, "id": f"out{number}"} for number in range(3)
+    ]
+    path = corpus(tmp_path / "corpus", rows)
+    for _ in range(2):
+        done = asrctl("prepare", "manifest", path, "--max-rejects", 0.2).succeeded()
+        assert "rare: é 1 in kept" in " ".join(done.stdout.split())
+        assert "out0" not in done.stdout.split("left out:")[0]
 
 
 # -- held out by asrctl -----------------------------------------------------------------------------------------------
