@@ -9,6 +9,7 @@ from typing import Any, Dict
 
 import yaml
 
+from asrctl.config import schema
 from asrctl.errors import BadData, PresetError
 from asrctl.storage import files
 
@@ -119,11 +120,20 @@ def _number(constructed: Any) -> Any:
     """YAML 1.1 reads 010 as 8 and 1:30 as 90, which nobody means. They stay text, which becomes ten, or is refused."""
 
     def construct(loader: Any, node: Any) -> Any:
-        return node.value if re.match(r"[-+]?0[0-9_]|.*:", node.value) else constructed(loader, node)
+        return _text(loader, node) if re.match(r"[-+]?0[0-9_]|.*:", node.value) else constructed(loader, node)
 
     return construct
 
 
+def _text(loader: Any, node: Any) -> str:
+    """YAML 1.1 takes 3e-4 (no dot) for text; whoever wants a number finds one there."""
+    is_plain = node.style is None and re.match(r"[-+]?\.?[0-9]", node.value)
+    return schema.Unquoted(node.value) if is_plain else node.value
+
+
+# Nobody means a date, nor what `=` and `<<` stand for in YAML 1.1.
+for _tag in ("str", "timestamp", "value", "merge"):
+    Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _text)
 Loader.add_constructor("tag:yaml.org,2002:int", _number(yaml.SafeLoader.construct_yaml_int))
 Loader.add_constructor("tag:yaml.org,2002:float", _number(yaml.SafeLoader.construct_yaml_float))
 

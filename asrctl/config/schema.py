@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import math
 import typing
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ from asrctl.messages import suggestions
 from asrctl.storage.json_shape import TOO_LARGE, is_text
 
 T = TypeVar("T")
+
+
+class Unquoted(str):
+    """A text of a preset that begins like a number and stands without quotes."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ def build(cls: Type[T], values: Mapping[str, Any], prefix: str = "", root: Any =
     for name, value in values.items():
         path = f"{prefix}{name}"
         if name not in fields:
-            problems.append(Problem(path, "is unknown" + _meant(name, prefix, fields, root)))
+            problems.append(Problem(path, "is unknown" + _nearest(name, prefix, fields, root)))
             continue
         try:
             arguments[name] = _convert(value, hints[name], path, problems, root)
@@ -68,7 +73,7 @@ def did_you_mean(name: Any, known: Any) -> str:
     return f"; {meant}" if meant else f"; known here: {', '.join(known)}"
 
 
-def _meant(name: Any, prefix: str, fields: Mapping[str, Any], root: Any) -> str:
+def _nearest(name: Any, prefix: str, fields: Mapping[str, Any], root: Any) -> str:
     """'; did you mean 'optim.seed'?' of this section, or else of another one; or the list of what is known here."""
     meant = [f"{prefix}{word}" for word in suggestions.closest(str(name), fields)]
     if not meant:
@@ -109,8 +114,23 @@ def _convert(value: Any, hint: Any, path: str, problems: List[Problem], root: An
             raise ValueError("must be a section of keys")
         if not _is_plain(value):
             raise ValueError("holds a value that is no text, number, list or section")
-        return dict(value)
+        return _meant(value)
     return _scalar(value, hint)
+
+
+def _meant(value: Any) -> Any:
+    """The number that a text without quotes is to people (1e-5, 010), where no kind says that it is text."""
+    if isinstance(value, Mapping):
+        return {str(name): _meant(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_meant(item) for item in value]
+    if not isinstance(value, Unquoted):
+        return value
+    try:
+        number = _number(value)
+    except ValueError:
+        return str(value)
+    return number if set(value.lower()) & set(".e") else int(number)
 
 
 def _is_plain(value: Any) -> bool:
@@ -143,15 +163,19 @@ def _scalar(value: Any, kind: Any) -> Any:
     if kind is bool:
         if isinstance(value, bool):
             return value
-        raise ValueError(f"must be true or false, not {value!r}")
+        raise ValueError(f"must be true or false, not {_said(value)}")
     if kind is str:
         if isinstance(value, str) and is_text(value):
-            return value
-        raise ValueError(f"must be text, not {value!r}; put it in quotes")
+            return str(value)
+        if isinstance(value, bool):
+            raise ValueError(
+                "must be text, and YAML reads the words yes, no, on, off, true and false otherwise; put it in quotes"
+            )
+        raise ValueError(f"must be text, not {_said(value)}; put it in quotes")
     number = _number(value)
     if kind is int:
         if number != int(number):
-            raise ValueError(f"must be a whole number, not {value!r}")
+            raise ValueError(f"must be a whole number, not {_said(value)}")
         return int(number)
     return float(number)
 
@@ -159,7 +183,7 @@ def _scalar(value: Any, kind: Any) -> Any:
 def _number(value: Any) -> float:
     # YAML 1.1 reads 3e-4 (no dot) as text; people mean the number.
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError(f"must be a number, not {value!r}")
+        raise ValueError(f"must be a number, not {_said(value)}")
     try:
         number = value if isinstance(value, int) else float(value)
     except ValueError:
@@ -168,6 +192,15 @@ def _number(value: Any) -> float:
     if (isinstance(number, int) and abs(number) >= TOO_LARGE) or not math.isfinite(number):
         raise ValueError("must be a number of sensible size")
     return number
+
+
+def _said(value: Any) -> str:
+    """A value as YAML has it, not Python."""
+    if isinstance(value, Mapping):
+        return "a section"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
 
 
 def _without_percent(value: Any) -> str:

@@ -1,5 +1,7 @@
 """asrctl presets list | show | check."""
 
+from pathlib import Path
+
 import pytest
 
 
@@ -70,9 +72,50 @@ def test_numbers_are_read_as_people_read_them(asrctl):
     """YAML 1.1 has octal 010 and sexagesimal 1:30."""
     refused = asrctl("presets", "show", "tiny-cpu", "--set", "optim.epochs=1:30", "--json")
     assert (refused.exit_code, refused.error["kind"]) == (3, "preset")
-    for text, seed in (("010", 10), ("0", 0), ("7", 7)):
+    for text, seed in (("010", 10), ("0123", 123), ("00", 0), ("0", 0), ("7", 7), ("1_000", 1000), ("1e3", 1000)):
         shown = asrctl("presets", "show", "tiny-cpu", "--set", f"optim.seed={text}", "--json").succeeded()
         assert shown.result["recipe"]["optim"]["seed"] == seed
+
+
+def of_file(asrctl, folder: Path, text: str):
+    (folder / "mine.yaml").write_text(f"extends: tiny-cpu\n{text}\n", encoding="utf-8")
+    return asrctl("presets", "show", folder / "mine.yaml", "--json")
+
+
+@pytest.mark.parametrize(
+    ("typed", "number"), [("1e-5", 1e-5), ("1E5", 1e5), ("01.5", 1.5), ("0123", 123), ("1_000", 1000), ("+7", 7)]
+)
+def test_numbers_of_the_model_are_numbers_too(asrctl, tmp_path: Path, typed: str, number: float) -> None:
+    """transformers would take the text as it is."""
+    shown = of_file(asrctl, tmp_path, f"model: {{config: {{layer_norm_eps: {typed}, inner: [{typed}]}}}}")
+    config = shown.result["recipe"]["model"]["config"]
+    assert (config["layer_norm_eps"], config["inner"]) == (number, [number])
+    assert type(config["layer_norm_eps"]) is type(number)
+
+
+@pytest.mark.parametrize("text", ["0123", "2026-11-30", "12:30", "1e3", "0o17", "=", "<<", "n"])
+def test_what_no_number_is_meant_by_is_text(asrctl, tmp_path: Path, text: str) -> None:
+    assert of_file(asrctl, tmp_path, f"text: {{unk: {text}}}").result["recipe"]["text"]["unk"] == text
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("text: {unk: yes}", "text.unk must be text, and YAML reads the words yes, no, on, off, true and false"),
+        ("text: {vocab_splits: [off]}", "text.vocab_splits must be text, and YAML reads"),
+        ("optim: {seed: on}", "optim.seed must be a number, not true"),
+        ("optim: {seed: 2026-11-30}", "optim.seed must be a number, not '2026-11-30'"),
+        ("optim: {seed: 0o17}", "optim.seed must be a number, not '0o17'"),
+        ("optim: {seed: 12:30}", "optim.seed must be a number, not '12:30'"),
+        ("optim: {seed: [1]}", "optim.seed must be a number, not a list"),
+        ("text: {unk: {a: 1}}", "text.unk must be text, not a section"),
+        ("model: {freeze_feature_encoder: 1}", "model.freeze_feature_encoder must be true or false, not 1"),
+        ("model: {config: {hidden_size: 1:30}}", "model.config.hidden_size is '1:30', not a whole number"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_as_it_was_typed(asrctl, tmp_path: Path, line: str, told: str) -> None:
+    refused = of_file(asrctl, tmp_path, line)
+    assert refused.exit_code == 3 and refused.error["problems"][0].startswith(told)
 
 
 def test_check_finds_what_train_finds(asrctl, in_folder, workspace):

@@ -196,6 +196,16 @@ def test_other_encodings_are_refused_by_name(tmp_path: Path) -> None:
     assert "not UTF-8 but another encoding" in error.message and "as UTF-8 in the program" in error.fix
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("bad", [1, 2, 3, 950, 5000])
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_a_byte_of_another_encoding_is_told_with_its_line(tmp_path: Path, name: str, bad: int, end: str) -> None:
+    row = {"a.csv": "a.wav,x", "a.jsonl": '{"path": "a.wav", "text": "x"}'}[name]
+    lines = ["path,text" if name == "a.csv" else row, *[row] * 5999]
+    lines[bad - 1] = lines[bad - 1].replace("x", "é")
+    assert f"(line {bad})" in refusal(written(tmp_path, name, end.join(lines), "latin-1")).message
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
 def test_unicode_is_read_in_any_form(tmp_path: Path, name: str, encoding: str) -> None:

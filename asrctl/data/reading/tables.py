@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shlex
 import sys
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ _MAX_LINE = 1 << 20
 _DELIMITERS = ",\t;|"
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _MAX_INNER = 20
+_LINE_END = re.compile(r"\r\n?|\n")
 # One document -> a line for each of its objects; the key of an object is its id.
 _TO_LINES = (
     "import sys, json; d = json.load(open(sys.argv[1], encoding='utf-8-sig')); "
@@ -66,7 +68,10 @@ class _Lines:
                 yield line
         except UnicodeDecodeError as error:
             other = encodings.likely_encoding(bytes(error.object))
-            message = f"{self.path} is not UTF-8 but {other.likely} (after line {self.number}: {error.reason})"
+            # What is read at once holds many lines; of those before the fault none has been given yet.
+            before = bytes(error.object[: error.start]).decode(error.encoding, "replace")
+            line = self.number + 1 + len(_LINE_END.findall(before))
+            message = f"{self.path} is not UTF-8 but {other.likely} (line {line})"
             raise BadData(message, fix=other.copied(self.path)) from None
 
 
