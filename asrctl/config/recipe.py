@@ -6,11 +6,11 @@ What makes the experiment stands in the shared sections (model, audio, text, opt
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Dict, Optional, Tuple
 
 from asrctl.config.model_config import MAX_LAYERS, MAX_WIDTH
+from asrctl.storage import records
 
 DEVICES = ("cpu", "cuda", "mps", "ipu", "ipu-emulated")
 # What nobody means to exceed. Every number has limits on both sides: none is found out by memory that runs out.
@@ -262,7 +262,7 @@ class Recipe:
 
     def as_dict(self) -> Dict[str, Any]:
         """Plain JSON/YAML values, every key spelled out."""
-        return _plain(self)
+        return records.as_dict(self)
 
     def experiment(self) -> Dict[str, Any]:
         """What must not change between a run and its resumption: all but names, devices, limits and bookkeeping."""
@@ -274,13 +274,3 @@ class Recipe:
         if values["ipu"] is not None:
             values["ipu"].pop("dataloader_workers")
         return values
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return value

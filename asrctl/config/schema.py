@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import math
-import typing
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union
+from typing import Any, Dict, Iterator, List, Mapping, NoReturn, Optional, Sequence, Tuple, Type, TypeVar
 
 from asrctl.messages import suggestions
-from asrctl.storage.json_shape import TOO_LARGE, is_text
+from asrctl.storage.records import TOO_LARGE, Kind, Reader, is_text, kinds
 
 T = TypeVar("T")
+_CALLED = {dict: "a section of keys", tuple: "a list"}
 
 
 class Unquoted(str):
@@ -28,43 +27,58 @@ class Problem:
     message: str
 
 
-def build(cls: Type[T], values: Mapping[str, Any], prefix: str = "", root: Any = None) -> Tuple[T, List[Problem]]:
-    """An instance of `cls` from `values`; what could not be used keeps its default and is among the problems.
-
-    root: the class that `prefix` begins in, for keys that stand in a wrong section.
-    """
-    problems: List[Problem] = []
-    root = cls if root is None else root
-    hints = _hints(cls)  # type: ignore[arg-type]
-    fields = {item.name: item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    arguments: Dict[str, Any] = {}
-    for name, value in values.items():
-        path = f"{prefix}{name}"
-        if name not in fields:
-            problems.append(Problem(path, "is unknown" + _nearest(name, prefix, fields, root)))
-            continue
-        try:
-            arguments[name] = _convert(value, hints[name], path, problems, root)
-            _check_limits(arguments[name], fields[name].metadata)
-        except ValueError as error:
-            arguments.pop(name, None)
-            problems.append(Problem(path, str(error)))
-    return cls(**arguments), problems
+def build(cls: Type[T], values: Mapping[str, Any]) -> Tuple[T, List[Problem]]:
+    """An instance of `cls` from `values`; what could not be used keeps its default and is among the problems."""
+    reader = _Preset(cls)
+    return reader.section(cls, values, ""), reader.problems
 
 
-@functools.lru_cache(maxsize=None)
-def _hints(cls: Type[Any]) -> Mapping[str, Any]:
-    return typing.get_type_hints(cls)
+class _Preset(Reader):
+    """As people write it: numbers may be text, every problem is told. root: the class of the whole preset."""
+
+    def __init__(self, root: Any) -> None:
+        self.problems: List[Problem] = []
+        self._root = root
+
+    def section(self, cls: Type[T], values: Mapping[str, Any], prefix: str) -> T:
+        fields = {item.name: item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        arguments: Dict[str, Any] = {}
+        for name, value in values.items():
+            path = f"{prefix}{name}"
+            if name not in fields:
+                self.problems.append(Problem(path, "is unknown" + _nearest(name, prefix, fields, self._root)))
+                continue
+            try:
+                kind = kinds(cls)[name]
+                if value is None and not kind.optional:
+                    raise ValueError("must have a value")
+                found = self.value(value, kind, path)
+                _check_limits(found, fields[name].metadata)
+                arguments[name] = found
+            except ValueError as error:
+                self.problems.append(Problem(path, str(error)))
+        return cls(**arguments)
+
+    def mapping(self, values: Mapping[str, Any], item: Kind, where: str) -> Dict[str, Any]:
+        if not _is_plain(values):
+            raise ValueError("holds a value that is no text, number, list or section")
+        return _meant(super().mapping(values, item, where))
+
+    def scalar(self, value: Any, base: Any, where: str) -> Any:
+        return _scalar(value, base)
+
+    def refuse(self, base: Any, where: str) -> NoReturn:
+        raise ValueError(f"must be {_CALLED[base]}")
 
 
 def kind_of(cls: Type[Any], path: Sequence[str]) -> Tuple[bool, Any]:
-    """(may be null, kind) of a dotted key: str, int, float, bool, tuple, dict, a section, or None for no key."""
-    optional, hint = False, cls
+    """(may be null, base) of a dotted key: str, int, float, bool, tuple, dict, a section, or None for no key."""
+    kind = Kind(False, cls)
     for name in path:
-        if not dataclasses.is_dataclass(hint) or name not in _hints(hint):
+        if not dataclasses.is_dataclass(kind.base) or name not in kinds(kind.base):
             return False, None
-        optional, hint = _strip_optional(_hints(hint)[name])
-    return optional, typing.get_origin(hint) or hint
+        kind = kinds(kind.base)[name]
+    return kind.optional, kind.base
 
 
 def did_you_mean(name: Any, known: Any) -> str:
@@ -86,36 +100,11 @@ def _nearest(name: Any, prefix: str, fields: Mapping[str, Any], root: Any) -> st
 
 def _keys(cls: Any, prefix: str = "") -> Iterator[str]:
     """The dotted keys of a class that have a value, sections left out."""
-    for name, hint in _hints(cls).items():
-        inner = _strip_optional(hint)[1]
-        if dataclasses.is_dataclass(inner):
-            yield from _keys(inner, f"{prefix}{name}.")
+    for name, kind in kinds(cls).items():
+        if dataclasses.is_dataclass(kind.base):
+            yield from _keys(kind.base, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
-
-
-def _convert(value: Any, hint: Any, path: str, problems: List[Problem], root: Any) -> Any:
-    optional, hint = _strip_optional(hint)
-    if value is None:
-        if optional:
-            return None
-        raise ValueError("must have a value")
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise ValueError("must be a section of keys")
-        section, found = build(hint, value, path + ".", root)  # type: ignore[arg-type]
-        problems.extend(found)
-        return section
-    origin = typing.get_origin(hint)
-    if origin is tuple:
-        return _tuple(value, typing.get_args(hint)[0])
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise ValueError("must be a section of keys")
-        if not _is_plain(value):
-            raise ValueError("holds a value that is no text, number, list or section")
-        return _meant(value)
-    return _scalar(value, hint)
 
 
 def _meant(value: Any) -> Any:
@@ -144,19 +133,6 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, int):
         return abs(value) < TOO_LARGE
     return value is None or (isinstance(value, float) and math.isfinite(value))
-
-
-def _strip_optional(hint: Any) -> Tuple[bool, Any]:
-    if typing.get_origin(hint) is Union:
-        kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
-        return True, kinds[0]
-    return False, hint
-
-
-def _tuple(value: Any, kind: Any) -> Tuple[Any, ...]:
-    if not isinstance(value, (list, tuple)):
-        raise ValueError("must be a list")
-    return tuple(_scalar(item, kind) for item in value)
 
 
 def _scalar(value: Any, kind: Any) -> Any:

@@ -17,7 +17,8 @@ from asrctl.data.utterance import split_path
 from asrctl.errors import BadData
 from asrctl.messages import amounts
 from asrctl.storage import files
-from asrctl.storage.json_shape import is_text, misfit
+from asrctl.storage.json_shape import misfit
+from asrctl.storage.records import is_text
 
 FILE = "rejects.jsonl"
 # --max-s takes no more, in seconds.

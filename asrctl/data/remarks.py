@@ -12,7 +12,8 @@ from asrctl.data import audio
 from asrctl.errors import BadData
 from asrctl.events import Emit, Warned
 from asrctl.storage import files
-from asrctl.storage.json_shape import is_text, misfit
+from asrctl.storage.json_shape import misfit
+from asrctl.storage.records import is_text
 
 FILE = "remarks.jsonl"
 _FIX = "delete that folder and prepare the corpus again"

@@ -12,7 +12,8 @@ from asrctl.errors import BadData, UsageError
 from asrctl.messages import suggestions
 from asrctl.storage import files
 from asrctl.storage.hashing import digest
-from asrctl.storage.json_shape import OPTIONAL_TEXT, is_text, misfit
+from asrctl.storage.json_shape import OPTIONAL_TEXT, misfit
+from asrctl.storage.records import is_text
 
 CASES = ("lower", "upper", "keep")
 _SPECIAL = {"word_delimiter?": OPTIONAL_TEXT, "unk?": OPTIONAL_TEXT, "pad?": str, "lower_case?": bool}

@@ -13,7 +13,7 @@ from asrctl.data.collate import FeatureRules
 from asrctl.data.text import Vocabulary, read_special, tokens_by_id
 from asrctl.errors import BadData
 from asrctl.storage import files
-from asrctl.storage.json_shape import is_text
+from asrctl.storage.records import is_text
 
 TOKENIZER_CLASS, FEATURE_CLASS = "Wav2Vec2CTCTokenizer", "Wav2Vec2FeatureExtractor"
 TOKENIZER_FILES = (

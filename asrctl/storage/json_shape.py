@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional
 
+from asrctl.storage.records import TOO_LARGE
+
 NUMBER = (int, float)
 OPTIONAL_TEXT = (str, type(None))
-TOO_LARGE = 1 << 64  # no number of ours comes near; readers of JSON in other languages give up long before
 _CALLED = {
     str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a section of keys",
     list: "a list", type(None): "null",
 }  # fmt: skip
-
-
-def is_text(value: str) -> bool:
-    """Whether it can be written to a file: JSON and YAML can spell halves of characters, which no encoding has."""
-    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def misfit(value: Any, shape: Any, where: str = "it") -> Optional[str]:

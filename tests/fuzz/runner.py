@@ -19,10 +19,10 @@ PARSER_MODULES = [
     for name in (
         "data/audio", "data/containers", "data/utterance", "data/text", "data/dataset", "config/presets",
         "config/preset_file", "config/schema", "models/processor", "models/weights", "models/weight_files",
-        "storage/json_shape", "training/checkpoints", "data/corpora/folder", "data/corpora/librispeech",
-        "data/corpora/manifest", "data/reading/archives", "data/reading/cells", "data/reading/columns",
-        "data/reading/encodings", "data/reading/pairing", "data/reading/recording_paths", "data/reading/split_names",
-        "data/reading/tables", "ipu/import_config",
+        "storage/json_shape", "storage/records", "training/checkpoints", "data/corpora/folder",
+        "data/corpora/librispeech", "data/corpora/manifest", "data/reading/archives", "data/reading/cells",
+        "data/reading/columns", "data/reading/encodings", "data/reading/pairing", "data/reading/recording_paths",
+        "data/reading/split_names", "data/reading/tables", "ipu/import_config",
     )
 ]  # fmt: skip
 _LIMIT_S = 900
