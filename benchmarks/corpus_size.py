@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from asrctl.data import audio
-from asrctl.data.corpora import CorpusRequest, find
+from asrctl.data.corpora import find
+from asrctl.data.corpus import CorpusRequest
 from asrctl.data.utterance import Utterance
 from benchmarks import measured
 

@@ -18,7 +18,7 @@ from asrctl.cli.encoding import begin_well
 from asrctl.cli.progress import Display
 from asrctl.cli.report import Output, Report, guard
 from asrctl.cli.signals import interruptible
-from asrctl.cli.usage import COMPLAINT, HELP_NAMES, PLAIN, Command, Group, ordered, usage_error
+from asrctl.cli.usage import COMPLAINT, HELP_NAMES, Group, build, ordered, usage_error
 from asrctl.runtime import telemetry, threads
 
 # name -> (module under asrctl.cli, the first sentence of its help); in the order in which people need them.
@@ -41,13 +41,18 @@ GROUPS = ("presets",)
 
 
 def load(name: str) -> Any:
-    """The Click command called `name`; its module is imported now."""
+    """The Click command called `name`; its module is imported now.
+
+    A module has the function `command` and its examples; or `app` with several of them; or `build`, which puts one
+    together.
+    """
     module = importlib.import_module(f"asrctl.cli.{COMMANDS[name][0]}")
-    commands = getattr(module, "app", None)
-    if commands is None:
-        commands = typer.Typer(**PLAIN)
-        commands.command(name=name, cls=Command, epilog=module.EPILOG, context_settings=HELP_NAMES)(module.command)
-    command = typer.main.get_command(commands)
+    if hasattr(module, "build"):
+        command = module.build(name)
+    elif hasattr(module, "app"):
+        command = typer.main.get_command(module.app)
+    else:
+        command = build(name, module.command, module.EPILOG)
     command.name = name
     return command
 

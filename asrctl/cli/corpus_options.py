@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import typer
 
@@ -20,13 +20,12 @@ if TYPE_CHECKING:
 # Characters told with an example each.
 _NOTABLE = 8
 
-CORPUS = typer.Argument(..., help="Kind of corpus: librispeech, manifest, folder or demo.")
-# readable=False, here and below: what may not be read is told by the stage that tries, not as a mistake of the typist.
+CORPUS = typer.Argument(..., help="Kind of corpus, one of those below; or a path, which tells the kind.")
+# readable=False: what may not be read is told by the stage that tries, not as a mistake of the typist.
 SOURCE = typer.Argument(
     None,
-    help="A folder, an archive, or a CSV, TSV or JSONL file; for demo, where to build it (default: in the workspace).",
+    help="Where the corpus lies: a folder, an archive, a list of recordings.",
     show_default=False,
-    readable=False,
 )
 TRAIN = typer.Option([], "--train", metavar="SPLIT", help="Corpus split for training. Repeatable.")
 EVAL = typer.Option([], "--eval", metavar="SPLIT", help="Split that picks the best model; none: a tenth is held out.")
@@ -45,9 +44,19 @@ ROOT = typer.Option(None, "--root", help="Refuse audio outside this folder.", re
 NO_DOWNLOAD = typer.Option(False, "--no-download", help="Never fetch anything; say what is missing instead.")
 
 
+class OwnOptions(NamedTuple):
+    """Options that only some corpora have.
+
+    typed: {key: what was typed}. problems: a sentence on each corpus, or option of one, that can not be used.
+    """
+
+    typed: Mapping[str, Any] = {}
+    problems: Sequence[str] = ()
+
+
 def choice(
     corpus: str,
-    source: Optional[Path],
+    source: Optional[str],
     *,
     train: Sequence[str],
     eval: Sequence[str],
@@ -55,36 +64,55 @@ def choice(
     root: Optional[Path],
     download: bool,
     name: Optional[str],
+    own: OwnOptions,
     report: Report,
 ) -> "CorpusChoice":
     """The corpus that the options mean. Splits may be given one by one, or with commas between them.
 
     A path may stand where the kind of corpus belongs: `report` is told how it is understood. Raises UsageError.
     """
+    from asrctl.data import corpora
     from asrctl.data.manifest import CorpusChoice
     from asrctl.data.split_roles import RoleFlags
 
-    corpus, source = _understood(corpus, source, report)
-    splits = RoleFlags(train=words(train), eval=words(eval), test=words(test))
-    return CorpusChoice(corpus, source, splits, root, download, name)
+    for problem in own.problems:
+        report.warn(problem)
+    kind, source = _understood(corpus, source, report)
+    found = corpora.find(kind)
+    corpora.options(found, own.typed)  # what makes no sense is refused before any work
+    with found.blamed():
+        is_address = source is not None and found.is_address(source)
+    return CorpusChoice(
+        kind,
+        Path(source) if source is not None and not is_address else None,
+        source if is_address else None,
+        RoleFlags(train=words(train), eval=words(eval), test=words(test)),
+        root,
+        download,
+        name,
+        own.typed,
+    )
 
 
-def _understood(corpus: str, source: Optional[Path], report: Report) -> Tuple[str, Optional[Path]]:
+def _understood(corpus: str, source: Optional[str], report: Report) -> Tuple[str, Optional[str]]:
     """(kind of corpus, source), also where a path stands in the place of the kind. Raises UsageError."""
-    from asrctl.data.corpora import CORPORA
-    from asrctl.data.corpora.detect import kind_of
+    from asrctl.data import corpora
 
-    if corpus in CORPORA:
+    known = corpora.names()
+    if corpus in known:
         return corpus, source
     path = files.expanded(corpus)
     if source is not None:
-        return (str(source), path) if str(source) in CORPORA and path.exists() else (corpus, source)
-    kind = kind_of(path)
+        return (source, str(path)) if source in known and path.exists() else (corpus, source)
+    kind = corpora.kind_of(path)
     if kind is not None:
         report.note(f"{corpus} is read as a corpus of kind {kind}")
-        return kind, path
+        return kind, str(path)
     if path.exists():
-        raise UsageError(f"{corpus} is no corpus", fix="give a folder, an archive, or a CSV, TSV or JSONL file")
+        listing = f"`asrctl {report.command} --help` lists what can be read"
+        raise UsageError(
+            f"{corpus} is no corpus", fix=f"give a folder, an archive, or a CSV, TSV or JSONL file; {listing}"
+        )
     if "/" in corpus or path.suffix:
         line = f"asrctl {report.command} folder {shlex.quote(corpus)}"
         raise UsageError(f"{corpus} is neither a kind of corpus nor there", fix=f"correct the path, and type {line}")
@@ -93,12 +121,16 @@ def _understood(corpus: str, source: Optional[Path], report: Report) -> Tuple[st
 
 def typed(chosen: "CorpusChoice") -> List[str]:
     """The words that mean the same to another command."""
-    found = [chosen.corpus] + ([str(chosen.source)] if chosen.source is not None else [])
+    found = [chosen.corpus] + ([chosen.place] if chosen.place is not None else [])
     splits = chosen.splits
     for option, values in (("--train", splits.train), ("--eval", splits.eval), ("--test", splits.test)):
         found += [word for value in values for word in (option, value)]
     for option, given in (("--root", chosen.root), ("--name", chosen.name)):
         found += [option, str(given)] if given is not None else []
+    for key, value in chosen.options.items():
+        flag = f"--{key.replace('_', '-')}"
+        several = [value] if isinstance(value, str) else value
+        found += [flag] if value is True else [word for one in several for word in (flag, one)]
     return found + ([] if chosen.download else ["--no-download"])
 
 

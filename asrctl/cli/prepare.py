@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Optional
+from typing import TYPE_CHECKING, Any, List, Optional
 
 import typer
 
+from asrctl.cli import corpus_command, numbers, options
 from asrctl.cli import corpus_options as corpora
-from asrctl.cli import numbers, options
 from asrctl.cli.report import Output, session, table
 from asrctl.messages import amounts
 
@@ -17,13 +17,8 @@ if TYPE_CHECKING:
     from asrctl.commands.prepare import PreparePlan, PrepareResult
     from asrctl.storage.workspace import Workspace
 
-EPILOG = options.examples(
-    "asrctl prepare librispeech",
-    "asrctl prepare librispeech LibriSpeech --train train-clean-100 --eval dev-clean --test test-clean",
-    "asrctl prepare manifest utterances.csv --preset tiny-cpu",
-    "asrctl prepare folder recordings --name mine --max-s 15 --max-rejects 0.1",
-    "asrctl prepare manifest utterances.csv --dry-run",
-)
+# Beside those of the corpora.
+EXAMPLES = ("asrctl prepare manifest utterances.csv --dry-run",)
 
 _SECONDS = "a number of seconds"
 _MIN_S = numbers.option(
@@ -57,7 +52,7 @@ _MAX_REJECTS = numbers.option(
 
 def command(
     corpus: str = corpora.CORPUS,
-    source: Optional[Path] = corpora.SOURCE,
+    source: Optional[str] = corpora.SOURCE,
     train: List[str] = corpora.TRAIN,
     eval: List[str] = corpora.EVAL,
     test: List[str] = corpora.TEST,
@@ -78,6 +73,7 @@ def command(
     workspace: Path = options.WORKSPACE,
     json: bool = options.JSON,
     verbose: bool = options.VERBOSE,
+    own: corpora.OwnOptions = corpora.OwnOptions(),
 ) -> None:
     """Turn a corpus into data that training reads: decoded, checked, in shards."""
     with session("prepare", Output(json, verbose, workspace)) as report:
@@ -95,6 +91,7 @@ def command(
             root=root,
             download=not no_download,
             name=name,
+            own=own,
             report=report,
         )
         place = Workspace(workspace)
@@ -107,6 +104,11 @@ def command(
         result = prepare(place, request, report.emit)
         following = next_line(place, result, preset)
         report.done(result.as_dict(), result_lines(result, following))
+
+
+def build(name: str) -> Any:
+    """The command with the options of all corpora, which its help lists."""
+    return corpus_command.build(name, command, EXAMPLES, most=2)
 
 
 def plan_lines(planned: "PreparePlan", place: "Workspace") -> List[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple, Type
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -44,6 +44,13 @@ class Command(TyperCommand):
                 fix = f"give it a value; `{ctx.command_path} --help` shows what it takes"
                 raise UsageError(f"{name} is empty", fix=fix)
         return super().parse_args(ctx, args)
+
+
+def build(name: str, function: Callable[..., None], epilog: str, cls: Type[Command] = Command) -> Any:
+    """The Click command of a function whose arguments Typer describes."""
+    alone = typer.Typer(**PLAIN)
+    alone.command(name=name, cls=cls, epilog=epilog, context_settings=HELP_NAMES)(function)
+    return typer.main.get_command(alone)
 
 
 class Group(TyperGroup):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Optional
+from typing import TYPE_CHECKING, Any, List, Optional
 
 import typer
 
+from asrctl.cli import corpus_command, options
 from asrctl.cli import corpus_options as corpora
-from asrctl.cli import options
 from asrctl.cli.report import Output, session
 from asrctl.data import glyphs
 from asrctl.messages import amounts
@@ -17,7 +17,8 @@ from asrctl.messages import amounts
 if TYPE_CHECKING:
     from asrctl.commands.vocab import VocabResult
 
-EPILOG = options.examples(
+# Beside those of the corpora.
+EXAMPLES = (
     "asrctl vocab librispeech LibriSpeech --train train-clean-100 --splits train,eval",
     'asrctl vocab manifest utterances.csv --case upper --remove ".,!?"',
     "asrctl vocab folder recordings --from facebook/wav2vec2-base-960h --case upper",
@@ -26,7 +27,7 @@ EPILOG = options.examples(
 
 def command(
     corpus: str = corpora.CORPUS,
-    source: Optional[Path] = corpora.SOURCE,
+    source: Optional[str] = corpora.SOURCE,
     splits: List[str] = typer.Option([], "--splits", help="Splits that make the vocabulary; default: train."),
     train: List[str] = corpora.TRAIN,
     eval: List[str] = corpora.EVAL,
@@ -46,6 +47,7 @@ def command(
     workspace: Path = options.WORKSPACE,
     json: bool = options.JSON,
     verbose: bool = options.VERBOSE,
+    own: corpora.OwnOptions = corpora.OwnOptions(),
 ) -> None:
     """Build the character vocabulary of a corpus, or check that of a checkpoint against it."""
     with session("vocab", Output(json, verbose, workspace)) as report:
@@ -71,6 +73,7 @@ def command(
             root=root,
             download=not no_download,
             name=name,
+            own=own,
             report=report,
         )
         place = Workspace(workspace)
@@ -81,6 +84,11 @@ def command(
             # Together with other rules than its own, the preset would contradict the vocabulary.
             words += ["--preset", preset]
         report.done(result.as_dict(), result_lines(result, place.command("prepare", *words)))
+
+
+def build(name: str) -> Any:
+    """The command with the options of all corpora, which its help lists."""
+    return corpus_command.build(name, command, EXAMPLES, most=1)
 
 
 def result_lines(result: "VocabResult", following: str) -> List[str]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set
 
-from asrctl.data.corpora import ROLES
-from asrctl.errors import Locked
+from asrctl.data import corpora
+from asrctl.errors import Locked, MissingDependency
 from asrctl.events import Emit, Progress, ignore
 from asrctl.storage import atomic, files, scratch
 from asrctl.storage.hashing import ID_LENGTH
@@ -29,7 +29,6 @@ _CACHES = {
     "features": FEATURES,
     "ipu": _ANYTHING,  # names are the compiler's
     "stat": OwnFiles(["stat.sqlite", "stat.sqlite-*"]),
-    "demo": OwnFiles(["corpus.json", "utterances.jsonl", *(f"{role}/demo-{role}-*.flac" for role in ROLES)]),
 }
 _ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 _BUILDS = re.compile(rf"((replaced|replacing)-)?({'|'.join(KINDS)})-{_ID.pattern}|removed-.+|scratch-.+")
@@ -181,10 +180,19 @@ def _remove(workspace: Workspace, path: Path, ours: OwnFiles) -> bool:
 
 
 def _cache(workspace: Workspace) -> Iterator[Removable]:
-    for name, ours in sorted(_CACHES.items()):
-        path = workspace.root / "cache" / name
-        if os.path.lexists(str(path)):
+    for path in sorted((workspace.root / "cache").glob("*")):
+        ours = _CACHES.get(path.name) or _of_a_corpus(path.name)
+        if ours is not None:
             yield Removable("cache", path, _bytes(path), "made again when needed", ours, idle=True)
+
+
+def _of_a_corpus(name: str) -> Optional[OwnFiles]:
+    """What a corpus keeps in the folder of the cache that is called as it; None where there is no such corpus."""
+    try:
+        kept = corpora.find(name).cache_files if name in corpora.names() else ()
+    except MissingDependency:  # whoever can say so does not work
+        return None
+    return OwnFiles(kept) if kept else None
 
 
 def _unfinished(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from asrctl.data import split_roles
-from asrctl.data.corpora import Corpus, CorpusRequest, find
+from asrctl.data import corpora, split_roles
+from asrctl.data.corpus import Corpus, CorpusRequest
 from asrctl.data.staleness import Watcher
 from asrctl.data.utterance import ARCHIVE_SEPARATOR, Utterance, read_manifest, split_path, write_manifest
 from asrctl.errors import BadData, StorageError, UsageError
@@ -35,24 +35,36 @@ _RECENT = 4096
 
 @dataclass(frozen=True)
 class CorpusChoice:
-    """Which corpus, where, and which of its splits are for what. name: what the results are called."""
+    """Which corpus, where, and which of its splits are for what. name: what the results are called.
+
+    address: a name or URL, where the corpus is fetched by one; then it has no source. options: the corpus' own that
+    were typed, as `corpora.options` takes them.
+    """
 
     corpus: str
     source: Optional[Path] = None
+    address: Optional[str] = None
     splits: split_roles.RoleFlags = split_roles.RoleFlags()
     root: Optional[Path] = None
     download: bool = True
     name: Optional[str] = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def place(self) -> Optional[str]:
+        """The source or address, as it is typed."""
+        return self.address if self.source is None else str(self.source)
 
     @property
     def data_name(self) -> str:
         """The name given, else that of the corpus, or of the user's own file or folder. Raises UsageError."""
         if self.name is not None:
             return valid_name(self.name)
-        if self.corpus not in ("manifest", "folder") or self.source is None:
+        corpus, place = corpora.find(self.corpus), self.place
+        if corpus.default_name is None or place is None:
             return valid_name(self.corpus)
-        path = self.source.resolve()
-        stem = path.stem if self.corpus == "manifest" else path.name
+        with corpus.blamed():
+            stem = corpus.default_name(place)
         plain = "".join(c if c.isalnum() or c in "-_+" else "-" for c in stem)
         return shortened(plain.strip("-")[:100]) or self.corpus
 
@@ -84,10 +96,11 @@ def listed(
 
     watcher: is shown every file of transcripts. Raises BadData, MissingArtifact, UsageError.
     """
-    corpus = find(choice.corpus)
+    corpus = corpora.find(choice.corpus)
     wanted = split_roles.wanted_splits(corpus, choice.splits)
+    options = corpora.options(corpus, choice.options)
     with scratch.folder(workspace, write=write) as folder:
-        request = replace(_request(workspace, choice, wanted, emit), write=write)
+        request = replace(_request(workspace, choice, wanted, emit), options=options, write=write)
         if watcher is not None:
             request = replace(request, watch=watcher.reads)
         path = folder / "utterances.jsonl"
@@ -98,7 +111,7 @@ def listed(
             found = _with_a_transcript(identities.checked(corpus.utterances(request)), choice, hints)
             write_manifest(path, _counted(found, counts, emit))
         if not counts:
-            raise BadData(f"{choice.source or choice.corpus} holds no utterances", fix="check that this is the corpus")
+            raise BadData(f"{choice.place or choice.corpus} holds no utterances", fix="check that this is the corpus")
         yield corpus, wanted, Listing(path, dict(counts), hints)
 
 
@@ -112,7 +125,7 @@ def _with_a_transcript(
         yield utterance
     if has_audio and not has_text:
         raise BadData(
-            f"no utterance of {choice.source or choice.corpus} has a transcript",
+            f"no utterance of {choice.place or choice.corpus} has a transcript",
             fix=hints.get(
                 "no-transcript", "put a .txt of the same name beside each recording, or check the text column"
             ),
@@ -124,6 +137,7 @@ def _request(workspace: Workspace, choice: CorpusChoice, wanted: split_roles.Wan
         raise UsageError(f"--root {choice.root} is not a folder", fix="name the folder that holds all audio")
     return CorpusRequest(
         source=choice.source,
+        address=choice.address,
         splits=wanted.required,
         optional_splits=wanted.optional,
         root=choice.root,

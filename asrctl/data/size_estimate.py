@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Dict, Iterator, List
 
-from asrctl.data import audio, split_roles, text_statistics
-from asrctl.data.corpora import CorpusRequest, find
+from asrctl.data import audio, corpora, split_roles, text_statistics
+from asrctl.data.corpus import CorpusRequest
 from asrctl.data.manifest import CorpusChoice
 from asrctl.data.utterance import Utterance, split_path
 from asrctl.storage import files
@@ -54,10 +54,15 @@ def _duration_s(utterance: Utterance, limits: audio.AudioRules) -> float:
 
 def downloads(workspace: Workspace, choice: CorpusChoice) -> Dict[str, int]:
     """{archive: bytes} that would be fetched."""
-    if choice.corpus != "librispeech" or choice.source is not None:
-        return {}
-    from asrctl.data.reading import download
-
-    wanted = split_roles.wanted_splits(find(choice.corpus), choice.splits)
-    request = CorpusRequest(splits=wanted.required, optional_splits=wanted.optional)
-    return download.librispeech_sizes(workspace.root / "downloads", request.splits + request.optional_splits)
+    corpus = corpora.find(choice.corpus)
+    wanted = split_roles.wanted_splits(corpus, choice.splits)
+    request = CorpusRequest(
+        source=choice.source,
+        address=choice.address,
+        splits=wanted.required,
+        optional_splits=wanted.optional,
+        options=corpora.options(corpus, choice.options),
+        downloads=workspace.root / "downloads",
+    )
+    with corpus.blamed():
+        return dict(corpus.downloads(request))

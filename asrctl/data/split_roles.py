@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Dict, FrozenSet, Iterable, List, Mapping, Optional, Tuple
 
-from asrctl.data.corpora import ROLES, SPLIT_NAMES, Corpus
+from asrctl.data.corpus import ROLES, SPLIT_NAMES, Corpus
 from asrctl.data.utterance import Utterance, read_manifest
 from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, Note, Warned
@@ -104,7 +104,7 @@ def wanted_splits(corpus: Corpus, flags: RoleFlags) -> WantedSplits:
             f"the split {twice[0]} is named twice", fix="name each split for one of --train, --eval and --test"
         )
     taken = {name for names in named.values() for name in names}
-    by_role = {role: named[role] or _left(corpus.defaults.get(role, ()), taken) for role in ROLES}
+    by_role = {role: named[role] or _left(corpus.splits.get(role, ()), taken) for role in ROLES}
     # Whoever names splits for evaluation may have no other.
     required = (named["train"] if taken else by_role["train"]) + named["eval"] + named["test"]
     optional = tuple(name for names in by_role.values() for name in names if name not in required)

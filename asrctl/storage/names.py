@@ -13,13 +13,17 @@ _MOST_BYTES = 150
 
 def valid_name(name: str, what: str = "name") -> str:
     """`name` if it can be a file name everywhere. Raises UsageError."""
-    good = name and all(c.isalnum() or c in "-_.+" for c in name) and name[0] not in ".-" and _fits(name)
-    if not good:
+    if not is_valid_name(name):
         raise UsageError(
             f"{name!r} can not be used as a {what}",
             fix="use letters, digits, '-', '_', '+' and '.', starting with a letter or digit",
         )
     return name
+
+
+def is_valid_name(name: str) -> bool:
+    """Whether `name` can be a file name everywhere."""
+    return bool(name) and all(c.isalnum() or c in "-_.+" for c in name) and name[0] not in ".-" and _fits(name)
 
 
 def is_text(path: Path) -> bool:

@@ -126,7 +126,7 @@ OPTIONS: Dict[str, Sequence[Any]] = {
 
 
 def test_every_option_of_prepare_is_tried() -> None:
-    assert set(inspect.signature(prepare.command).parameters) - {"corpus", "source"} == set(OPTIONS)
+    assert set(inspect.signature(prepare.command).parameters) - {"corpus", "source", "own"} == set(OPTIONS)
 
 
 @pytest.mark.parametrize("name", [name for name, words in OPTIONS.items() if words])

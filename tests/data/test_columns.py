@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asrctl.data.corpora import CorpusRequest, find
+from asrctl.data.corpora import find
+from asrctl.data.corpus import CorpusRequest
 from asrctl.data.utterance import Utterance
 from asrctl.errors import BadData
 from asrctl.events import Event, Note, Warned

@@ -8,7 +8,8 @@ from typing import Dict, List, Optional, Tuple
 
 import pytest
 
-from asrctl.data.corpora import CorpusRequest, find
+from asrctl.data.corpora import find
+from asrctl.data.corpus import CorpusRequest
 from asrctl.data.utterance import Utterance
 from asrctl.errors import BadData
 from asrctl.events import Event, Warned

@@ -8,7 +8,8 @@ from typing import List, Optional, Tuple
 
 import pytest
 
-from asrctl.data.corpora import CorpusRequest, find
+from asrctl.data.corpora import find
+from asrctl.data.corpus import CorpusRequest
 from asrctl.data.reading.archives import MemberReader
 from asrctl.data.utterance import Utterance, split_path
 from asrctl.errors import BadData, MissingArtifact, UsageError

@@ -9,7 +9,8 @@ from typing import List, Optional
 
 import pytest
 
-from asrctl.data.corpora import CorpusRequest, find
+from asrctl.data.corpora import find
+from asrctl.data.corpus import CorpusRequest
 from asrctl.data.utterance import Utterance
 from asrctl.errors import BadData, UsageError
 

@@ -7,7 +7,8 @@ from typing import Dict, List
 
 import pytest
 
-from asrctl.data.corpora import CorpusRequest, find
+from asrctl.data.corpora import find
+from asrctl.data.corpus import CorpusRequest
 from asrctl.events import Event, Note, Warned
 
 

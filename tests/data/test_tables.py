@@ -16,7 +16,8 @@ from typing import List
 
 import pytest
 
-from asrctl.data.corpora import CorpusRequest, find
+from asrctl.data.corpora import find
+from asrctl.data.corpus import CorpusRequest
 from asrctl.data.utterance import Utterance
 from asrctl.errors import BadData
 

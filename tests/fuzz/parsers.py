@@ -22,7 +22,8 @@ from typing import Any, Callable, Dict, List, Tuple
 
 from asrctl.config import presets
 from asrctl.data import audio
-from asrctl.data.corpora import CorpusRequest, folder, librispeech, manifest
+from asrctl.data.corpora import folder, librispeech, manifest
+from asrctl.data.corpus import CorpusRequest
 from asrctl.data.reading import archives
 from asrctl.data.text import TextRules, Vocabulary, build_vocabulary
 from asrctl.data.utterance import split_path

@@ -1,125 +1,177 @@
-"""One small module per corpus: (source, options) -> utterances.
+"""The kinds of corpora: one module each, here or in any installed package that names it in an entry point.
 
-A module has `NAMES` (synonyms of its splits), `DEFAULTS` ({role: splits} where the user names none), and
-`utterances(request)`, which yields in an order that is the same each time. What is wrong with single files shows later:
-an utterance without transcript has text "", one without audio has the path where it should be.
+A module here is called as its corpus, and so is an entry point of the group `asrctl.corpora`. Nothing is imported
+before it is asked for, and a plug-in that can not be imported is told and left out: all others work.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from dataclasses import dataclass
+import pkgutil
+import sys
+from dataclasses import replace
+from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
-from asrctl.data.utterance import Utterance, split_path
-from asrctl.errors import BadData, UsageError
-from asrctl.events import Emit, ignore
+from asrctl.data.corpus import Corpus, Match, told
+from asrctl.errors import AsrctlError, MissingDependency, UsageError
 from asrctl.messages import suggestions
+from asrctl.runtime import memory
+from asrctl.storage.names import is_valid_name
 
-ROLES = ("train", "eval", "test")
-CORPORA = ("librispeech", "manifest", "folder", "demo")
-
-# The words that people use for the three splits, and ours.
-SPLIT_NAMES: Mapping[str, str] = {
-    **dict.fromkeys(("train", "training", "tr"), "train"),
-    **dict.fromkeys(("eval", "evaluation", "dev", "development", "valid", "validation", "val", "cv"), "eval"),
-    **dict.fromkeys(("test", "testing", "tst"), "test"),
-}
-SPLIT_DEFAULTS: Mapping[str, Tuple[str, ...]] = {role: (role,) for role in ROLES}
+GROUP = "asrctl.corpora"
+# Folders of a workspace's cache that are not a corpus'.
+_TAKEN = ("features", "ipu", "stat")
 
 
-def _nobody(*_: str) -> None:
-    """Who is told where nobody asks."""
+class Offered(NamedTuple):
+    """The corpora that can be used, and a sentence on each plug-in that can not."""
+
+    corpora: Sequence[Corpus]
+    problems: Sequence[str]
 
 
-def _anywhere(path: Path) -> None:
-    """Where a corpus may be made if nothing speaks against it."""
+class _Plugin(NamedTuple):
+    """An entry point, and the package that has it."""
+
+    package: str
+    entry: metadata.EntryPoint
 
 
-@dataclass(frozen=True)
-class CorpusRequest:
-    """Where a corpus lies and what of it is wanted.
-
-    splits: the corpus splits that must be there; optional_splits: those that are taken where they are. Corpora that
-    are read as a whole anyway may yield others too. root: audio must lie under this folder. downloads: where archives
-    go; None forbids downloading. cache: a folder that is safe to delete.
-    watch: is told the path of every file of transcripts before it is read. hint: is told a reason of audio.REASONS and
-    what to do about it, where the reader of this corpus knows more than the reason says. write: whether a corpus may
-    be made where it is not there; refuse_output: raises UsageError where it may not be made, given the resolved path.
-    """
-
-    source: Optional[Path] = None
-    splits: Tuple[str, ...] = ()
-    optional_splits: Tuple[str, ...] = ()
-    root: Optional[Path] = None
-    downloads: Optional[Path] = None
-    allow_download: bool = True
-    cache: Optional[Path] = None
-    emit: Emit = ignore
-    watch: Callable[[str], None] = _nobody
-    hint: Callable[[str, str], None] = _nobody
-    write: bool = True
-    refuse_output: Callable[[Path], Any] = _anywhere
-
-    def before_reading(self, path: str) -> None:
-        """To be called with every file of transcripts. Raises BadData where it lies outside `root`."""
-        refuse_outside(self.root, path)
-        self.watch(path)
+def built_in() -> Tuple[str, ...]:
+    """Names of asrctl's own corpora: those of the modules beside this one."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name[0] != "_"))
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """A kind of corpus: its module and what it says of itself."""
-
-    name: str
-    module: ModuleType
-
-    @property
-    def defaults(self) -> Dict[str, Tuple[str, ...]]:
-        """{role: corpus splits} where the user names none."""
-        return dict(self.module.DEFAULTS)
-
-    def split_name(self, name: str) -> str:
-        """The corpus' own name of a split that a user may call otherwise."""
-        return self.module.NAMES.get(name.strip().lower(), name.strip())
-
-    def utterances(self, request: CorpusRequest) -> Iterator[Utterance]:
-        """Every utterance wanted. Raises BadData (audio outside `request.root` too), MissingArtifact, UsageError."""
-        found = self.module.utterances(request)
-        return found if request.root is None else _confined(found, request.root)
-
-
-def _confined(found: Iterator[Utterance], root: Path) -> Iterator[Utterance]:
-    for utterance in found:
-        refuse_outside(root, utterance.audio)
-        yield utterance
-
-
-def refuse_outside(root: Optional[Path], path: str) -> None:
-    """Raises BadData where a file (or the archive of a member) lies outside `root`."""
-    if root is not None and not lies_under(root.resolve(), path):
-        raise BadData(f"{path} lies outside {root} (--root)", fix="remove that file or link, or widen --root")
-
-
-def lies_under(root: Path, audio: str) -> bool:
-    """Whether a file, or the archive that a member is in, is below `root` (resolved) once all links are followed."""
-    try:
-        return all(root in Path(path).resolve().parents for path in {audio, split_path(audio)[0]})
-    except (OSError, RuntimeError, ValueError):  # links in a circle, or a name that no file can have
-        return False
+def names() -> Tuple[str, ...]:
+    """Names of all corpora, asrctl's own first; none is imported."""
+    return (*built_in(), *sorted(_plugins()[0]))
 
 
 def find(name: str) -> Corpus:
-    """The corpus called `name`. Raises UsageError."""
-    if name not in CORPORA:
-        raise UsageError(f"there is no corpus called {name!r}", fix=suggestions.one_of(name, CORPORA))
-    return Corpus(name, importlib.import_module(f"asrctl.data.corpora.{name}"))
+    """The corpus called `name`. Raises UsageError, and MissingDependency where it is a plug-in that does not work."""
+    if name in built_in():
+        return importlib.import_module(f"{__name__}.{name}").CORPUS
+    plugin = _plugins()[0].get(name)
+    if plugin is None:
+        raise UsageError(f"there is no corpus called {name!r}", fix=suggestions.one_of(name, names()))
+    loaded = _loaded(name, plugin)
+    if isinstance(loaded, MissingDependency):
+        raise loaded
+    return loaded
 
 
-def need_source(request: CorpusRequest, corpus: str, what: str) -> Path:
-    """The source, which this corpus can not do without. Raises UsageError."""
-    if request.source is None:
-        raise UsageError(f"{corpus} needs a source", fix=f"say where it is: `asrctl prepare {corpus} {what}`")
-    return request.source
+def offered() -> Offered:
+    """All corpora, imported."""
+    found, problems = [], list(_plugins()[1])
+    for name in names():
+        try:
+            found.append(find(name))
+        except MissingDependency as error:
+            problems.append(error.message)
+    return Offered(found, problems)
+
+
+def kind_of(path: Path) -> Optional[str]:
+    """The name of the corpus that lies at a path, where somebody has named the path only; None where there is nothing,
+    or nothing like a corpus. Raises OSError."""
+    matches = {corpus.name: _match(corpus, path) for corpus in offered().corpora}
+    best = max(matches, key=lambda name: matches[name])  # the first of those that are equal
+    return best if matches[best] > Match.NO else None
+
+
+def _match(corpus: Corpus, path: Path) -> int:
+    try:
+        with corpus.blamed():
+            return int(corpus.recognizes(path))
+    except AsrctlError:
+        if corpus.package is None:
+            raise
+        return Match.NO  # a plug-in's fault is told where it is used, and keeps nobody from using others
+
+
+def options(corpus: Corpus, typed: Mapping[str, Any]) -> Dict[str, Any]:
+    """{key: value} of all options of a corpus. typed: {key: as in CorpusOption.value} of those that were typed.
+
+    Raises UsageError, also for one that is not the corpus' own.
+    """
+    known = {option.key: option for option in corpus.options}
+    for key in typed:
+        if key not in known:
+            flag = f"--{key.replace('_', '-')}"
+            owners = [other.name for other in offered().corpora if key in {option.key for option in other.options}]
+            whose = f"belongs to {' and '.join(owners)}" if owners else "is no option"
+            raise UsageError(f"{flag} {whose}, and this corpus is of kind {corpus.name}", fix=f"leave {flag} out")
+    with corpus.blamed():
+        return {key: option.value(typed[key]) if key in typed else option.unset for key, option in known.items()}
+
+
+# -- plug-ins ---------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _plugins() -> Tuple[Dict[str, _Plugin], List[str]]:
+    """{name: plug-in}, and a sentence on each that can not be one."""
+    found: Dict[str, _Plugin] = {}
+    entries, problems = _entry_points()
+    for plugin in sorted(entries, key=lambda plugin: plugin.package):
+        name, package = plugin.entry.name, plugin.package
+        if name in built_in() or name in _TAKEN:
+            problems.append(f"the package {package} calls a corpus {name}, which is asrctl's own word: it is left out")
+        elif not is_valid_name(name):
+            problems.append(f"the package {package} calls a corpus {name!r}, which is no name: it is left out")
+        elif name in found:
+            other = found[name].package
+            problems.append(f"the packages {other} and {package} both have a corpus {name}: that of {other} is taken")
+        else:
+            found[name] = plugin
+    return found, problems
+
+
+def _entry_points() -> Tuple[List[_Plugin], List[str]]:
+    """Those of our group, and what is wrong with packages that have such. A package that comes twice on the path is the
+    first one, as it is for imports.
+
+    Through the packages: the call for all entry points is another one in each Python from 3.8 to 3.12.
+    """
+    found: Dict[str, List[_Plugin]] = {}
+    problems = []
+    for package in metadata.distributions():
+        if GROUP not in (package.read_text("entry_points.txt") or ""):
+            continue
+        name = package.metadata["Name"]
+        try:
+            entries = [_Plugin(name, entry) for entry in package.entry_points if entry.group == GROUP]
+        except Exception as error:  # each Python has its own for what it can not read
+            problems.append(f"the corpora of the package {name} can not be found ({told(error)})")
+            continue
+        found.setdefault(name, entries)
+    return [plugin for entries in found.values() for plugin in entries], problems
+
+
+@lru_cache(maxsize=None)
+def _loaded(name: str, plugin: _Plugin) -> Union[Corpus, MissingDependency]:
+    """The corpus, or what is wrong with it."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to the result
+            loaded = plugin.entry.load()
+    except (Exception, SystemExit) as error:
+        if memory.ran_out(error):
+            raise
+        return _unusable(name, plugin, told(error))
+    corpus = getattr(loaded, "CORPUS", loaded)
+    if not isinstance(corpus, Corpus):
+        return _unusable(name, plugin, f"{plugin.entry.value} is no asrctl.data.corpus.Corpus")
+    if corpus.name != name:
+        return _unusable(name, plugin, f"it calls itself {corpus.name}")
+    return replace(corpus, package=plugin.package)
+
+
+def _unusable(name: str, plugin: _Plugin, why: str) -> MissingDependency:
+    return MissingDependency(
+        f"the corpus {name} of the package {plugin.package} can not be used ({why})",
+        fix=f"install another version of {plugin.package}, or uninstall it",
+    )

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Iterator
 
-from asrctl.data.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest
+from asrctl.data.corpus import ROLES, Corpus, CorpusRequest
 from asrctl.data.demo_corpus import build_demo_corpus, is_built, may_hold_demo, planned_demo_corpus, read_demo_corpus
 from asrctl.data.utterance import Utterance
 from asrctl.errors import UsageError
 from asrctl.events import Progress
 from asrctl.storage import files, output_paths
-
-NAMES = SPLIT_NAMES
-DEFAULTS = SPLIT_DEFAULTS
 
 
 def utterances(request: CorpusRequest) -> Iterator[Utterance]:
@@ -35,3 +32,13 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
         folder, on_progress=lambda done, total: request.emit(Progress("demo corpus", done, total, "utterances"))
     )
     return read_demo_corpus(folder)
+
+
+CORPUS = Corpus(
+    name="demo",
+    help="A small corpus that the machine speaks itself, in the workspace or in FOLDER.",
+    read=utterances,
+    source="[FOLDER]",
+    examples=("",),
+    cache_files=("corpus.json", "utterances.jsonl", *(f"{role}/demo-{role}-*.flac" for role in ROLES)),
+)

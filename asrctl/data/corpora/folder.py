@@ -11,8 +11,8 @@ import shlex
 from pathlib import Path
 from typing import Iterator, List, Optional, Set, Tuple
 
-from asrctl.data.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, manifest, need_source
-from asrctl.data.corpora.detect import holds_librispeech, kind_of
+from asrctl.data.corpora import kind_of, manifest
+from asrctl.data.corpus import Corpus, CorpusRequest, Match, named_as_folder
 from asrctl.data.reading.encodings import OtherEncoding, decode
 from asrctl.data.reading.file_names import is_audio, stem_of, suffix_of
 from asrctl.data.reading.pairing import TRANSCRIPT, pair
@@ -26,9 +26,6 @@ from asrctl.messages import amounts
 from asrctl.runtime.os_errors import fault_of_file
 from asrctl.storage import files
 
-NAMES = SPLIT_NAMES
-DEFAULTS = SPLIT_DEFAULTS
-
 METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
 _MAX_TEXT_BYTES = 1 << 20
 _TABLES = (".csv", ".tsv", ".jsonl", ".json", ".xlsx", ".ods", ".parquet")
@@ -38,7 +35,7 @@ _ABOUT = frozenset(("readme", "license", "license", "copying", "copyright", "aut
 
 def utterances(request: CorpusRequest) -> Iterator[Utterance]:
     """Every utterance under the folder, by path. Raises BadData."""
-    source = need_source(request, "folder", "my-recordings")
+    source = CORPUS.needed(request)
     if not source.is_dir():
         what = "a file, not a folder" if source.exists() else "not there"
         kind = kind_of(source)
@@ -81,9 +78,10 @@ class _Reader:
 
     def tell(self) -> None:
         """What was left out, paired by other than the name, or can not be used, and why. Raises BadData."""
-        if self._mute and not self._spoken and holds_librispeech(self._source):
-            command = f"asrctl prepare librispeech {shlex.quote(str(self._source))}"
-            raise BadData(f"{self._source} is in the layout of LibriSpeech", fix=f"use {command}")
+        kind = kind_of(self._source) if self._mute and not self._spoken else None
+        if kind is not None and kind != CORPUS.name:
+            command = f"asrctl prepare {kind} {shlex.quote(str(self._source))}"
+            raise BadData(f"{self._source} is in the layout of the corpus {kind}", fix=f"use {command}")
         emit = self._request.emit
         self._walk.tell(emit)
         self._lists.tell(self._request)
@@ -184,3 +182,18 @@ def _has_metadata(names: List[str]) -> bool:
 def _fingerprint(path: str) -> bytes:
     """A few bytes that stand for a path, so that a long list fits into memory."""
     return hashlib.blake2b(os.fsencode(os.path.normpath(path)), digest_size=8).digest()
+
+
+def _recognizes(path: Path) -> Match:
+    return Match.POSSIBLE if path.is_dir() else Match.NO
+
+
+CORPUS = Corpus(
+    name="folder",
+    help="Recordings, each with a .txt of the same name beside it, or a metadata.csv that names them.",
+    read=utterances,
+    source="FOLDER",
+    examples=("my-recordings", "my-recordings --name mine --max-s 15 --max-rejects 0.1"),
+    recognizes=_recognizes,
+    default_name=named_as_folder,
+)

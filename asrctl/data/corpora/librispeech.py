@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from asrctl.data.corpora import CorpusRequest
+from asrctl.data.corpus import Corpus, CorpusRequest, Match
 from asrctl.data.reading import archives, download
 from asrctl.data.reading.encodings import OtherEncoding, decode
 from asrctl.data.reading.file_names import is_audio, is_hidden, preference
@@ -20,7 +20,7 @@ from asrctl.data.utterance import ARCHIVE_SEPARATOR, ARCHIVE_SUFFIXES, Utterance
 from asrctl.errors import BadData, UsageError
 from asrctl.storage import files
 
-NAMES: Mapping[str, str] = {
+_NAMES: Mapping[str, str] = {
     "train.100": "train-clean-100",
     "train.clean.100": "train-clean-100",
     "train.360": "train-clean-360",
@@ -36,7 +36,6 @@ NAMES: Mapping[str, str] = {
     "test.clean": "test-clean",
     "test.other": "test-other",
 }
-DEFAULTS: Mapping[str, Tuple[str, ...]] = {"train": ("train-clean-100",), "eval": ("dev-clean",)}
 SPLITS = ("train-clean-100", "train-clean-360", "train-other-500", "dev-clean", "dev-other", "test-clean", "test-other")
 
 _TRANSCRIPTS = ".trans.txt"
@@ -226,3 +225,38 @@ def _joined(path: Path, split: str, database: sqlite3.Connection) -> Iterator[Ut
     for name, text, folder, speaker in silent:
         # A path that can not exist, where the member should be: the utterance is rejected for want of audio.
         yield Utterance(name, f"{path}/{folder}/{name}.flac", text, split, speaker=speaker)
+
+
+# -- what asrctl knows of it ------------------------------------------------------------------------------------------
+
+
+def _recognizes(path: Path) -> Match:
+    """Certain where there are splits called as in LibriSpeech, with transcripts of chapters in them, or archives."""
+    if path.is_file():
+        return Match.POSSIBLE if path.name.endswith(ARCHIVE_SUFFIXES) and not is_audio(path.name) else Match.NO
+    for place in (path, path / "LibriSpeech"):
+        for split in SPLITS:
+            if any((place / (split + suffix)).is_file() for suffix in ARCHIVE_SUFFIXES):
+                return Match.CERTAIN
+            if next((place / split).glob("*/*/*.trans.txt"), None) is not None:
+                return Match.CERTAIN
+    return Match.NO
+
+
+def _downloads(request: CorpusRequest) -> Mapping[str, int]:
+    if request.source is not None or request.downloads is None:
+        return {}
+    return download.librispeech_sizes(request.downloads, request.splits + request.optional_splits)
+
+
+CORPUS = Corpus(
+    name="librispeech",
+    help="LibriSpeech, unpacked or in its archives; without FOLDER it is downloaded.",
+    read=utterances,
+    source="[FOLDER]",
+    examples=("", "LibriSpeech --train train-clean-100 --eval dev-clean --test test-clean"),
+    splits={"train": ("train-clean-100",), "eval": ("dev-clean",)},
+    split_names=_NAMES,
+    recognizes=_recognizes,
+    downloads=_downloads,
+)

@@ -9,21 +9,19 @@ import shlex
 from pathlib import Path, PurePosixPath
 from typing import Any, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from asrctl.data.corpora import SPLIT_DEFAULTS, SPLIT_NAMES, CorpusRequest, lies_under, need_source
+from asrctl.data.corpus import Corpus, CorpusRequest, Match, lies_under, named_as_file
 from asrctl.data.reading import tables
 from asrctl.data.reading.cells import OPEN_QUOTE
 from asrctl.data.reading.columns import COLUMNS, ColumnPlan, Columns
+from asrctl.data.reading.file_names import is_audio
 from asrctl.data.reading.recording_paths import Places
 from asrctl.data.reading.split_names import SplitFolders
 from asrctl.data.reading.tally import Tally
-from asrctl.data.utterance import Utterance, split_path
+from asrctl.data.utterance import ARCHIVE_SUFFIXES, Utterance, split_path
 from asrctl.errors import BadData
 from asrctl.events import Note
 from asrctl.messages import amounts
 from asrctl.storage import files
-
-NAMES = SPLIT_NAMES
-DEFAULTS = SPLIT_DEFAULTS
 
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 _CLOCK = re.compile(r"(?:(\d{1,3}):)?(\d{1,3}):(\d{1,2}(?:\.\d+)?)")
@@ -32,7 +30,7 @@ _MAX_PROBLEMS = 20
 
 def utterances(request: CorpusRequest) -> Iterator[Utterance]:
     """The rows of the list. Raises BadData naming every bad row (twenty of them), each with its line."""
-    path = need_source(request, "manifest", "utterances.csv")
+    path = CORPUS.needed(request)
     if path.is_dir():
         raise BadData(
             f"{path} is a folder, not a manifest", fix=f"use `asrctl prepare folder {shlex.quote(str(path))}`"
@@ -151,7 +149,7 @@ class _Rows:
         if not written:
             return self._account.splits.of(name)
         self._account.splits.names_split()
-        return NAMES.get(written.lower(), written)
+        return CORPUS.split_name(written)
 
 
 def _default_id(written: str, start: Optional[float], end: Optional[float]) -> str:
@@ -239,3 +237,19 @@ def _rate_hz(audio: str) -> Optional[int]:
             return int(found.samplerate) or None
     except (BadData, OSError, RuntimeError, TypeError, ValueError):
         return None
+
+
+def _recognizes(path: Path) -> Match:
+    is_list = path.is_file() and not is_audio(path.name) and not path.name.endswith(ARCHIVE_SUFFIXES)
+    return Match.POSSIBLE if is_list else Match.NO
+
+
+CORPUS = Corpus(
+    name="manifest",
+    help="A list in CSV, TSV or JSON lines: path, text, and optionally split, speaker, id, start, end.",
+    read=utterances,
+    source="FILE",
+    examples=("utterances.csv", "utterances.csv --preset tiny-cpu"),
+    recognizes=_recognizes,
+    default_name=named_as_file,
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from asrctl.data.corpora import SPLIT_NAMES
+from asrctl.data.corpus import SPLIT_NAMES
 from asrctl.events import Emit, Note, Warned
 
 # Field -> names of its column in the wild, the best known first.

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Dict, Iterator, List, Mapping, Sequence, Tuple
 
-from asrctl.data.corpora import CorpusRequest
+from asrctl.data.corpus import CorpusRequest
 from asrctl.errors import BadData, Locked, MissingArtifact, StorageError
 from asrctl.events import Emit, Note, Progress, Warned
 from asrctl.messages import amounts

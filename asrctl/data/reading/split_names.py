@@ -8,7 +8,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
 
-from asrctl.data.corpora import SPLIT_NAMES
+from asrctl.data.corpus import SPLIT_NAMES
 from asrctl.data.reading.tally import Tally
 from asrctl.events import Emit, Note, Warned
 from asrctl.messages import amounts

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Callable, Iterator, List, Optional, Sequence, Set, Tuple
 
-from asrctl.data.corpora import refuse_outside
+from asrctl.data.corpus import refuse_outside
 from asrctl.data.reading.file_names import is_hidden
 from asrctl.data.reading.tally import Tally
 from asrctl.errors import BadData

@@ -415,7 +415,8 @@ def test_the_vocabulary_is_the_scripts_in_its_order(optimum, tmp_path):
 
 def test_the_corpus_is_the_commands():
     splits = {COMMAND["train_split_name"]: "train", COMMAND["eval_split_name"]: "eval"}
-    assert {role: (librispeech.NAMES[name],) for name, role in splits.items()} == dict(librispeech.DEFAULTS)
+    corpus = librispeech.CORPUS
+    assert {role: (corpus.split_names[name],) for name, role in splits.items()} == dict(corpus.splits)
 
 
 def test_the_docs_name_what_differs_and_what_has_no_key():
