@@ -115,7 +115,7 @@ def test_whole_numbers() -> None:
     [
         ("optim.learning_rate=fast", "must be a number, not 'fast'"),
         ("optim.epochs=x", "must be a number, not 'x'"),
-        ("optim.learning_rate=[1]", "must be a number, not [1]"),
+        ("optim.learning_rate=[1]", "must be a number, not a list"),
         ("optim.learning_rate={a: 1}", "must be a number"),
         ("optim.warmup_share=10%", "must be a number, not '10%'; write 0.1"),
         ("optim.seed=1.5", "must be a whole number, not 1.5"),
@@ -168,7 +168,6 @@ def test_values_of_the_models_configuration(asrctl, tones, learned_tones, typed:
         ("name: \x00", ": there is a character that no text has"),
         ("%YAML 3.0\n---\nname: a", "line 1: it can not be read as YAML"),
         ("optim: " + "[" * 50, "it is nested too deeply"),
-        ("audio: 2021-13-45", "it can not be read as YAML"),
     ],
 )
 def test_a_file_that_is_no_yaml(asrctl, in_folder, text: str, told: str) -> None:

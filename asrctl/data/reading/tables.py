@@ -70,8 +70,8 @@ class _Lines:
             other = encodings.likely_encoding(bytes(error.object))
             # What is read at once holds many lines; of those before the fault none has been given yet.
             before = bytes(error.object[: error.start]).decode(error.encoding, "replace")
-            line = self.number + 1 + len(_LINE_END.findall(before))
-            message = f"{self.path} is not UTF-8 but {other.likely} (line {line})"
+            at = self.number + 1 + len(_LINE_END.findall(before))
+            message = f"{self.path} is not UTF-8 but {other.likely} (line {at})"
             raise BadData(message, fix=other.copied(self.path)) from None
 
 
