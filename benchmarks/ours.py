@@ -48,12 +48,12 @@ class StepSeconds:
     def __init__(self, workspace: Path, overrides: Any) -> None:
         from asrctl.config import presets
         from asrctl.training.compatibility import alignable, convolutions
-        from asrctl.training.trainer import plan_of
+        from asrctl.training.job import batch_plan
 
         recipe = presets.load(str(PRESET), overrides=overrides).recipe
         split = prepared(workspace).split("train")
         split = split.only(alignable(convolutions(recipe), split))
-        self._plan, self._rate = plan_of(recipe, split), split.sample_rate
+        self._plan, self._rate = batch_plan(recipe, split), split.sample_rate
         self._epochs: List[List[float]] = []
 
     @property

@@ -102,9 +102,10 @@ def forecast_lines(found: "Forecast") -> List[str]:
     planned = found.planned
     if planned.new is False:
         return [f"{_SAME.format(run=planned.run_name)}: nothing would be done", f"folder: {found.folder}"]
+    job = planned.job
     return [
-        f"run {planned.run_name} on {planned.device.kind} ({planned.precision or 'as the preset says'}): "
-        f"{amounts.count(planned.total_steps, 'step')}, {planned.steps_per_epoch} per epoch, data {planned.data_name}",
+        f"run {planned.run_name} on {job.device.kind} ({job.precision or 'as the preset says'}): "
+        f"{amounts.count(job.total_steps, 'step')}, {job.batches.steps_per_epoch} per epoch, data {planned.data_name}",
         f"time: {_time(found)}",
         f"memory: {_memory(found)}",
         f"disk: {_disk(found)}",
@@ -115,7 +116,7 @@ def forecast_lines(found: "Forecast") -> List[str]:
 def _time(found: "Forecast") -> str:
     limit = "" if found.limit_s is None else f"; it stops after {duration(found.limit_s)} (--max-minutes)"
     if found.time_s is None:
-        return f"not known, as no run here has trained this model on {found.planned.device.kind} yet{limit}"
+        return f"not known, as no run here has trained this model on {found.planned.job.device.kind} yet{limit}"
     return (
         f"about {duration(found.time_s)}, as fast as run {found.time_from} was "
         f"({found.speech_s_per_s:g} s of speech a second){limit}"
@@ -123,7 +124,7 @@ def _time(found: "Forecast") -> str:
 
 
 def _memory(found: "Forecast") -> str:
-    if not found.planned.device.is_host:
+    if not found.planned.job.device.is_host:
         return "`asrctl plan` shows what is on each IPU"
     if found.memory_bytes is None:
         return "not known before the checkpoint is fetched"

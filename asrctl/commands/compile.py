@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple, cast
 
 from asrctl.commands.train import plan
-from asrctl.commands.train_request import TrainPlan, TrainRequest
+from asrctl.commands.train_request import TrainRequest
 from asrctl.errors import UsageError
 from asrctl.events import Emit, ignore
 from asrctl.models import loading
-from asrctl.runtime.signals import StopRequest
 from asrctl.storage import scratch
 from asrctl.storage.workspace import Workspace
-from asrctl.training.job import TrainingJob
+from asrctl.training.job import StartPoint
 
 DEVICES = ("ipu", "ipu-emulated")
 
@@ -63,25 +63,10 @@ def compile_executables(workspace: Workspace, request: CompileRequest, emit: Emi
     from asrctl.ipu import runner
 
     with scratch.folder(workspace) as folder:  # its lock keeps `asrctl clean` away, from the cache too
-        job = _job(workspace, planned, folder / "compile")
-        made = runner.compile_only(job, emit)
+        job, recipe = dataclasses.replace(planned.job, folder=folder / "compile"), planned.recipe
+        vocabulary, rate = planned.data.vocabulary(), recipe.audio.sample_rate
+        model = loading.build(recipe.model, vocabulary, seed=recipe.optim.seed, sample_rate=rate)
+        made = runner.compile_only(job, StartPoint(model.recognizer), emit)
     typed = request.preset or str(planned.data.summary["preset"])
     name = request.preset or job.recipe.name
     return CompileResult(name, typed, cast(Path, job.cache), tuple(made), request.device == "ipu-emulated")
-
-
-def _job(workspace: Workspace, planned: TrainPlan, folder: Path) -> TrainingJob:
-    recipe, vocabulary = planned.recipe, planned.data.vocabulary()
-    built = loading.build(recipe.model, vocabulary, seed=recipe.optim.seed, sample_rate=recipe.audio.sample_rate)
-    return TrainingJob(
-        recipe=recipe,
-        folder=folder,
-        recognizer=built.recognizer,
-        train=planned.train,
-        eval=planned.data.split("eval") if "eval" in planned.data.splits else None,
-        device=planned.device,
-        precision=planned.precision,
-        total_steps=planned.total_steps,
-        stop=StopRequest(),
-        cache=workspace.own(workspace.root / "cache" / "ipu"),
-    )

@@ -22,7 +22,6 @@ from asrctl.models.loading import Recognizer
 from asrctl.models.packed import memory_estimate, select
 from asrctl.storage.workspace import Workspace
 from asrctl.training import feature_cache, forward, metrics_log, trainer
-from asrctl.training.compatibility import alignable
 from asrctl.training.dataloader import TrainingDataLoader
 from asrctl.training.runs import Run
 
@@ -64,7 +63,7 @@ def forecast(workspace: Workspace, request: TrainRequest, emit: Emit) -> Forecas
     """Plan a training and say what it will take; nothing is written or fetched. Raises what `train` raises before it
     begins."""
     planned = plan(workspace, request, emit)
-    folder = workspace.run(planned.run_name)
+    folder = planned.job.folder
     model = _outline(planned, Run(folder))
     time_s, time_from, speed = _time(workspace, planned, Run(folder))
     memory_bytes, memory_is = _memory(planned, model)
@@ -85,11 +84,11 @@ def forecast(workspace: Workspace, request: TrainRequest, emit: Emit) -> Forecas
 def _outline(planned: TrainPlan, run: Run) -> Optional[Recognizer]:
     """The model, without weights; None where its checkpoint is not on this machine."""
     section = planned.recipe.model
-    if planned.resume:
+    if planned.job.resume:
         return loading.examine_shell(run.shell, section) if run.shell.is_dir() else None
     if section.checkpoint is not None:
-        return planned.start
-    return loading.examine_scratch(section, planned.data.vocabulary(), sample_rate=planned.train.sample_rate)
+        return planned.outline
+    return loading.examine_scratch(section, planned.data.vocabulary(), sample_rate=planned.job.train.sample_rate)
 
 
 # -- time -------------------------------------------------------------------------------------------------------------
@@ -97,8 +96,8 @@ def _outline(planned: TrainPlan, run: Run) -> Optional[Recognizer]:
 
 def _time(workspace: Workspace, planned: TrainPlan, run: Run) -> Tuple[Optional[float], Optional[str], Optional[float]]:
     """(seconds, name of the run they were taken from, its seconds of speech a second)."""
-    done = run.info().get("steps", 0) if planned.resume else 0
-    speech_s = planned.train.seconds * max(0, planned.total_steps - done) / planned.steps_per_epoch
+    done = run.info().get("steps", 0) if planned.job.resume else 0
+    speech_s = planned.job.train.seconds * max(0, planned.job.total_steps - done) / planned.job.batches.steps_per_epoch
     for folder in itertools.islice(reversed(workspace.runs()), _RUNS):
         speed = _speed(Run(folder), planned)
         if speed is not None:
@@ -109,13 +108,13 @@ def _time(workspace: Workspace, planned: TrainPlan, run: Run) -> Tuple[Optional[
 def _speed(run: Run, planned: TrainPlan) -> Optional[float]:
     """Seconds of speech a second of a run like the planned one, evaluations and checkpoints among them."""
     try:
-        if run.brief().get("precision") != planned.precision:
+        if run.brief().get("precision") != planned.job.precision:
             return None
         recipe = run.recipe()
     except (AsrctlError, OSError):  # a damaged run has nothing to tell
         return None
     alike = recipe.model == planned.recipe.model and recipe.batches == planned.recipe.batches
-    return speech_s_per_s(run, planned.device.kind) if alike else None
+    return speech_s_per_s(run, planned.job.device.kind) if alike else None
 
 
 def speech_s_per_s(run: Run, device: str) -> Optional[float]:
@@ -135,15 +134,15 @@ def speech_s_per_s(run: Run, device: str) -> Optional[float]:
 
 def _memory(planned: TrainPlan, found: Optional[Recognizer]) -> Tuple[Optional[int], Optional[str]]:
     """(bytes, "at most", "about" or "at least"). An IPU's memory is what `asrctl plan` tells."""
-    if found is None or not planned.device.is_host:
+    if found is None or not planned.job.device.is_host:
         return None, None
     total, trained = _numbers(found)
     weights = _WEIGHT_BYTES * total
-    if planned.device.kind != "cpu":
+    if planned.job.device.kind != "cpu":
         return weights + _TRAINED_BYTES * trained, "at least"
     engine, pads = _engine(planned, found)
     rows, samples = _costliest(planned, pads)
-    step = memory_estimate.most_bytes(found.model, rows, samples, precision=planned.precision, pads=pads)
+    step = memory_estimate.most_bytes(found.model, rows, samples, precision=planned.job.precision, pads=pads)
     if engine != select.PACKED:
         return int(_held_bytes() + weights + _PLAIN_TAKES * step), "about"
     return _held_bytes() + weights + step, "at most"
@@ -159,19 +158,19 @@ def _engine(planned: TrainPlan, found: Recognizer) -> Tuple[str, bool]:
     """Which arithmetic carries the run, and whether it pads."""
     extractor = ctc.encoder_of(found.model).feature_extractor
     frozen = not any(parameter.requires_grad for parameter in extractor.parameters())
-    engine = forward.engine_of(planned.recipe, planned.device, found)
+    engine = forward.engine_of(planned.recipe, planned.job.device, found)
     return engine, not (engine == select.PACKED and frozen)
 
 
 def _costliest(planned: TrainPlan, pads: bool) -> Tuple[int, int]:
     """Rows and samples of the costliest micro-batch."""
-    recipe, train = planned.recipe, planned.train.only(alignable(planned.encoder, planned.train))
-    section, rate, kind = recipe.host(planned.device.kind), train.sample_rate, planned.device.kind
+    recipe, train = planned.recipe, planned.job.train
+    section, rate, kind = recipe.host(planned.job.device.kind), train.sample_rate, planned.job.device.kind
     pad_to = samples_in(recipe.audio.max_s, rate) if recipe.batches.shapes == "static" else None
     seconds = section.micro_batch_s or trainer.default_micro_batch_s(kind)
     loader = TrainingDataLoader(
         split=train,
-        plan=trainer.plan_of(recipe, train),
+        plan=planned.job.batches,
         features=FeatureRules(rate),
         augment=recipe.batches.augment,
         limits=trainer.limits_of(section, kind, int(seconds * rate), pad_to, packs=not pads),
@@ -194,18 +193,18 @@ def _disk_bytes(planned: TrainPlan, found: Recognizer) -> int:
     """Of checkpoints and model, while one more of each is being written."""
     total, trained = _numbers(found)
     weights, run = _WEIGHT_BYTES * total, planned.recipe.run
-    every = run.save_every or run.eval_every or planned.steps_per_epoch
-    made = -(-planned.total_steps // every)
+    every = run.save_every or run.eval_every or planned.job.batches.steps_per_epoch
+    made = -(-planned.job.total_steps // every)
     kept = min(made, run.keep + 1 + int("eval" in planned.data.splits))
     return kept * (weights + _MOMENT_BYTES * trained) + 2 * weights
 
 
 def _cache_bytes(planned: TrainPlan, found: Recognizer) -> int:
-    if not planned.device.is_host:
+    if not planned.job.device.is_host:
         return 0
-    section, (_, pads) = planned.recipe.host(planned.device.kind), _engine(planned, found)
-    once = planned.steps_per_epoch >= planned.total_steps
+    section, (_, pads) = planned.recipe.host(planned.job.device.kind), _engine(planned, found)
+    once = planned.job.batches.steps_per_epoch >= planned.job.total_steps
     if pads or once or not section.cache_features or planned.recipe.batches.augment != Augment():
         return 0
-    size = feature_cache.size_bytes(found.model.config, planned.train.num_samples, planned.precision)
+    size = feature_cache.size_bytes(found.model.config, planned.job.train.num_samples, planned.job.precision)
     return min(size, int(section.cache_gb * 1e9))

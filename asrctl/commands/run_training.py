@@ -6,45 +6,21 @@ import platform
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Dict, Mapping, Optional
 
 from asrctl import __version__
+from asrctl.commands.train_request import TrainPlan
 from asrctl.config import presets
-from asrctl.config.recipe import Recipe
-from asrctl.data.dataset import PreparedSplit
-from asrctl.data.text import Vocabulary
 from asrctl.errors import AsrctlError, BadData, Interrupted, MissingArtifact
 from asrctl.events import Emit, Note, Warned
 from asrctl.messages import amounts
 from asrctl.models import loading
-from asrctl.runtime.signals import StopRequest, stop_requests
+from asrctl.runtime.signals import stop_requests
 from asrctl.storage import files
-from asrctl.storage.workspace import Workspace
 from asrctl.training import checkpoints
-from asrctl.training.job import Outcome, TrainerState, TrainingJob
+from asrctl.training.job import Outcome, StartPoint, TrainerState, TrainingJob
 from asrctl.training.optim import Schedule
 from asrctl.training.runs import Run, resume_command, start_command
-
-
-@dataclass(frozen=True)
-class Start:
-    """A run about to be started or resumed."""
-
-    workspace: Workspace
-    request_command: Sequence[str]
-    recipe: Recipe
-    data: Mapping[str, str]
-    vocabulary: Vocabulary
-    train: PreparedSplit
-    eval: Optional[PreparedSplit]
-    device: Any
-    precision: str
-    total_steps: int
-    max_steps: Optional[int]
-    max_minutes: Optional[float]
-    resume: bool
-    base: Optional[str]
-    inputs: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -75,22 +51,23 @@ class TrainResult:
         return dict(self.__dict__, model=str(self.model), new=not self.nothing_to_do)
 
 
-def carry_out(run: Run, start: Start, emit: Emit) -> TrainResult:
+def carry_out(run: Run, planned: TrainPlan, emit: Emit) -> TrainResult:
     """Raises Interrupted, Diverged, DeviceError, BadData; run.json then says interrupted or failed."""
-    checkpoint = _checkpoint(run, start, emit) if start.resume else None
+    job = planned.job
+    checkpoint = _checkpoint(run, planned, emit) if job.resume else None
     if checkpoint is not None:
-        ended = _ended(start, checkpoint)
+        ended = _ended(job, checkpoint)
         if ended is not None:
-            _bring_back_model(run, start, checkpoint, emit)
-            return _nothing_to_do(run, start, checkpoint, ended)
+            _bring_back_model(run, planned, checkpoint, emit)
+            return _nothing_to_do(run, job, checkpoint, ended)
     with stop_requests() as stop:
-        recognizer = _recognizer(run, start, checkpoint, emit)
-        info = dict(_info(run, start), engine=_engine(start, recognizer))
-        _write_start(run, start, recognizer, info, fresh=checkpoint is None)
+        start = StartPoint(_recognizer(run, planned, checkpoint, emit), checkpoint, stop)
+        info = dict(_info(run, planned), engine=_engine(job, start.recognizer))
+        _write_start(run, job, start, info)
         began = time.monotonic()
         try:
-            job = _job(run, start, recognizer, checkpoint, stop)
-            outcome = _backend(start)(job, emit)
+            files.refuse_links(planned.workspace.root / "cache")
+            outcome = _trainer(job)(job, start, emit)
         except BaseException as error:
             state = "interrupted" if isinstance(error, (KeyboardInterrupt, Interrupted)) else "failed"
             message = error.message if isinstance(error, AsrctlError) else repr(error)
@@ -98,7 +75,7 @@ def carry_out(run: Run, start: Start, emit: Emit) -> TrainResult:
             values = dict(info, **_reached(run, info), state=state, error=message, seconds=seconds)
             _write_if_possible(run, values, emit)
             raise
-    return _close(run, start, info, outcome)
+    return _close(run, planned, info, outcome)
 
 
 def _write_if_possible(run: Run, values: Dict[str, Any], emit: Emit) -> None:
@@ -109,8 +86,8 @@ def _write_if_possible(run: Run, values: Dict[str, Any], emit: Emit) -> None:
         emit(Warned(f"run.json could not be written ({error.strerror}) and still says that the run goes on"))
 
 
-def _backend(start: Start) -> Any:
-    if start.device.is_host:
+def _trainer(job: TrainingJob) -> Any:
+    if job.device.is_host:
         from asrctl.training import trainer
 
         return trainer.train
@@ -119,51 +96,53 @@ def _backend(start: Start) -> Any:
     return runner.train
 
 
-def _engine(start: Start, recognizer: loading.Recognizer) -> Optional[str]:
+def _engine(job: TrainingJob, recognizer: loading.Recognizer) -> Optional[str]:
     """Which arithmetic carries the model on a host; None on an IPU."""
-    if not start.device.is_host:
+    if not job.device.is_host:
         return None
     from asrctl.training import forward
 
-    return forward.engine_of(start.recipe, start.device, recognizer)
+    return forward.engine_of(job.recipe, job.device, recognizer)
 
 
-def _checkpoint(run: Run, start: Start, emit: Emit) -> Optional[checkpoints.Checkpoint]:
+def _checkpoint(run: Run, planned: TrainPlan, emit: Emit) -> Optional[checkpoints.Checkpoint]:
     latest = checkpoints.latest_valid(run.checkpoints)
     for message in latest.damaged:
         emit(Warned(f"{message}; an earlier checkpoint is used"))
     if latest.checkpoint is None:
         if latest.damaged:
-            anew = start_command(start.workspace, run.info(), "--run", run.name, "--overwrite")
+            anew = start_command(planned.workspace, run.info(), "--run", run.name, "--overwrite")
             raise MissingArtifact(f"run {run.name!r} has no valid checkpoint", fix=f"start it anew: `{anew}`")
-        _refuse_to_forget(run, start)
+        _refuse_to_forget(run, planned)
         emit(Note(f"run {run.name} has no checkpoint yet and starts from the beginning"))
         return None
     backend = latest.checkpoint.state.get("backend")
-    if start.device.is_host and backend is not None:
+    if planned.job.device.is_host and backend is not None:
         raise BadData(
             f"run {run.name!r} was trained on {backend['device']}, and its optimizer state is not for the host",
-            fix=f"add `--device {backend['device']}`, or start a new run from it: `{_start(start, run)}`",
+            fix=f"add `--device {backend['device']}`, or start a new run from it: `{_anew(planned, run)}`",
         )
     emit(Note(f"resuming run {run.name} after step {latest.checkpoint.step}"))
     return latest.checkpoint
 
 
-def _start(start: Start, run: Run) -> str:
-    return start_command(start.workspace, run.info(), "--from-run", run.name)
+def _anew(planned: TrainPlan, run: Run) -> str:
+    return start_command(planned.workspace, run.info(), "--from-run", run.name)
 
 
-def _refuse_to_forget(run: Run, start: Start) -> None:
+def _refuse_to_forget(run: Run, planned: TrainPlan) -> None:
     """A run that has learned something and lost its checkpoints still has a model, which a new start would replace."""
     if run.info().get("steps") and run.model.is_dir():
         raise MissingArtifact(
             f"the checkpoints of run {run.name!r} are gone, so it can not be resumed; its model is still there",
-            fix=f"start a new run from it: `{_start(start, run)}`",
+            fix=f"start a new run from it: `{_anew(planned, run)}`",
         )
 
 
-def _recognizer(run: Run, start: Start, checkpoint: Optional[checkpoints.Checkpoint], emit: Emit) -> loading.Recognizer:
-    section, optim = start.recipe.model, start.recipe.optim
+def _recognizer(
+    run: Run, planned: TrainPlan, checkpoint: Optional[checkpoints.Checkpoint], emit: Emit
+) -> loading.Recognizer:
+    section, optim = planned.recipe.model, planned.recipe.optim
     if checkpoint is not None:
         # fp32, four bytes for each number.
         held = (checkpoint.path / "model.safetensors").stat().st_size // 4
@@ -171,71 +150,45 @@ def _recognizer(run: Run, start: Start, checkpoint: Optional[checkpoints.Checkpo
         if section.freeze_feature_encoder:
             recognizer.model.freeze_feature_encoder()
         return recognizer
-    built = loading.build(section, start.vocabulary, seed=optim.seed, sample_rate=start.recipe.audio.sample_rate)
+    vocabulary = planned.data.vocabulary()
+    built = loading.build(section, vocabulary, seed=optim.seed, sample_rate=planned.recipe.audio.sample_rate)
     for note in built.notes:
         emit(Note(note))
     if built.new_head and section.checkpoint is not None:
-        emit(Note(f"a new head of {amounts.count(len(start.vocabulary), 'output')} was drawn (model.head: reinit)"))
-    loading.require_rate(built.recognizer, start.train.sample_rate)
+        emit(Note(f"a new head of {amounts.count(len(vocabulary), 'output')} was drawn (model.head: reinit)"))
+    loading.require_rate(built.recognizer, planned.job.train.sample_rate)
     return built.recognizer
 
 
-def _job(
-    run: Run,
-    start: Start,
-    recognizer: loading.Recognizer,
-    checkpoint: Optional[checkpoints.Checkpoint],
-    stop: StopRequest,
-) -> TrainingJob:
-    files.refuse_links(start.workspace.root / "cache")
-    return TrainingJob(
-        recipe=start.recipe,
-        folder=run.folder,
-        recognizer=recognizer,
-        train=start.train,
-        eval=start.eval,
-        device=start.device,
-        precision=start.precision,
-        total_steps=start.total_steps,
-        stop=stop,
-        resume=checkpoint,
-        max_minutes=start.max_minutes,
-        cache=start.workspace.own(start.workspace.root / "cache" / "ipu"),
-        features=start.workspace.own(start.workspace.root / "cache" / "features"),
-        data=start.data["content"],
-        command=start.request_command,
-    )
-
-
-def _info(run: Run, start: Start) -> Dict[str, Any]:
+def _info(run: Run, planned: TrainPlan) -> Dict[str, Any]:
     before = run.info() if run.exists() else {}
     return {
         "schema": 1,
         "name": run.name,
         # Resuming makes a run the latest again.
-        "sequence": start.workspace.last_sequence() + 1,
+        "sequence": planned.workspace.last_sequence() + 1,
         "state": "running",
-        "preset": start.recipe.name,
-        "device": start.device.kind,
-        "emulated": start.device.kind == "ipu-emulated",
-        "precision": start.precision,
-        "data": dict(start.data),
-        "vocabulary": start.vocabulary.digest,
-        "base": start.base if not before else before.get("base"),
-        "command": (before.get("command") if start.resume else None) or list(start.request_command),
+        "preset": planned.recipe.name,
+        "device": planned.job.device.kind,
+        "emulated": planned.job.device.kind == "ipu-emulated",
+        "precision": planned.job.precision,
+        "data": {"name": planned.data_name, "id": planned.data.artifact.id, "content": planned.data.content},
+        "vocabulary": planned.data.vocabulary().digest,
+        "base": planned.base if not before else before.get("base"),
+        "command": (before.get("command") if planned.job.resume else None) or list(planned.job.command),
         "steps": before.get("steps", 0),
-        "total_steps": start.total_steps,
-        "limits": _limits(start),
-        **({"inputs": dict(start.inputs)} if start.inputs else {}),
+        "total_steps": planned.job.total_steps,
+        "limits": _limits(planned.job),
+        **({"inputs": dict(planned.inputs)} if planned.inputs else {}),
         "best": before.get("best"),
         "versions": versions(),
         "seconds": before.get("seconds", 0.0),
     }
 
 
-def _limits(start: Start) -> Dict[str, float]:
+def _limits(job: TrainingJob) -> Dict[str, float]:
     """{option: value} of those that were typed."""
-    typed = {"max-steps": start.max_steps, "max-minutes": start.max_minutes}
+    typed = {"max-steps": job.max_steps, "max-minutes": job.max_minutes}
     return {option: value for option, value in typed.items() if value is not None}
 
 
@@ -252,26 +205,26 @@ def versions() -> Dict[str, str]:
     }
 
 
-def _write_start(run: Run, start: Start, recognizer: loading.Recognizer, info: Dict[str, Any], *, fresh: bool) -> None:
-    if fresh:
-        loading.save_shell(recognizer, run.shell)
-    files.write_text(run.recipe_path, presets.dumps(start.recipe))
+def _write_start(run: Run, job: TrainingJob, start: StartPoint, info: Dict[str, Any]) -> None:
+    if start.checkpoint is None:
+        loading.save_shell(start.recognizer, run.shell)
+    files.write_text(run.recipe_path, presets.dumps(job.recipe))
     run.write(info)
 
 
-def _close(run: Run, start: Start, info: Dict[str, Any], outcome: Outcome) -> TrainResult:
+def _close(run: Run, planned: TrainPlan, info: Dict[str, Any], outcome: Outcome) -> TrainResult:
     trainer_state = outcome.state
     interrupted = outcome.reason == "interrupted"
     state = "interrupted" if interrupted else "complete"
     seconds = round(info["seconds"] + outcome.seconds, 3)
-    totals = {} if interrupted else _totals(start, outcome.total)
+    totals = {} if interrupted else _totals(planned.job, outcome.total)
     run.write(dict(info, **_reached_by(trainer_state), **totals, state=state, reason=outcome.reason, seconds=seconds))
     if interrupted:
         kept = {None: "nothing was learned yet", trainer_state.step: "a checkpoint is kept"}
         what = kept.get(outcome.kept_step, f"the checkpoint of step {outcome.kept_step} is kept")
         raise Interrupted(
             f"training was stopped after step {trainer_state.step} of {outcome.total}; {what}",
-            fix=f"go on with `{resume_command(start.workspace, run.name, info)}`",
+            fix=f"go on with `{resume_command(planned.workspace, run.name, info)}`",
         )
     return TrainResult(
         run=run.name,
@@ -279,21 +232,21 @@ def _close(run: Run, start: Start, info: Dict[str, Any], outcome: Outcome) -> Tr
         reason=outcome.reason,
         steps=trainer_state.step,
         planned_steps=outcome.total,
-        recipe_steps=start.total_steps,
+        recipe_steps=planned.job.total_steps,
         best_step=trainer_state.best_step,
         best_wer=trainer_state.best_wer,
         model=run.model,
-        device=start.device.kind,
-        precision=start.precision,
+        device=planned.job.device.kind,
+        precision=planned.job.precision,
         seconds=round(outcome.seconds, 3),
         audio_s_per_s=round(outcome.audio_s / max(outcome.seconds, 1e-9), 2),
         emulated=bool(info["emulated"]),
     )
 
 
-def _totals(start: Start, total: int) -> Dict[str, int]:
+def _totals(job: TrainingJob, total: int) -> Dict[str, int]:
     """What run.json has of a run that was to have `total` steps."""
-    return {} if total == start.total_steps else {"total_steps": total, "recipe_steps": start.total_steps}
+    return {} if total == job.total_steps else {"total_steps": total, "recipe_steps": job.total_steps}
 
 
 def _reached_by(trainer_state: TrainerState) -> Dict[str, Any]:
@@ -310,29 +263,29 @@ def _reached(run: Run, info: Mapping[str, Any]) -> Dict[str, Any]:
     return dict(reached, best=reached["best"] or info["best"])
 
 
-def _ended(start: Start, checkpoint: checkpoints.Checkpoint) -> Optional[str]:
+def _ended(job: TrainingJob, checkpoint: checkpoints.Checkpoint) -> Optional[str]:
     """Why nothing is left to do after this checkpoint, if so."""
-    patience, trainer_state = start.recipe.run.early_stopping, TrainerState.from_dict(checkpoint.state)
-    if checkpoint.step >= _total(start, trainer_state):
+    patience, trainer_state = job.recipe.run.early_stopping, TrainerState.from_dict(checkpoint.state)
+    if checkpoint.step >= _total(job, trainer_state):
         return "finished"
     stale = trainer_state.evaluations_without_gain
     return "early-stopping" if patience is not None and stale >= patience else None
 
 
-def _total(start: Start, trainer_state: TrainerState) -> int:
+def _total(job: TrainingJob, trainer_state: TrainerState) -> int:
     """Steps that a run is to have: those that its time was enough for, unless others are asked for now."""
     pace = None if trainer_state.pace is None else Schedule.from_dict(trainer_state.pace)
-    if pace is not None and pace.recipe == start.total_steps and start.max_steps is None:
+    if pace is not None and pace.recipe == job.total_steps and job.max_steps is None:
         return pace.total
-    return start.total_steps
+    return job.total_steps
 
 
-def _bring_back_model(run: Run, start: Start, checkpoint: checkpoints.Checkpoint, emit: Emit) -> None:
+def _bring_back_model(run: Run, planned: TrainPlan, checkpoint: checkpoints.Checkpoint, emit: Emit) -> None:
     """Make a finished run's `model/` anew where it was deleted: from its best checkpoint, or else from the last."""
     if run.model.is_dir():
         return
     checkpoint = checkpoints.best_left(run.checkpoints, checkpoint)
-    loading.save_with_weights(_recognizer(run, start, checkpoint, emit), checkpoint.model(), run.model)
+    loading.save_with_weights(_recognizer(run, planned, checkpoint, emit), checkpoint.model(), run.model)
     emit(
         Note(
             f"the model of run {run.name} was missing; it was made again from the checkpoint of step {checkpoint.step}"
@@ -340,18 +293,18 @@ def _bring_back_model(run: Run, start: Start, checkpoint: checkpoints.Checkpoint
     )
 
 
-def _nothing_to_do(run: Run, start: Start, checkpoint: checkpoints.Checkpoint, reason: str) -> TrainResult:
+def _nothing_to_do(run: Run, job: TrainingJob, checkpoint: checkpoints.Checkpoint, reason: str) -> TrainResult:
     info, trainer_state = run.info(), TrainerState.from_dict(checkpoint.state)
-    total = min(_total(start, trainer_state), info.get("total_steps", 0))
+    total = min(_total(job, trainer_state), info.get("total_steps", 0))
     reached = reason == "early-stopping" or checkpoint.step >= total
     if info["state"] != "complete" and reached:
-        info = _complete(run, start, dict(info, **_totals(start, total)), trainer_state, reason)
+        info = _complete(run, job, dict(info, **_totals(job, total)), trainer_state, reason)
     return replace(
         as_it_is(run, info),
         reason=reason,
         steps=trainer_state.step,
         planned_steps=total,
-        recipe_steps=start.total_steps,
+        recipe_steps=job.total_steps,
         best_step=trainer_state.best_step,
         best_wer=trainer_state.best_wer,
     )
@@ -379,10 +332,12 @@ def as_it_is(run: Run, info: Mapping[str, Any]) -> TrainResult:
     )
 
 
-def _complete(run: Run, start: Start, info: Dict[str, Any], trainer_state: TrainerState, reason: str) -> Dict[str, Any]:
+def _complete(
+    run: Run, job: TrainingJob, info: Dict[str, Any], trainer_state: TrainerState, reason: str
+) -> Dict[str, Any]:
     """What a process still had to do that was killed behind its last evaluation and checkpoint: new run.json."""
     checkpoints.prune(
-        run.checkpoints, keep=start.recipe.run.keep, best_step=trainer_state.best_step, newest=trainer_state.step
+        run.checkpoints, keep=job.recipe.run.keep, best_step=trainer_state.best_step, newest=trainer_state.step
     )
     values = dict(info, **_reached_by(trainer_state), state="complete", reason=reason)
     values.pop("error", None)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 from asrctl import __version__
 from asrctl.commands.select import model_digest
 from asrctl.commands.train_checks import changed_keys
+from asrctl.commands.train_request import TrainPlan, TrainRequest
 from asrctl.config.recipe import ModelSection
 from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, Note
 from asrctl.models import weights
 from asrctl.storage.workspace import Workspace
 from asrctl.training.runs import Run
-
-if TYPE_CHECKING:
-    from asrctl.commands.train_request import TrainPlan, TrainRequest
 
 Inputs = Dict[str, Any]
 # Of these the values are digests, which tell people nothing.
@@ -27,7 +25,7 @@ _DIGESTS = {
 }
 
 
-def inputs_of(planned: "TrainPlan", max_minutes: Optional[float]) -> Optional[Inputs]:
+def inputs_of(planned: TrainPlan) -> Optional[Inputs]:
     """All that decides what comes out of a planned training, for run.json. Runs of equal inputs are the same run.
 
     None where the checkpoint is not on this machine. It counts by its content: jobs may find it under other paths.
@@ -36,25 +34,25 @@ def inputs_of(planned: "TrainPlan", max_minutes: Optional[float]) -> Optional[In
     base = _base(section)
     if base is None and section.checkpoint is not None:
         return None
-    return _inputs(planned, max_minutes, base)
+    return _inputs(planned, planned.job.max_minutes, base)
 
 
-def inputs_to_keep(run: Run, planned: "TrainPlan", max_minutes: Optional[float]) -> Inputs:
+def inputs_to_keep(run: Run, planned: TrainPlan) -> Inputs:
     """What run.json is to say of a run that starts or goes on.
 
     Nothing where options that differ from the first ones make it a run that no single command makes.
     """
-    if not planned.resume:
-        return planned.inputs or inputs_of(planned, max_minutes) or {}
+    if not planned.job.resume:
+        return dict(planned.inputs or inputs_of(planned) or {})
     before = run.info().get("inputs")
     if before is None:  # an earlier version of asrctl made it
         return {}
     # Once a limit is planned for, a run keeps to it without being told again.
-    limit = before.get("max_minutes") if max_minutes is None else max_minutes
+    limit = before.get("max_minutes") if planned.job.max_minutes is None else planned.job.max_minutes
     return dict(before) if _inputs(planned, limit, before.get("base")) == before else {}
 
 
-def _inputs(planned: "TrainPlan", max_minutes: Optional[float], base: Optional[str]) -> Inputs:
+def _inputs(planned: TrainPlan, max_minutes: Optional[float], base: Optional[str]) -> Inputs:
     recipe = planned.recipe.as_dict()
     values = dict(planned.recipe.experiment(), run=recipe["run"])
     values["model"] = {name: value for name, value in values["model"].items() if name not in ("checkpoint", "revision")}
@@ -63,10 +61,10 @@ def _inputs(planned: "TrainPlan", max_minutes: Optional[float], base: Optional[s
         asrctl=__version__,
         base=base,
         data={"id": planned.data.artifact.id, "content": planned.data.content},
-        device=planned.device.kind,
+        device=planned.job.device.kind,
         max_minutes=max_minutes,
-        precision=planned.precision,
-        steps=planned.total_steps,
+        precision=planned.job.precision,
+        steps=planned.job.total_steps,
         vocabulary=planned.data.vocabulary().digest,
     )
 
@@ -79,12 +77,12 @@ def _base(section: ModelSection) -> Optional[str]:
     return None if folder is None else model_digest(folder)
 
 
-def applied(workspace: Workspace, request: "TrainRequest", planned: "TrainPlan", emit: Emit) -> "TrainPlan":
+def applied(request: TrainRequest, planned: TrainPlan, emit: Emit) -> TrainPlan:
     """The plan for --if-new: of the run that was made from the same inputs, if there is one.
 
     Raises UsageError where the run that the user names was made from others, BadData where it is damaged.
     """
-    inputs = inputs_of(planned, request.max_minutes)
+    inputs, workspace = inputs_of(planned), planned.workspace
     if inputs is None:  # only a dry run does not fetch it
         return planned
     run = _named(workspace, request.run, inputs) if request.run is not None else _latest(workspace, inputs)
@@ -96,9 +94,8 @@ def applied(workspace: Workspace, request: "TrainRequest", planned: "TrainPlan",
     before = run.recipe().model
     model = dataclasses.replace(planned.recipe.model, checkpoint=before.checkpoint, revision=before.revision)
     recipe = dataclasses.replace(planned.recipe, model=model)
-    return dataclasses.replace(
-        planned, inputs=inputs, new=not is_done, run_name=run.name, recipe=recipe, resume=True, start=None
-    )
+    job = dataclasses.replace(planned.job, folder=run.folder, recipe=recipe, resume=True)
+    return dataclasses.replace(planned, job=job, inputs=inputs, new=not is_done, outline=None)
 
 
 def _named(workspace: Workspace, name: str, inputs: Inputs) -> Optional[Run]:

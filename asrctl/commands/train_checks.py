@@ -2,39 +2,93 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from asrctl.commands.train_request import Selected, TrainRequest
+from asrctl.config import presets
 from asrctl.config.recipe import Recipe
 from asrctl.data import data_rules, staleness
 from asrctl.data.dataset import PreparedData, PreparedSplit
-from asrctl.errors import PresetError, UsageError
+from asrctl.errors import PresetError
 from asrctl.events import Emit, Note, Warned
 from asrctl.models import loading, weights
 from asrctl.models.hf_config import Convolutions
+from asrctl.runtime import devices
 from asrctl.storage.workspace import Workspace
-from asrctl.training.compatibility import conflicts, convolutions
+from asrctl.training.compatibility import alignable, conflicts, convolutions
 from asrctl.training.runs import Run, start_command
 
-if TYPE_CHECKING:
-    from asrctl.commands.train_request import TrainRequest
+
+@dataclass(frozen=True)
+class Checked:
+    """What looking at everything told. outline: of the checkpoint to start from, the model without weights, where it is
+    on this machine. train: the utterances that the model can align.
+    """
+
+    precision: str
+    train: PreparedSplit
+    outline: Optional[loading.Recognizer]
 
 
-def refuse_contradictions(request: "TrainRequest") -> None:
-    """Raises UsageError for options that exclude each other."""
-    for name, given in (("--overwrite", request.overwrite), ("--from-run", request.from_run is not None)):
-        if request.resume and given:
-            raise UsageError(
-                f"--resume goes on with a run and {name} starts one, so they exclude each other", fix="give one of them"
-            )
-    for name, given in (("--resume", request.resume), ("--overwrite", request.overwrite)):
-        if request.if_new and given:
-            raise UsageError(
-                f"--if-new finds out what to do with which run and {name} says so, so they exclude each other",
-                fix="give one of them",
-            )
+def check(
+    workspace: Workspace,
+    request: TrainRequest,
+    selected: Selected,
+    device: Any,
+    emit: Emit,
+    *,
+    hardware_needed: bool,
+    fetch: bool,
+) -> Checked:
+    """Refuse what does not fit together. Raises PresetError, DeviceError, BadData, MissingDependency.
+
+    hardware_needed: false for what only compiles for an IPU. fetch: get a checkpoint from the hub that is not here.
+    """
+    stored, recipe, data = selected.stored, selected.recipe, selected.data
+    if stored is None:
+        _refuse_optimizer(recipe, device)
+    for note in differences(recipe, device.kind):
+        emit(Note(note))
+    if not device.is_host:
+        presets.refuse_for_ipu(selected.resolved)
+    precision = _precision(recipe, device, stored, hardware_needed)
+    if stored is not None:
+        _refuse_changes(workspace, stored, recipe, data)
+    outline = _look_at_checkpoint(recipe, data, emit, fetch=fetch) if stored is None else None
+    train = data.split("train")
+    encoder = convolutions(recipe, _config_folder(stored))
+    _refuse_conflicts(workspace, selected, encoder, request.preset or data.summary.get("preset"))
+    _warn_of_no_effect(request.overrides, emit)
+    return Checked(precision, _alignable(encoder, train, emit), outline)
 
 
-def refuse_optimizer(recipe: Recipe, device: Any) -> None:
+def _config_folder(stored: Optional[Run]) -> Optional[Path]:
+    """The folder with the config.json of the run to resume, where there is one."""
+    return stored.shell if stored is not None and stored.shell.is_dir() else None
+
+
+def _precision(recipe: Recipe, device: Any, stored: Optional[Run], hardware_needed: bool) -> str:
+    """The precision; on an IPU all that it can not do is refused first. Raises DeviceError, PresetError."""
+    if device.is_host:
+        return devices.precision(device.kind, recipe.host(device.kind).precision)
+    from asrctl.ipu import config, runner
+
+    runner.preflight(recipe, device.kind, started=_config_folder(stored), hardware_needed=hardware_needed)
+    return config.section(recipe).precision
+
+
+def _alignable(encoder: Convolutions, train: PreparedSplit, emit: Emit) -> PreparedSplit:
+    kept = alignable(encoder, train)
+    if len(kept) == len(train):
+        return train
+    left_out = len(train) - len(kept)
+    emit(Note(f"{left_out} of {len(train)} training utterances are left out: more labels than this model has frames"))
+    return train.only(kept)
+
+
+def _refuse_optimizer(recipe: Recipe, device: Any) -> None:
     """Raises PresetError for one that the device has not."""
     if device.is_host and recipe.optim.optimizer != "adamw":
         raise PresetError(
@@ -57,7 +111,7 @@ def differences(recipe: Recipe, kind: str) -> List[str]:
     ]
 
 
-def look_at_checkpoint(recipe: Recipe, data: PreparedData, emit: Emit, *, fetch: bool) -> Optional[loading.Recognizer]:
+def _look_at_checkpoint(recipe: Recipe, data: PreparedData, emit: Emit, *, fetch: bool) -> Optional[loading.Recognizer]:
     """The model that training would start from, as far as it is known without weights; None where it is not here.
 
     fetch: get from the hub what is not here. Raises what building the model would raise, in the same words.
@@ -76,16 +130,10 @@ def look_at_checkpoint(recipe: Recipe, data: PreparedData, emit: Emit, *, fetch:
     return found
 
 
-def refuse_conflicts(
-    workspace: Workspace,
-    recipe: Recipe,
-    data: PreparedData,
-    name: str,
-    splits: Mapping[str, PreparedSplit],
-    encoder: Convolutions,
-    preset: Optional[str],
-) -> None:
-    """Raises PresetError with every conflict of training.compatibility. name: of the data. preset: as it was named."""
+def _refuse_conflicts(workspace: Workspace, selected: Selected, encoder: Convolutions, preset: Optional[str]) -> None:
+    """Raises PresetError with every conflict of training.compatibility. preset: as it was named."""
+    recipe, data, name = selected.recipe, selected.data, selected.data_name
+    splits: Dict[str, PreparedSplit] = {one: data.split(one) for one in ("train", "eval") if one in data.splits}
     found = conflicts(recipe, data, splits, encoder, preset)
     if not found:
         return
@@ -107,7 +155,7 @@ def _prepare_command(workspace: Workspace, data: PreparedData, name: str, option
     return f"by `{typed}`" if typed else f"with {' '.join(f'{option} {value}' for option, value in options.items())}"
 
 
-def warn_of_no_effect(overrides: Sequence[str], emit: Emit) -> None:
+def _warn_of_no_effect(overrides: Sequence[str], emit: Emit) -> None:
     """overrides: KEY=VALUE, of --set."""
     for override in overrides:
         key = override.partition("=")[0].strip()
@@ -119,7 +167,7 @@ def _start_from(workspace: Workspace, stored: Run) -> str:
     return start_command(workspace, stored.info(), "--from-run", stored.name)
 
 
-def refuse_changes(workspace: Workspace, stored: Run, recipe: Recipe, data: PreparedData) -> None:
+def _refuse_changes(workspace: Workspace, stored: Run, recipe: Recipe, data: PreparedData) -> None:
     """Raises PresetError where what makes the experiment is not what the run to resume was started with."""
     info = stored.info()
     changed = changed_keys(stored.recipe().experiment(), recipe.experiment())

@@ -5,19 +5,19 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from asrctl.commands.select import latest_data, sound_model
 from asrctl.config import presets
 from asrctl.config.recipe import Recipe
 from asrctl.data import data_rules
-from asrctl.data.dataset import PreparedData, PreparedSplit
+from asrctl.data.dataset import PreparedData
 from asrctl.errors import MissingArtifact, UsageError
 from asrctl.events import Emit, Note
-from asrctl.models.hf_config import Convolutions
 from asrctl.models.loading import Recognizer
 from asrctl.storage import files
 from asrctl.storage.workspace import Workspace
+from asrctl.training.job import TrainingJob
 from asrctl.training.runs import Run, instead_of, named_after
 
 _FIX_DATA = "run `asrctl prepare CORPUS` first"
@@ -42,45 +42,98 @@ class TrainRequest:
 
 
 @dataclass(frozen=True)
+class Selected:
+    """What a request names, found: the run to resume, where there is one, the data, and the recipe as the data has it.
+
+    run_name: of the run that is made or resumed. base: what training starts from, for run.json.
+    """
+
+    stored: Optional[Run]
+    data_name: str
+    data: PreparedData
+    resolved: presets.Resolved
+    run_name: str
+    base: Optional[str]
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.resolved.recipe
+
+
+@dataclass(frozen=True)
 class TrainPlan:
     """Everything resolved, nothing done yet.
 
-    start: of a checkpoint that was looked at, the model without weights. inputs: what the run is made from, if asked
+    outline: of a checkpoint that was looked at, the model without weights. inputs: what the run is made from, if asked
     for. new: with --if-new, whether anything is to be done; None where that was not asked for, or is not known.
     """
 
-    recipe: Recipe
-    sources: Dict[str, str]
+    workspace: Workspace
+    job: TrainingJob
     data: PreparedData
     data_name: str
-    run_name: str
-    device: Any
-    precision: str
-    total_steps: int
-    steps_per_epoch: int
-    resume: bool
-    train: PreparedSplit
-    encoder: Convolutions
-    start: Optional[Recognizer] = None
-    inputs: Optional[Dict[str, Any]] = None
+    sources: Mapping[str, str]
+    base: Optional[str]
+    outline: Optional[Recognizer] = None
+    inputs: Optional[Mapping[str, Any]] = None
     new: Optional[bool] = None
 
+    @property
+    def recipe(self) -> Recipe:
+        return self.job.recipe
+
+    @property
+    def run_name(self) -> str:
+        return self.job.folder.name
+
     def as_dict(self) -> Dict[str, Any]:
+        job = self.job
         return {
             "preset": self.recipe.name,
             "data": {"name": self.data_name, "id": self.data.artifact.id},
             "run": self.run_name,
-            "device": self.device.kind,
-            "precision": self.precision,
-            "steps": self.total_steps,
-            "steps_per_epoch": self.steps_per_epoch,
+            "device": job.device.kind,
+            "precision": job.precision,
+            "steps": job.total_steps,
+            "steps_per_epoch": job.batches.steps_per_epoch,
             "recipe": self.recipe.as_dict(),
             "sources": dict(self.sources),
             **({} if self.new is None else {"new": self.new}),
         }
 
 
-def stored_run(workspace: Workspace, request: TrainRequest) -> Optional[Run]:
+def select(workspace: Workspace, request: TrainRequest, emit: Emit) -> Selected:
+    """Raises UsageError, PresetError, MissingArtifact, and BadData where what is named is damaged."""
+    _refuse_contradictions(request)
+    stored = _stored_run(workspace, request)
+    # Before the data: a typo is told before data that is missing, which may take hours to make.
+    asked = None if request.preset is None else _loaded(workspace, request, request.preset)
+    name, data = _data_of(workspace, request, stored, emit)
+    resolved = _recipe_of(workspace, request, stored, data, asked)
+    for note in resolved.notes:
+        emit(Note(note))
+    resolved = _by_the_data(workspace, resolved, stored, data, name, emit)
+    recipe = resolved.recipe
+    run = stored.name if stored is not None else _run_name(workspace, request, recipe)
+    return Selected(stored, name, data, resolved, run, _base_of(request, recipe))
+
+
+def _refuse_contradictions(request: TrainRequest) -> None:
+    """Raises UsageError for options that exclude each other."""
+    for name, given in (("--overwrite", request.overwrite), ("--from-run", request.from_run is not None)):
+        if request.resume and given:
+            raise UsageError(
+                f"--resume goes on with a run and {name} starts one, so they exclude each other", fix="give one of them"
+            )
+    for name, given in (("--resume", request.resume), ("--overwrite", request.overwrite)):
+        if request.if_new and given:
+            raise UsageError(
+                f"--if-new finds out what to do with which run and {name} says so, so they exclude each other",
+                fix="give one of them",
+            )
+
+
+def _stored_run(workspace: Workspace, request: TrainRequest) -> Optional[Run]:
     """The run to resume, if that was asked for."""
     if not request.resume:
         return None
@@ -95,20 +148,9 @@ def stored_run(workspace: Workspace, request: TrainRequest) -> Optional[Run]:
     return Run(runs[-1])
 
 
-def stored_total(stored: Optional[Run], recipe: Recipe) -> Optional[int]:
-    """Steps that the run to resume was started for: they decide the schedule. None where the recipe asks for others."""
-    if stored is None or _length(stored.recipe()) != _length(recipe):
-        return None
-    info = stored.info()
-    total = info.get("recipe_steps", info.get("total_steps"))
-    return total if isinstance(total, int) and total > 0 else None
-
-
-def _length(recipe: Recipe) -> Tuple[Any, Any]:
-    return recipe.optim.max_steps, recipe.optim.epochs
-
-
-def data_of(workspace: Workspace, request: TrainRequest, stored: Optional[Run], emit: Emit) -> Tuple[str, PreparedData]:
+def _data_of(
+    workspace: Workspace, request: TrainRequest, stored: Optional[Run], emit: Emit
+) -> Tuple[str, PreparedData]:
     if stored is not None and request.data is None:
         recorded = stored.info()["data"]
         artifact = workspace.resolve("prepared", recorded["id"], fix=_FIX_DATA)
@@ -120,11 +162,11 @@ def data_of(workspace: Workspace, request: TrainRequest, stored: Optional[Run], 
     return name, data
 
 
-def loaded(workspace: Workspace, request: TrainRequest, name: str) -> presets.Resolved:
+def _loaded(workspace: Workspace, request: TrainRequest, name: str) -> presets.Resolved:
     return presets.load(name, overrides=request.overrides, workspace=workspace.root)
 
 
-def recipe_of(
+def _recipe_of(
     workspace: Workspace,
     request: TrainRequest,
     stored: Optional[Run],
@@ -141,14 +183,14 @@ def recipe_of(
             f"no preset was given, and the data was prepared without one; there are {known}",
             fix="add `--preset tiny-cpu`, or another of these",
         )
-    resolved = asked or loaded(workspace, request, str(name))
+    resolved = asked or _loaded(workspace, request, str(name))
     if request.from_run is None:
         return resolved
     model = dataclasses.replace(resolved.recipe.model, checkpoint=str(_model_of(workspace, request.from_run)))
     return dataclasses.replace(resolved, recipe=dataclasses.replace(resolved.recipe, model=model))
 
 
-def by_the_data(
+def _by_the_data(
     workspace: Workspace,
     resolved: presets.Resolved,
     stored: Optional[Run],
@@ -174,7 +216,7 @@ def _model_of(workspace: Workspace, run: str) -> Path:
     return folder
 
 
-def base_of(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> Optional[str]:
+def _base_of(request: TrainRequest, recipe: Recipe) -> Optional[str]:
     """What training starts from: a run, a folder (never written like a name on the hub), a name on the hub, nothing."""
     name = recipe.model.checkpoint
     if request.from_run is not None:
@@ -184,7 +226,7 @@ def base_of(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> Opti
     return f"./{name}"
 
 
-def run_name(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> str:
+def _run_name(workspace: Workspace, request: TrainRequest, recipe: Recipe) -> str:
     own = named_after(recipe.name)
     if request.overwrite and request.from_run == (request.run or own):
         raise UsageError(

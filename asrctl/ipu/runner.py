@@ -21,9 +21,8 @@ from asrctl.runtime import compat
 from asrctl.storage import files
 from asrctl.training import checkpoints
 from asrctl.training.evaluator import Evaluator
-from asrctl.training.job import Outcome, TrainingJob
+from asrctl.training.job import Outcome, StartPoint, TrainingJob
 from asrctl.training.loop import Snapshot, StepResult, Trainer, TrainingLoop
-from asrctl.training.trainer import plan_of
 
 
 def preflight(recipe: Recipe, kind: str, *, started: Optional[Path] = None, hardware_needed: bool = True) -> None:
@@ -44,20 +43,20 @@ def preflight(recipe: Recipe, kind: str, *, started: Optional[Path] = None, hard
     hardware.require(kind, hardware=hardware_needed)
 
 
-def train(job: TrainingJob, emit: Emit = ignore) -> Outcome:
+def train(job: TrainingJob, start: StartPoint, emit: Emit = ignore) -> Outcome:
     """Run a job to its end, its limits or a request to stop.
 
     Raises PresetError, DeviceError, Diverged (see asrctl.training.loop), and BadData where the checkpoint to resume
     is not the IPU's.
     """
     hardware.require(job.device.kind)
-    config.refuse(job.recipe, config.model_facts(job.recipe, job.recognizer.model.config.to_dict()))
+    config.refuse(job.recipe, config.model_facts(job.recipe, start.recognizer.model.config.to_dict()))
     config.refuse_small("train", len(job.train), job.recipe)
     staging = job.folder / ".backend"
     files.remove_tree(staging)
     try:
         with compat.quiet_transformers():
-            return IpuRun(job, emit, staging).run()
+            return IpuRun(job, start, emit, staging).run()
     except hardware.errors() as error:
         raise DeviceError(
             f"the {job.device.kind} device refused: {hardware.first_line(error)}",
@@ -76,20 +75,20 @@ def train(job: TrainingJob, emit: Emit = ignore) -> Outcome:
         files.remove_tree(staging)
 
 
-def compile_only(job: TrainingJob, emit: Emit = ignore) -> List[Path]:
+def compile_only(job: TrainingJob, start: StartPoint, emit: Emit = ignore) -> List[Path]:
     """Compile the training and the evaluation executable offline, into job.cache; the files that are new there.
 
     Raises what `train` raises; no IPU is needed.
     """
     hardware.require(job.device.kind, hardware=False)
-    config.refuse(job.recipe, config.model_facts(job.recipe, job.recognizer.model.config.to_dict()))
+    config.refuse(job.recipe, config.model_facts(job.recipe, start.recognizer.model.config.to_dict()))
     config.refuse_small("train", len(job.train), job.recipe)
     cache = _cache(job)
     before = set(cache.glob("*")) if cache.is_dir() else set()
     staging = job.folder / ".backend"
     try:
         with compat.quiet_transformers():
-            run = IpuRun(job, emit, staging, compile_only=True)
+            run = IpuRun(job, start, emit, staging, compile_only=True)
             run.close()
     except SystemExit as leaving:  # how IPUTrainer ends after compiling
         if leaving.code:
@@ -121,30 +120,29 @@ class IpuRun(Trainer):
     bad_steps_spoil = True
     bad_steps_advice = "lower optim.learning_rate or ipu.loss_scaling, lengthen the warm-up, or set ipu.precision=fp32"
 
-    def __init__(self, job: TrainingJob, emit: Emit, staging: Path, *, compile_only: bool = False) -> None:
+    def __init__(
+        self, job: TrainingJob, start: StartPoint, emit: Emit, staging: Path, *, compile_only: bool = False
+    ) -> None:
         from asrctl.ipu import data, trainer
 
-        self.job, self.emit, self.recipe = job, emit, job.recipe
+        self.job, self.start, self.emit, self.recipe = job, start, emit, job.recipe
         self.section = config.section(job.recipe)
         self.iterations = self.section.device_iterations
         self.pad_to = samples_in(job.recipe.audio.max_s, job.train.sample_rate)
-        self.plan = plan_of(job.recipe, job.train)
         self.total = config.whole_calls(job.recipe, job.total_steps)
-        self.loop = TrainingLoop(
-            job, emit, self, total=self.total, steps_per_epoch=self.plan.steps_per_epoch, per_call=self.iterations
-        )
+        self.loop = TrainingLoop(job, start, self, emit, total=self.total, per_call=self.iterations)
         self._announce()
         order = data.TrainingOrder(
             job.train,
-            job.recognizer.features,
+            start.recognizer.features,
             max_labels=job.recipe.batches.max_labels,
-            plan=self.plan,
+            plan=job.batches,
             total_steps=self.total,
             pad_to=self.pad_to,
             half=self.section.precision == "fp16",
         )
         self.trainer = trainer.CtcTrainer(
-            job.recognizer.model,
+            start.recognizer.model,
             job.recipe,
             order,
             rate=self.loop.rate,
@@ -156,7 +154,7 @@ class IpuRun(Trainer):
         self.trainer.after_call = self._after_call
         self.order = order
         if job.device.kind == "ipu-emulated":
-            self.trainer.stop_within_calls(job.stop)
+            self.trainer.stop_within_calls(start.stop)
 
     def _announce(self) -> None:
         ipu = self.section
@@ -189,10 +187,10 @@ class IpuRun(Trainer):
 
         self.loop.open()
         try:
-            if self.job.resume is None:
+            if self.start.checkpoint is None:
                 self.trainer.train()
             else:
-                self._resume(self.job.resume)
+                self._resume(self.start.checkpoint)
         except Stopped:
             self.loop.finish("interrupted")
         finally:
@@ -244,16 +242,16 @@ class IpuRun(Trainer):
     def _evaluated(self) -> Any:
         from asrctl.ipu import inference
 
-        return inference.evaluated(self.recipe, self.job.recognizer, self._eval, self._evaluator().indices())
+        return inference.evaluated(self.recipe, self.start.recognizer, self._eval, self._evaluator().indices())
 
     def score(self) -> Dict[str, Any]:
         from asrctl.ipu import inference
 
-        found = inference.hypotheses(self.trainer, self.job.recognizer, self._evaluated(), self.emit)
+        found = inference.hypotheses(self.trainer, self.start.recognizer, self._evaluated(), self.emit)
         return self._evaluator().rates(found)
 
     def save_model(self) -> None:
-        recognizer, found = self.job.recognizer, self.trainer.host_weights()
+        recognizer, found = self.start.recognizer, self.trainer.host_weights()
         names = compat.model_names(recognizer.model)
         recognizer.model.load_state_dict({names[name]: tensor for name, tensor in found.items()})
         loading.save_recognizer_atomically(recognizer, self.job.folder / "model")

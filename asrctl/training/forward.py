@@ -32,15 +32,15 @@ class ForwardPass:
     pads: whether micro-batches come padded; else each item alone, or as frames from the cache.
     """
 
-    def __init__(self, job: TrainingJob, steps_per_epoch: int, emit: Emit) -> None:
-        self._model, self._device = job.recognizer.model, job.device.torch_device
+    def __init__(self, job: TrainingJob, recognizer: Recognizer, emit: Emit) -> None:
+        self._model, self._device = recognizer.model, job.device.torch_device
         self._precision, self._emit = job.precision, emit
         self._exact = job.recipe.batches.shapes == "free"
-        self.engine = engine_of(job.recipe, job.device, job.recognizer)
+        self.engine = engine_of(job.recipe, job.device, recognizer)
         frozen = not any(p.requires_grad for p in ctc.encoder_of(self._model).feature_extractor.parameters())
         self._packs = self.engine == select.PACKED
         self.pads = not (self._packs and frozen)
-        self.cache: Optional[FeatureCache] = None if self.pads else _open_cache(job, steps_per_epoch, emit)
+        self.cache: Optional[FeatureCache] = None if self.pads else _open_cache(job, recognizer, emit)
         emit(Note(f"engine: {self.engine}, {job.precision}"))
 
     def close(self) -> None:
@@ -84,15 +84,14 @@ class ForwardPass:
             self._emit(Warned(f"the cache of encoder features in {cache.folder} grows no more: {cache.full}"))
 
 
-def _open_cache(job: TrainingJob, steps_per_epoch: int, emit: Emit) -> Optional[FeatureCache]:
+def _open_cache(job: TrainingJob, recognizer: Recognizer, emit: Emit) -> Optional[FeatureCache]:
     """The cache, where one helps: audio as it was prepared, more than one pass over it or features there already."""
     host = job.recipe.host(job.device.kind)
     if job.features is None or not host.cache_features or job.recipe.batches.augment != Augment():
         return None
-    recognizer = job.recognizer
     name = feature_cache.key(recognizer.model, recognizer.features, job.train, job.data, job.precision)
     folder = job.features / name
-    if steps_per_epoch >= job.total_steps and not folder.exists():
+    if job.batches.steps_per_epoch >= job.total_steps and not folder.exists():
         return None
     config = recognizer.model.config
     size = feature_cache.size_bytes(config, job.train.num_samples, job.precision)

@@ -1,13 +1,15 @@
-"""What a backend is given, and what it gives back: the same for the host and the IPU."""
+"""What a trainer is given, and what it gives back: the same for the host and the IPU."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence
 
 from asrctl.config.recipe import Recipe
 from asrctl.data.dataset import PreparedSplit
+from asrctl.data.sampler import BatchPlan
 from asrctl.models.loading import Recognizer
 from asrctl.runtime.signals import StopRequest
 from asrctl.training.checkpoints import Checkpoint
@@ -15,29 +17,56 @@ from asrctl.training.checkpoints import Checkpoint
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """A training run, with everything resolved. folder: the run's own; the backend writes only there.
+    """A training, resolved: all that a trainer is to do. Made once (asrctl.commands.train.plan) and passed on as it is.
 
-    resume: the checkpoint to go on from, or None to start. total_steps: optimizer steps when the run is complete.
-    cache: where executables compiled for an IPU are kept, outside the run. features: where a frozen encoder's output
-    is kept (None: nowhere). data: stands for what the prepared data holds. command: the words
-    that the user typed.
+    folder: the run's own; a trainer writes only there and in the caches. train: utterances that the model can align.
+    total_steps: optimizer steps of the complete run. resume: go on from the run's newest checkpoint. max_steps,
+    max_minutes: limits, as they were typed. cache: where executables compiled for an IPU are kept, outside the run.
+    features: where a frozen encoder's output is kept (None: nowhere). data: a digest of what the prepared data holds.
+    command: the words that the user typed.
     """
 
     recipe: Recipe
     folder: Path
-    recognizer: Recognizer
     train: PreparedSplit
     eval: Optional[PreparedSplit]
     device: Any
     precision: str
     total_steps: int
-    stop: StopRequest
-    resume: Optional[Checkpoint] = None
+    resume: bool = False
+    max_steps: Optional[int] = None
     max_minutes: Optional[float] = None
     cache: Optional[Path] = None
     features: Optional[Path] = None
     data: str = ""
     command: Sequence[str] = ()
+
+    @functools.cached_property
+    def batches(self) -> BatchPlan:
+        """The batches of an epoch."""
+        return batch_plan(self.recipe, self.train)
+
+
+def batch_plan(recipe: Recipe, train: PreparedSplit) -> BatchPlan:
+    """The batches of a training split under a recipe."""
+    seconds = recipe.optim.global_batch_s
+    return BatchPlan(
+        num_samples=train.num_samples,
+        global_batch=recipe.optim.global_batch,
+        batch_samples=None if seconds is None else int(seconds * train.sample_rate),
+        order=recipe.batches.order,
+        drop_last=recipe.batches.drop_last,
+        seed=recipe.optim.seed,
+    )
+
+
+@dataclass(frozen=True)
+class StartPoint:
+    """Where this process begins to train. checkpoint: the one to go on from; None at the beginning of a run."""
+
+    recognizer: Recognizer
+    checkpoint: Optional[Checkpoint] = None
+    stop: StopRequest = field(default_factory=StopRequest)
 
 
 @dataclass

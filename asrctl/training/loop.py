@@ -14,7 +14,7 @@ from asrctl.models import loading
 from asrctl.storage.ownership import CHECKPOINT, MODEL
 from asrctl.training import checkpoints
 from asrctl.training.divergence import NOT_FINITE, SILENT, Divergence, DivergenceDetector
-from asrctl.training.job import Outcome, TrainerState, TrainingJob
+from asrctl.training.job import Outcome, StartPoint, TrainerState, TrainingJob
 from asrctl.training.metrics_log import MetricsLog
 from asrctl.training.optim import Schedule
 from asrctl.training.time_limit import TimeLimit
@@ -88,18 +88,19 @@ class TrainingLoop:
     """
 
     def __init__(
-        self, job: TrainingJob, emit: Emit, trainer: Trainer, *, total: int, steps_per_epoch: int, per_call: int = 1
+        self, job: TrainingJob, start: StartPoint, trainer: Trainer, emit: Emit, *, total: int, per_call: int = 1
     ) -> None:
         self.job, self.emit, self.trainer, self.run = job, emit, trainer, job.recipe.run
-        self.most, self.steps_per_epoch, self._per_call = total, steps_per_epoch, per_call
-        self.state = TrainerState() if job.resume is None else TrainerState.from_dict(job.resume.state)
+        self.most, self.steps_per_epoch, self._per_call = total, job.batches.steps_per_epoch, per_call
+        self._stop, self._recognizer, checkpoint = start.stop, start.recognizer, start.checkpoint
+        self.state = TrainerState() if checkpoint is None else TrainerState.from_dict(checkpoint.state)
         self._schedule = schedule_of(self.state, total) or Schedule.whole(total)
         self.state.pace = None if self._schedule == Schedule.whole(total) else self._schedule.as_dict()
         self._limit = None if job.max_minutes is None else TimeLimit(job.max_minutes * 60)
         self.divergence = DivergenceDetector(
             self.state,
             spoils=trainer.bad_steps_spoil,
-            vocabulary=len(job.recognizer.vocabulary),
+            vocabulary=len(start.recognizer.vocabulary),
             max_silent_steps=self.run.max_silent_steps,
             advice=trainer.bad_steps_advice,
         )
@@ -110,7 +111,7 @@ class TrainingLoop:
         # Steps of the last evaluation and checkpoint, and whether something has changed since that one: a run may end
         # at either, and need not do them again.
         self._evaluated_at: Optional[int] = None
-        self._saved_at = None if job.resume is None else job.resume.step
+        self._saved_at = None if checkpoint is None else checkpoint.step
         self._unsaved = False
         self.reason, self.audio_s = "finished", 0.0
         self.metrics_log: Optional[MetricsLog] = None
@@ -218,7 +219,7 @@ class TrainingLoop:
 
     def _why_stop(self) -> Optional[str]:
         patience = self.run.early_stopping
-        if self.job.stop.requested:
+        if self._stop.requested:
             return "interrupted"
         if patience is not None and self.state.evaluations_without_gain >= patience:
             return "early-stopping"
@@ -388,4 +389,4 @@ class TrainingLoop:
             MODEL.remove(self.job.folder / "model")
             return
         best = checkpoints.best_left(self._folder, found)
-        loading.save_with_weights(self.job.recognizer, best.model(), self.job.folder / "model")
+        loading.save_with_weights(self._recognizer, best.model(), self.job.folder / "model")

@@ -7,7 +7,7 @@ from typing import Any, ContextManager, Dict, Iterator, Optional, Tuple, cast
 
 import numpy as np
 
-from asrctl.data.sampler import BatchPlan, generator, samples_in
+from asrctl.data.sampler import generator, samples_in
 from asrctl.errors import BadData, DeviceError
 from asrctl.events import Emit, Note
 from asrctl.messages import reasons
@@ -18,7 +18,7 @@ from asrctl.training import checkpoints
 from asrctl.training.dataloader import Limits, MicroBatch, StepBatch, TrainingDataLoader
 from asrctl.training.evaluator import Evaluator
 from asrctl.training.forward import ForwardPass
-from asrctl.training.job import Outcome, TrainingJob
+from asrctl.training.job import Outcome, StartPoint, TrainingJob
 from asrctl.training.loop import Snapshot, StepResult, Trainer, TrainingLoop
 from asrctl.training.optim import AdamW
 
@@ -30,40 +30,39 @@ _CUDA_START_S = 640.0
 _SPARE_MEMORY = 1.5
 
 
-def train(job: TrainingJob, emit: Emit) -> Outcome:
+def train(job: TrainingJob, start: StartPoint, emit: Emit) -> Outcome:
     """Run a job to its end, its limits or a request to stop.
 
     Raises Diverged (see asrctl.training.loop), DeviceError where one utterance does not fit into memory.
     """
-    return HostTrainer(job, emit).run()
+    return HostTrainer(job, start, emit).run()
 
 
 class HostTrainer(Trainer):
     """One run on one device."""
 
-    def __init__(self, job: TrainingJob, emit: Emit) -> None:
+    def __init__(self, job: TrainingJob, start: StartPoint, emit: Emit) -> None:
         import torch
 
-        self.job, self.emit, self.recipe = job, emit, job.recipe
+        self.job, self.start, self.emit, self.recipe = job, start, emit, job.recipe
         self.device = job.device.torch_device
         self.host = job.recipe.host(job.device.kind)
         self.optim = job.recipe.optim
         self.static = job.recipe.batches.shapes == "static"
         rate = job.train.sample_rate
         self.pad_to = samples_in(job.recipe.audio.max_s, rate) if self.static else None
-        self.recognizer = job.recognizer
-        self.model = job.recognizer.model.to(self.device)
+        self.recognizer = start.recognizer
+        self.model = start.recognizer.model.to(self.device)
         if self.device.type == "cpu":
             compat.use_plain_attention(self.model)
             memory.keep_for_reuse()
         self.adam = AdamW(self.model, self.optim)
         self.scaler = compat.grad_scaler(self.device.type, enabled=job.precision == "fp16")
-        self.plan = plan_of(job.recipe, job.train)
-        self.loop = TrainingLoop(job, emit, self, total=job.total_steps, steps_per_epoch=self.plan.steps_per_epoch)
-        if job.resume is not None:
-            self._restore(job.resume)
+        self.loop = TrainingLoop(job, start, self, emit, total=job.total_steps)
+        if start.checkpoint is not None:
+            self._restore(start.checkpoint)
         # After the weights are there: they name the cache of encoder features.
-        self.forward_pass = ForwardPass(job, self.plan.steps_per_epoch, emit)
+        self.forward_pass = ForwardPass(job, start.recognizer, emit)
         self.micro_batch_s = self.host.micro_batch_s or self._default_micro_batch_s()
         self.loader = self._loader()
         self.evaluator = self._evaluator()
@@ -78,7 +77,7 @@ class HostTrainer(Trainer):
         rate = self.job.train.sample_rate
         return TrainingDataLoader(
             split=self.job.train,
-            plan=self.plan,
+            plan=self.job.batches,
             features=self.recognizer.features,
             augment=self.recipe.batches.augment,
             limits=self._limits(int(self.micro_batch_s * rate)),
@@ -209,7 +208,7 @@ class HostTrainer(Trainer):
         self.model.train()
         loss = 0.0
         for index, micro in enumerate(batch.micro_batches):
-            if self.job.stop.requested:
+            if self.start.stop.requested:
                 self.adam.zero_grad()
                 return None
             loss += self._backward(micro, total_weight=float(batch.utterances), key=(batch.step, index))
@@ -306,16 +305,3 @@ def limits_of(host: Any, kind: str, max_samples: int, pad_to: Optional[int], *, 
     """Of micro-batches on a device of this kind. host: its section of the recipe. packs: no item is padded."""
     is_about = packs and host.micro_batch_s is None and kind != "cuda"
     return Limits(max_samples, host.micro_batch, pad_to, is_about)
-
-
-def plan_of(recipe: Any, train: Any) -> BatchPlan:
-    """The batches of a training split under a recipe."""
-    seconds = recipe.optim.global_batch_s
-    return BatchPlan(
-        num_samples=train.num_samples,
-        global_batch=recipe.optim.global_batch,
-        batch_samples=None if seconds is None else int(seconds * train.sample_rate),
-        order=recipe.batches.order,
-        drop_last=recipe.batches.drop_last,
-        seed=recipe.optim.seed,
-    )

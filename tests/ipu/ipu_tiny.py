@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from asrctl.config.recipe import (
@@ -20,8 +18,7 @@ from asrctl.data.dataset import PreparedSplit, PreparedUtterance, write_shard
 from asrctl.data.text import TextRules, build_vocabulary
 from asrctl.models import loading
 from asrctl.runtime import devices
-from asrctl.runtime.signals import StopRequest
-from asrctl.training.job import TrainingJob
+from asrctl.training.job import StartPoint, TrainingJob
 
 VOCABULARY = build_vocabulary(dict.fromkeys("abcde ", 1), TextRules())
 TINY = {
@@ -87,10 +84,10 @@ def write_split(folder, count=18, seed=7):
 
 
 def job(wanted, split, folder, *, steps, kind="ipu-emulated", evaluation=None, resume=None, **more):
+    """(job, start point) of a training. resume: the checkpoint to go on from."""
     folder.mkdir(parents=True, exist_ok=True)
     recognizer = loading.build(wanted.model, VOCABULARY, seed=3, sample_rate=16000).recognizer
     precision = wanted.ipu.precision if kind == "ipu-emulated" else "fp32"
-    made = TrainingJob(
-        wanted, folder, recognizer, split, evaluation, devices.choose(kind), precision, steps, StopRequest(), resume
-    )
-    return dataclasses.replace(made, cache=folder.parent / "cache", **more)
+    cache, device = folder.parent / "cache", devices.choose(kind)
+    made = TrainingJob(wanted, folder, split, evaluation, device, precision, steps, cache=cache, **more)
+    return made, StartPoint(recognizer, resume)

@@ -70,7 +70,7 @@ def test_host_and_ipu_are_one_experiment(split, evaluation, tmp_path, architectu
     outcomes = {}
     for kind, train in (("cpu", trainer.train), ("ipu-emulated", runner.train)):
         job = ipu_tiny.job(wanted, split, tmp_path / kind, steps=20, kind=kind, evaluation=evaluation)
-        outcomes[kind] = train(job, lambda event: None)
+        outcomes[kind] = train(*job, lambda event: None)
     ours, theirs = losses(tmp_path / "ipu-emulated"), losses(tmp_path / "cpu")
     assert len(ours) == 20
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
@@ -101,7 +101,7 @@ def test_every_way_of_making_the_batch_gives_the_hosts_losses(split, tmp_path, c
     wanted = ipu_tiny.recipe(**changes)
     iterations = wanted.ipu.device_iterations
     for kind, train in (("cpu", trainer.train), ("ipu-emulated", runner.train)):
-        train(ipu_tiny.job(wanted, split, tmp_path / kind, steps=6, kind=kind), lambda event: None)
+        train(*ipu_tiny.job(wanted, split, tmp_path / kind, steps=6, kind=kind), lambda event: None)
     ours, theirs = losses(tmp_path / "ipu-emulated"), losses(tmp_path / "cpu")
     if iterations == 1:
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
@@ -125,11 +125,11 @@ def test_every_way_of_making_the_batch_gives_the_hosts_losses(split, tmp_path, c
 def test_a_resumed_run_is_bit_for_bit_the_straight_one(split, evaluation, tmp_path, changes):
     wanted = ipu_tiny.recipe(run={"save_every": 2, "eval_every": 4, "keep": 9}, **changes)
     options = {"steps": 8, "evaluation": evaluation}
-    runner.train(ipu_tiny.job(wanted, split, tmp_path / "straight", **options), lambda event: None)
+    runner.train(*ipu_tiny.job(wanted, split, tmp_path / "straight", **options), lambda event: None)
     parts, done = tmp_path / "parts", None
     for _ in range(10):
         outcome = runner.train(
-            ipu_tiny.job(wanted, split, parts, resume=done, max_minutes=0, **options), lambda event: None
+            *ipu_tiny.job(wanted, split, parts, resume=done, max_minutes=0, **options), lambda event: None
         )
         done = last(parts)
         if outcome.reason == "finished":
@@ -146,10 +146,10 @@ def test_a_resumed_run_is_bit_for_bit_the_straight_one(split, evaluation, tmp_pa
 
 @pytest.mark.parametrize("iterations", [1, 2])
 def test_a_limited_time_takes_the_whole_schedule(split, tmp_path, iterations):
-    """What the device is given for the next call is what the course has planned for it."""
+    """What the device is given for the next call is what the loop has planned for it."""
     wanted = ipu_tiny.recipe(optim={"warmup_steps": 1000}, ipu={"device_iterations": iterations})
     job = ipu_tiny.job(wanted, split, tmp_path / "run", steps=100_000, max_minutes=0.03)
-    run = runner.IpuRun(job, lambda event: None, tmp_path / "run" / ".backend")
+    run = runner.IpuRun(*job, lambda event: None, tmp_path / "run" / ".backend")
     with timed_by_processor():
         ended = run.run()
     step = ended.state.step
@@ -164,14 +164,14 @@ def test_a_longer_run_takes_the_schedule_of_its_new_total(split, tmp_path):
     wanted = ipu_tiny.recipe()
     for kind, train in (("cpu", trainer.train), ("ipu-emulated", runner.train)):
         folder = tmp_path / kind
-        train(ipu_tiny.job(wanted, split, folder, steps=5, kind=kind), lambda event: None)
-        train(ipu_tiny.job(wanted, split, folder, steps=9, kind=kind, resume=last(folder)), lambda event: None)
+        train(*ipu_tiny.job(wanted, split, folder, steps=5, kind=kind), lambda event: None)
+        train(*ipu_tiny.job(wanted, split, folder, steps=9, kind=kind, resume=last(folder)), lambda event: None)
     np.testing.assert_allclose(losses(tmp_path / "ipu-emulated"), losses(tmp_path / "cpu"), rtol=1e-5)
 
 
 def test_a_checkpoint_has_the_hosts_files_and_the_librarys_apart(split, tmp_path):
     wanted = ipu_tiny.recipe(model={"architecture": "hubert"})
-    runner.train(ipu_tiny.job(wanted, split, tmp_path / "run", steps=2), lambda event: None)
+    runner.train(*ipu_tiny.job(wanted, split, tmp_path / "run", steps=2), lambda event: None)
     checkpoint = last(tmp_path / "run")
     assert {path.name for path in checkpoint.path.iterdir()} == {
         "model.safetensors",
@@ -194,7 +194,7 @@ def test_the_model_loads_in_plain_transformers(split, tmp_path, architecture, pr
     wanted = ipu_tiny.recipe(
         norm="layer", model={"architecture": architecture}, ipu={"precision": precision, "loss_scaling": 64.0}
     )
-    runner.train(ipu_tiny.job(wanted, split, tmp_path / "run", steps=2), lambda event: None)
+    runner.train(*ipu_tiny.job(wanted, split, tmp_path / "run", steps=2), lambda event: None)
     folder = tmp_path / "run" / "model"
     values = json.loads((folder / "config.json").read_text())
     assert values["architectures"] == [loading.ARCHITECTURES[architecture]]
@@ -215,7 +215,7 @@ def test_every_utterance_is_scored_once_whatever_the_last_batch_holds(split, tmp
             job = ipu_tiny.job(
                 ipu_tiny.recipe(), split, tmp_path / f"{kind}{count}", steps=2, kind=kind, evaluation=few
             )
-            train(job, lambda event: None)
+            train(*job, lambda event: None)
         entries = [metrics_log.read(tmp_path / f"{kind}{count}", "eval")[-1] for kind in ("cpu", "ipu-emulated")]
         assert entries[0] == entries[1]
 
@@ -223,8 +223,8 @@ def test_every_utterance_is_scored_once_whatever_the_last_batch_holds(split, tmp
 def test_a_stop_within_a_step_leaves_the_step_before(split, tmp_path):
     """The request comes in the middle of step 4; the checkpoint is that of step 3, and resuming changes nothing."""
     straight = ipu_tiny.recipe(model=dict(ipu_tiny.QUIET, hidden_dropout=0.2))
-    runner.train(ipu_tiny.job(straight, split, tmp_path / "straight", steps=6), lambda event: None)
-    job = ipu_tiny.job(straight, split, tmp_path / "stopped", steps=6)
+    runner.train(*ipu_tiny.job(straight, split, tmp_path / "straight", steps=6), lambda event: None)
+    job, start = ipu_tiny.job(straight, split, tmp_path / "stopped", steps=6)
 
     class Patient(StopRequest):
         """Asks to stop after so many looks."""
@@ -243,11 +243,11 @@ def test_a_stop_within_a_step_leaves_the_step_before(split, tmp_path):
 
     import dataclasses
 
-    outcome = runner.train(dataclasses.replace(job, stop=Patient()), lambda event: None)
+    outcome = runner.train(job, dataclasses.replace(start, stop=Patient()), lambda event: None)
     assert (outcome.reason, outcome.state.step) == ("interrupted", 3)
     done = last(tmp_path / "stopped")
     assert done.step == 3
-    runner.train(ipu_tiny.job(straight, split, tmp_path / "stopped", steps=6, resume=done), lambda event: None)
+    runner.train(*ipu_tiny.job(straight, split, tmp_path / "stopped", steps=6, resume=done), lambda event: None)
     assert_same(last(tmp_path / "straight").model(), last(tmp_path / "stopped").model())
 
 
@@ -262,7 +262,7 @@ class Malicious:
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "optimizer.pt", "scheduler.pt"])
 def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_not_run(split, tmp_path, name):
     wanted = ipu_tiny.recipe()
-    runner.train(ipu_tiny.job(wanted, split, tmp_path / "run", steps=2), lambda event: None)
+    runner.train(*ipu_tiny.job(wanted, split, tmp_path / "run", steps=2), lambda event: None)
     folder, trap = last(tmp_path / "run").path, tmp_path / "trap"
     torch.save({"state": Malicious(trap)}, folder / "backend" / name)
     state = json.loads((folder / "state.json").read_text())
@@ -271,23 +271,23 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_not_run(split, tmp
     write_json(folder / "state.json", dict(state, digest=own))
     poisoned = last(tmp_path / "run")
     with pytest.raises(BadData, match="not loaded"):
-        runner.train(ipu_tiny.job(wanted, split, tmp_path / "run", steps=4, resume=poisoned), lambda event: None)
+        runner.train(*ipu_tiny.job(wanted, split, tmp_path / "run", steps=4, resume=poisoned), lambda event: None)
     assert not trap.exists()
 
 
 def test_what_the_trainer_never_needs_is_never_read(split, tmp_path):
     wanted = ipu_tiny.recipe()
-    runner.train(ipu_tiny.job(wanted, split, tmp_path / "run", steps=2), lambda event: None)
+    runner.train(*ipu_tiny.job(wanted, split, tmp_path / "run", steps=2), lambda event: None)
     done, trap = last(tmp_path / "run"), tmp_path / "trap"
     for name in ("rng_state.pth", "training_args.bin"):
         (done.path / "backend" / name).write_bytes(pickle.dumps(Malicious(trap)))
-    runner.train(ipu_tiny.job(wanted, split, tmp_path / "run", steps=4, resume=done), lambda event: None)
+    runner.train(*ipu_tiny.job(wanted, split, tmp_path / "run", steps=4, resume=done), lambda event: None)
     assert not trap.exists()
 
 
 def test_a_truncated_file_of_the_library_is_noticed(split, tmp_path):
     wanted = ipu_tiny.recipe(run={"save_every": 1, "keep": 2})
-    runner.train(ipu_tiny.job(wanted, split, tmp_path / "run", steps=2), lambda event: None)
+    runner.train(*ipu_tiny.job(wanted, split, tmp_path / "run", steps=2), lambda event: None)
     damaged = last(tmp_path / "run").path / "backend" / "optimizer.pt"
     damaged.write_bytes(damaged.read_bytes()[:-10])
     found = checkpoints.latest_valid(tmp_path / "run" / "checkpoints")
@@ -297,15 +297,15 @@ def test_a_truncated_file_of_the_library_is_noticed(split, tmp_path):
 
 def test_a_checkpoint_of_another_device_is_refused(split, tmp_path):
     wanted = ipu_tiny.recipe()
-    trainer.train(ipu_tiny.job(wanted, split, tmp_path / "run", steps=2, kind="cpu"), lambda event: None)
+    trainer.train(*ipu_tiny.job(wanted, split, tmp_path / "run", steps=2, kind="cpu"), lambda event: None)
     resumed = ipu_tiny.job(wanted, split, tmp_path / "run", steps=4, resume=last(tmp_path / "run"))
     with pytest.raises(BadData, match="made on the host"):
-        runner.train(resumed, lambda event: None)
+        runner.train(*resumed, lambda event: None)
 
 
 def test_numbers_that_are_not_finite_end_the_run_and_spoil_nothing(split, evaluation, tmp_path):
     wanted = ipu_tiny.recipe(run={"save_every": 1, "eval_every": 1})
-    runner.train(ipu_tiny.job(wanted, split, tmp_path / "run", steps=2, evaluation=evaluation), lambda event: None)
+    runner.train(*ipu_tiny.job(wanted, split, tmp_path / "run", steps=2, evaluation=evaluation), lambda event: None)
     done = last(tmp_path / "run")
     poisoned = torch.load(done.path / "backend" / "pytorch_model.bin", weights_only=True)
     torch.save({name: tensor * float("nan") for name, tensor in poisoned.items()}, done.path / "backend" / "x.bin")
@@ -313,7 +313,7 @@ def test_numbers_that_are_not_finite_end_the_run_and_spoil_nothing(split, evalua
     good = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
     with pytest.raises(Diverged, match="not finite"):
         runner.train(
-            ipu_tiny.job(wanted, split, tmp_path / "run", steps=40, resume=done, evaluation=evaluation),
+            *ipu_tiny.job(wanted, split, tmp_path / "run", steps=40, resume=done, evaluation=evaluation),
             lambda event: None,
         )
     assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == good
@@ -325,7 +325,7 @@ def test_an_explosion_ends_the_run_and_leaves_the_last_good_checkpoint(split, ev
     wanted = ipu_tiny.recipe(run={"save_every": 1, "eval_every": 1}, optim={"learning_rate": 30.0, "warmup_steps": 2})
     with pytest.raises(Diverged, match="exploded") as stopped:
         runner.train(
-            ipu_tiny.job(wanted, split, tmp_path / "run", steps=400, evaluation=evaluation), lambda event: None
+            *ipu_tiny.job(wanted, split, tmp_path / "run", steps=400, evaluation=evaluation), lambda event: None
         )
     assert "the checkpoint of step 1 is kept" in stopped.value.fix
     assert last(tmp_path / "run").step == 1
@@ -335,7 +335,7 @@ def test_an_explosion_ends_the_run_and_leaves_the_last_good_checkpoint(split, ev
 def test_early_stopping(split, evaluation, tmp_path):
     wanted = ipu_tiny.recipe(run={"eval_every": 1, "early_stopping": 2}, optim={"learning_rate": 1e-9})
     outcome = runner.train(
-        ipu_tiny.job(wanted, split, tmp_path / "run", steps=9, evaluation=evaluation), lambda event: None
+        *ipu_tiny.job(wanted, split, tmp_path / "run", steps=9, evaluation=evaluation), lambda event: None
     )
     assert (outcome.reason, outcome.state.step) == ("early-stopping", 3)
 
@@ -343,13 +343,13 @@ def test_early_stopping(split, evaluation, tmp_path):
 def test_too_few_utterances_for_a_call(split, tmp_path):
     wanted = ipu_tiny.recipe(optim={"global_batch": 20})
     with pytest.raises(PresetError, match="18 utterances, fewer than the 20"):
-        runner.train(ipu_tiny.job(wanted, split, tmp_path / "run", steps=1), lambda event: None)
+        runner.train(*ipu_tiny.job(wanted, split, tmp_path / "run", steps=1), lambda event: None)
 
 
 def test_compiling_offline_leaves_two_executables_and_no_run(split, evaluation, tmp_path):
     job = ipu_tiny.job(ipu_tiny.recipe(), split, tmp_path / "run", steps=4, evaluation=evaluation)
-    made = runner.compile_only(job)
+    made = runner.compile_only(*job)
     assert len(made) == 2
     assert {json.loads(path.read_text())["training"] for path in made} == {True, False}
     assert not list((tmp_path / "run").iterdir())
-    assert runner.compile_only(job) == []
+    assert runner.compile_only(*job) == []

@@ -1,7 +1,5 @@
 """Packed or padded, cached or not: the same is learned."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -13,11 +11,10 @@ from asrctl.data.text import TextRules, build_vocabulary
 from asrctl.events import Note, Warned
 from asrctl.models import loading
 from asrctl.runtime import devices
-from asrctl.runtime.signals import StopRequest
 from asrctl.storage import files
 from asrctl.training import feature_cache
 from asrctl.training.forward import ForwardPass
-from asrctl.training.job import TrainingJob
+from asrctl.training.job import StartPoint, TrainingJob
 from asrctl.training.trainer import HostTrainer
 
 VOCABULARY = build_vocabulary(dict.fromkeys("abcde ", 1), TextRules())
@@ -60,8 +57,9 @@ def run(split, folder, wanted, precision="fp32", before_step=None):
     """(losses, weights, events) of STEPS steps."""
     events, losses = [], []
     recognizer = loading.build(wanted.model, VOCABULARY, seed=3, sample_rate=16000).recognizer
-    job = TrainingJob(wanted, folder, recognizer, split, None, devices.choose("cpu"), precision, STEPS, StopRequest())
-    trainer = HostTrainer(dataclasses.replace(job, features=folder / "features", data="d"), events.append)
+    cached = {"features": folder / "features", "data": "d"}
+    job = TrainingJob(wanted, folder, split, None, devices.choose("cpu"), precision, STEPS, **cached)
+    trainer = HostTrainer(job, StartPoint(recognizer), events.append)
     for batch in trainer.loader.steps(0, STEPS, 0):
         if before_step is not None:
             before_step(batch.step, trainer)
@@ -145,10 +143,10 @@ def test_the_cache_is_read_while_nothing_else_has_changed(split, tmp_path):
 
 def test_one_pass_over_the_data_writes_nothing(split, tmp_path):
     recognizer = loading.build(recipe().model, VOCABULARY, seed=3, sample_rate=16000).recognizer
-    job = TrainingJob(recipe(), tmp_path, recognizer, split, None, devices.choose("cpu"), "fp32", 4, StopRequest())
-    forward_pass = ForwardPass(
-        dataclasses.replace(job, features=tmp_path / "features", data="d"), 4, lambda event: None
-    )
+    cached = {"features": tmp_path / "features", "data": "d"}
+    job = TrainingJob(recipe(), tmp_path, split, None, devices.choose("cpu"), "fp32", 4, **cached)
+    assert job.batches.steps_per_epoch >= 4
+    forward_pass = ForwardPass(job, recognizer, lambda event: None)
     assert forward_pass.cache is None
     assert not forward_pass.pads
     assert list(tmp_path.iterdir()) == []

@@ -113,20 +113,20 @@ def test_a_checkpoint_keeps_the_plan_and_a_resumed_run_goes_by_it(tmp_path) -> N
     wanted = ipu_tiny.recipe(run={"save_every": 1, "keep": 999})
     limited = ipu_tiny.job(wanted, split, tmp_path / "run", steps=100_000, kind="cpu", max_minutes=0.02)
     with timed_by_processor():
-        ended = host.train(limited, lambda event: None)
+        ended = host.train(*limited, lambda event: None)
     assert ended.reason == "max-minutes" and ended.state.step <= ended.total < 100_000
     kept = latest_valid(tmp_path / "run" / "checkpoints").checkpoint
     state = TrainerState.from_dict(kept.state)
     assert state.pace is not None and state.pace["recipe"] == 100_000
     again = dataclasses.replace(kept, state=dict(kept.state, step=kept.step))
     job = ipu_tiny.job(wanted, split, tmp_path / "other", steps=100_000, kind="cpu", resume=again)
-    trainer = host.HostTrainer(job, lambda event: None)
+    trainer = host.HostTrainer(*job, lambda event: None)
     pace = Schedule.from_dict(state.pace)
     if kept.step < pace.total:
         assert trainer.loop.total == pace.total
         assert trainer.loop.rate(kept.step) == pace.rate(wanted.optim, kept.step)
     # Another length is another schedule.
     longer = ipu_tiny.job(wanted, split, tmp_path / "longer", steps=200_000, kind="cpu", resume=again)
-    assert host.HostTrainer(longer, lambda event: None).loop.total == 200_000
+    assert host.HostTrainer(*longer, lambda event: None).loop.total == 200_000
     last = [entry["learning_rate"] for entry in metrics_log.read(tmp_path / "run", "train")][-1]
     assert last == pytest.approx(pace.rate(wanted.optim, kept.step - 1))

@@ -14,9 +14,8 @@ from asrctl.data.text import TextRules, build_vocabulary
 from asrctl.errors import BadData
 from asrctl.models import ctc, loading
 from asrctl.runtime import devices, free_memory
-from asrctl.runtime.signals import StopRequest
 from asrctl.training.dataloader import Limits
-from asrctl.training.job import TrainingJob
+from asrctl.training.job import StartPoint, TrainingJob
 from asrctl.training.optim import AdamW, learning_rate
 from asrctl.training.trainer import HostTrainer
 
@@ -60,8 +59,8 @@ def split(tmp_path_factory):
 
 def trainer(split, wanted, folder, *, limits=None):
     recognizer = loading.build(wanted.model, VOCABULARY, seed=3, sample_rate=16000).recognizer
-    job = TrainingJob(wanted, folder, recognizer, split, None, devices.choose("cpu"), "fp32", 20, StopRequest())
-    made = HostTrainer(job, lambda event: None)
+    job = TrainingJob(wanted, folder, split, None, devices.choose("cpu"), "fp32", 20)
+    made = HostTrainer(job, StartPoint(recognizer), lambda event: None)
     if limits is not None:
         made.loader = dataclasses.replace(made.loader, limits=limits)
     return made
