@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, List, Optional
+from typing import TYPE_CHECKING, Any, List, Mapping, Optional
 
 import typer
 
@@ -137,7 +137,7 @@ def next_line(place: "Workspace", result: "PrepareResult", preset: Optional[str]
 def result_lines(result: "PrepareResult", following: str) -> List[str]:
     """Splits, rejects, and what to type next."""
     rows = [
-        [role, split["utterances"], f"{split['seconds'] / 3600:.2f} h", split["rejected"], _reasons(split["reasons"])]
+        [role, split.utterances, f"{split.seconds / 3600:.2f} h", split.rejected, _reasons(split.reasons)]
         for role, split in result.splits.items()
     ]
     done = f"prepared in {result.seconds:.1f} s" if result.new else "was prepared already"
@@ -157,16 +157,16 @@ def _rejects(result: "PrepareResult") -> List[str]:
     """Some of what was left out, each with its path, and where the rest stands."""
     from asrctl.data import rejects
 
-    folders = [result.path / role for role, split in result.splits.items() if split["rejected"]]
+    folders = [result.path / role for role, split in result.splits.items() if split.rejected]
     if not folders:
         return []
     found = rejects.first(folders)
-    total = sum(split["rejected"] for split in result.splits.values())
+    total = sum(split.rejected for split in result.splits.values())
     rest = (
         f"  (all {total}: {', '.join(str(folder / rejects.FILE) for folder in folders)})" if total > len(found) else ""
     )
     return ["left out:", *(f"  {reject}" for reject in found), *([rest] if rest else [])]
 
 
-def _reasons(reasons: dict) -> str:
+def _reasons(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in reasons.items())

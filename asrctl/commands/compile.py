@@ -67,6 +67,6 @@ def compile_executables(workspace: Workspace, request: CompileRequest, emit: Emi
         vocabulary, rate = planned.data.vocabulary(), recipe.audio.sample_rate
         model = loading.build(recipe.model, vocabulary, seed=recipe.optim.seed, sample_rate=rate)
         made = runner.compile_only(job, StartPoint(model.recognizer), emit)
-    typed = request.preset or str(planned.data.summary["preset"])
+    typed = request.preset or str(planned.data.summary.preset)
     name = request.preset or job.recipe.name
     return CompileResult(name, typed, cast(Path, job.cache), tuple(made), request.device == "ipu-emulated")

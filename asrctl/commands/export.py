@@ -302,7 +302,7 @@ def _facts(
         vocabulary=len(recognizer.vocabulary),
         run=_told(subject),
         data_name=chosen.name if own_data else None,
-        data=chosen.data.summary if own_data else {},
+        data=chosen.data.summary if own_data else None,
         evaluations=[dict(read_metrics(item), data_name=item.summary.get("data")) for item in evaluations],
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Callable, Iterable, Optional, Sequence
 
 from asrctl.data import glyphs, rejects, text_statistics
+from asrctl.data.dataset import PreparedData
 from asrctl.data.split_roles import Roles
 from asrctl.data.text import TextRules, Vocabulary
 from asrctl.data.utterance import Utterance
@@ -26,9 +27,9 @@ def kept(
     text: TextRules,
 ) -> text_statistics.Scan:
     """The scan of a corpus without those of its utterances that were left out: the same groups, some of them empty."""
-    splits = prepared.summary["splits"]
+    splits = PreparedData(prepared).summary.splits
     empty = {role for role in roles.names if role not in splits}
-    if not empty and not any(split["rejected"] for split in splits.values()):
+    if not empty and not any(split.rejected for split in splits.values()):
         return scanned
     gone = {reject.id for role in splits for reject in rejects.read(prepared.path / role / rejects.FILE)}
     rest = (item for item in utterances() if item.id not in gone and roles.of(item) not in empty)

@@ -214,9 +214,9 @@ def _data(workspace: Workspace, request: PlanRequest) -> Optional[Named]:
 
 def _recipe(workspace: Workspace, request: PlanRequest, named: Optional[Named], emit: Emit) -> presets.Resolved:
     name = request.preset
-    if name is None and named is not None and named[1].summary.get("preset"):
-        prepared_with = presets.load(named[1].summary["preset"], workspace=workspace.root)
-        name = None if prepared_with.recipe.ipu is None else named[1].summary["preset"]
+    if name is None and named is not None and named[1].summary.preset:
+        prepared_with = presets.load(named[1].summary.preset, workspace=workspace.root)
+        name = None if prepared_with.recipe.ipu is None else named[1].summary.preset
     if name is None:
         name = DEFAULT_PRESET
         emit(Note(f"no --preset: {name}"))
@@ -290,7 +290,7 @@ def _corpus(recipe: Recipe, shape: Geometry, name: str, data: PreparedData) -> C
         id=data.artifact.id,
         utterances=len(train),
         hours=train.seconds / 3600,
-        rejected_too_long=int(data.summary["splits"]["train"].get("reasons", {}).get("too-long", 0)),
+        rejected_too_long=data.summary.splits["train"].reasons.get("too-long", 0),
         longest_s=float(train.num_samples.max(initial=0)) / train.sample_rate,
         longest_labels=int(train.num_labels.max(initial=0)),
         limit=limit,

@@ -26,13 +26,14 @@ from asrctl.data import (
 )
 from asrctl.data.dataset import PreparedData, totals
 from asrctl.data.manifest import CorpusChoice
+from asrctl.data.summary import PreparedSummary, SplitSummary
 from asrctl.data.text import Vocabulary
 from asrctl.data.utterance import Utterance, read_manifest
 from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.messages import amounts
 from asrctl.runtime.threads import default_workers
-from asrctl.storage import files
+from asrctl.storage import files, records
 from asrctl.storage.workspace import Artifact, Draft, Key, Workspace
 
 VERSION = 2
@@ -66,7 +67,7 @@ class PrepareResult:
     id: str
     path: Path
     new: bool
-    splits: Mapping[str, Mapping[str, Any]]
+    splits: Mapping[str, SplitSummary]
     unused: Mapping[str, int]
     vocabulary: Mapping[str, Any]
     alphabet: Mapping[str, Any]
@@ -75,7 +76,7 @@ class PrepareResult:
     seconds: float
 
     def as_dict(self) -> Dict[str, Any]:
-        return dict(self.__dict__, path=str(self.path))
+        return dict(records.as_dict(self), path=str(self.path))
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ class _Job:
         """
         identity = self._workspace.names("prepared").get(self._found.name)
         data = self._workspace.find("prepared", identity) if identity is not None else None
-        made = self._workspace.find("vocab", PreparedData(data).summary["vocabulary"]) if data is not None else None
+        made = self._workspace.find("vocab", PreparedData(data).summary.vocabulary) if data is not None else None
         if data is None or made is None or made.summary.get("given"):
             return None
         vocabulary, of = Vocabulary.load(data.path / "vocab"), tuple(made.summary.get("splits", ()))
@@ -277,12 +278,12 @@ class _Job:
                 role, draft.path / role, self._scan.utterances(role), convert, self._workers, decided.audio.sample_rate
             )
             reasons = shards.build_split(job, self._utterances(role), limit, self._emit)
-            summary = self._split_summary(job, reasons)
-            if summary["utterances"]:
-                splits[role] = summary
+            split = self._split_summary(job, reasons)
+            if split.utterances:
+                splits[role] = split
             else:
                 self._empty(job, limit)
-        draft.summary.update(
+        summary = PreparedSummary(
             name=self._found.name,
             corpus=self._request.choice.corpus,
             preset=decided.preset,
@@ -290,8 +291,8 @@ class _Job:
             min_s=decided.audio.min_s,
             max_s=decided.audio.max_s,
             text=decided.text.as_dict(),
-            conv_kernel=list(decided.kernels),
-            conv_stride=list(decided.strides),
+            conv_kernel=decided.kernels,
+            conv_stride=decided.strides,
             vocabulary=vocabulary_id,
             vocabulary_digest=vocabulary.digest,
             vocabulary_size=len(vocabulary),
@@ -299,21 +300,21 @@ class _Job:
             note=self._found.roles.note,
             splits=splits,
         )
+        draft.summary = records.as_dict(summary)
 
     def _limit(self, total: int) -> rejects.RejectLimit:
         return rejects.RejectLimit(self._request.max_rejects, total, self._found.rules.audio, self._found.hints)
 
-    def _split_summary(self, job: shards.SplitJob, reasons: Mapping[str, int]) -> Dict[str, Any]:
+    def _split_summary(self, job: shards.SplitJob, reasons: Mapping[str, int]) -> SplitSummary:
         utterances, samples = totals(job.folder)
-        summary = {
-            "utterances": utterances,
-            "seconds": round(samples / job.sample_rate, 3),
-            "rejected": sum(reasons.values()),
-            "reasons": dict(reasons),
-            "sources": list(self._found.roles.by_role[job.name]),
-        }
-        remarked = remarks.tell(job.folder, self._emit)
-        return dict(summary, remarks=remarked) if remarked else summary
+        return SplitSummary(
+            utterances=utterances,
+            seconds=round(samples / job.sample_rate, 3),
+            rejected=sum(reasons.values()),
+            reasons=dict(reasons),
+            sources=tuple(self._found.roles.by_role[job.name]),
+            remarks=remarks.tell(job.folder, self._emit) or None,
+        )
 
     def _empty(self, job: shards.SplitJob, limit: rejects.RejectLimit) -> None:
         """Nothing of a split is left: fatal, unless it was only held out."""
@@ -329,9 +330,9 @@ class _Job:
 
     def _nothing_to_do(self, artifact: Artifact) -> PrepareResult:
         limit = self._limit(0)
-        for split in PreparedData(artifact).summary["splits"].values():
-            limit.total += split["utterances"] + split["rejected"]
-            limit.reasons.update(split["reasons"])
+        for split in PreparedData(artifact).summary.splits.values():
+            limit.total += split.utterances + split.rejected
+            limit.reasons.update(split.reasons)
         limit.seen = limit.total
         limit.check()
         for role in PreparedData(artifact).splits:
@@ -351,15 +352,15 @@ class _Job:
         return examined.told(words, proposes=found.chooses_text(self._request))
 
     def _result(self, artifact: Artifact, *, new: bool) -> PrepareResult:
-        summary = artifact.summary
+        summary = PreparedData(artifact).summary
         return PrepareResult(
             name=self._found.name,
             id=artifact.id,
             path=artifact.path,
             new=new,
-            splits=summary["splits"],
+            splits=summary.splits,
             unused=self._found.roles.unused,
-            vocabulary={"id": summary["vocabulary"], "size": summary["vocabulary_size"]},
+            vocabulary={"id": summary.vocabulary, "size": summary.vocabulary_size},
             alphabet=self._tell_labels(artifact),
             copies=self._copies,
             bytes=files.folder_bytes(artifact.path),

@@ -247,8 +247,8 @@ def after_preparing(workspace: Workspace, data: PreparedData, preset: Optional[s
 
     if not data.trains:
         has_model = any((folder / "model").is_dir() for folder in workspace.runs())
-        return workspace.command("eval", "--data", str(data.summary["name"])) if has_model else _training(workspace)
-    name = preset or data.summary.get("preset") or DEFAULT_PRESET
+        return workspace.command("eval", "--data", data.summary.name) if has_model else _training(workspace)
+    name = preset or data.summary.preset or DEFAULT_PRESET
     rules = data_rules.of_data(data)
     resolved = data_rules.applied(presets.load(name, workspace=workspace.root), rules, data.artifact.id, ignore)
     roles = ("train", "eval")

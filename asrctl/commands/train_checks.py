@@ -59,7 +59,7 @@ def check(
     outline = _look_at_checkpoint(recipe, data, emit, fetch=fetch) if stored is None else None
     train = data.split("train")
     encoder = convolutions(recipe, _config_folder(stored))
-    _refuse_conflicts(workspace, selected, encoder, request.preset or data.summary.get("preset"))
+    _refuse_conflicts(workspace, selected, encoder, request.preset or data.summary.preset)
     _warn_of_no_effect(request.overrides, emit)
     return Checked(precision, _alignable(encoder, train, emit), outline)
 

@@ -176,7 +176,7 @@ def _recipe_of(
     """asked: the preset that the user named, else it is that of the run to resume, or of the data."""
     if asked is None and stored is not None:
         return presets.override(stored.recipe(), request.overrides, stored.recipe_path)
-    name = data.summary.get("preset")
+    name = data.summary.preset
     if asked is None and not isinstance(name, str):
         known = ", ".join(preset.name for preset in presets.available(workspace.root))
         raise UsageError(

@@ -22,16 +22,16 @@ DECIDED = ("audio.min_s", "text.vocab_splits")
 def of_data(data: PreparedData) -> Dict[str, Any]:
     """{dotted key: value} of the rules that the data was made by, as a recipe holds them."""
     summary = data.summary
-    text = dict(TextRules().as_dict(), **summary.get("text", {}))
+    text = dict(TextRules().as_dict(), **summary.text)
     found: Dict[str, Any] = {"audio.sample_rate": data.sample_rate}
-    found.update((f"audio.{name}", float(summary[name])) for name in ("min_s", "max_s") if name in summary)
+    found.update({"audio.min_s": float(summary.min_s), "audio.max_s": float(summary.max_s)})
     found.update((f"text.{name}", value) for name, value in text.items())
     return found
 
 
 def of_vocabulary(workspace: Workspace, data: PreparedData) -> Dict[str, Any]:
     """The same of its vocabulary: the splits that it was collected from, unless a checkpoint brought it along."""
-    vocabulary = workspace.find("vocab", data.summary["vocabulary"])
+    vocabulary = workspace.find("vocab", data.summary.vocabulary)
     if vocabulary is None or vocabulary.summary.get("given") or not vocabulary.summary.get("splits"):
         return {}
     return {"text.vocab_splits": tuple(vocabulary.summary["splits"])}

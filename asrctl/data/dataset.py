@@ -10,33 +10,26 @@ import copy
 import struct
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import pyarrow as pa
 
+from asrctl.data.summary import SPLITS, PreparedSummary
 from asrctl.data.text import Vocabulary
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.messages import amounts, reasons
 from asrctl.runtime import memory
-from asrctl.storage import files
+from asrctl.storage import files, records
 from asrctl.storage.hashing import digest
-from asrctl.storage.json_shape import NUMBER, OPTIONAL_TEXT, misfit
+from asrctl.storage.json_shape import misfit
 from asrctl.storage.workspace import Artifact
 
 # Each costs some 100 kB of memory before a sample of it is read, and up to its 16 MB after.
 _MAPPED = 512
-_SPLITS = ("train", "eval", "test")
 _FIX = "delete that folder and prepare the corpus again"
-
-_SUMMARY = {
-    "sample_rate": int, "text": {"*": str}, "preset?": OPTIONAL_TEXT, "vocabulary": str, "vocabulary_size": int,
-    "splits": {
-        "*": {"utterances": int, "seconds": NUMBER, "rejected": int, "reasons": {"*": int}, "sources": [str]},
-    },
-}  # fmt: skip
 
 
 def _schema(label: pa.DataType) -> pa.Schema:
@@ -287,26 +280,15 @@ def _inconsistency(batch: pa.RecordBatch) -> Optional[str]:
 
 @dataclass(frozen=True)
 class PreparedData:
-    """A published `prepared` artifact: splits, vocabulary, and the rules it was made by.
-
-    summary (of the artifact's meta.json):
-      name, corpus, preset (name or null), sample_rate, min_s, max_s, text (TextRules.as_dict()), vocabulary (its id),
-      splits: {"train" | "eval" | "test": {"utterances", "seconds", "rejected", "sources": [corpus split names]}}
-    """
+    """A published `prepared` artifact: splits, vocabulary, and the rules it was made by."""
 
     artifact: Artifact
+    summary: PreparedSummary = field(init=False)
 
     def __post_init__(self) -> None:
-        problem = misfit(self.artifact.summary, _SUMMARY)
-        names = self.artifact.summary.get("splits", {})
-        if problem is None and not set(names) <= set(_SPLITS):
-            problem = f"there is no split {sorted(names)}"
-        if problem:
-            raise BadData(f"{self.artifact.path} does not say what it holds ({problem})", fix=_FIX)
-
-    @property
-    def summary(self) -> Dict[str, Any]:
-        return self.artifact.summary
+        refusal = f"{self.artifact.path} does not say what it holds"
+        summary = records.read(PreparedSummary, self.artifact.summary, refusal, fix=_FIX)
+        object.__setattr__(self, "summary", summary)
 
     @property
     def content(self) -> str:
@@ -318,7 +300,7 @@ class PreparedData:
 
     @property
     def splits(self) -> List[str]:
-        return list(self.summary["splits"])
+        return list(self.summary.splits)
 
     @property
     def trains(self) -> bool:
@@ -332,7 +314,7 @@ class PreparedData:
 
     @property
     def sample_rate(self) -> int:
-        return int(self.summary["sample_rate"])
+        return self.summary.sample_rate
 
     def vocabulary(self) -> Vocabulary:
         return Vocabulary.load(self.artifact.path / "vocab")
@@ -341,12 +323,11 @@ class PreparedData:
         """Raises MissingArtifact where the data has no such split, BadData where it is damaged."""
         if name == "train" and not self.trains:
             raise MissingArtifact(
-                f"the prepared data {self.summary.get('name', self.artifact.id)} is for evaluation only "
-                f"(it has {', '.join(self.splits)})",
+                f"the prepared data {self.summary.name} is for evaluation only (it has {', '.join(self.splits)})",
                 fix="name data that has a split for training with --data, or run `asrctl prepare CORPUS` on some",
             )
         if name not in self.splits:
-            again = f", or prepare the corpus again with a split for it (--{name})" if name in _SPLITS else ""
+            again = f", or prepare the corpus again with a split for it (--{name})" if name in SPLITS else ""
             there = next(split for split in ("eval", "test", "train") if split in self.splits)
             raise MissingArtifact(
                 f"the prepared data has no split {name!r} (it has {', '.join(self.splits)})",
@@ -355,7 +336,7 @@ class PreparedData:
         split = PreparedSplit(self.artifact.path / name, name=name, sample_rate=self.sample_rate)
         if split.largest_label >= len(self.vocabulary()):
             raise BadData(f"{split.folder} has labels beyond its vocabulary", fix=_FIX)
-        wanted = self.summary["splits"][name]["utterances"]
+        wanted = self.summary.splits[name].utterances
         if len(split) != wanted:
             raise BadData(
                 f"{split.folder} is damaged: it holds {len(split)} of {amounts.count(wanted, 'utterance')}", fix=_FIX

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from asrctl.data.collate import FeatureRules
+from asrctl.data.summary import PreparedSummary
 from asrctl.data.text import Vocabulary
 from asrctl.export import usage
 from asrctl.storage.redact import redact
@@ -29,7 +30,7 @@ class CardFacts:
     vocabulary: int
     run: Mapping[str, Any] = field(default_factory=dict)
     data_name: Optional[str] = None
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Optional[PreparedSummary] = None
     evaluations: Sequence[Mapping[str, Any]] = ()
 
 
@@ -163,18 +164,17 @@ def _results(facts: CardFacts) -> str:
 
 
 def _data(facts: CardFacts) -> str:
-    splits = facts.data.get("splits")
-    if not splits:
+    if facts.data is None or not facts.data.splits:
         return ""
-    rules = facts.data.get("text", {})
+    rules = facts.data.text
     lines = [
-        f"## Data\n\n{facts.data_name}, corpus `{facts.data.get('corpus')}`. "
+        f"## Data\n\n{facts.data_name}, corpus `{facts.data.corpus}`. "
         f"Transcripts: case `{rules.get('case')}`, removed characters `{rules.get('remove') or 'none'}`.\n",
         "| split | utterances | hours |",
         "| --- | ---: | ---: |",
     ]
-    for name, split in splits.items():
-        lines.append(f"| {name} | {split['utterances']} | {split['seconds'] / 3600:.2f} |")
+    for name, split in facts.data.splits.items():
+        lines.append(f"| {name} | {split.utterances} | {split.seconds / 3600:.2f} |")
     return "\n".join(lines)
 
 

@@ -150,9 +150,9 @@ def _too_many_labels(recipe: Recipe, splits: Mapping[str, PreparedSplit]) -> Lis
 
 def _rejecting(data: PreparedData, more: int) -> Dict[str, str]:
     """The option that lets `prepare` reject so many more utterances, where it would not by itself."""
-    splits = data.summary["splits"].values()
-    rejected = sum(split["rejected"] for split in splits) + more
-    share = rejected / max(1, sum(split["utterances"] + split["rejected"] for split in splits))
+    splits = data.summary.splits.values()
+    rejected = sum(split.rejected for split in splits) + more
+    share = rejected / max(1, sum(split.utterances + split.rejected for split in splits))
     return {"--max-rejects": f"{min(1.0, math.ceil(100 * share) / 100):g}"} if share > MAX_REJECTS else {}
 
 

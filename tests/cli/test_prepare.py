@@ -97,10 +97,10 @@ def plain_rows(count: int, split: str = "train", **more: Any) -> List[Dict[str, 
 def test_real_speech_is_prepared(prepared_librispeech: Path, librispeech: Path) -> None:
     data = opened(prepared_librispeech)
     summary = data.summary
-    assert {name: split["utterances"] for name, split in summary["splits"].items()} == {"train": 98, "eval": 5}
-    assert summary["splits"]["train"]["reasons"] == {"too-long": 2}
-    assert summary["splits"]["train"]["sources"] == ["test-other"]
-    assert (summary["name"], summary["corpus"], summary["preset"], summary["sample_rate"]) == (
+    assert {name: split.utterances for name, split in summary.splits.items()} == {"train": 98, "eval": 5}
+    assert summary.splits["train"].reasons == {"too-long": 2}
+    assert summary.splits["train"].sources == ("test-other",)
+    assert (summary.name, summary.corpus, summary.preset, summary.sample_rate) == (
         "librispeech",
         "librispeech",
         None,
@@ -343,7 +343,7 @@ def test_presets_supply_rules_and_flags_win(asrctl, tmp_path: Path, workspace: P
     assert "18 x too-long" in failed.error["problems"][0]
     asrctl("prepare", "manifest", path, "--preset", preset, "--max-s", 2).succeeded()
     data = opened(workspace)
-    assert (data.sample_rate, data.summary["max_s"], data.summary["preset"]) == (8000, 2.0, str(preset))
+    assert (data.sample_rate, data.summary.max_s, data.summary.preset) == (8000, 2.0, str(preset))
     assert {item.text for item in data.split("train")} == {"WORD A", "WORD B", "WORD"}
     assert all(len(item.pcm) == 8000 for item in data.split("train"))
 

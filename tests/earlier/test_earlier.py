@@ -9,8 +9,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from asrctl.data.summary import PreparedSummary
+from asrctl.storage import records
 
 from ..conftest import run_here
 
@@ -21,6 +25,10 @@ EARLIER = Path(__file__).resolve().parent / "workspace"
 def earlier(workspace: Path) -> Path:
     shutil.copytree(str(EARLIER), str(workspace))
     return workspace
+
+
+def written(values: Any) -> str:
+    return json.dumps(values, indent=1, ensure_ascii=False)
 
 
 def the_one(folder: Path) -> Path:
@@ -61,3 +69,10 @@ def test_the_run_goes_on_and_is_evaluated_and_exported(earlier: Path, tmp_path: 
     assert exported["verified"]["transcripts_equal"] == 2 and (tmp_path / "out" / "model.safetensors").exists()
     states = {item["stage"]: item["state"] for item in run_here("status", "--json").result["items"]}
     assert states["train"] == "complete"
+
+
+def test_records_are_written_as_they_were_read() -> None:
+    """Byte for byte, so that what asrctl rewrites keeps what an earlier one wrote."""
+    meta = json.loads((the_one(EARLIER / "prepared") / "meta.json").read_text())
+    summary = records.read(PreparedSummary, meta["summary"], "", fix="")
+    assert written(dict(meta, summary=records.as_dict(summary))) == written(meta)

@@ -1,0 +1,55 @@
+"""What prepared data says of itself: the summary in its artifact's meta.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Mapping, Optional, Tuple
+
+from asrctl.storage import records
+
+SPLITS = ("train", "eval", "test")
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """seconds: of speech. rejected: utterances left out; reasons: {reason: how many}. sources: the corpus' own splits.
+
+    remarks: {remark: utterances} of recordings that are used, but not as they stand.
+    """
+
+    utterances: int
+    seconds: float
+    rejected: int
+    reasons: Mapping[str, int]
+    sources: Tuple[str, ...]
+    remarks: Optional[Mapping[str, int]] = records.absent()
+
+
+@dataclass(frozen=True)
+class PreparedSummary:
+    """preset: the name or path it was prepared with, if any. sample_rate: in Hz. min_s, max_s: durations kept.
+
+    text: TextRules.as_dict(). conv_kernel, conv_stride: the encoder that says how many frames an utterance has, at
+    most. vocabulary, manifest: IDs of these artifacts. note: how splits were chosen, where that was not the corpus'
+    word. splits: {"train" | "eval" | "test": ...}.
+    """
+
+    name: str
+    corpus: str
+    preset: Optional[str]
+    sample_rate: int
+    min_s: float
+    max_s: float
+    text: Mapping[str, str]
+    conv_kernel: Tuple[int, ...]
+    conv_stride: Tuple[int, ...]
+    vocabulary: str
+    vocabulary_digest: str
+    vocabulary_size: int
+    manifest: str
+    note: Optional[str]
+    splits: Mapping[str, SplitSummary]
+
+    def __post_init__(self) -> None:
+        if not set(self.splits) <= set(SPLITS):
+            raise ValueError(f"there is no split {sorted(set(self.splits) - set(SPLITS))[0]!r}")
