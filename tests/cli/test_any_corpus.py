@@ -213,6 +213,8 @@ _NET = """
     options = request.options
     told = [request.address, options["config"], options["speed"], options["streaming"], list(options["map"])]
     Path({path!r}).write_text(repr(told))
+    request.cache.mkdir(parents=True, exist_ok=True)
+    (request.cache / "part-1.bin").touch()
     for number in range(4):
         yield Utterance(f"u{{number}}", f"{folder}/1/{{number}}.wav", f"word {{'ab'[number % 2]}}", request.splits[0])
 """
@@ -224,9 +226,12 @@ _NET_OPTIONS = """(
     )"""
 
 
-def test_a_corpus_is_fetched_by_name_with_options_of_every_kind(within, tmp_path: Path, reels: Path) -> None:
+def test_a_corpus_is_fetched_by_name_with_options_of_every_kind(
+    within, tmp_path: Path, reels: Path, workspace: Path
+) -> None:
     seen, packages = tmp_path / "seen", tmp_path / "packages"
     fields = {"is_address": "lambda word: '://' in word", "default_name": "lambda place: place.rpartition('/')[2]"}
+    fields.update(cache_files='["part-*.bin"]', downloads="lambda request: {request.splits[0]: 10 ** 9}")
     fields.update(options=_NET_OPTIONS, splits='{"train": ("train.100",)}', split_names='{"small": "train.10"}')
     installed(packages, "net", made("net", _NET.format(path=str(seen), folder=reels), **fields))
     # Another corpus may have an option of the same name with a meaning of its own.
@@ -236,6 +241,9 @@ def test_a_corpus_is_fetched_by_name_with_options_of_every_kind(within, tmp_path
     done = run("prepare", "net", "hub://owner/speech", *words, "--json")
     assert (done.result["name"], done.result["splits"]["train"]["sources"]) == ("speech", ["train.10"])
     assert seen.read_text() == "['hub://owner/speech', 'other', 3, True, ['a=b', 'c=d']]"
+    planned = run("prepare", "net", "hub://owner/speech", "--dry-run", "--json").result
+    assert planned["downloads"] == {"train.100": 10**9}
+    assert str(workspace / "cache" / "net") in [item["path"] for item in run("clean", "--json").result["removable"]]
     item = run("status", "--json").result["items"][-1]
     assert (item["state"], item["why"]) == ("done", "")
     assert " ".join(map(str, ("net hub://owner/speech", *words))) in item["details"]["command"]

@@ -140,15 +140,14 @@ def _entry_points() -> Tuple[List[_Plugin], List[str]]:
     found: Dict[str, List[_Plugin]] = {}
     problems = []
     for package in metadata.distributions():
-        if GROUP not in (package.read_text("entry_points.txt") or ""):
-            continue
-        name = package.metadata["Name"]
+        name = "that says no name"
         try:
-            entries = [_Plugin(name, entry) for entry in package.entry_points if entry.group == GROUP]
+            if GROUP not in (package.read_text("entry_points.txt") or ""):
+                continue
+            name = package.metadata["Name"] or name
+            found.setdefault(name, [_Plugin(name, entry) for entry in package.entry_points if entry.group == GROUP])
         except Exception as error:  # each Python has its own for what it can not read
-            problems.append(f"the corpora of the package {name} can not be found ({told(error)})")
-            continue
-        found.setdefault(name, entries)
+            problems.append(f"the corpora of a package ({name}) can not be found ({told(error)})")
     return [plugin for entries in found.values() for plugin in entries], problems
 
 

@@ -6,10 +6,11 @@ Other corpora come in this layout too, with tabs, other kinds of audio, or names
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path, PurePosixPath
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from asrctl.data.corpus import Corpus, CorpusRequest, Match
 from asrctl.data.reading import archives, download
@@ -36,7 +37,20 @@ _NAMES: Mapping[str, str] = {
     "test.clean": "test-clean",
     "test.other": "test-other",
 }
-SPLITS = ("train-clean-100", "train-clean-360", "train-other-500", "dev-clean", "dev-other", "test-clean", "test-other")
+
+_URL_VARIABLE = "ASRCTL_OPENSLR_URL"
+_OPENSLR_12 = "https://www.openslr.org/resources/12"
+# Bytes, and the MD5 of https://www.openslr.org/resources/12/md5sum.txt.
+_ARCHIVES: Mapping[str, Tuple[int, str]] = {
+    "train-clean-100": (6387309499, "2a93770f6d5c6c964bc36631d331a522"),
+    "train-clean-360": (23049477885, "c0e676e450a7ff2f54aeade5171606fa"),
+    "train-other-500": (30593501606, "d1a0fd59409feb2c614ce4d30c387708"),
+    "dev-clean": (337926286, "42e2234ba48799c1f50f24a7926300a1"),
+    "dev-other": (314305928, "c8d0bcc9cca99d4f8b62fcc847357931"),
+    "test-clean": (346663984, "32fa31d27d2e1cad72775fee3f4849a9"),
+    "test-other": (328757843, "fb5a50374b501bb3bac4815ee91d3135"),
+}
+SPLITS = tuple(_ARCHIVES)
 
 _TRANSCRIPTS = ".trans.txt"
 
@@ -111,8 +125,14 @@ def _fetch(request: CorpusRequest) -> Dict[str, _Place]:
             f"LibriSpeech has no split {', '.join(unknown)}", fix=f"use {', '.join(SPLITS)}, or say where the corpus is"
         )
     splits = [split for split in request.splits + request.optional_splits if split in SPLITS]
-    found = download.librispeech_archives(request, splits)
-    return {split: _Place(path, True) for split, path in found.items()}
+    found = download.fetched(_remote(splits), request, CORPUS.name)
+    return {split: _Place(path, True) for split, path in zip(splits, found)}
+
+
+def _remote(splits: Sequence[str]) -> List[download.RemoteFile]:
+    base = os.environ.get(_URL_VARIABLE, _OPENSLR_12).rstrip("/")
+    names = [(f"{split}.tar.gz", *_ARCHIVES[split]) for split in splits]
+    return [download.RemoteFile(f"{base}/{name}", name, size, md5) for name, size, md5 in names]
 
 
 # -- folders ----------------------------------------------------------------------------------------------------------
@@ -246,7 +266,8 @@ def _recognizes(path: Path) -> Match:
 def _downloads(request: CorpusRequest) -> Mapping[str, int]:
     if request.source is not None or request.downloads is None:
         return {}
-    return download.librispeech_sizes(request.downloads, request.splits + request.optional_splits)
+    splits = [split for split in request.splits + request.optional_splits if split in SPLITS]
+    return download.missing_bytes(_remote(splits), request.downloads)
 
 
 CORPUS = Corpus(

@@ -16,27 +16,13 @@ import urllib.request
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import IO, Dict, Iterator, List, Sequence
 
 from asrctl.data.corpus import CorpusRequest
 from asrctl.errors import BadData, Locked, MissingArtifact, StorageError
 from asrctl.events import Emit, Note, Progress, Warned
 from asrctl.messages import amounts
 from asrctl.storage.files import flock, fsync_path, make_folder
-
-URL_VARIABLE = "ASRCTL_OPENSLR_URL"
-_OPENSLR_12 = "https://www.openslr.org/resources/12"
-
-# Bytes, and the MD5 of https://www.openslr.org/resources/12/md5sum.txt.
-_LIBRISPEECH: Mapping[str, Tuple[int, str]] = {
-    "dev-clean": (337926286, "42e2234ba48799c1f50f24a7926300a1"),
-    "dev-other": (314305928, "c8d0bcc9cca99d4f8b62fcc847357931"),
-    "test-clean": (346663984, "32fa31d27d2e1cad72775fee3f4849a9"),
-    "test-other": (328757843, "fb5a50374b501bb3bac4815ee91d3135"),
-    "train-clean-100": (6387309499, "2a93770f6d5c6c964bc36631d331a522"),
-    "train-clean-360": (23049477885, "c0e676e450a7ff2f54aeade5171606fa"),
-    "train-other-500": (30593501606, "d1a0fd59409feb2c614ce4d30c387708"),
-}
 
 _BLOCK = 1 << 18
 _MB = 1e6
@@ -64,35 +50,28 @@ class Patience:
     progress: int = 1 << 20
 
 
-def _librispeech_files(splits: Sequence[str]) -> List[RemoteFile]:
-    base = os.environ.get(URL_VARIABLE, _OPENSLR_12).rstrip("/")
-    return [RemoteFile(f"{base}/{split}.tar.gz", f"{split}.tar.gz", *_LIBRISPEECH[split]) for split in splits]
-
-
-def librispeech_sizes(folder: Path, splits: Sequence[str]) -> Dict[str, int]:
-    """{archive: bytes} of those splits that are not in `folder` yet."""
-    files = _librispeech_files([split for split in splits if split in _LIBRISPEECH])
+def missing_bytes(files: Sequence[RemoteFile], folder: Path) -> Dict[str, int]:
+    """{name: bytes} of those that are not in `folder` yet."""
     return {file.name: file.size for file in files if not is_complete(file, folder)}
 
 
-def librispeech_archives(request: CorpusRequest, splits: Sequence[str]) -> Dict[str, Path]:
-    """{split: archive}, fetched where they are missing, and only those. Raises BadData, MissingArtifact."""
-    wanted = _librispeech_files(splits)
+def fetched(files: Sequence[RemoteFile], request: CorpusRequest, corpus: str) -> List[Path]:
+    """Where the files lie, fetched where they are missing, and only those. Raises BadData, MissingArtifact."""
     folder = request.downloads
-    missing = [file for file in wanted if folder is None or not is_complete(file, folder)]
+    missing = [file for file in files if folder is None or not is_complete(file, folder)]
     if missing and (folder is None or not request.allow_download):
         names = ", ".join(file.name for file in missing)
         raise MissingArtifact(
             f"{names} would have to be downloaded ({amounts.size(sum(file.size for file in missing))})",
-            fix="run without --no-download, or say where the corpus is: `asrctl prepare librispeech FOLDER`",
+            fix=f"run without --no-download, or say where the corpus is: `asrctl prepare {corpus} FOLDER`",
         )
     if folder is None:
-        return {}
+        return []
     if missing:
         _tell(missing, folder, request.emit)
     for file in missing:
         fetch(file, folder, request.emit)
-    return {split: folder / file.name for split, file in zip(splits, wanted)}
+    return [folder / file.name for file in files]
 
 
 def is_complete(file: RemoteFile, folder: Path) -> bool:
