@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from asrctl.data.collate import collate, heard
 from asrctl.data.dataset import PreparedSplit
 from asrctl.data.sampler import micro_batches
+from asrctl.evaluation import decoding
 from asrctl.events import Emit, Progress, ignore
 from asrctl.models import ctc
 from asrctl.models.loading import Recognizer
@@ -44,30 +45,23 @@ def transcribe(
     chosen = np.arange(len(split)) if indices is None else np.asarray(indices)
     lengths = split.num_samples[chosen]
     batches = micro_batches(lengths, max_samples=int(batch_s * split.sample_rate), pad_to=pad_to)
+    decode = decoding.greedy(recognizer.vocabulary)
     way = _Way(recognizer, split, device, precision, pad_to)
     model = recognizer.model.to(device).eval()
     is_packed = select.choose(model, device.type, engine, shapes_free=pad_to is None) == select.PACKED
-    read, best = (way.read, way.packed) if is_packed else (way.read_padded, way.padded)
+    read, logits_of = (way.read, way.packed) if is_packed else (way.read_padded, way.padded)
     total_s, done_s = float(lengths.sum(dtype=np.int64)) / split.sample_rate, 0.0
-    for batch, ids in _results(batches, lambda batch: read(chosen[batch]), best):
-        for position, row in zip(batch, ids):
-            yield int(chosen[position]), recognizer.vocabulary.decode(row.tolist())
+    made = in_order(lambda batch: read(chosen[batch]), batches, workers=1, on_stall=lambda batch, waited_s: None)
+    for batch, inputs in zip(batches, made):  # one thread reads ahead
+        for position, hypothesis in zip(batch, decode(*logits_of(inputs))):
+            yield int(chosen[position]), hypothesis
         done_s += float(lengths[batch].sum(dtype=np.int64)) / split.sample_rate
         emit(Progress(task, round(done_s, 1), round(total_s, 1), "s of audio"))
 
 
-def _results(
-    batches: Sequence[np.ndarray], read: Callable[[np.ndarray], Any], best: Callable[[Any], List[np.ndarray]]
-) -> Iterator[Tuple[np.ndarray, List[np.ndarray]]]:
-    """Each batch with what `best` makes of it; one thread reads ahead."""
-    made = in_order(read, batches, workers=1, on_stall=lambda batch, waited_s: None)
-    for batch, inputs in zip(batches, made):
-        yield batch, best(inputs)
-
-
 @dataclass(frozen=True)
 class _Way:
-    """Two ways from rows of a split to the best label of each frame: (frames,) int arrays."""
+    """Two ways from rows of a split to logits and frames, as decoders take them: padded and packed."""
 
     recognizer: Recognizer
     split: PreparedSplit
@@ -78,13 +72,12 @@ class _Way:
     def read_padded(self, rows: np.ndarray) -> Any:
         return collate([self.split[int(row)].pcm for row in rows], self.recognizer.features, pad_to=self.pad_to)
 
-    def padded(self, inputs: Any) -> List[np.ndarray]:
+    def padded(self, inputs: Any) -> Tuple[Any, Any]:
         import torch
 
         inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
         with torch.inference_mode(), autocast(self.device, self.precision):
-            logits, frames = ctc.forward(self.recognizer.model, exact=self.pad_to is None, **inputs)
-        return ctc.greedy_ids(logits, frames)
+            return ctc.forward(self.recognizer.model, exact=self.pad_to is None, **inputs)
 
     def read(self, rows: np.ndarray) -> List[Any]:
         import torch
@@ -92,13 +85,11 @@ class _Way:
         rules = self.recognizer.features
         return [torch.from_numpy(heard(self.split[int(row)].pcm, rules)) for row in rows]
 
-    def packed(self, samples: List[Any]) -> List[np.ndarray]:
+    def packed(self, samples: List[Any]) -> Tuple[Any, Any]:
         import torch
 
         model = self.recognizer.model
         with torch.inference_mode():
-            features = feature_encoder.features(
-                model, [row.to(self.device) for row in samples], precision=self.precision
-            )
-            best = transformer.logits(model, features, precision=self.precision)[0].argmax(-1).cpu().numpy()
-        return np.split(best, np.cumsum([len(row) for row in features])[:-1])
+            samples = [row.to(self.device) for row in samples]
+            features = feature_encoder.features(model, samples, precision=self.precision)
+            return transformer.logits(model, features, precision=self.precision)

@@ -9,6 +9,7 @@ import numpy as np
 
 from asrctl.data import collate
 from asrctl.errors import BadData
+from asrctl.evaluation import decoding
 from asrctl.models import ctc, loading
 from asrctl.models.loading import Recognizer
 from asrctl.runtime import compat
@@ -69,7 +70,7 @@ def _ours(recognizer: Recognizer, pcm: np.ndarray) -> Tuple[np.ndarray, str]:
     batch = collate.collate([pcm], recognizer.features)
     with torch.inference_mode():
         logits, frames = ctc.forward(recognizer.model, exact=True, **batch)
-    ids: List[Any] = ctc.greedy_ids(logits, frames)
+    ids: List[Any] = decoding.greedy_ids(logits, frames)
     return logits[0].numpy(), recognizer.vocabulary.decode(ids[0].tolist())
 
 

@@ -9,6 +9,7 @@ from asrctl.config.recipe import Recipe
 from asrctl.data.dataset import PreparedSplit
 from asrctl.data.sampler import samples_in
 from asrctl.errors import BadData, DeviceError
+from asrctl.evaluation import decoding
 from asrctl.events import Emit, Progress
 from asrctl.ipu import config, hardware
 from asrctl.ipu.data import Evaluated
@@ -40,11 +41,11 @@ def evaluated(recipe: Recipe, recognizer: Recognizer, split: PreparedSplit, indi
 
 def hypotheses(trainer: Any, recognizer: Recognizer, data: Evaluated, emit: Emit) -> Iterator[Tuple[int, str]]:
     """(index in the split, hypothesis) of every utterance once, whatever the last batch holds."""
-    place, count = 0, len(data.indices)
+    place, count, decode = 0, len(data.indices), decoding.greedy(recognizer.vocabulary)
     for mask, logits in trainer.logits(data):
         frames = ctc.frame_lengths(recognizer.model, mask.sum(-1))
-        for ids in ctc.greedy_ids(logits, frames)[: count - place]:
-            yield data.indices[place], recognizer.vocabulary.decode(ids.tolist())
+        for hypothesis in decode(logits, frames)[: count - place]:
+            yield data.indices[place], hypothesis
             place += 1
         emit(Progress("evaluate", place, count, "utterances"))
 

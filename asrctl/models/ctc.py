@@ -203,9 +203,3 @@ def ctc_losses(
             log_probs, labels, frames, label_lengths, blank=blank, reduction="none", zero_infinity=zero_infinity
         )
     return losses / label_lengths.clamp(min=1) if reduction == "mean" else losses
-
-
-def greedy_ids(logits: torch.Tensor, frames: torch.Tensor) -> List[Any]:
-    """The best label of each real frame: a list of (frames,) int arrays, on the host."""
-    best = logits.argmax(-1).cpu().numpy()
-    return [row[:count] for row, count in zip(best, frames.tolist())]

@@ -15,7 +15,7 @@ from asrctl.data import collate
 from asrctl.data.dataset import PreparedData
 from asrctl.data.text import Vocabulary
 from asrctl.errors import BadData, Locked, MissingArtifact, QualityGate, UsageError
-from asrctl.evaluation import metrics
+from asrctl.evaluation import decoding, metrics
 from asrctl.events import Note
 from asrctl.models import ctc
 from asrctl.models.loading import load_recognizer, save_recognizer_atomically
@@ -32,7 +32,7 @@ def one_at_a_time(workspace: Workspace, split: str = "eval"):
     found = {}
     for utterance in PreparedData(workspace.resolve("prepared", "tones", fix="-")).split(split):
         batch = collate.collate([utterance.pcm], recognizer.features)
-        ids = ctc.greedy_ids(*ctc.forward(recognizer.model, exact=True, **batch))[0]
+        ids = decoding.greedy_ids(*ctc.forward(recognizer.model, exact=True, **batch))[0]
         found[utterance.id] = recognizer.vocabulary.decode(ids.tolist())
     return found
 
