@@ -18,7 +18,7 @@ from asrctl.commands import transcription
 from asrctl.commands.dry_run import DryRun
 from asrctl.commands.select import (
     ChosenData,
-    ChosenModel,
+    TrainedModel,
     alphabet_gap,
     find_data,
     find_model,
@@ -118,26 +118,26 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
     DeviceError, UsageError, and on an IPU PresetError where the run's preset can not be carried out there.
     """
     meant = _resolve(workspace, request, emit)
-    subject, chosen, split, key = meant.subject, meant.chosen, meant.split, meant.key
+    trained, chosen, split, key = meant.trained, meant.chosen, meant.split, meant.key
     with workspace.publish(key, replace=request.force) as draft:
         if draft.published is not None:
             emit(Note(f"nothing has changed: evaluation {key.id} is there already (--force does it again)"))
-            return _result(draft.published, subject, chosen, unchanged=True, seconds=None)
+            return _result(draft.published, trained, chosen, unchanged=True, seconds=None)
         began = time.monotonic()
         tally = _transcribe(workspace, meant, draft.path, emit)
         seconds = round(time.monotonic() - began, 3)
-        summary = dict(tally.summary(), **_provenance(key, split, subject))
+        summary = dict(tally.summary(), **_provenance(key, split, trained))
         files.write_json(draft.path / "metrics.json", summary)
         kept = ("wer", "wer_interval", "cer", "cer_interval", "utterances", "words", "split", "precision", "device")
         known = {
-            "run": _run_name(subject),
-            "model": subject.name,
+            "run": _run_name(trained),
+            "model": trained.name,
             "data": chosen.name,
-            "best": subject.info().get("best"),
+            "best": trained.info().get("best"),
         }
         draft.summary.update({name: summary[name] for name in kept}, **known)
     emit(Note(f"transcribed {split.seconds:.0f} s of speech in {seconds:.1f} s"))
-    return _result(draft.artifact, subject, chosen, unchanged=False, seconds=seconds)
+    return _result(draft.artifact, trained, chosen, unchanged=False, seconds=seconds)
 
 
 def plan(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) -> DryRun:
@@ -150,15 +150,15 @@ def plan(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) ->
     meant = _resolve(workspace, request, emit)
     folder = workspace.folder(meant.key.kind, meant.key.id)
     unchanged = not request.force and workspace.find(meant.key.kind, meant.key.id) is not None
-    found = None if unchanged else loading.examine_trained(meant.subject.folder)
+    found = None if unchanged else loading.examine_trained(meant.trained.folder)
     if found is not None:
         _gap(found, meant)
     return DryRun(
-        reads={"model": meant.subject.folder, "data": meant.split.folder},
+        reads={"model": meant.trained.folder, "data": meant.split.folder},
         writes={"evaluation": folder},
         unchanged=unchanged,
         facts={
-            "run": _run_name(meant.subject),
+            "run": _run_name(meant.trained),
             **_facts(meant.chosen, meant.split),
             "device": meant.how.device.kind,
             "precision": meant.how.precision,
@@ -173,7 +173,7 @@ def _most_time_s(meant: _Meant) -> Optional[float]:
     """Seconds that training took for as much speech on such a device, which is more work; None where unknown."""
     from asrctl.commands.forecast import speech_s_per_s
 
-    run = meant.subject.run
+    run = meant.trained.run
     speed = None if run is None else speech_s_per_s(run, meant.how.device.kind)
     return None if speed is None else round(meant.split.seconds / speed, 1)
 
@@ -203,7 +203,7 @@ def _facts(chosen: ChosenData, split: PreparedSplit) -> Dict[str, Any]:
 class _Meant:
     """What a request means."""
 
-    subject: ChosenModel
+    trained: TrainedModel
     chosen: ChosenData
     split: PreparedSplit
     how: How
@@ -211,15 +211,15 @@ class _Meant:
 
 
 def _resolve(workspace: Workspace, request: EvaluateRequest, emit: Emit) -> _Meant:
-    subject = find_model(workspace, request.run, request.model)
-    chosen = find_data(workspace, subject, request.data)
-    emit(Note(f"evaluating {sentence(subject, chosen)}"))
+    trained = find_model(workspace, request.run, request.model)
+    chosen = find_data(workspace, trained, request.data)
+    emit(Note(f"evaluating {sentence(trained, chosen)}"))
     warn_of_newer_data(chosen, emit)
     split = chosen.data.split(request.split or chosen.data.usual_split)
     if not len(split):
         raise BadData(f"split {split.name!r} of {chosen.name} is empty", fix="choose another with --split")
-    how = transcription.choose(subject, request.device, request.precision, request.batch_s, emit)
-    return _Meant(subject, chosen, split, how, _key(subject, chosen, split, how))
+    how = transcription.choose(trained, request.device, request.precision, request.batch_s, emit)
+    return _Meant(trained, chosen, split, how, _key(trained, chosen, split, how))
 
 
 def check_limit(limit: Optional[float]) -> None:
@@ -243,7 +243,7 @@ def shuffled_wer(references: Sequence[str], hypotheses: Sequence[str], seed: int
     return metrics.word_error_rate([references[place] for place in places], hypotheses)
 
 
-def _key(subject: ChosenModel, chosen: ChosenData, split: PreparedSplit, how: How) -> Key:
+def _key(trained: TrainedModel, chosen: ChosenData, split: PreparedSplit, how: How) -> Key:
     return Key(
         kind="evals",
         version=VERSION,
@@ -253,12 +253,12 @@ def _key(subject: ChosenModel, chosen: ChosenData, split: PreparedSplit, how: Ho
             "device": how.device.kind,
             "decoder": DECODER,
         },
-        inputs={"model": subject.digest, "data": chosen.data.artifact.id, "content": chosen.data.content},
+        inputs={"model": trained.digest, "data": chosen.data.artifact.id, "content": chosen.data.content},
     )
 
 
-def _provenance(key: Key, split: PreparedSplit, subject: ChosenModel) -> Dict[str, Any]:
-    info = subject.info()
+def _provenance(key: Key, split: PreparedSplit, trained: TrainedModel) -> Dict[str, Any]:
+    info = trained.info()
     return {
         **dict(key.parameters),
         **{name: key.inputs[name] for name in ("model", "data")},
@@ -278,19 +278,19 @@ def read_metrics(artifact: Artifact) -> Dict[str, Any]:
     return found
 
 
-def _run_name(subject: ChosenModel) -> Optional[str]:
-    return subject.name if subject.run is not None else None
+def _run_name(trained: TrainedModel) -> Optional[str]:
+    return trained.name if trained.run is not None else None
 
 
 def _result(
-    artifact: Artifact, subject: ChosenModel, chosen: ChosenData, *, unchanged: bool, seconds: Optional[float]
+    artifact: Artifact, trained: TrainedModel, chosen: ChosenData, *, unchanged: bool, seconds: Optional[float]
 ) -> EvaluateResult:
     found = read_metrics(artifact)
-    return EvaluateResult(artifact, found, subject.folder, _run_name(subject), chosen.name, unchanged, seconds)
+    return EvaluateResult(artifact, found, trained.folder, _run_name(trained), chosen.name, unchanged, seconds)
 
 
 def _transcribe(workspace: Workspace, meant: _Meant, folder: Path, emit: Emit) -> metrics.Tally:
-    recognizer, split = meant.subject.recognizer(), meant.split
+    recognizer, split = meant.trained.recognizer(), meant.split
     gap = _gap(recognizer, meant)
     if gap:
         shown = " ".join(map(glyphs.shown, gap[:20])) + (" ..." if len(gap) > 20 else "")

@@ -10,7 +10,7 @@ import numpy as np
 
 from asrctl.commands.dry_run import DryRun
 from asrctl.commands.evaluate import read_metrics
-from asrctl.commands.select import ChosenData, ChosenModel, find_data, find_model, is_elsewhere, sentence
+from asrctl.commands.select import ChosenData, TrainedModel, find_data, find_model, is_elsewhere, sentence
 from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.errors import BadData, MissingArtifact, UsageError
 from asrctl.events import Emit, Note, Progress, ignore
@@ -83,21 +83,21 @@ def export(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) ->
     model computes), UsageError (unknown format, `output` in use).
     """
     target = _check(workspace, request)
-    subject = _subject(workspace, request, target)
-    chosen = find_data(workspace, subject, request.data)
-    emit(Note(f"exporting {sentence(subject, chosen)}"))
-    evaluations = _evaluations(workspace, subject)
-    key = _key(subject, chosen, request, evaluations)
+    trained = _trained(workspace, request, target)
+    chosen = find_data(workspace, trained, request.data)
+    emit(Note(f"exporting {sentence(trained, chosen)}"))
+    evaluations = _evaluations(workspace, trained)
+    key = _key(trained, chosen, request, evaluations)
     _refuse_another(workspace, target, key)
     with workspace.publish(key, replace=request.force) as draft:
         unchanged = draft.published is not None
         if not unchanged:
-            verified = _write(subject, chosen, evaluations, request.format, draft.path, emit)
-            info = subject.info()
+            verified = _write(trained, chosen, evaluations, request.format, draft.path, emit)
+            info = trained.info()
             draft.summary.update(
                 format=request.format,
-                model=subject.name,
-                run=subject.name if subject.run is not None else None,
+                model=trained.name,
+                run=trained.name if trained.run is not None else None,
                 best=info.get("best"),
                 data=chosen.name,
                 verified=verified,
@@ -108,7 +108,7 @@ def export(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) ->
             delivery.check(draft.artifact.path)
     if target is not None:
         delivery.deliver(draft.artifact.path, target)
-    return _result(draft.artifact, subject, request, unchanged)
+    return _result(draft.artifact, trained, request, unchanged)
 
 
 def plan(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> DryRun:
@@ -123,26 +123,26 @@ def plan(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> D
         if target is not None:
             delivery.refuse_another(target, None)
         return _plan_unseen(find_data(workspace, None, request.data), request, output)
-    subject = _subject(workspace, request, target)
-    chosen = find_data(workspace, subject, request.data)
-    emit(Note(f"exporting {sentence(subject, chosen)}"))
-    key = _key(subject, chosen, request, _evaluations(workspace, subject))
+    trained = _trained(workspace, request, target)
+    chosen = find_data(workspace, trained, request.data)
+    emit(Note(f"exporting {sentence(trained, chosen)}"))
+    key = _key(trained, chosen, request, _evaluations(workspace, trained))
     _refuse_another(workspace, target, key)
     unchanged = not request.force and workspace.find(key.kind, key.id) is not None
     disk_bytes = None
     if not unchanged:
-        found = loading.examine_trained(subject.folder)
+        found = loading.examine_trained(trained.folder)
         loading.require_rate(found, chosen.data.sample_rate)
         disk_bytes = loading.num_bytes(found) * (1 + len(output))
     return DryRun(
-        reads={"model": subject.folder, "data": chosen.data.artifact.path},
+        reads={"model": trained.folder, "data": chosen.data.artifact.path},
         writes={"export": workspace.folder(key.kind, key.id), **output},
         unchanged=unchanged,
         facts={
-            "run": subject.name if subject.run is not None else None,
+            "run": trained.name if trained.run is not None else None,
             "data": {"name": chosen.name, "id": chosen.data.artifact.id},
             "format": request.format,
-            "verified_on": [name for name, _ in _chosen_utterances(subject, chosen)],
+            "verified_on": [name for name, _ in _chosen_utterances(trained, chosen)],
             "id": key.id,
             "disk_bytes": disk_bytes,
         },
@@ -181,16 +181,16 @@ def _refuse_another(workspace: Workspace, target: Optional[delivery.Target], key
         delivery.refuse_another(target, None if found is None else found.path)
 
 
-def _subject(workspace: Workspace, request: ExportRequest, target: Optional[delivery.Target]) -> ChosenModel:
-    subject = find_model(workspace, request.run, request.model)
+def _trained(workspace: Workspace, request: ExportRequest, target: Optional[delivery.Target]) -> TrainedModel:
+    trained = find_model(workspace, request.run, request.model)
     if target is not None:
-        delivery.refuse_source(target, subject.folder)
-    return subject
+        delivery.refuse_source(target, trained.folder)
+    return trained
 
 
-def _evaluations(workspace: Workspace, subject: ChosenModel) -> List[Artifact]:
+def _evaluations(workspace: Workspace, trained: TrainedModel) -> List[Artifact]:
     """Evaluations of this very model, by split and precision."""
-    found = [artifact for artifact in workspace.all("evals") if _model_of(artifact) == subject.digest]
+    found = [artifact for artifact in workspace.all("evals") if _model_of(artifact) == trained.digest]
     return sorted(
         found, key=lambda artifact: (artifact.summary.get("split", ""), str(artifact.summary.get("precision", "")))
     )
@@ -201,29 +201,29 @@ def _model_of(artifact: Artifact) -> Any:
     return artifact.meta.get("inputs", {}).get("model")
 
 
-def _key(subject: ChosenModel, chosen: ChosenData, request: ExportRequest, evaluations: List[Artifact]) -> Key:
-    inputs: Dict[str, Any] = {"model": subject.digest, "data": chosen.data.artifact.id}
+def _key(trained: TrainedModel, chosen: ChosenData, request: ExportRequest, evaluations: List[Artifact]) -> Key:
+    inputs: Dict[str, Any] = {"model": trained.digest, "data": chosen.data.artifact.id}
     if request.format == "hf":  # what the card tells
         inputs["evaluations"] = [artifact.id for artifact in evaluations]
-        inputs["card"] = digest([subject.name, chosen.name, _told(subject)])
+        inputs["card"] = digest([trained.name, chosen.name, _told(trained)])
     return Key(kind="exports", version=VERSION, parameters={"format": request.format}, inputs=inputs)
 
 
-def _told(subject: ChosenModel) -> Dict[str, Any]:
+def _told(trained: TrainedModel) -> Dict[str, Any]:
     """What a card tells of a run."""
-    info = subject.info()
+    info = trained.info()
     return {name: info[name] for name in _OF_RUN if name in info}
 
 
 def _write(
-    subject: ChosenModel, chosen: ChosenData, evaluations: List[Artifact], kind: str, folder: Path, emit: Emit
+    trained: TrainedModel, chosen: ChosenData, evaluations: List[Artifact], kind: str, folder: Path, emit: Emit
 ) -> Dict[str, Any]:
-    recognizer = subject.recognizer()
+    recognizer = trained.recognizer()
     loading.require_rate(recognizer, chosen.data.sample_rate)
-    utterances = _chosen_utterances(subject, chosen)
+    utterances = _chosen_utterances(trained, chosen)
     emit(Progress(f"export {kind}", 0, 2, detail="writing"))
     if kind == "hf":
-        verified = _write_hf(recognizer, _facts(subject, chosen, evaluations, recognizer), folder, utterances, emit)
+        verified = _write_hf(recognizer, _facts(trained, chosen, evaluations, recognizer), folder, utterances, emit)
     else:
         verified = _write_onnx(recognizer, folder, utterances, emit)
     checksums.write_sums(folder)
@@ -259,8 +259,8 @@ def _write_onnx(
     return parity
 
 
-def _chosen_utterances(subject: ChosenModel, chosen: ChosenData) -> List[Tuple[str, np.ndarray]]:
-    return choose_utterances(chosen.data, weights.read_convolutions(subject.folder))
+def _chosen_utterances(trained: TrainedModel, chosen: ChosenData) -> List[Tuple[str, np.ndarray]]:
+    return choose_utterances(chosen.data, weights.read_convolutions(trained.folder))
 
 
 def choose_utterances(data: PreparedData, encoder: hf_config.Convolutions) -> List[Tuple[str, np.ndarray]]:
@@ -291,29 +291,29 @@ def _spread(split: PreparedSplit, encoder: hf_config.Convolutions) -> List[int]:
 
 
 def _facts(
-    subject: ChosenModel, chosen: ChosenData, evaluations: List[Artifact], recognizer: Recognizer
+    trained: TrainedModel, chosen: ChosenData, evaluations: List[Artifact], recognizer: Recognizer
 ) -> card.CardFacts:
-    own_data = subject.run is not None and subject.info()["data"]["id"] == chosen.data.artifact.id
+    own_data = trained.run is not None and trained.info()["data"]["id"] == chosen.data.artifact.id
     return card.CardFacts(
-        name=subject.name,
+        name=trained.name,
         model_type=recognizer.model.config.model_type,
         parameters=sum(tensor.numel() for tensor in recognizer.model.parameters()),
         sample_rate=recognizer.features.sample_rate,
         vocabulary=len(recognizer.vocabulary),
-        run=_told(subject),
+        run=_told(trained),
         data_name=chosen.name if own_data else None,
         data=chosen.data.summary if own_data else None,
         evaluations=[dict(read_metrics(item), data_name=item.summary.get("data")) for item in evaluations],
     )
 
 
-def _result(artifact: Artifact, subject: ChosenModel, request: ExportRequest, unchanged: bool) -> ExportResult:
+def _result(artifact: Artifact, trained: TrainedModel, request: ExportRequest, unchanged: bool) -> ExportResult:
     paths = sorted(path for path in artifact.path.iterdir() if path.name != "meta.json")
     return ExportResult(
         artifact=artifact,
         format=request.format,
-        run=subject.name if subject.run is not None else None,
-        model=subject.folder,
+        run=trained.name if trained.run is not None else None,
+        model=trained.folder,
         output=request.output,
         verified=_verified(artifact),
         files={path.name: path.stat().st_size for path in paths},

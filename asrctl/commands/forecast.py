@@ -141,7 +141,7 @@ def _memory(planned: TrainPlan, found: Optional[Recognizer]) -> Tuple[Optional[i
     if planned.job.device.kind != "cpu":
         return weights + _TRAINED_BYTES * trained, "at least"
     engine, pads = _engine(planned, found)
-    rows, samples = _costliest(planned, pads)
+    rows, samples = _largest(planned, pads)
     step = memory_estimate.most_bytes(found.model, rows, samples, precision=planned.job.precision, pads=pads)
     if engine != select.PACKED:
         return int(_held_bytes() + weights + _PLAIN_TAKES * step), "about"
@@ -162,8 +162,8 @@ def _engine(planned: TrainPlan, found: Recognizer) -> Tuple[str, bool]:
     return engine, not (engine == select.PACKED and frozen)
 
 
-def _costliest(planned: TrainPlan, pads: bool) -> Tuple[int, int]:
-    """Rows and samples of the costliest micro-batch."""
+def _largest(planned: TrainPlan, pads: bool) -> Tuple[int, int]:
+    """Rows and samples of the largest micro-batch."""
     recipe, train = planned.recipe, planned.job.train
     section, rate, kind = recipe.host(planned.job.device.kind), train.sample_rate, planned.job.device.kind
     pad_to = samples_in(recipe.audio.max_s, rate) if recipe.batches.shapes == "static" else None
@@ -178,7 +178,7 @@ def _costliest(planned: TrainPlan, pads: bool) -> Tuple[int, int]:
         max_item_samples=samples_in(recipe.audio.max_s, rate),
         pads=pads,
     )
-    return loader.costliest_shape()
+    return loader.largest_shape()
 
 
 def _held_bytes() -> int:

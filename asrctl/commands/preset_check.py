@@ -20,10 +20,10 @@ def look_at_checkpoint(recipe: Recipe, emit: Emit) -> None:
         return
     architectures.require(str({**weights.read_config(folder), **section.config}.get("model_type", "")))
     weight_matching.require_head(section, folder, weights.read_shapes(folder))
-    heard = processor.read_features(folder, layer_norm=True)
-    if heard.sample_rate != recipe.audio.sample_rate:
+    found_rules = processor.read_features(folder, layer_norm=True)
+    if found_rules.sample_rate != recipe.audio.sample_rate:
         raise PresetError(
-            f"{folder.name} hears {heard.sample_rate} samples per second, audio.sample_rate is "
+            f"{folder.name} hears {found_rules.sample_rate} samples per second, audio.sample_rate is "
             f"{recipe.audio.sample_rate}",
-            fix=f"set audio.sample_rate: {heard.sample_rate}",
+            fix=f"set audio.sample_rate: {found_rules.sample_rate}",
         )

@@ -23,7 +23,7 @@ _FIX_DATA = "run `asrctl prepare CORPUS` first, or name prepared data with --dat
 
 
 @dataclass(frozen=True)
-class ChosenModel:
+class TrainedModel:
     """A trained model. digest: sha256 over the files that make it, wherever they lie. run: None for a plain folder.
 
     signature: of the files that the digest was taken from.
@@ -51,15 +51,15 @@ class ChosenModel:
         return self.run.info() if self.run is not None else {}
 
 
-def find_model(workspace: Workspace, run: Optional[str], model: Optional[str]) -> ChosenModel:
+def find_model(workspace: Workspace, run: Optional[str], model: Optional[str]) -> TrainedModel:
     """The model of a run (default: the latest that has one), or of a folder or hub name. Raises MissingArtifact."""
     if run is not None and model is not None:
         raise UsageError("--run and --model exclude each other", fix="give one of them")
     if model is not None:
         folder = weights.find_checkpoint(model)
-        return _subject(folder, Path(model).name or model, None, is_latest=False)
+        return _trained(folder, Path(model).name or model, None, is_latest=False)
     found = runs.require(workspace, run)
-    return _subject(found.model, found.name, found, is_latest=run is None)
+    return _trained(found.model, found.name, found, is_latest=run is None)
 
 
 def is_elsewhere(model: Optional[str], emit: Emit) -> bool:
@@ -70,9 +70,9 @@ def is_elsewhere(model: Optional[str], emit: Emit) -> bool:
     return True
 
 
-def _subject(folder: Path, name: str, run: Optional[Run], *, is_latest: bool) -> ChosenModel:
+def _trained(folder: Path, name: str, run: Optional[Run], *, is_latest: bool) -> TrainedModel:
     signature = _signature(folder)  # first: what is replaced while the digest is taken is noticed as well
-    return ChosenModel(folder, name, sound_model(folder), run, is_latest, signature)
+    return TrainedModel(folder, name, sound_model(folder), run, is_latest, signature)
 
 
 def _model_files(folder: Path) -> List[Path]:
@@ -117,22 +117,22 @@ class ChosenData:
     since: Optional[str] = None
 
 
-def find_data(workspace: Workspace, subject: Optional[ChosenModel], name: Optional[str]) -> ChosenData:
+def find_data(workspace: Workspace, trained: Optional[TrainedModel], name: Optional[str]) -> ChosenData:
     """The data of a name; else what the run was trained on; else the latest, or the only one.
 
     Raises MissingArtifact.
     """
     if name is not None:
         return ChosenData(PreparedData(workspace.resolve("prepared", name, fix=_FIX_DATA)), name, "as asked")
-    if subject is not None and subject.run is not None:
-        recorded = subject.info()["data"]
+    if trained is not None and trained.run is not None:
+        recorded = trained.info()["data"]
         artifact = workspace.resolve("prepared", recorded["id"], fix=_FIX_DATA)
         now = workspace.names("prepared").get(recorded["name"], artifact.id)
         since = now if now != artifact.id else None
         return ChosenData(PreparedData(artifact), recorded["name"], "what it was trained on", since)
     names = list(workspace.names("prepared"))
     if workspace.latest("prepared") is None and len(names) == 1:
-        return find_data(workspace, subject, names[0])
+        return find_data(workspace, trained, names[0])
     name, data = latest_data(workspace)
     return ChosenData(data, name, "the latest prepared")
 
@@ -150,12 +150,12 @@ def latest_data(workspace: Workspace) -> Tuple[str, PreparedData]:
     return (latest or {}).get("name", artifact.id), PreparedData(artifact)
 
 
-def sentence(subject: ChosenModel, chosen: ChosenData) -> str:
+def sentence(trained: TrainedModel, chosen: ChosenData) -> str:
     """One line that says which model and data are meant, and why."""
-    if subject.run is None:
-        model = f"model {subject.folder}"
+    if trained.run is None:
+        model = f"model {trained.folder}"
     else:
-        model = f"run {subject.name}" + (" (the latest with a model)" if subject.is_latest else "")
+        model = f"run {trained.name}" + (" (the latest with a model)" if trained.is_latest else "")
     return f"{model}; data {chosen.name} ({chosen.data.artifact.id}, {chosen.why})"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, Optional, Tuple
 
-from asrctl.commands.select import ChosenModel
+from asrctl.commands.select import TrainedModel
 from asrctl.config.recipe import HostSection, Recipe
 from asrctl.data.dataset import PreparedSplit
 from asrctl.errors import UsageError
@@ -31,7 +31,7 @@ class How:
     recipe: Optional[Recipe] = None
 
 
-def choose(subject: ChosenModel, device: str, precision: Optional[str], batch_s: Optional[float], emit: Emit) -> How:
+def choose(trained: TrainedModel, device: str, precision: Optional[str], batch_s: Optional[float], emit: Emit) -> How:
     """What a request means. `auto` is never an IPU, since a model that is heard once is compiled longer than heard.
 
     Raises UsageError, DeviceError, MissingDependency, PresetError.
@@ -43,24 +43,24 @@ def choose(subject: ChosenModel, device: str, precision: Optional[str], batch_s:
         chosen = devices.choose("cuda" if devices.cuda_available() else "cpu")
     emit(Note(chosen.reason))
     if not chosen.is_host:
-        return _on_ipu(subject, chosen, precision, batch_s, emit)
-    section = subject.run.recipe().host(chosen.kind) if subject.run is not None else HostSection()
+        return _on_ipu(trained, chosen, precision, batch_s, emit)
+    section = trained.run.recipe().host(chosen.kind) if trained.run is not None else HostSection()
     wanted = devices.precision(chosen.kind, precision or "fp32", "--precision ")
     return How(chosen, wanted, batch_s or section.eval_batch_s, section.engine)
 
 
 def _on_ipu(
-    subject: ChosenModel, device: devices.Device, precision: Optional[str], batch_s: Optional[float], emit: Emit
+    trained: TrainedModel, device: devices.Device, precision: Optional[str], batch_s: Optional[float], emit: Emit
 ) -> How:
     from asrctl.ipu import config, runner
 
-    if subject.run is None:
+    if trained.run is None:
         raise UsageError(
             f"a folder does not say how its model is placed on {device.kind}",
             fix="evaluate a run (--run NAME) whose preset has an `ipu` section, or use `--device cpu`",
         )
-    recipe = subject.run.recipe()
-    runner.preflight(recipe, device.kind, started=subject.run.shell)
+    recipe = trained.run.recipe()
+    runner.preflight(recipe, device.kind, started=trained.run.shell)
     own = config.section(recipe).precision
     if batch_s is not None or precision not in (None, own):
         raise UsageError(

@@ -35,7 +35,7 @@ def normalize(samples: np.ndarray) -> np.ndarray:
     return (samples - samples.mean()) / np.sqrt(samples.var() + VARIANCE_FLOOR)
 
 
-def heard(samples: np.ndarray, rules: FeatureRules) -> np.ndarray:
+def input_values(samples: np.ndarray, rules: FeatureRules) -> np.ndarray:
     """samples (time,) int16 or float32 -> (time,) float32, normalized where the rules say so."""
     samples = to_float(samples) if samples.dtype == np.int16 else samples
     return normalize(samples) if rules.normalize else samples
@@ -52,6 +52,6 @@ def collate(samples: Sequence[np.ndarray], rules: FeatureRules, *, pad_to: Optio
     values = np.zeros((len(samples), length), dtype=np.float32)
     mask = np.zeros((len(samples), length), dtype=np.int64)
     for index, row in enumerate(samples):
-        values[index, : len(row)] = heard(row, rules)
+        values[index, : len(row)] = input_values(row, rules)
         mask[index, : len(row)] = 1
     return {"input_values": torch.from_numpy(values), "attention_mask": torch.from_numpy(mask)}

@@ -7,7 +7,7 @@ from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from asrctl.data.collate import collate, heard
+from asrctl.data.collate import collate, input_values
 from asrctl.data.dataset import PreparedSplit
 from asrctl.data.sampler import micro_batches
 from asrctl.evaluation import decoding
@@ -83,7 +83,7 @@ class _Way:
         import torch
 
         rules = self.recognizer.features
-        return [torch.from_numpy(heard(self.split[int(row)].pcm, rules)) for row in rows]
+        return [torch.from_numpy(input_values(self.split[int(row)].pcm, rules)) for row in rows]
 
     def packed(self, samples: List[Any]) -> Tuple[Any, Any]:
         import torch

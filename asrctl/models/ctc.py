@@ -133,13 +133,13 @@ def forward(
     """
     sample_lengths = attention_mask.sum(-1)
     frames = frame_lengths(model, sample_lengths)
-    heard = frames > 0
-    if bool(heard.all()):
+    has_frames = frames > 0
+    if bool(has_frames.all()):
         return _forward(model, input_values, attention_mask, exact=exact), frames
     # The library can neither make a frame of less than one nor mask attention to an utterance without any.
-    if not bool(heard.any()):
+    if not bool(has_frames.any()):
         return no_logits(model, len(frames)), frames
-    places = heard.nonzero()[:, 0]
+    places = has_frames.nonzero()[:, 0]
     made = _forward(model, input_values[places], attention_mask[places], exact=exact)
     return made.new_zeros(len(frames), *made.shape[1:]).index_copy(0, places, made), frames
 

@@ -234,8 +234,8 @@ def read_features(folder: Path, *, layer_norm: bool) -> FeatureRules:
     Raises BadData, where the files of two library generations differ, too.
     """
     found = {name: rules for name in FEATURE_FILES for rules in _feature_rules(folder / name, layer_norm)}
-    heard = {(rules.sample_rate, rules.normalize) for rules in found.values()}
-    if len(heard) > 1:
+    found_rules = {(rules.sample_rate, rules.normalize) for rules in found.values()}
+    if len(found_rules) > 1:
         said = ", ".join(f"{name}: {rules.sample_rate} Hz, {_words(rules)}" for name, rules in found.items())
         raise BadData(
             f"{folder} says in two ways how a recording is heard ({said})", fix="delete the file that is wrong"

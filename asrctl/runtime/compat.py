@@ -144,12 +144,12 @@ def ctc_loss(
 
     if ctc_knows_no_frames():
         return functional.ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, reduction, zero_infinity)
-    heard = input_lengths > 0
-    counts = torch.where(heard, target_lengths, 0)
+    has_frames = input_lengths > 0
+    counts = torch.where(has_frames, target_lengths, 0)
     lengths = input_lengths.clamp(min=1)
     losses = functional.ctc_loss(log_probs, targets, lengths, counts, blank, "none", zero_infinity)
     impossible = torch.where(target_lengths > 0, 0.0 if zero_infinity else float("inf"), 0.0)
-    losses = torch.where(heard.to(losses.device), losses, impossible.to(losses))
+    losses = torch.where(has_frames.to(losses.device), losses, impossible.to(losses))
     if reduction == "mean":
         return (losses / target_lengths.clamp(min=1).to(losses.device)).mean()
     return losses.sum() if reduction == "sum" else losses

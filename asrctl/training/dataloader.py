@@ -12,7 +12,7 @@ import numpy as np
 
 from asrctl.config.recipe import Augment
 from asrctl.data import augment
-from asrctl.data.collate import FeatureRules, collate, heard, to_float
+from asrctl.data.collate import FeatureRules, collate, input_values, to_float
 from asrctl.data.dataset import PreparedSplit
 from asrctl.data.sampler import BatchPlan, even_micro_batches, generator, micro_batches
 from asrctl.training.feature_cache import FeatureCache
@@ -151,10 +151,10 @@ class TrainingDataLoader:
             for utterance, index in zip(utterances, item)
         ]
         joined = samples[0] if len(samples) == 1 else np.concatenate(samples)
-        return Item(labels, len(item), index, len(joined), self._heard(joined))
+        return Item(labels, len(item), index, len(joined), self._input_values(joined))
 
-    def _heard(self, samples: np.ndarray) -> np.ndarray:
-        return samples if self.pads else heard(samples, self.features)
+    def _input_values(self, samples: np.ndarray) -> np.ndarray:
+        return samples if self.pads else input_values(samples, self.features)
 
     def _audio(self, pcm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return augment.change(to_float(pcm), self.augment, self.split.sample_rate, rng)
@@ -178,18 +178,18 @@ class TrainingDataLoader:
             audio_s=sum(item.num_samples for item in items) / self.split.sample_rate,
         )
 
-    def costliest(self) -> MicroBatch:
+    def largest(self) -> MicroBatch:
         """The micro-batch that needs most memory of all that can come, for a trial at the start."""
-        rows, samples = self.costliest_shape()
+        rows, samples = self.largest_shape()
         pcm = self.split[int(np.argmax(self.split.num_samples))].pcm
         labels = self.split[int(np.argmax(self.split.num_labels))].labels
         label_count = len(labels) * self.augment.join + self.augment.join - 1
         labels = np.resize(labels, label_count) if len(labels) else labels
         return self._micro_batch(
-            [Item(labels, 1, None, samples, self._heard(np.resize(to_float(pcm), samples)))] * rows
+            [Item(labels, 1, None, samples, self._input_values(np.resize(to_float(pcm), samples)))] * rows
         )
 
-    def costliest_shape(self) -> Tuple[int, int]:
+    def largest_shape(self) -> Tuple[int, int]:
         """(rows, samples of each): as if every utterance were as long as that leaves room for.
 
         As many of the longest as fit, or one more that are just short enough: what is costlier is estimated.

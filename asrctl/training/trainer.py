@@ -105,15 +105,15 @@ class HostTrainer(Trainer):
             seed=self.optim.seed,
         )
 
-    def _try_costliest(self) -> None:
-        """Forward and backward over the costliest micro-batch, before the first step, unless it fits for sure.
+    def _try_largest(self) -> None:
+        """Forward and backward over the largest micro-batch, before the first step, unless it fits for sure.
 
         Where its length was left open it is halved until it fits. Raises DeviceError.
         """
         import torch
 
         while not (self._far_more_is_free() or self._fits()):
-            rows, samples = self.loader.costliest_shape()
+            rows, samples = self.loader.largest_shape()
             seconds = rows * samples / self.job.train.sample_rate
             if rows == 1:
                 raise DeviceError(
@@ -126,7 +126,7 @@ class HostTrainer(Trainer):
                     " device",
                     fix=f"lower it: `--set {self.device.type}.micro_batch_s={seconds / 2:.3g}`",
                 )
-            # Of what is only about best the costliest holds more, and must not keep the next one up.
+            # Of what is only about best the largest holds more, and must not keep the next one up.
             self.micro_batch_s = min(self.micro_batch_s, seconds) / 2
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -139,7 +139,7 @@ class HostTrainer(Trainer):
         packed_on_cpu = self.device.type == "cpu" and self.forward_pass.engine == select.PACKED
         if not packed_on_cpu or free_memory.addresses_are_scarce():
             return False
-        rows, samples = self.loader.costliest_shape()
+        rows, samples = self.loader.largest_shape()
         most = memory_estimate.most_bytes(
             self.model, rows, samples, precision=self.job.precision, pads=self.forward_pass.pads
         )
@@ -153,7 +153,7 @@ class HostTrainer(Trainer):
             if not self.adam.torch_optimizer.state:  # the moments will be there from the second step on
                 held = [torch.empty_like(tensor) for tensor in self.adam.parameters for _ in range(2)]
             self.model.train()
-            self._backward(self.loader.costliest(), total_weight=1.0, key=(0, 0))
+            self._backward(self.loader.largest(), total_weight=1.0, key=(0, 0))
         except (RuntimeError, MemoryError, OSError) as error:
             if not memory.ran_out(error):
                 raise
@@ -181,7 +181,7 @@ class HostTrainer(Trainer):
         loop = self.loop
         loop.open()
         try:
-            self._try_costliest()
+            self._try_largest()
             for batch in self._steps(loop.start, loop.most):
                 with self._memory_explained():
                     result = self._train_step(batch)

@@ -199,8 +199,8 @@ def test_no_micro_batch_is_larger_than_the_one_that_is_tried(split, tmp_path, jo
     )
     wanted = dataclasses.replace(wanted, audio=dataclasses.replace(wanted.audio, max_s=2.0))
     loader = trainer(split, wanted, tmp_path, limits=Limits(int(seconds * 16000), items, None)).loader
-    tried = loader.costliest()
-    rows, samples = loader.costliest_shape()
+    tried = loader.largest()
+    rows, samples = loader.largest_shape()
     assert tried.inputs["input_values"].shape == (rows, samples)
     for batch in loader.steps(0, 12, 0):
         for micro in batch.micro_batches:
@@ -220,7 +220,7 @@ def test_a_corpus_of_less_than_two_steps_is_tried_as_the_one_step_that_it_is(tmp
     (batch,) = loader.steps(0, 1, 0)
     (micro,) = batch.micro_batches
     assert micro.inputs["input_values"].shape == (12, 16000)
-    assert loader.costliest_shape()[0] >= 12
+    assert loader.largest_shape()[0] >= 12
 
 
 def test_an_encoder_that_learns_has_micro_batches_of_at_most_so_much_padded_audio(split, tmp_path):

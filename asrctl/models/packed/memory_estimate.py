@@ -1,6 +1,6 @@
 """Bytes that a training micro-batch of the packed engine takes on a CPU, counted from above.
 
-Where far more is free, nobody has to try the costliest micro-batch before the first step.
+Where far more is free, nobody has to try the largest micro-batch before the first step.
 """
 
 from __future__ import annotations

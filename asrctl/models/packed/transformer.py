@@ -54,9 +54,9 @@ def logits(model: nn.Module, features: Sequence[torch.Tensor], *, precision: str
     is kept between them. Dropout, layer drop and SpecAugment apply when the model is in training; they depend on the
     seeds of torch and numpy alone.
     """
-    heard = [utterance for utterance in features if len(utterance)]
+    with_frames = [utterance for utterance in features if len(utterance)]
     lengths = torch.tensor([len(utterance) for utterance in features], device=features[0].device)
-    return (_logits(model, heard, precision) if heard else no_logits(model)), lengths
+    return (_logits(model, with_frames, precision) if with_frames else no_logits(model)), lengths
 
 
 def _logits(model: nn.Module, features: Sequence[torch.Tensor], precision: str) -> torch.Tensor:
