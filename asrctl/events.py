@@ -1,4 +1,4 @@
-"""What a running stage tells. Stages never print: they call `emit(event)`, and the caller shows or records it."""
+"""Events of a running stage. Stages never print: they call `emit(event)`, and the caller shows or records it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A command in a child process, where memory or threads are limited: somebody is left to say that they ran out.
+"""Run a command in a child process where memory or threads are limited, so that the parent can report a crash.
 
 OpenBLAS, OpenMP and C++ end their process at once where they get no memory for a buffer, or no thread.
 """
@@ -22,7 +22,7 @@ _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
 
 class Ending:
-    """How a child tells its parent that it ends in good order, and with which code."""
+    """The pipe by which a child reports a regular end and its exit code to its parent."""
 
     def __init__(self, pipe: Optional[int] = None) -> None:
         self._pipe = pipe
@@ -32,7 +32,7 @@ class Ending:
             os.write(self._pipe, bytes([code]))
 
     def leave_to_parent(self) -> None:
-        """End here and now without a word, where there is a parent to say it."""
+        """Exit at once without a message where there is a parent that prints one."""
         if self._pipe is not None:
             os._exit(errors.EXIT_BUG)
 

@@ -21,7 +21,7 @@ def make_display(*, verbose: bool, plain: bool) -> "Display":
 
 
 def silence(stream: TextIO) -> None:
-    """What is written to the file behind `stream` from now on goes nowhere, and so does what its buffer still holds."""
+    """Send what is still written to `stream`, and what its buffer holds, to /dev/null."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
@@ -124,7 +124,7 @@ class Display:
         self.line(traceback.format_exc())
 
     def close(self) -> None:
-        """Take down what is drawn."""
+        """Remove the progress bars from the terminal."""
 
     def _is_due(self, task: str, now: float, finished: bool) -> bool:
         if finished:

@@ -28,7 +28,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Output:
-    """How a command talks: --json and --verbose. workspace: of which it talks, where it has one."""
+    """Output options: --json and --verbose. workspace: the one that printed commands name, if any."""
 
     json: bool = False
     verbose: bool = False
@@ -41,7 +41,7 @@ class Output:
 
 @dataclass
 class Report:
-    """What one command says. `command` is None where the command line named none."""
+    """Collects and prints the output of one command. command: its name; None where the command line has none."""
 
     command: Optional[str]
     output: Output
@@ -82,7 +82,7 @@ def session(command: str, output: Output) -> Iterator[Report]:
 
 @contextmanager
 def guard(report: Report) -> Iterator[None]:
-    """Whatever goes wrong inside is said in the user's terms, as JSON where wished, and becomes an exit code."""
+    """Print any error raised inside as a sentence and a fix (as JSON with --json) and exit with its code."""
     try:
         yield
     except (Exception, KeyboardInterrupt) as problem:

@@ -49,7 +49,7 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def _raised_until_heard() -> Iterator[None]:
-    """A KeyboardInterrupt that no caller can hear is raised again, a moment later.
+    """Raise a KeyboardInterrupt again that was swallowed (in a destructor, say), a moment later.
 
     A signal may come while Python runs the callback of a weak reference, a `__del__` or a callback from C. There
     nothing can be raised: Python tells `sys.unraisablehook` and goes on as if nobody had asked it to stop.

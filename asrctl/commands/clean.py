@@ -1,4 +1,4 @@
-"""What in a workspace can go, and its deletion. What a lock holds, or a name leads to, stays."""
+"""Find what in a workspace can be deleted, and delete it. What is locked or has a name stays."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class _Deleted(OwnFiles):
 
 @dataclass(frozen=True)
 class Removable:
-    """A file or folder that can go. lock: to be held while it goes; idle: it goes only while nobody is at work.
+    """A file or folder that can be deleted. lock: to hold while deleting; idle: only while no command is running.
 
     ours: what may be in a folder; with anything else in it, it is somebody's and stays.
     """
@@ -72,7 +72,7 @@ class Removable:
 
 @dataclass(frozen=True)
 class CleanPlan:
-    """What can go, and which locks are held: what they may be using stays. kept: {folder: what in it is not ours}."""
+    """What can be deleted, and which locks are held (what they may use stays). kept: {folder: files not of asrctl}."""
 
     removable: Sequence[Removable]
     held: Sequence[str]
@@ -166,7 +166,7 @@ def _is_held(path: Path) -> bool:
 
 
 def _remove(workspace: Workspace, path: Path, ours: OwnFiles) -> bool:
-    """Whether it went: where somebody has put something into it since we looked, it stays."""
+    """Delete it; False where it stays because something was put into it since it was planned."""
     workspace.own(path.parent)
     if not path.is_dir() or path.is_symlink():
         path.unlink()

@@ -201,7 +201,7 @@ def _facts(chosen: ChosenData, split: PreparedSplit) -> Dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Meant:
-    """What a request means."""
+    """A request, resolved: model, data, split, device and precision."""
 
     trained: TrainedModel
     chosen: ChosenData

@@ -121,7 +121,7 @@ def prepare(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) 
 
 @dataclass(frozen=True)
 class _Found:
-    """A corpus that was listed: who does what, and by which rules; what to do about rejects, by their reason."""
+    """A listed corpus: its splits' roles, the rules, and a hint for each reason of rejects."""
 
     rules: rules.Rules
     given: Optional[Artifact]
@@ -149,7 +149,7 @@ def _listed(
 
 
 class _Job:
-    """One corpus on its way to prepared data."""
+    """The preparation of one corpus."""
 
     def __init__(
         self, workspace: Workspace, request: PrepareRequest, found: _Found, listed: Artifact, workers: int, emit: Emit

@@ -1,4 +1,4 @@
-"""Carry a planned run out: model, run folder, backend, and the last word in run.json."""
+"""Carry out a planned run: model, run folder, trainer, and the final state in run.json."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def carry_out(run: Run, planned: TrainPlan, emit: Emit) -> TrainResult:
 
 
 def _write_if_possible(run: Run, values: Dict[str, Any], emit: Emit) -> None:
-    """On a full disk, what stopped the run is what people must hear of."""
+    """Write run.json; where that fails too (full disk), warn, so that the first error is the one reported."""
     try:
         run.write(values)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a run is made from, and the run that was made from the same: `train --if-new`."""
+"""The inputs that decide a run's outcome, and the search for a run of equal inputs: `train --if-new`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request to train means: which run, data, recipe and name."""
+"""Resolve a request to train: which run, data and recipe it names."""
 
 from __future__ import annotations
 

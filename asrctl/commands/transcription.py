@@ -1,4 +1,4 @@
-"""How `asrctl eval` hears a model: on which device, in which precision, in which batches; and the hypotheses."""
+"""How `asrctl eval` runs a model (device, precision, batches), and the hypotheses that it gives."""
 
 from __future__ import annotations
 

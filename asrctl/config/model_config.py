@@ -1,4 +1,4 @@
-"""What `model.config` of a preset and a stranger's config.json may ask for: keys that act, and sizes that a model has.
+"""Which keys `model.config` and a downloaded config.json may set, and the limits of their values.
 
 Pure: nothing of transformers is needed, so that a preset is checked at once, and before memory is taken.
 """

@@ -1,4 +1,4 @@
-"""The text of a preset file -> its values, and the line of each: YAML without its traps and its bombs."""
+"""Read a preset file: its values and the line of each, from a safe subset of YAML."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def value(text: str) -> Any:
 
 
 class Loader(yaml.SafeLoader):
-    """Safe YAML without aliases, of which a few nested ones can stand for gigabytes, and of bounded depth."""
+    """Safe YAML of bounded depth and without aliases (a few nested ones can expand to gigabytes)."""
 
     _depth = 0
 

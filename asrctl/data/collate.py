@@ -1,4 +1,4 @@
-"""int16 speech -> what the model hears: floats, normalized, padded. The same arithmetic in training and inference."""
+"""int16 speech -> model input: floats, normalized, padded. The same arithmetic in training and inference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same recording in two splits: what was learned from can not judge what was learned."""
+"""Find recordings that are in two splits: an utterance seen in training can not test the model."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def collected(
 
 
 class Witnesses:
-    """Looks for an utterance that is kept and holds a character.
+    """Finds, for a character, an utterance that holds it and is kept.
 
     convert: as it will be converted; utterances: those of the corpus, again and again; allowed: how many utterances may
     be left out, so that a character that more of them hold is sure to be kept.

@@ -1,4 +1,4 @@
-"""How loud a recording is: what tells that its samples can not be speech as they stand."""
+"""Signal levels of a recording, which tell samples that can not be speech as they stand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FULL = 32767
 
 
 class Levels:
-    """Sums over the samples of a recording, kept while its blocks come by."""
+    """Running sums over the blocks of a recording."""
 
     def __init__(self, channels: int, unbounded: bool) -> None:
         """unbounded: whether samples may lie beyond full scale and mean it, as in files of floating point."""

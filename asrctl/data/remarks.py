@@ -1,4 +1,4 @@
-"""Recordings that are used, but not as they stand: their list, and a line on each kind of them."""
+"""Recordings that are used with changes (a channel left out, say): their list and one line on each kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which utterances make which batch. Pure: (lengths, seed, epoch, limits) -> the same batches on every machine."""
+"""Batches of utterances. Pure: (lengths, seed, epoch, limits) -> the same batches on every machine."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ _FIX_PART = "delete that folder and prepare the corpus again"
 
 @dataclass(frozen=True)
 class Remarked(PreparedUtterance):
-    """One that is used, but not as it stands."""
+    """An utterance that is used with a change."""
 
     remarks: Tuple[Remark, ...] = ()
 

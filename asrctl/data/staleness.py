@@ -31,7 +31,7 @@ _TALK = ("--json", "--verbose", "-v", "--force")
 
 
 class _Sample:
-    """Some of the files that come by. kept: {path: status, None where there is no such file}."""
+    """A sample of a stream of files. kept: {path: status, None where there is no such file}."""
 
     def __init__(self) -> None:
         self.kept: Dict[str, Optional[os.stat_result]] = {}
@@ -51,7 +51,7 @@ class _Sample:
 
 
 class Watcher:
-    """Sees every audio file and every file of transcripts of a corpus pass, and keeps a sample of them.
+    """Records a sample of the audio and transcript files that reading a corpus touches.
 
     source: what the user named. workspace: its cache is of no account, and the folder itself counts for nothing where
     it lies among the recordings.

@@ -1,4 +1,4 @@
-"""What the transcripts of a corpus hold: characters by split, and what in them deserves a word."""
+"""Statistics of a corpus' transcripts: characters by split, and what people should know of them."""
 
 from __future__ import annotations
 

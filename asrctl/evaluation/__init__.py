@@ -1,1 +1,1 @@
-"""What a model hears, and how often it is wrong."""
+"""Transcription, decoding and error rates."""

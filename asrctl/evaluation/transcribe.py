@@ -61,7 +61,7 @@ def transcribe(
 
 @dataclass(frozen=True)
 class _Way:
-    """Two ways from rows of a split to logits and frames, as decoders take them: padded and packed."""
+    """From rows of a split to the logits and frames that decoders take: padded or packed."""
 
     recognizer: Recognizer
     split: PreparedSplit

@@ -1,4 +1,4 @@
-"""The way of an export into a folder that the user names."""
+"""Copy an export into a folder that the user names."""
 
 from __future__ import annotations
 

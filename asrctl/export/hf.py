@@ -1,4 +1,4 @@
-"""A Hugging Face folder, and the proof that plain transformers hears with it what we hear."""
+"""Write a Hugging Face folder, and verify that plain transformers gives the same transcripts with it."""
 
 from __future__ import annotations
 

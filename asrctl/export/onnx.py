@@ -1,4 +1,4 @@
-"""ONNX with dynamic batch and time, and the proof that onnxruntime computes what PyTorch computes.
+"""Write ONNX with dynamic batch and time, and verify that onnxruntime computes what PyTorch computes.
 
 The graph takes `input_values` (batch, time) float32 and `attention_mask` (batch, time) int64, and gives `logits`
 (batch, frames, vocabulary) float32. Padding is left out of the group norm and of the attention, so that an utterance

@@ -212,7 +212,7 @@ class IpuRun(Trainer):
         )
 
     def close(self) -> None:
-        """Give journal and device back, whatever happened."""
+        """Close the metrics log and release the device."""
         self.loop.close()
         self.trainer.end_loaders()
         for model in (self.trainer.training_model, self.trainer.inference_model):

@@ -157,7 +157,7 @@ def _forward(
 
 
 def no_logits(model: nn.Module, *rows: int) -> torch.Tensor:
-    """Logits of no frame, (*rows, 0, vocabulary): of the head, so that a backward pass finds its way and gives 0."""
+    """Logits of no frames, (*rows, 0, vocabulary), computed by the head so that gradients exist and are 0."""
     return model.lm_head(model.lm_head.weight.new_zeros(*rows, 0, model.lm_head.in_features))
 
 

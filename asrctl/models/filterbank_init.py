@@ -1,4 +1,4 @@
-"""A convolutional encoder that starts out hearing: its first kernels are a bank of band-pass filters.
+"""Initialize a convolutional encoder with a bank of band-pass filters as its first kernels.
 
 From scratch and with minutes of speech, most of the time would go into learning this.
 """

@@ -1,4 +1,4 @@
-"""config.json of strangers -> a transformers configuration: only keys that shape the model, and sizes that make sense.
+"""A downloaded config.json -> a transformers configuration: only keys that shape the model, within limits.
 
 What else such a file may hold (code to load, kernels to fetch, a million labels) is left out.
 """

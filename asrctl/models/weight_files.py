@@ -1,4 +1,4 @@
-"""One file of weights, safetensors or torch's, and what it is if it is none. No code of a file ever runs."""
+"""Read one file of weights, safetensors or torch's, or say what else the file is. No code of a file ever runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkpoint's weights and a model: what is missing or strange, whether the head is for a vocabulary, and filling.
+"""Match a checkpoint's weights with a model: missing and unexpected names, the head's size, and loading.
 
 weights, throughout: {name on disk: tensor}, or anything else that has a shape where nothing is filled.
 """

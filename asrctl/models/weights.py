@@ -1,4 +1,4 @@
-"""Checkpoints as they come, from a folder or the hub: configuration and weights as plain data; no code is run."""
+"""Read a checkpoint, from a folder or the hub: configuration and weights as plain data; no code is run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory that runs out: each library says so in its own words, and people are told what to lower; and what is kept."""
+"""Recognize that memory ran out, whatever library raised it, and say what to lower; keep the heap for reuse."""
 
 from __future__ import annotations
 

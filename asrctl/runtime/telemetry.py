@@ -1,4 +1,4 @@
-"""What libraries would tell their makers, or leave in the home folder: switched off before any of them is imported."""
+"""Switch off libraries' telemetry, and what they would leave in the home folder, before they are imported."""
 
 from __future__ import annotations
 

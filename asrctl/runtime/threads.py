@@ -1,4 +1,4 @@
-"""Threads that work ahead and hand back results in order. Nothing is forked, so nothing can freeze.
+"""Threads that prefetch and return results in order. Nothing is forked, so no OpenMP lock can be inherited.
 
 Decoding, resampling and hashing let go of Python's lock, so threads run them side by side. The threads are daemons: one
 that hangs in a system call can not keep the program from ending.

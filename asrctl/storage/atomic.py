@@ -1,4 +1,4 @@
-"""A folder takes the place of another: nobody finds half of one, and what a kill interrupts is finished or taken back.
+"""Replace one folder by another atomically; a replacement that a kill interrupts is finished or undone.
 
 Three ways, by what the file system can do: the two are swapped in one step; or the old one is renamed out of the way
 and the new one into its place; or, where a folder can not be renamed (the lower layers of an overlay, of which

@@ -1,4 +1,4 @@
-"""Writing a file or a folder so that nobody ever sees half of it."""
+"""Read regular files within limits; write files and folders so that they appear whole or not at all."""
 
 from __future__ import annotations
 

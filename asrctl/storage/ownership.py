@@ -1,4 +1,4 @@
-"""What asrctl writes, by name: a folder that holds anything else is somebody's, and is neither replaced nor deleted."""
+"""The names of the files that asrctl writes: a folder that holds any other file is neither replaced nor deleted."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class OwnFiles:
 
 
 def _entries(folder: Path) -> List["os.DirEntry[str]"]:
-    """What is in a folder but for what no one put there; nothing where it goes while we look."""
+    """The entries of a folder without what systems leave there (.DS_Store, .nfs*); none where it vanishes meanwhile."""
     try:
         with os.scandir(str(folder)) as entries:
             return [entry for entry in entries if not _NOBODYS.fullmatch(entry.name)]

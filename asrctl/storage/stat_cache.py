@@ -1,4 +1,4 @@
-"""(path, what stat tells) -> sha256 in a small database, as git's index does: a rerun does not hash 60 GB again.
+"""(path, stat) -> sha256 in a small database, as git's index does: a rerun does not hash 60 GB again.
 
 The time of the last content (mtime) is what whoever wrote the file says, and archives with fixed times say the same of
 every version; hence the time of the last change (ctime), which no program can set, and the inode count too.

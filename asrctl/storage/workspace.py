@@ -1,4 +1,4 @@
-"""Where things lie: artifacts by ID, names that point at them, locks.
+"""The workspace folder: artifacts by ID, names that point at them, locks.
 
 An artifact is a folder KIND/ID that never changes once it is there. It is built under `.tmp/KIND-ID` (a fixed name, so
 that whoever comes after a crash can go on with what is there), gets a `meta.json` last, and is renamed into place.
@@ -256,12 +256,12 @@ class Workspace:
         known.refuse(old, self.folder(key.kind, key.id), fix="move that elsewhere, and run the command again")
 
     def _ways(self, kind: str, identity: str) -> Dict[str, Path]:
-        """Where an artifact, and its successor, lie for the moment in which one takes the place of the other."""
+        """The paths of an artifact and of its successor while one replaces the other."""
         names = {"aside": _ASIDE, "ready": _READY}
         return {which: self.root / ".tmp" / f"{name}{kind}-{identity}" for which, name in names.items()}
 
     def _bring_back(self) -> None:
-        """Finish what a process that was killed while it replaced an artifact has left: the old one, or the new one."""
+        """Finish or undo the replacement of an artifact that a kill has interrupted."""
         for left in sorted((self.root / ".tmp").glob("repl*-*-*")):
             name = _BEING_REPLACED.fullmatch(left.name)
             if name is None or left.is_symlink():

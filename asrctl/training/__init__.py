@@ -1,1 +1,1 @@
-"""Training: the loop, what it is fed with, when it stops, and the runs and checkpoints that it leaves."""
+"""Training: trainer, loop, dataloader, optimizer, divergence, checkpoints and runs."""

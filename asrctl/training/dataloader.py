@@ -25,7 +25,7 @@ _JOIN_STREAM, _AUDIO_STREAM = 3, 4
 
 @dataclass(frozen=True)
 class Item:
-    """What is heard as one: an utterance, or several joined.
+    """One item of a batch: an utterance, or several joined.
 
     labels: (labels,) int32. utterances: how many. index: of the one utterance, where it is one. num_samples: its
     length. samples: (time,) float32, or None where there are features, (frames, channels): the encoder's output.

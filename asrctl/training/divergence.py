@@ -1,4 +1,4 @@
-"""Whether a run's numbers still make sense: finite, not exploded, and no silence long after the early plateau.
+"""Detect divergence: losses that are not finite or explode, and evaluations whose hypotheses are all empty.
 
 The bounds lie where no run that learns comes. Losses are compared in nats per label, whatever the reduction, and a
 loss has exploded when it is above all three: ten times the lowest smoothed one so far, the first one, and the
@@ -53,7 +53,7 @@ class Divergence:
 
 
 class DivergenceDetector:
-    """The numbers of one run. What must outlive a checkpoint is in `standing`; no checkpoint is made while in doubt.
+    """The losses and evaluations of one run. What resuming needs is in `state`; no checkpoint is made while in doubt.
 
     spoils: a step that is not finite reaches the weights. vocabulary: its size. max_silent_steps: None for no bound.
     good_step: the last step whose weights gave a sensible loss in the step after it.

@@ -1,4 +1,4 @@
-"""The frozen encoder's output on disk, an utterance at a time: written when training first meets it, read ever after.
+"""Cache of a frozen encoder's output on disk, by utterance: written in the first epoch, read in later ones.
 
 One folder for each combination of encoder weights, configuration, input rules, data and precision:
 

@@ -71,7 +71,7 @@ class StartPoint:
 
 @dataclass
 class TrainerState:
-    """What a run knows of itself between steps; stored in every checkpoint.
+    """The state of a training between steps, stored in every checkpoint.
 
     first_level, level, lowest_level: losses in nats per label: the first, smoothed, and the lowest of the smoothed.
     silent_since: step of the first of the last evaluations that were all silent (see asrctl.training.divergence).

@@ -1,4 +1,4 @@
-"""Between optimizer steps, the same on every backend: journal, evaluation, checkpoints, and when to stop."""
+"""What happens between optimizer steps on every device: metrics log, evaluation, checkpoints, when to stop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from asrctl.training.time_limit import TimeLimit
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a call of a loop came to. step: optimizer steps of the run so far; a call of an IPU makes several.
+    """The result of a call of the trainer. step: optimizer steps of the run so far; a call of an IPU makes several.
 
     loss: mean over the call's utterances. utterances, labels, audio_s: how much of each the call took. grad_norm: None
     where the loop does not know it. applied: the weights took the update.
@@ -40,7 +40,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a checkpoint holds beside the run's standing; the values of checkpoints.save."""
+    """What a checkpoint holds beside the TrainerState; the values of checkpoints.save."""
 
     model: Mapping[str, Any]
     optimizer: Mapping[str, Any]
@@ -49,7 +49,7 @@ class Snapshot:
 
 
 class Trainer:
-    """What a backend does when the loop asks.
+    """What the loop asks of a trainer.
 
     bad_steps_spoil: a step that is not finite reaches the weights. bad_steps_advice: what to change then.
     """
@@ -75,7 +75,7 @@ class Trainer:
 
 
 def schedule_of(state: TrainerState, total: int) -> Optional[Schedule]:
-    """The pace that a run's checkpoint was left at, if it still is to end so. total: steps of the whole recipe."""
+    """The schedule that a checkpoint was made with, if it still holds. total: steps of the whole recipe."""
     pace = None if state.pace is None else Schedule.from_dict(state.pace)
     return pace if pace is not None and pace.recipe == total and state.step < pace.total else None
 
@@ -117,7 +117,7 @@ class TrainingLoop:
         self.metrics_log: Optional[MetricsLog] = None
 
     def open(self) -> None:
-        """Clear what a killed process left behind, and cut the journal to where this run starts."""
+        """Delete what a killed process left, and cut the metrics log at the step where this process starts."""
         checkpoints.clear_unfinished(self._folder)
         self.metrics_log = MetricsLog(self.job.folder, resume_step=self.start)
         self.started = time.monotonic()

@@ -63,7 +63,7 @@ def _entry(line: bytes) -> Optional[Dict[str, Any]]:
 
 
 def read(folder: Path, kind: Optional[str] = None) -> "list[Dict[str, Any]]":
-    """The entries of a run's journal; lines cut short by a crash are left out. Raises BadData."""
+    """The entries of a run's metrics.jsonl; lines cut short by a crash are left out. Raises BadData."""
     path = folder / "metrics.jsonl"
     entries = [entry for _, entry in _lines(path)] if path.exists() else []
     return [entry for entry in entries if kind is None or entry["kind"] == kind]

@@ -104,12 +104,12 @@ class Run:
 
     @property
     def _aside(self) -> Path:
-        """Where the run lies that this one replaces, until this one has a checkpoint."""
+        """The folder of the run that this one replaces, until this one has a checkpoint."""
         return self.folder.with_name(f".{self.name}.old")
 
     @property
     def _replaces_one(self) -> bool:
-        """Whether a run lies aside; what others have open of one that is deleted is none."""
+        """Whether there is a run to be replaced; files of a deleted one that are still open do not count."""
         return not files.is_gone(self._aside)
 
     def settle(self) -> None:
@@ -124,7 +124,7 @@ class Run:
                 files.beside(self.folder / name, "tmp").unlink()
 
     def _take_old_one_back(self) -> None:
-        """In the place of one that came to nothing; what is not ours in that one moves into the old one."""
+        """Undo a replacement that made no checkpoint; files in it that are not asrctl's move into the old run."""
         RUN.carry(self.folder, self._aside)
         files.remove_tree(self.folder)
         atomic.move_tree(self._aside, self.folder)

@@ -135,7 +135,7 @@ class HostTrainer(Trainer):
             self.emit(Note(f"micro-batches of up to {self.micro_batch_s:g} s of audio"))
 
     def _far_more_is_free(self) -> bool:
-        """Whether a trial, which takes a CPU as long as some steps, has nothing to tell."""
+        """Whether so much memory is free that trying the largest micro-batch, as slow as some steps, tells nothing."""
         packed_on_cpu = self.device.type == "cpu" and self.forward_pass.engine == select.PACKED
         if not packed_on_cpu or free_memory.addresses_are_scarce():
             return False

@@ -1,1 +1,1 @@
-"""Faster ways through a model whose weights stay transformers' own: same parameters, same names, same checkpoints."""
+"""The packed engine: faster forward and backward passes over the parameters of a transformers model."""

@@ -1,4 +1,4 @@
-"""Which arithmetic carries a model: transformers' own passes over padded batches, or packed frames."""
+"""Choose the engine of a model: plain (transformers' own passes over padded batches) or packed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shapes that come again: on tiles oneDNN makes code for every new one, up to 17 ms for a product that takes 5."""
+"""Round shapes so that they recur: oneDNN compiles code for each new one, up to 17 ms for a product that takes 5."""
 
 from __future__ import annotations
 
