@@ -30,6 +30,7 @@ REASONS = {
     "truncated": "the file ends before the length that it promises",
     "empty": "the file or stretch holds no samples",
     "outside": "the stretch lies outside the file",
+    "no-channel": "the file has fewer channels than the one that is asked for",
     "bad-rate": "the sample rate is none of speech",
     "not-finite": "the samples hold NaN or infinity",
     "silent": "all samples are the same, or no louder than rounding",
@@ -97,13 +98,16 @@ def decode(
     start_s: Optional[float] = None,
     end_s: Optional[float] = None,
     remark: Remark = _unheard,
+    *,
+    channel: Optional[int] = None,
 ) -> np.ndarray:
     """A file, or the stretch from start_s to end_s of it -> (time,) int16 at `rules.sample_rate`.
 
+    channel: the one to take, counted from 0; None is the mean of all.
     remark: is called with one of REMARKS and a detail where the samples are not taken as they stand.
     Raises Rejected for what the content can not give, OSError for what the disk can not.
     """
-    want = _Want(rules, start_s or 0.0, end_s, remark)
+    want = _Want(rules, start_s or 0.0, end_s, remark, channel)
     if not isinstance(source, (str, os.PathLike)):
         return _decode_stream(source, want)
     with open(source, "rb") as stream:
@@ -176,6 +180,9 @@ def _decode_blocks(stream: IO[bytes], want: _Want, block: int, salvage: bool = F
         rate, channels = sound.samplerate, sound.channels
         if not RATES_HZ[0] <= rate <= RATES_HZ[1]:
             raise Rejected("bad-rate", f"{rate} Hz")
+        if want.channel is not None and want.channel >= channels:
+            has = "1 channel" if channels == 1 else f"{channels} channels"
+            raise Rejected("no-channel", f"channel {want.channel} of a file with {has}, counted from 0")
         promised, sound_format = sound.frames, sound.format
         first, wanted = _span(want, rate, promised)
         sink = _Sink(sound, want)
@@ -251,7 +258,8 @@ class _Sink:
         rate, target_rate = sound.samplerate, want.rules.sample_rate
         self._direct = sound.channels == 1 and sound.subtype == "PCM_16" and rate == target_rate
         self.dtype = "int16" if self._direct else "float32"
-        self.levels = levels.Levels(sound.channels, unbounded=sound.subtype in _FLOATS)
+        channels = sound.channels if want.channel is None else 1
+        self.levels = levels.Levels(channels, unbounded=sound.subtype in _FLOATS)
         self._want = want
         self._parts: List[np.ndarray] = []
         self._resampler: Any = None
@@ -266,13 +274,12 @@ class _Sink:
             self._parts.append(frames[:, 0])
             self.levels.add(frames, frames[:, 0])
             return
+        channel = self._want.channel
+        if channel is not None:  # what is on the others is of no account
+            frames = frames[:, channel : channel + 1]
         if not np.isfinite(frames).all():
             raise Rejected("not-finite")
-        channel = self._want.channel
-        if channel is None and frames.shape[1] > 1:
-            mono = frames.mean(axis=1, dtype=np.float32)
-        else:
-            mono = frames[:, channel or 0]
+        mono = frames.mean(axis=1, dtype=np.float32) if frames.shape[1] > 1 else frames[:, 0]
         self.levels.add(frames, mono)
         self._push(np.ascontiguousarray(mono), last=False)
 

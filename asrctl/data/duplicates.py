@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Callable, Dict, Iterable, List, NamedTuple, Tuple
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from asrctl.data.split_roles import Roles
 from asrctl.data.utterance import Utterance
@@ -15,14 +15,20 @@ _SHARED = 0.5
 
 
 class _Part(NamedTuple):
-    """A stretch of a recording in a role. start_s, end_s: in seconds; without an end, to infinity."""
+    """A stretch of a recording in a role. start_s, end_s: in seconds; without an end, to infinity.
+
+    channel: None is the mean of all. Two sides of a call hold different speech, though they are one file.
+    """
 
     role: str
     id: str
     start_s: float
     end_s: float
+    channel: Optional[int] = None
 
     def shares(self, other: "_Part") -> bool:
+        if self.channel != other.channel and None not in (self.channel, other.channel):
+            return False
         shorter = min(self.end_s - self.start_s, other.end_s - other.start_s)
         shared = min(self.end_s, other.end_s) - max(self.start_s, other.start_s)
         return shared > 0 and (math.isinf(shared) or shared >= _SHARED * shorter)
@@ -57,7 +63,7 @@ def _parts(utterances: Iterable[Utterance], assigned: Roles) -> Iterable[Tuple[s
         role = assigned.of(utterance)
         if role is not None and utterance.sha256 is not None:
             end_s = math.inf if utterance.end_s is None else utterance.end_s
-            yield utterance.sha256, _Part(role, utterance.id, utterance.start_s or 0.0, end_s)
+            yield utterance.sha256, _Part(role, utterance.id, utterance.start_s or 0.0, end_s, utterance.channel)
 
 
 class _Found:

@@ -33,6 +33,7 @@ _CURES = {
     "truncated": "fetch or copy these recordings again",
     "empty": "record these again, or correct start and end",
     "outside": "correct start and end, which are seconds from the beginning of the recording",
+    "no-channel": "name a channel that these recordings have (--channel 0 is the first), or --channel mix",
     "bad-rate": "convert these recordings to a usual sample rate",
     "too-short": "leave these out of the corpus",
     "silent": "record these again, or leave them out of the corpus",

@@ -91,7 +91,9 @@ class Converter:
         def remark(name: str, detail: str) -> None:
             found.append(Remark(utterance.id, _printable(utterance.audio), name, detail))
 
-        pcm = audio.decode(stream, self._rules.audio, utterance.start_s, utterance.end_s, remark)
+        pcm = audio.decode(
+            stream, self._rules.audio, utterance.start_s, utterance.end_s, remark, channel=utterance.channel
+        )
         labels, _ = self._encode(text)
         frames = num_frames(len(pcm), self._rules.kernels, self._rules.strides)
         if frames == 0:

@@ -119,6 +119,7 @@ def scan(utterances: Iterable[Utterance], roles: Roles, rules: TextRules) -> Sca
 
 
 def _identity(utterance: Utterance) -> List[Any]:
+    channel = [] if utterance.channel is None else [utterance.channel]
     return [
         utterance.id,
         utterance.sha256,
@@ -126,6 +127,7 @@ def _identity(utterance: Utterance) -> List[Any]:
         utterance.speaker,
         utterance.start_s,
         utterance.end_s,
+        *channel,
     ]
 
 

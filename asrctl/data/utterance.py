@@ -15,7 +15,7 @@ ARCHIVE_SEPARATOR = "::"
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 _SHAPE = {
     "id": str, "audio": str, "text": str, "split": str, "speaker?": str, "start_s?": NUMBER, "end_s?": NUMBER,
-    "sha256?": str,
+    "sha256?": str, "channel?": int,
 }  # fmt: skip
 _KEYS = {key.rstrip("?") for key in _SHAPE}
 
@@ -27,6 +27,7 @@ class Utterance:
     audio: path of a file, or `archive.tar.gz::member`. start_s, end_s: the stretch of the file, in seconds; None is the
     file's start or end. text: the transcript as it stands in the corpus. speaker: None where the corpus does not say.
     sha256: digest of the audio file's bytes (for a member: of archive and name), filled in by the manifest stage.
+    channel: the one that is meant, counted from 0; None is the mean of all.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Utterance:
     start_s: Optional[float] = None
     end_s: Optional[float] = None
     sha256: Optional[str] = None
+    channel: Optional[int] = None
 
     def as_dict(self) -> Dict[str, Any]:
         """Only what is set, in the order of the fields."""

@@ -109,7 +109,6 @@ def test_the_best_known_name_decides(folder: Path) -> None:
         ({"in": "0:00:00.5", "out": "0:00:01.25"}, "in, out", "start and end, in seconds"),
         ({"first_sample": 50, "last_sample": 125}, "first_sample, last_sample", "start and end, in seconds"),
         ({"time": [1, 2]}, "time", "start and end, in seconds"),
-        ({"channel": [0, 1]}, "channel", "channels are mixed"),
         ({"speaker_channel": ["A", "B"]}, "speaker_channel", "channels are mixed"),
         ({"ch": [1, 1]}, "ch", "channels are mixed"),
         ({"set": ["train", "test"]}, "set", "call it split"),
@@ -139,7 +138,6 @@ INFORMATIVE = {
     "age": [31, 25],
     "up_votes": 2,
     "locale": "tr",
-    "channel": "TED talks",
     "channels": 2,
     "num_frames": 24000,
     "sample_rate": 8000,
@@ -175,7 +173,7 @@ def test_a_folder_of_many_lists_names_them_once(folder: Path) -> None:
         written(
             folder / name,
             "metadata.csv",
-            rows_with(channel=[0, 1], path=["a.wav", "b.wav"], id=[f"{name}0", f"{name}1"]),
+            rows_with(speaker_channel=[0, 1], path=["a.wav", "b.wav"], id=[f"{name}0", f"{name}1"]),
         )
     _, emitted = read(folder)
     assert len([event for event in emitted if isinstance(event, Warned)]) == 1

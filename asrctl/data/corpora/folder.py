@@ -13,6 +13,7 @@ from typing import Iterator, List, Optional, Set, Tuple
 
 from asrctl.data.corpora import kind_of, manifest
 from asrctl.data.corpus import Corpus, CorpusRequest, Match, named_as_folder
+from asrctl.data.reading import channels
 from asrctl.data.reading.encodings import OtherEncoding, decode
 from asrctl.data.reading.file_names import is_audio, stem_of, suffix_of
 from asrctl.data.reading.pairing import TRANSCRIPT, pair
@@ -43,7 +44,7 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
         raise BadData(f"{source} is {what}", fix=f"give the folder that holds the recordings{other}")
     reader = _Reader(source, request)
     found = False
-    for utterance in reader.read():
+    for utterance in channels.chosen(request, reader.read()):
         found = True
         yield utterance
     reader.tell()
@@ -194,6 +195,7 @@ CORPUS = Corpus(
     read=utterances,
     source="FOLDER",
     examples=("my-recordings", "my-recordings --name mine --max-s 15 --max-rejects 0.1"),
+    options=(channels.OPTION,),
     recognizes=_recognizes,
     default_name=named_as_folder,
 )

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from asrctl.data.corpus import Corpus, CorpusRequest, Match, lies_under, named_as_file
-from asrctl.data.reading import tables
+from asrctl.data.reading import channels, tables
 from asrctl.data.reading.cells import OPEN_QUOTE
 from asrctl.data.reading.columns import COLUMNS, ColumnPlan, Columns
 from asrctl.data.reading.file_names import is_audio
@@ -19,7 +19,7 @@ from asrctl.data.reading.split_names import SplitFolders
 from asrctl.data.reading.tally import Tally
 from asrctl.data.utterance import ARCHIVE_SUFFIXES, Utterance, split_path
 from asrctl.errors import BadData
-from asrctl.events import Note
+from asrctl.events import Note, Warned
 from asrctl.messages import amounts
 from asrctl.storage import files
 
@@ -38,7 +38,7 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
     if not path.is_file():
         raise BadData(f"there is no manifest {path}", fix="check the path")
     account = Account(SplitFolders(path.parent, used=False))
-    yield from read(path, root=request.root, account=account)
+    yield from channels.chosen(request, read(path, root=request.root, account=account))
     account.tell(request)
 
 
@@ -50,6 +50,7 @@ class Account:
         self.columns = Columns()
         self.places = Places()
         self.hidden = Tally()
+        self.channels, self.no_channels = Tally(), Tally()  # of cells that name one, and that are something else
 
     def tell(self, request: CorpusRequest) -> None:
         """What was not used, or found in other places."""
@@ -59,12 +60,23 @@ class Account:
         if self.hidden:
             ones, many = "row names a hidden file of a Mac and is", "rows name hidden files of a Mac and are"
             request.emit(Note(f"{amounts.count(self.hidden.count, ones, many)} passed over: {self.hidden.first}"))
+        self._tell_channels(request)
         if "text" in self.columns.known:
             request.hint("no-transcript", f"fill the column {self.columns.known['text'].name} of these rows")
         times = [column.name for field, column in self.columns.known.items() if field in ("start", "end", "duration")]
         if times:
             cut = "if recordings are cut already, give these columns other names"
             request.hint("outside", f"correct {', '.join(times)}, which say where in its recording a row is; {cut}")
+
+    def _tell_channels(self, request: CorpusRequest) -> None:
+        if self.no_channels:
+            rows = amounts.count(self.no_channels.count, "row says", "rows say")
+            told = f"{rows} no channel (0, 1 ..., A, B, left or right) in {self.no_channels.first}: channels are mixed"
+            request.emit(Warned(told) if self.channels else Note(told))
+        if self.channels:
+            column = self.channels.first
+            more = f"if {column} is something else, give the column another name"
+            request.hint("no-channel", f"correct {column}: the first channel of a recording is 0; {more}")
 
 
 def read(
@@ -103,7 +115,8 @@ def _check_columns(path: Path, names: Sequence[str], columns: Columns) -> None:
         has = ", ".join(names[:20]) or "nothing"
         raise BadData(
             f"{path} has no column {' and no column '.join(missing)} (its first line names: {has})",
-            fix="name the columns in the first line: path, text, and optionally split, speaker, id, start, end",
+            fix="name the columns in the first line: path and text; "
+            "split, speaker, id, start, end and channel if there are such",
         )
 
 
@@ -134,15 +147,17 @@ class _Rows:
         if self._root is not None and not lies_under(self._root, audio):
             raise ValueError(f"{written} lies outside {self._root} (--root)")
         start, end = cells.stretch(audio)
+        channel = cells.channel(self._account)
         name = written if self._inside is None else (PurePosixPath(self._inside) / written).as_posix()
         return Utterance(
-            id=cells.text("id") or _default_id(name, start, end),
+            id=cells.text("id") or _default_id(name, start, end, channel),
             audio=audio,
             text=cells.text("text"),
             split=self._split(cells.text("split"), name),
             speaker=cells.text("speaker") or None,
             start_s=start,
             end_s=end,
+            channel=channel,
         )
 
     def _split(self, written: str, name: str) -> str:
@@ -152,8 +167,9 @@ class _Rows:
         return CORPUS.split_name(written)
 
 
-def _default_id(written: str, start: Optional[float], end: Optional[float]) -> str:
-    return written if start is None and end is None else f"{written}#{start or 0:g}-{'' if end is None else f'{end:g}'}"
+def _default_id(written: str, start: Optional[float], end: Optional[float], channel: Optional[int]) -> str:
+    stretch = "" if start is None and end is None else f"#{start or 0:g}-{'' if end is None else f'{end:g}'}"
+    return f"{written}{stretch}{'' if channel is None else f'@{channel}'}"
 
 
 def _is_of_a_mac(written: str) -> bool:
@@ -183,6 +199,19 @@ class _Cells:
         if _NOT_TEXT.search(value):
             raise ValueError(f"{field} holds characters that no text has")
         return value.strip()
+
+    def channel(self, account: Account) -> Optional[int]:
+        """Counted from 0; None where the row names none."""
+        column = self._fields.get("channel")
+        value = self._row.get(column.name) if column is not None else None
+        if column is None or value is None or value == "" or value == []:
+            return None
+        found = channels.channel_of(value)
+        if found is None:
+            account.no_channels.add(f"{column.name}, such as {str(value)[:40]}")
+        else:
+            account.channels.add(column.name)
+        return found
 
     def stretch(self, audio: str) -> Tuple[Optional[float], Optional[float]]:
         """(start, end) in seconds, None where that of the recording is meant. Raises ValueError."""
@@ -246,10 +275,11 @@ def _recognizes(path: Path) -> Match:
 
 CORPUS = Corpus(
     name="manifest",
-    help="A list in CSV, TSV or JSON lines: path, text, and optionally split, speaker, id, start, end.",
+    help="A list in CSV, TSV or JSON lines: path, text, and optionally split, speaker, id, start, end, channel.",
     read=utterances,
     source="FILE",
     examples=("utterances.csv", "utterances.csv --preset tiny-cpu"),
+    options=(channels.OPTION,),
     recognizes=_recognizes,
     default_name=named_as_file,
 )

@@ -21,6 +21,7 @@ COLUMNS: Mapping[str, Tuple[str, ...]] = {
     "start": ("start", "start_s", "offset"),
     "end": ("end", "end_s"),
     "duration": ("duration", "duration_s"),
+    "channel": ("channel", "channel_id", "channel_index", "channel_idx", "audio_channel", "chan"),
 }  # fmt: skip
 REQUIRED = ("path", "text")
 FIELD_NAMES = frozenset(name for names in COLUMNS.values() for name in names)
@@ -141,7 +142,7 @@ class Columns:
     def _kind(self, seen: "_Seen") -> Optional[str]:
         """What a column may say, if no field says it already."""
         kind = seen.kind
-        if kind == "split" and "split" in self.known:
+        if kind in ("split", "channel") and kind in self.known:
             return None
         has_end = self.known.keys() & {"end", "duration"}
         if kind == "stretch" and (has_end if seen.field in ("end", "duration") else seen.field in self.known):
@@ -153,7 +154,7 @@ class Columns:
 
 _KINDS = {
     "stretch": "if they say which part of a recording is meant, call them start and end, in seconds",
-    "channel": "if it says which channel of a recording is meant, make a file of that one: channels are mixed",
+    "channel": "if it says which channel of a recording is meant, call it channel (0 is the first): channels are mixed",
     "split": "if it says what a row is for, call it split",
     "mark": "if it says which rows are good, leave the others out: all are read",
 }
