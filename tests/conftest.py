@@ -287,8 +287,8 @@ def trained_run(trained_librispeech: Path, workspace: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def learned_tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with the run `learned`, whose model gets most words of tests/tones.py right. Read only."""
-    from .tones import prepare, train
+    """A workspace with the run `learned`, whose model gets most words of tests/helpers/tones.py right. Read only."""
+    from .helpers.tones import prepare, train
 
     folder = tmp_path_factory.mktemp("tones")
     path = prepare(folder)

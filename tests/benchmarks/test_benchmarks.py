@@ -10,7 +10,7 @@ from asrctl.runtime import devices
 from benchmarks import machine, material, overview, profile_step, report, rows, run, stock
 from benchmarks.stock import parse
 
-from ..tones import write_corpus
+from ..helpers.tones import write_corpus
 
 
 @pytest.fixture(scope="module")

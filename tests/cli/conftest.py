@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import copy_workspace
-from ..tones import prepare, train
+from ..helpers.tones import prepare, train
 
 
 @pytest.fixture(scope="session")

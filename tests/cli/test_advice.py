@@ -17,9 +17,9 @@ from asrctl.cli import app, prepare
 from asrctl.cli.usage import COMPLAINT
 
 from ..conftest import copy_workspace, run_here
-from ..ipu.ipu_tiny import QUIET, TINY
+from ..helpers.ipu_tiny import QUIET, TINY
+from ..helpers.typing_in import in_backticks, next_lines, repaired, type_line
 from .test_prepare import corpus, plain_rows
-from .typing_in import in_backticks, next_lines, repaired, type_line
 
 PACKAGE = Path(app.__file__).resolve().parent.parent
 # Something in a command that only the reader knows.

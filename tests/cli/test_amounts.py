@@ -12,7 +12,7 @@ from asrctl.events import StepDone
 from asrctl.messages import amounts
 
 from ..conftest import run_here
-from ..tones import PRESET, write_corpus
+from ..helpers.tones import PRESET, write_corpus
 
 # "1 errors"; not "21 errors", nor "0.1 errors", nor a name such as "1 s" or "this".
 ONE_OF_MANY = re.compile(r"(?<![\d.,/x-])1 (?!is\b|has\b|ss\b)[a-z]{2,}s\b")

@@ -1,6 +1,6 @@
 """bf16 on a CPU: nothing that is far off is computed without a word."""
 
-from ..sound_bf16 import SOUND_BF16
+from ..helpers.sound_bf16 import SOUND_BF16
 
 
 def test_bf16_is_used_only_where_its_sums_are_sound(asrctl, tones):

@@ -12,9 +12,9 @@ import yaml
 from asrctl.training.runs import Run
 
 from ..conftest import Result, run_here
-from ..ipu.ipu_tiny import QUIET, TINY
+from ..helpers.ipu_tiny import QUIET, TINY
+from ..helpers.typing_in import following, in_backticks, next_lines, repaired, typed
 from .test_prepare import corpus
-from .typing_in import following, in_backticks, next_lines, repaired, typed
 
 SMALL: Dict[str, Any] = {
     "model": dict(QUIET, config=TINY, ctc_zero_infinity=True),

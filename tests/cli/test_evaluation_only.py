@@ -10,9 +10,9 @@ import pytest
 import soundfile
 
 from ..conftest import run_here
-from ..tones import RATE, sound
+from ..helpers.tones import RATE, sound
+from ..helpers.typing_in import following, next_lines, type_line, typed
 from .test_prepare import corpus, plain_rows
-from .typing_in import following, next_lines, type_line, typed
 
 
 def new_tones(folder: Path, splits: Tuple[str, ...] = ("test",), count: int = 12) -> Path:

@@ -8,7 +8,7 @@ from typing import Iterator
 
 import pytest
 
-from ..hub import serving
+from ..helpers.hub import serving
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from ..conftest import copy_workspace
-from ..tones import PRESET, prepare, train, write_corpus
+from ..helpers.tones import PRESET, prepare, train, write_corpus
 
 _SHORT = ("--max-steps", 2, "--set", "run.save_every=1", "--set", "run.keep=2")
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from ..conftest import copy_workspace, run_here
-from ..tones import PRESET, write_corpus
+from ..helpers.tones import PRESET, write_corpus
 
 # Each breaks one rule of the pipeline, and nothing that a host would mind.
 BROKEN = {

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from ..helpers.typing_in import in_backticks, type_line
 from .test_prepare import corpus, noise, opened, plain_rows
-from .typing_in import in_backticks, type_line
 
 LETTERS = list("abcdorw")
 

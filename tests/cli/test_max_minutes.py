@@ -13,9 +13,9 @@ from asrctl.training import checkpoints, metrics_log
 from asrctl.training.job import TrainerState
 
 from ..conftest import Result, copy_workspace, run_here, timed_by_processor
-from ..ipu.ipu_tiny import QUIET, TINY
+from ..helpers.ipu_tiny import QUIET, TINY
+from ..helpers.typing_in import in_backticks, next_lines, type_line
 from .test_prepare import corpus, plain_rows
-from .typing_in import in_backticks, next_lines, type_line
 
 STEPS = 50_000
 PRESET: Dict[str, Any] = {

@@ -8,8 +8,8 @@ from typing import Any, Dict
 import pytest
 
 from ..conftest import run_here
+from ..helpers.typing_in import following, typed
 from .test_prepare import corpus, plain_rows
-from .typing_in import following, typed
 
 PLACE = "my workspace"
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ..conftest import Result, copy_workspace, run_here
-from ..tones import PRESET, write_corpus
+from ..helpers.tones import PRESET, write_corpus
 
 IPU = {"layers_per_ipu": [3, 4, 4, 3], "replication_factor": 1, "gradient_accumulation_steps": 16}
 ODD = os.fsdecode(b"b\xe4d")  # Latin-1

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from ..conftest import emulated_ipu
-from ..ipu.ipu_tiny import QUIET, TINY
+from ..helpers.ipu_tiny import QUIET, TINY
 
 # 2.01 * 16000 is 32159.999999999996 in floating point.
 _MAX_S, _LONGEST = 2.01, 32160

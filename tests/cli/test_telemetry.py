@@ -13,7 +13,7 @@ import pytest
 from asrctl.runtime import telemetry
 
 from ..conftest import ROOT
-from ..tones import PRESET, write_corpus
+from ..helpers.tones import PRESET, write_corpus
 
 # Every command in one process, since what takes long is to import the libraries. After each: its exit code, what is in
 # the home folder, and the hosts that Python code asked for since the one before.

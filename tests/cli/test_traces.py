@@ -15,7 +15,7 @@ import soundfile
 from asrctl.storage.hashing import file_sha256
 from asrctl.storage.workspace import Key, Workspace
 
-from ..stops import signalled, stopped
+from ..helpers.stops import signalled, stopped
 
 REFUSED = [
     "prepare librispeech --no-download",

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from asrctl.training import checkpoints
 
 from ..conftest import copy_workspace, run_here
-from .typing_in import in_backticks, type_line
+from ..helpers.typing_in import in_backticks, type_line
 
 PRESET = {
     "name": "small",

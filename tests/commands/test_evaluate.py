@@ -21,7 +21,7 @@ from asrctl.models import ctc
 from asrctl.models.loading import load_recognizer, save_recognizer_atomically
 from asrctl.storage.workspace import Workspace
 
-from ..sound_bf16 import SOUND_BF16
+from ..helpers.sound_bf16 import SOUND_BF16
 
 CPU = {"device": "cpu"}
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ..stops import stopped
+from ..helpers.stops import stopped
 
 pytestmark = pytest.mark.fault("prepare under stress")
 

@@ -18,7 +18,7 @@ from asrctl.storage.workspace import KINDS
 from asrctl.training import checkpoints
 
 from ..conftest import copy_workspace
-from ..tones import PRESET, write_corpus
+from ..helpers.tones import PRESET, write_corpus
 from .processes import Ended, Nursery
 
 # Dropout, layer drop, SpecAugment and augmentation on; checkpoints within epochs of three steps.

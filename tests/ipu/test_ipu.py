@@ -19,7 +19,7 @@ from asrctl.storage.hashing import digest
 from asrctl.training import checkpoints, metrics_log, trainer
 
 from ..conftest import emulated_ipu, timed_by_processor
-from . import ipu_tiny
+from ..helpers import ipu_tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

@@ -18,8 +18,8 @@ from asrctl.storage.workspace import Workspace
 from asrctl.training import checkpoints
 
 from ..conftest import copy_workspace, emulated_ipu, run_here
-from ..stops import signalled, stopped
-from .ipu_tiny import TINY
+from ..helpers.ipu_tiny import TINY
+from ..helpers.stops import signalled, stopped
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

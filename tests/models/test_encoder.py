@@ -10,7 +10,7 @@ from asrctl.data.text import TextRules, build_vocabulary
 from asrctl.models import ctc, loading
 from asrctl.models.packed import feature_encoder, feature_encoder_batched, feature_encoder_layers
 
-from ..sound_bf16 import needs_sound_bf16
+from ..helpers.sound_bf16 import needs_sound_bf16
 
 VOCABULARY = build_vocabulary(dict.fromkeys("abcde ", 1), TextRules())
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ..sound_bf16 import needs_sound_bf16
+from ..helpers.sound_bf16 import needs_sound_bf16
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak between two moments")
 

@@ -17,7 +17,7 @@ from asrctl.data.collate import FeatureRules
 from asrctl.models import processor
 from asrctl.storage.checksums import SUMS
 
-from ..hub import serving
+from ..helpers.hub import serving
 
 TOKENS = {"|": 0, "a": 1, "b": 2, "c": 3, "[UNK]": 4, "[PAD]": 5}
 CONFIG: Dict[str, Any] = {"tokenizer_class": "Wav2Vec2CTCTokenizer", "unk_token": "[UNK]", "pad_token": "[PAD]"}

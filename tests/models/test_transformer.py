@@ -18,7 +18,7 @@ from asrctl.models.packed.attention import attention
 from asrctl.models.packed.weight_cache import Copies
 from asrctl.runtime import compat, devices
 
-from ..sound_bf16 import SOUND_BF16, needs_sound_bf16
+from ..helpers.sound_bf16 import SOUND_BF16, needs_sound_bf16
 
 VOCABULARY = build_vocabulary(dict.fromkeys("abcde ", 1), TextRules())
 SMALL = {

@@ -13,7 +13,7 @@ from asrctl.data.text import TextRules, build_vocabulary
 from asrctl.models import ctc, loading
 from asrctl.runtime import compat
 
-from ..sound_bf16 import SOUND_BF16
+from ..helpers.sound_bf16 import SOUND_BF16
 
 ROWS, CHANNELS, FRAMES = 2, 32, 40
 INPUT = (ROWS, CHANNELS, FRAMES)

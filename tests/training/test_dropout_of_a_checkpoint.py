@@ -12,8 +12,8 @@ import yaml
 from asrctl.training import metrics_log
 
 from ..conftest import copy_workspace, emulated_ipu, run_here
-from ..ipu.ipu_tiny import TINY
-from ..tones import write_corpus
+from ..helpers.ipu_tiny import TINY
+from ..helpers.tones import write_corpus
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

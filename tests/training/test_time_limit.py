@@ -16,7 +16,7 @@ from asrctl.training.optim import Schedule, learning_rate
 from asrctl.training.time_limit import TimeLimit
 
 from ..conftest import timed_by_processor
-from ..ipu import ipu_tiny
+from ..helpers import ipu_tiny
 
 SCHEDULES = {
     "linear": OptimSection(schedule="linear", warmup_steps=400),

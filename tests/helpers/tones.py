@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 import yaml
 
-from .conftest import run_here
+from ..conftest import run_here
 
 RATE = 16000
 _TONE_HZ = {"a": 500.0, "b": 1100.0, "c": 2300.0}

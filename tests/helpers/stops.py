@@ -39,7 +39,7 @@ def signalled(process: subprocess.Popen[str], number: int) -> subprocess.Popen[s
 
 
 def main(root: str, text: str, *words: str) -> None:
-    sys.path.insert(0, str(Path(__file__).with_name("faults")))
+    sys.path.insert(0, str(Path(__file__).parent.with_name("faults")))
     from nursery import Counter
 
     from asrctl.cli.app import main as asrctl
