@@ -1,27 +1,20 @@
-"""What every test shares: the program in this process or in its own, a workspace, and real speech."""
+"""What every test shares: the program in this process or in its own, a workspace, and speech."""
 
 from __future__ import annotations
 
 import ctypes
-import io
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, Optional
 
 import pytest
 
 from .fault_table import faults, pytest_runtest_makereport, pytest_terminal_summary  # noqa: F401 - hooks, a fixture
-
-ROOT = Path(__file__).resolve().parent.parent
+from .helpers.emulated import assert_no_emulation_is_left
+from .helpers.program import ROOT, Result, copy_workspace, run_here
 
 # Before anything imports torch or a tokenizer: no network, and one thread; waiting threads cost small models dear.
 _ENVIRONMENT = {
@@ -40,72 +33,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 for _name in ("ASRCTL_WORKSPACE", "ASRCTL_PRESETS", "FORCE_COLOR"):
     os.environ.pop(_name, None)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one call of the program did."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> Dict[str, Any]:
-        """The one document that --json prints; anything else on stdout fails the test."""
-        document = json.loads(self.stdout)
-        assert document["schema"] == 1, document
-        return document
-
-    @property
-    def result(self) -> Dict[str, Any]:
-        """The `result` of a call that went well."""
-        document = self.json
-        assert document["ok"], document
-        return document["result"]
-
-    @property
-    def error(self) -> Dict[str, Any]:
-        """The `error` of a call that did not."""
-        document = self.json
-        assert not document["ok"], document
-        return document["error"]
-
-    def succeeded(self) -> "Result":
-        """This result; fails the test with what the program said where it went wrong."""
-        assert self.exit_code == 0, f"exit {self.exit_code}\n--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}"
-        return self
-
-
-class _Stream(io.TextIOWrapper):
-    """A text stream over bytes, as a pipe is: it has a buffer and an encoding, and is no terminal."""
-
-    def __init__(self, errors: str = "strict") -> None:
-        super().__init__(io.BytesIO(), encoding="utf-8", errors=errors, write_through=True)
-
-    @property
-    def text(self) -> str:
-        self.flush()
-        return self.buffer.getvalue().decode("utf-8")  # type: ignore[attr-defined]
-
-
-def run_here(*arguments: Any) -> Result:
-    """`asrctl ARGUMENTS` in this process, with stdout and stderr apart."""
-    from asrctl.cli.app import main
-
-    kept = sys.stdout, sys.stderr, sys.argv
-    stdout, stderr = _Stream(), _Stream("backslashreplace")  # as Python's own
-    words = [str(argument) for argument in arguments]
-    # The program reads its own command line, to tell it again.
-    sys.stdout, sys.stderr, sys.argv = stdout, stderr, ["asrctl", *words]
-    try:
-        main(words)
-        exit_code: Any = 0
-    except SystemExit as leaving:
-        exit_code = leaving.code
-    finally:
-        sys.stdout, sys.stderr, sys.argv = kept
-    return Result(int(exit_code or 0), stdout.text, stderr.text)
 
 
 @pytest.fixture
@@ -172,46 +99,11 @@ def _nobody_elses_presets(tmp_path_factory: pytest.TempPathFactory, monkeypatch:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
 
 
-@contextmanager
-def timed_by_processor() -> Iterator[None]:
-    """Within the block `--max-minutes` goes by the processor time of this process: on a busy machine it takes longer,
-    and as many steps fit into it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("asrctl.training.loop.time", SimpleNamespace(monotonic=time.process_time))
-        yield
-
-
-_EMULATION_ONLY = ("poptorch", "popart", "optimum.graphcore") + tuple(
-    f"asrctl.ipu.{name}" for name in ("data", "inference", "trainer")
-)
-_put_aside: Dict[str, Any] = {}
-_emulating: List[bool] = []
-
-
 @pytest.fixture(autouse=True)
 def _no_emulation_is_left() -> Iterator[None]:
     """A test that imports the emulated IPU outside of `emulated_ipu` fails here, not a later one of another file."""
     yield
-    left = [name for name in sys.modules if name.startswith(_EMULATION_ONLY)]
-    assert _emulating or not left, f"imported outside of emulated_ipu(): {left[:3]}"
-
-
-@contextmanager
-def emulated_ipu() -> Iterator[None]:
-    """Within the block poptorch may be the emulated one; outside, this process looks as if it had none.
-
-    The modules are put aside and taken back, never imported twice: two copies of a class can not be pickled.
-    """
-    path = list(sys.path)
-    sys.modules.update(_put_aside)
-    _emulating.append(True)
-    try:
-        yield
-    finally:
-        _emulating.pop()
-        sys.path[:] = path
-        for name in [name for name in sys.modules if name.startswith(_EMULATION_ONLY)]:
-            _put_aside[name] = sys.modules.pop(name)
+    assert_no_emulation_is_left()
 
 
 def _speech_folder() -> Path:
@@ -231,33 +123,28 @@ def speech() -> Path:
 
 
 @pytest.fixture(scope="session")
-def librispeech(speech: Path) -> Path:
-    """106 utterances in LibriSpeech's layout: test-other, dev-clean, test-clean."""
+def real_librispeech(speech: Path) -> Path:
+    """106 utterances of LibriSpeech: test-other, dev-clean, test-clean."""
     return _need(speech / "LibriSpeech")
 
 
 @pytest.fixture(scope="session")
-def fsdd(speech: Path) -> Path:
+def real_digits(speech: Path) -> Path:
     """The manifest of 2,500 spoken digits by five people."""
     return _need(speech / "fsdd" / "utterances.csv")
 
 
-def copy_workspace(source: Path, target: Path) -> Path:
-    """A copy that may be changed; what is large and never written in place is linked instead."""
+@pytest.fixture(scope="session")
+def librispeech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """58 utterances of tones in LibriSpeech's layout: test-other, dev-clean, test-clean. Read only."""
+    from .helpers.speech import write_librispeech
 
-    def link_or_copy(source_file: str, target_file: str) -> None:
-        if source_file.endswith((".arrow", ".safetensors")):
-            os.link(source_file, target_file)
-        else:
-            shutil.copy2(source_file, target_file)
-
-    shutil.copytree(str(source), str(target), copy_function=link_or_copy)
-    return target
+    return write_librispeech(tmp_path_factory.mktemp("librispeech") / "LibriSpeech")
 
 
 @pytest.fixture(scope="session")
 def prepared_librispeech(librispeech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which real speech is prepared. Shared by all tests: read it, never write to it."""
+    """A workspace in which `librispeech` is prepared. Shared by all tests: read it, never write to it."""
     path = tmp_path_factory.mktemp("prepared") / "workspace"
     splits = ("--train", "test-other", "--eval", "dev-clean")
     run_here("prepare", "librispeech", librispeech, *splits, "--workspace", path).succeeded()

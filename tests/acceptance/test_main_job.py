@@ -15,12 +15,12 @@ TWO_CORES = {"OMP_NUM_THREADS": "2"}
 DIGITS_LIMIT_S = 600
 
 
-def test_librispeech_from_prepare_to_both_exports(librispeech, asrctl_process, workspace, tmp_path):
+def test_librispeech_from_prepare_to_both_exports(real_librispeech, asrctl_process, workspace, tmp_path):
     import soundfile
     from transformers import pipeline
 
     splits = ("--train", "test-other", "--eval", "dev-clean")
-    asrctl_process("prepare", "librispeech", librispeech, *splits).succeeded()
+    asrctl_process("prepare", "librispeech", real_librispeech, *splits).succeeded()
     asrctl_process("train", "--preset", "tiny-cpu", "--max-steps", 20, env=TWO_CORES).succeeded()
     evaluated = asrctl_process("eval", "--json", env=TWO_CORES).result
     assert evaluated["wer"] > 0
@@ -34,7 +34,7 @@ def test_librispeech_from_prepare_to_both_exports(librispeech, asrctl_process, w
         for line in stream:
             entry = json.loads(line)
             hypotheses[entry["id"]] = entry["hypothesis"]
-    paths = {path.stem: path for path in librispeech.rglob("*.flac")}
+    paths = {path.stem: path for path in real_librispeech.rglob("*.flac")}
     for identity, hypothesis in hypotheses.items():
         # Samples, not file names: for those the pipeline wants an ffmpeg program.
         samples, rate = soundfile.read(str(paths[identity]), dtype="float32")
@@ -43,8 +43,8 @@ def test_librispeech_from_prepare_to_both_exports(librispeech, asrctl_process, w
     assert hypotheses
 
 
-def test_real_digits_from_scratch_to_three_percent(fsdd, asrctl_process):
-    asrctl_process("prepare", "manifest", fsdd).succeeded()
+def test_real_digits_from_scratch_to_three_percent(real_digits, asrctl_process):
+    asrctl_process("prepare", "manifest", real_digits).succeeded()
     began = time.monotonic()
     asrctl_process("train", "--preset", "tiny-cpu", env=TWO_CORES, timeout_s=4 * DIGITS_LIMIT_S).succeeded()
     took_s = time.monotonic() - began

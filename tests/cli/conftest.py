@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import copy_workspace
+from ..helpers.program import copy_workspace
 from ..helpers.tones import prepare, train
 
 

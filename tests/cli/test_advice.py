@@ -16,8 +16,8 @@ import typer
 from asrctl.cli import app, prepare
 from asrctl.cli.usage import COMPLAINT
 
-from ..conftest import copy_workspace, run_here
 from ..helpers.ipu_tiny import QUIET, TINY
+from ..helpers.program import copy_workspace, run_here
 from ..helpers.typing_in import in_backticks, next_lines, repaired, type_line
 from .test_prepare import corpus, plain_rows
 

@@ -11,7 +11,7 @@ from asrctl.cli import progress
 from asrctl.events import StepDone
 from asrctl.messages import amounts
 
-from ..conftest import run_here
+from ..helpers.program import run_here
 from ..helpers.tones import PRESET, write_corpus
 
 # "1 errors"; not "21 errors", nor "0.1 errors", nor a name such as "1 s" or "this".

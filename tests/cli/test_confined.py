@@ -14,7 +14,7 @@ import pytest
 from asrctl.storage.redact import redact, redact_values
 from asrctl.storage.workspace import Workspace, valid_name
 
-from ..conftest import copy_workspace, run_here
+from ..helpers.program import copy_workspace, run_here
 from ..helpers.tones import PRESET, write_corpus
 
 pytestmark = pytest.mark.fault("a name, link or secret that leads elsewhere")

@@ -11,8 +11,8 @@ import yaml
 
 from asrctl.training.runs import Run
 
-from ..conftest import Result, run_here
 from ..helpers.ipu_tiny import QUIET, TINY
+from ..helpers.program import Result, run_here
 from ..helpers.typing_in import following, in_backticks, next_lines, repaired, typed
 from .test_prepare import corpus
 

@@ -148,8 +148,8 @@ def test_a_damaged_export_is_told_and_never_delivered(asrctl, tones: Path, tmp_p
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_real_speech_from_end_to_end(asrctl, trained_run: Path, tmp_path: Path) -> None:
-    """Real utterances, a model that has hardly learned: long hypotheses, and close calls in every frame."""
+def test_transformers_pipeline_hears_what_eval_heard(asrctl, trained_run: Path, tmp_path: Path) -> None:
+    """Sentences, a model that has hardly learned: long hypotheses, and close calls in every frame."""
     evaluated = asrctl("eval", "--device", "cpu", "--json").succeeded().result
     asrctl("export", "--format", "hf", "--output", tmp_path / "model", "--json").succeeded()
     rows = [json.loads(line) for line in Path(evaluated["hypotheses"]).read_text(encoding="utf-8").splitlines()]

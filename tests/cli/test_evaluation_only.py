@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ..conftest import run_here
+from ..helpers.program import run_here
 from ..helpers.tones import RATE, sound
 from ..helpers.typing_in import following, next_lines, type_line, typed
 from .test_prepare import corpus, plain_rows

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file, save_file
 
-from ..conftest import copy_workspace
+from ..helpers.program import copy_workspace
 from ..helpers.tones import PRESET, prepare, train, write_corpus
 
 _SHORT = ("--max-steps", 2, "--set", "run.save_every=1", "--set", "run.keep=2")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from ..conftest import copy_workspace, run_here
+from ..helpers.program import copy_workspace, run_here
 from ..helpers.tones import PRESET, write_corpus
 
 # Each breaks one rule of the pipeline, and nothing that a host would mind.

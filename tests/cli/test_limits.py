@@ -16,7 +16,7 @@ import pytest
 
 from asrctl.training import checkpoints
 
-from ..conftest import ROOT, Result
+from ..helpers.program import ROOT, Result
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to its address space")
 MB = 1 << 20

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from ..conftest import copy_workspace, run_here
 from ..helpers import tones
+from ..helpers.program import copy_workspace, run_here
 
 # Of so many samples the usual encoder makes 7 and 15 frames, and the tones' one 3 and 9; the text wants 5.
 _SHORT, _LONG, _TEXT = 2500, 5000, "abcab"

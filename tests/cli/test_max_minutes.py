@@ -12,8 +12,8 @@ import pytest
 from asrctl.training import checkpoints, metrics_log
 from asrctl.training.job import TrainerState
 
-from ..conftest import Result, copy_workspace, run_here, timed_by_processor
 from ..helpers.ipu_tiny import QUIET, TINY
+from ..helpers.program import Result, copy_workspace, run_here, timed_by_processor
 from ..helpers.typing_in import in_backticks, next_lines, type_line
 from .test_prepare import corpus, plain_rows
 

@@ -7,7 +7,7 @@ from typing import Any, Dict
 
 import pytest
 
-from ..conftest import run_here
+from ..helpers.program import run_here
 from ..helpers.typing_in import following, typed
 from .test_prepare import corpus, plain_rows
 

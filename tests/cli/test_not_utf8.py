@@ -11,7 +11,7 @@ from typing import Any, List
 import pytest
 import yaml
 
-from ..conftest import Result, copy_workspace, run_here
+from ..helpers.program import Result, copy_workspace, run_here
 from ..helpers.tones import PRESET, write_corpus
 
 IPU = {"layers_per_ipu": [3, 4, 4, 3], "replication_factor": 1, "gradient_accumulation_steps": 16}

@@ -14,7 +14,7 @@ from asrctl.export import delivery
 from asrctl.storage import checksums
 from asrctl.storage.workspace import Workspace
 
-from ..conftest import Result, run_here
+from ..helpers.program import Result, run_here
 
 pytestmark = pytest.mark.fault("somebody's file where a command writes or deletes")
 

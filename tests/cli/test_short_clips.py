@@ -12,8 +12,8 @@ from typing import Dict, List
 import pytest
 import soundfile
 
-from ..conftest import copy_workspace, run_here
 from ..helpers import tones
+from ..helpers.program import copy_workspace, run_here
 
 _NO_FRAME = 992  # samples; the tones' model wants 1632 for its first frame
 _ONE_FRAME = 1640

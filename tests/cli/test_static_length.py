@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ..conftest import emulated_ipu
+from ..helpers.emulated import emulated_ipu
 from ..helpers.ipu_tiny import QUIET, TINY
 
 # 2.01 * 16000 is 32159.999999999996 in floating point.

@@ -110,7 +110,7 @@ def test_what_the_commands_make_is_what_status_sees(asrctl, trained_run, workspa
     assert items(after)[2:] == [("eval", "tiny", "done")]
     assert after["next"] == [f"asrctl export --run tiny --format hf --workspace {workspace}"]
     shown = asrctl("status").succeeded().stdout
-    assert "train 98 utterances" in shown
+    assert "train 48 utterances" in shown
     assert "2 of 2 steps" in shown
 
     vocabulary = trained_run / "model" / "special_tokens_map.json"

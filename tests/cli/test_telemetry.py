@@ -12,7 +12,7 @@ import pytest
 
 from asrctl.runtime import telemetry
 
-from ..conftest import ROOT
+from ..helpers.program import ROOT
 from ..helpers.tones import PRESET, write_corpus
 
 # Every command in one process, since what takes long is to import the libraries. After each: its exit code, what is in

@@ -1,6 +1,5 @@
-"""`asrctl train` as people and CI use it: on real digits, with a model of a few thousand weights."""
+"""`asrctl train` as people and CI use it: on spoken digits, with a model of a few thousand weights."""
 
-import csv
 import json
 import os
 import shutil
@@ -14,7 +13,8 @@ from safetensors.torch import load_file
 
 from asrctl.training import checkpoints
 
-from ..conftest import copy_workspace, run_here
+from ..helpers.program import copy_workspace, run_here
+from ..helpers.speech import write_digits
 from ..helpers.typing_in import in_backticks, type_line
 
 PRESET = {
@@ -42,21 +42,12 @@ PRESET = {
 
 
 @pytest.fixture(scope="module")
-def digits(fsdd, tmp_path_factory):
-    """A workspace with 40 real digits for training, 8 for evaluation, 10 for test, and the preset `small`."""
+def digits(tmp_path_factory):
+    """A workspace with 40 digits for training, 8 for evaluation, 10 for test, and the preset `small`."""
     folder = tmp_path_factory.mktemp("digits")
-    with fsdd.open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    train = [row for row in rows if row["split"] == "train"][::46][:48]
-    test = [row for row in rows if row["split"] == "test"][::25]
-    with (folder / "digits.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["path", "text", "speaker", "split"])
-        for number, row in enumerate(train + test):
-            split = "test" if row["split"] == "test" else "eval" if number % 6 == 0 else "train"
-            writer.writerow([fsdd.parent / row["path"], row["text"], row["speaker"], split])
+    corpus = write_digits(folder / "corpus", train=40, held_out=8, test=10)
     workspace = folder / "workspace"
-    run_here("prepare", "manifest", folder / "digits.csv", "--workspace", workspace).succeeded()
+    run_here("prepare", "manifest", corpus, "--workspace", workspace).succeeded()
     (workspace / "presets").mkdir()
     (workspace / "presets" / "small.yaml").write_text(yaml.safe_dump(PRESET))
     return workspace
@@ -521,14 +512,13 @@ def test_equal_word_error_rates_are_told_apart_by_characters(ready, asrctl):
     assert json.loads((run / "run.json").read_text())["best"]["step"] == best["step"] > 2
 
 
-def test_data_that_was_prepared_again_is_told_where_a_run_is_evaluated(digits, ready, asrctl, tmp_path):
+def test_data_that_was_prepared_again_is_told_where_a_run_is_evaluated(ready, asrctl, tmp_path):
     short_run(asrctl)
     quiet = asrctl("eval", "--device", "cpu").succeeded()
     assert "prepared again" not in quiet.stderr
     (name,) = [item["name"] for item in asrctl("status", "--json").result["items"] if item["stage"] == "prepare"]
-    lines = (digits.parent / "digits.csv").read_text().splitlines()
-    (tmp_path / "fewer.csv").write_text("\n".join(lines[:-5]) + "\n")
-    asrctl("prepare", "manifest", tmp_path / "fewer.csv", "--name", name).succeeded()
+    fewer = write_digits(tmp_path / "fewer", train=40, held_out=8, test=5)
+    asrctl("prepare", "manifest", fewer, "--name", name).succeeded()
     told = asrctl("eval", "--device", "cpu").succeeded()
     assert "was prepared again since" in told.stderr and f"--data {name} takes the new one" in told.stderr
 

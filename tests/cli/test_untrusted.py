@@ -14,7 +14,7 @@ import pytest
 
 from asrctl.storage.hashing import digest, file_sha256
 
-from ..conftest import ROOT, run_here
+from ..helpers.program import ROOT, run_here
 
 pytestmark = pytest.mark.fault("a stranger's model or run")
 

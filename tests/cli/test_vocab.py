@@ -37,7 +37,7 @@ UPPER = ["<pad>", "<s>", "</s>", "<unk>", "|", *LETTERS.upper()]
 ANGLED = {"pad_token": "<pad>", "unk_token": {"content": "<unk>"}, "word_delimiter_token": "|"}
 
 
-def test_real_transcripts_give_the_letters(asrctl, librispeech: Path, workspace: Path) -> None:
+def test_transcripts_of_librispeech_give_the_letters(asrctl, librispeech: Path, workspace: Path) -> None:
     words = ("vocab", "librispeech", librispeech, "--train", "test-other", "--eval", "dev-clean")
     result = asrctl(*words, "--json").result
     assert result["tokens"] == ["|", "'", *LETTERS, "[UNK]", "[PAD]"]

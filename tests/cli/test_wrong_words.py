@@ -15,7 +15,7 @@ from asrctl.cli.numbers import Number
 from asrctl.cli.usage import ordered
 from asrctl.messages import suggestions
 
-from ..conftest import run_here
+from ..helpers.program import run_here
 
 # Of pydantic, Click and Python.
 FOREIGN = re.compile(

@@ -30,7 +30,7 @@ from asrctl.runtime import compat
 from asrctl.storage import files
 from asrctl.storage.workspace import Workspace
 
-from ..conftest import ROOT
+from ..helpers.program import ROOT
 
 
 def tones_data(workspace: Workspace) -> PreparedData:

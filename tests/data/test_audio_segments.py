@@ -89,9 +89,9 @@ def test_the_end_of_a_file_ends_a_stretch(tmp_path: Path) -> None:
             assert list(Reader(sound, "float32", 4096).blocks(total + 10, 5000)) == []
 
 
-def test_real_speech_in_opus(librispeech: Path) -> None:
+def test_real_speech_in_opus(real_librispeech: Path) -> None:
     """Its speech half remembers for seconds. At this bit rate it is in use."""
-    paths = sorted(librispeech.rglob("*.flac"))[:4]
+    paths = sorted(real_librispeech.rglob("*.flac"))[:4]
     samples = np.concatenate([soundfile.read(str(path), dtype="float32")[0] for path in paths])
     stream = io.BytesIO()
     with soundfile.SoundFile(stream, "w", 16000, 1, "OPUS", format="OGG", compression_level=0.95) as sound:

@@ -17,7 +17,7 @@ from asrctl.storage import files
 from asrctl.storage.workspace import KINDS
 from asrctl.training import checkpoints
 
-from ..conftest import copy_workspace
+from ..helpers.program import copy_workspace
 from ..helpers.tones import PRESET, write_corpus
 from .processes import Ended, Nursery
 

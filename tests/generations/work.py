@@ -1,4 +1,4 @@
-"""What one library generation makes of real speech, and what it sees in what another one made.
+"""What one library generation makes of a corpus, and what it sees in what another one made.
 
 Run by the interpreter of either generation, in a process of its own:
 
@@ -82,7 +82,7 @@ POD_PRESET: Dict[str, Any] = {
 
 def asrctl(*words: Any) -> Dict[str, Any]:
     """The `result` of a command run in this process."""
-    from tests.conftest import run_here
+    from tests.helpers.program import run_here
 
     return run_here(*words, "--json").succeeded().result
 

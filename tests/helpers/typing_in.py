@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any, List, Sequence
 
-from ..conftest import Result, run_here
+from .program import Result, run_here
 
 
 def type_line(line: str, *more: Any) -> Result:

@@ -18,8 +18,9 @@ from asrctl.storage.files import file_digests, write_json
 from asrctl.storage.hashing import digest
 from asrctl.training import checkpoints, metrics_log, trainer
 
-from ..conftest import emulated_ipu, timed_by_processor
 from ..helpers import ipu_tiny
+from ..helpers.emulated import emulated_ipu
+from ..helpers.program import timed_by_processor
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

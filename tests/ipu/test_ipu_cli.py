@@ -1,4 +1,4 @@
-"""`asrctl train --device ipu-emulated` as people use it: on real LibriSpeech utterances, stopped, killed, resumed."""
+"""`asrctl train --device ipu-emulated` as people use it: stopped, killed, resumed."""
 
 import importlib.util
 import json
@@ -17,8 +17,9 @@ from asrctl.commands.compile import CompileRequest, compile_executables
 from asrctl.storage.workspace import Workspace
 from asrctl.training import checkpoints
 
-from ..conftest import copy_workspace, emulated_ipu, run_here
+from ..helpers.emulated import emulated_ipu
 from ..helpers.ipu_tiny import TINY
+from ..helpers.program import copy_workspace, run_here
 from ..helpers.stops import signalled, stopped
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -53,7 +54,7 @@ def emulated():
 
 @pytest.fixture(scope="module")
 def spoken(librispeech, tmp_path_factory):
-    """A workspace with the LibriSpeech utterances of up to 5 s, and the preset `tiny`."""
+    """A workspace with the utterances of up to 5 s of a corpus like LibriSpeech, and the preset `tiny`."""
     workspace = tmp_path_factory.mktemp("spoken") / "workspace"
     (workspace / "presets").mkdir(parents=True)
     (workspace / "presets" / "tiny.yaml").write_text(yaml.safe_dump(PRESET))

@@ -10,7 +10,7 @@ from asrctl.messages.reasons import reason
 from asrctl.models import weight_files
 from asrctl.runtime import compat
 
-from ..conftest import emulated_ipu
+from ..helpers.emulated import emulated_ipu
 
 UNSAFE = ("weights_only", "weights only", "trust_remote_code", "allow_pickle", "safe_globals", "trusted source")
 

@@ -229,9 +229,9 @@ def test_what_is_no_secret_stays(text: str) -> None:
         assert redact(around.format(text)) == around.format(text)
 
 
-def test_real_transcripts_stay(librispeech: Path, fsdd: Path) -> None:
-    texts = [path.read_text(encoding="utf-8") for path in sorted(librispeech.rglob("*.trans.txt"))]
-    texts.append(fsdd.read_text(encoding="utf-8"))
+def test_real_transcripts_stay(real_librispeech: Path, real_digits: Path) -> None:
+    texts = [path.read_text(encoding="utf-8") for path in sorted(real_librispeech.rglob("*.trans.txt"))]
+    texts.append(real_digits.read_text(encoding="utf-8"))
     for text in texts:
         assert redact(text) == text
         assert redact(text.lower()) == text.lower()

@@ -11,8 +11,9 @@ import yaml
 
 from asrctl.training import metrics_log
 
-from ..conftest import copy_workspace, emulated_ipu, run_here
+from ..helpers.emulated import emulated_ipu
 from ..helpers.ipu_tiny import TINY
+from ..helpers.program import copy_workspace, run_here
 from ..helpers.tones import write_corpus
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -15,8 +15,8 @@ from asrctl.training.job import TrainerState
 from asrctl.training.optim import Schedule, learning_rate
 from asrctl.training.time_limit import TimeLimit
 
-from ..conftest import timed_by_processor
 from ..helpers import ipu_tiny
+from ..helpers.program import timed_by_processor
 
 SCHEDULES = {
     "linear": OptimSection(schedule="linear", warmup_steps=400),

@@ -9,7 +9,7 @@ from typing import Iterator
 import pytest
 
 from asrctl.ipu import emulation
-from tests.conftest import emulated_ipu
+from tests.helpers.emulated import emulated_ipu
 
 
 @pytest.fixture(scope="package")

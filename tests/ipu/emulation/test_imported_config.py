@@ -8,7 +8,7 @@ import pytest
 
 from asrctl.config import presets
 from asrctl.ipu import config, import_keys
-from tests.conftest import run_here
+from tests.helpers.program import run_here
 
 ACCUMULATION = {"gradient_accumulation_steps": 16}
 
