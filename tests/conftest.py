@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Optional
 
 import pytest
+from hypothesis import settings
 
 from .fault_table import faults, pytest_runtest_makereport, pytest_terminal_summary  # noqa: F401 - hooks, a fixture
 from .helpers.emulated import assert_no_emulation_is_left
 from .helpers.program import ROOT, Result, copy_workspace, run_here
+from .helpers.stops import HANGS_S
 
 # Before anything imports torch or a tokenizer: no network, and one thread; waiting threads cost small models dear.
 _ENVIRONMENT = {
@@ -28,6 +30,9 @@ _ENVIRONMENT = {
     "PYTHONPATH": str(ROOT),
 }
 os.environ.update(_ENVIRONMENT)
+# What hypothesis draws is the same in every run, and no example fails because the machine was busy.
+settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+settings.load_profile("suite")
 # Started in the background of a shell, we would hand on to our children that Ctrl-C is ignored.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -53,7 +58,9 @@ def asrctl(workspace: Path) -> Callable[..., Result]:
 def asrctl_process(workspace: Path) -> Callable[..., Result]:
     """`python -m asrctl ...` in a process of its own, in `workspace`."""
 
-    def run(*arguments: Any, env: Optional[Dict[str, str]] = None, timeout_s: float = 300, **options: Any) -> Result:
+    def run(
+        *arguments: Any, env: Optional[Dict[str, str]] = None, timeout_s: float = HANGS_S, **options: Any
+    ) -> Result:
         done = subprocess.run(
             [sys.executable, "-m", "asrctl", *map(str, arguments)],
             stdin=subprocess.DEVNULL,

@@ -16,10 +16,11 @@ import typer
 from asrctl.cli import app, prepare
 from asrctl.cli.usage import COMPLAINT
 
-from ..helpers.ipu_tiny import QUIET, TINY
+from ..helpers.corpora import corpus, plain_rows
+from ..helpers.ipu_tiny import TINY
 from ..helpers.program import copy_workspace, run_here
+from ..helpers.tiny import QUIET
 from ..helpers.typing_in import in_backticks, next_lines, repaired, type_line
-from .test_prepare import corpus, plain_rows
 
 PACKAGE = Path(app.__file__).resolve().parent.parent
 # Something in a command that only the reader knows.

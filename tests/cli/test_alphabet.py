@@ -11,8 +11,8 @@ import yaml
 
 from asrctl.data import glyphs
 
+from ..helpers.corpora import corpus, opened
 from ..helpers.typing_in import in_backticks, repaired, type_line
-from .test_prepare import corpus, opened
 
 UNSEEN = "\u200b\u200c\u00ad\ufeff\u200f\u2060\u202a\x07\x80\ue000\U000e0001\u2800\u3164\ufe0f"
 

@@ -8,7 +8,7 @@ from typing import Any, Dict, List
 
 import pytest
 
-from .test_prepare import corpus, plain_rows
+from ..helpers.corpora import corpus, plain_rows
 
 
 def with_copies(folder: Path) -> Path:

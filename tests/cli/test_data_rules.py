@@ -11,10 +11,11 @@ import yaml
 
 from asrctl.training.runs import Run
 
-from ..helpers.ipu_tiny import QUIET, TINY
+from ..helpers.corpora import corpus
+from ..helpers.ipu_tiny import TINY
 from ..helpers.program import Result, run_here
+from ..helpers.tiny import QUIET
 from ..helpers.typing_in import following, in_backticks, next_lines, repaired, typed
-from .test_prepare import corpus
 
 SMALL: Dict[str, Any] = {
     "model": dict(QUIET, config=TINY, ctc_zero_infinity=True),

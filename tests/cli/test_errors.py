@@ -13,6 +13,8 @@ from asrctl import errors
 from asrctl.cli import progress
 from asrctl.cli.report import Output, session
 
+from ..helpers.stops import HANGS_S
+
 
 @pytest.mark.parametrize(
     ("arguments", "message", "fix"),
@@ -132,7 +134,7 @@ def test_a_signal_is_an_interruption(number):
     # Under nohup the tests themselves ignore SIGHUP, and what is ignored is inherited.
     process = waiting(before=f"signal.signal({int(number)}, signal.SIG_DFL)")
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=HANGS_S)
     assert process.returncode == 130
     assert json.loads(out)["error"]["kind"] == "interrupted"
     assert "Traceback" not in err
@@ -143,7 +145,7 @@ def test_the_second_signal_leaves_at_once():
     process.send_signal(signal.SIGTERM)
     assert process.stderr.readline() == "busy\n"
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=HANGS_S)
     assert (process.returncode, out, err) == (130, "", "")
 
 
@@ -169,7 +171,7 @@ def test_a_signal_where_nothing_can_be_raised_is_not_lost(place):
     process = waiting(before=HOLDERS, wait=f"kept = {UNHEARD[place]}; del kept; signal.pause()")
     assert process.stderr.readline() == "waiting\n"
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=HANGS_S)
     assert process.returncode == 130
     assert json.loads(out)["error"]["kind"] == "interrupted"
     assert "Traceback" not in err
@@ -179,7 +181,7 @@ def test_what_nohup_ignores_stays_ignored():
     process = waiting(before="signal.signal(signal.SIGHUP, signal.SIG_IGN)", wait="sys.stdin.readline()")
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANGS_S)
     assert process.returncode == 130
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from ..helpers.corpora import corpus, plain_rows
 from ..helpers.program import run_here
 from ..helpers.tones import RATE, sound
 from ..helpers.typing_in import following, next_lines, type_line, typed
-from .test_prepare import corpus, plain_rows
 
 
 def new_tones(folder: Path, splits: Tuple[str, ...] = ("test",), count: int = 12) -> Path:

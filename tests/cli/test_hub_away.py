@@ -49,16 +49,14 @@ def test_a_hub_that_refuses_is_missed_at_once(asrctl_process, in_folder, what: s
     (in_folder / "a.csv").write_text("path,text\na.wav,abc\nb.wav,abc\n", encoding="utf-8")
     with silent_port() as port:
         closed = port  # nobody listens there any more
-    done = asrctl_process(*WORDS[what], "--json", env=online(closed, in_folder / "home"), timeout_s=60)
+    done = asrctl_process(*WORDS[what], "--json", env=online(closed, in_folder / "home"))
     refused_as_unreachable(done, what)
 
 
 def test_a_hub_that_does_not_answer_is_missed_in_seconds(asrctl_process, tones, learned_tones, tmp_path) -> None:
     words = ("--set", "model.checkpoint=facebook/wav2vec2-base", "--preset", learned_tones.parent / "tones.yaml")
     with silent_port() as port:
-        done = asrctl_process(
-            "train", "--device", "cpu", "--json", *words, env=online(port, tmp_path / "home"), timeout_s=90
-        )
+        done = asrctl_process("train", "--device", "cpu", "--json", *words, env=online(port, tmp_path / "home"))
     refused_as_unreachable(done, "the checkpoint facebook/wav2vec2-base")
     assert "it does not answer" in done.error["message"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from ..helpers.corpora import corpus, noise, opened, plain_rows
 from ..helpers.typing_in import in_backticks, type_line
-from .test_prepare import corpus, noise, opened, plain_rows
 
 LETTERS = list("abcdorw")
 

@@ -12,10 +12,11 @@ import pytest
 from asrctl.training import checkpoints, metrics_log
 from asrctl.training.job import TrainerState
 
-from ..helpers.ipu_tiny import QUIET, TINY
+from ..helpers.corpora import corpus, plain_rows
+from ..helpers.ipu_tiny import TINY
 from ..helpers.program import Result, copy_workspace, run_here, timed_by_processor
+from ..helpers.tiny import QUIET
 from ..helpers.typing_in import in_backticks, next_lines, type_line
-from .test_prepare import corpus, plain_rows
 
 STEPS = 50_000
 PRESET: Dict[str, Any] = {

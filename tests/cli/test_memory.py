@@ -12,6 +12,8 @@ import torch
 
 from asrctl.training import checkpoints
 
+from ..helpers.stops import HANGS_S
+
 GB = 1 << 30
 # A convolution that makes 16 MB of each second of audio, and another that makes little of that again.
 WIDE = (
@@ -96,7 +98,7 @@ def test_memory_that_goes_away_while_training(tones, asrctl, preset):
     while running.poll() is None and not checkpoints.steps(run / "checkpoints"):
         os.sched_yield()
     resource.prlimit(running.pid, resource.RLIMIT_AS, (1 << 20, resource.RLIM_INFINITY))
-    stdout, stderr = running.communicate(timeout=120)
+    stdout, stderr = running.communicate(timeout=HANGS_S)
     if not (torch.__version__.startswith("2.0.") and running.returncode == -signal.SIGSEGV):
         # The oneDNN of torch 2.0 does not ask whether it got the memory.
         assert running.returncode == 6, stderr

@@ -7,9 +7,9 @@ from typing import Any, Dict
 
 import pytest
 
+from ..helpers.corpora import corpus, plain_rows
 from ..helpers.program import run_here
 from ..helpers.typing_in import following, typed
-from .test_prepare import corpus, plain_rows
 
 PLACE = "my workspace"
 

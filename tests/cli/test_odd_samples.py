@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from .test_prepare import corpus, noise, opened, outcomes, plain_rows
+from ..helpers.corpora import corpus, noise, opened, outcomes, plain_rows
 
 
 def odd_corpus(folder: Path) -> Path:

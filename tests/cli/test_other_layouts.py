@@ -15,9 +15,7 @@ import soundfile
 from asrctl.data.dataset import PreparedData
 from asrctl.storage.workspace import Workspace
 
-
-def noise(seconds: float, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(-3000, 3000, int(seconds * 16000), dtype=np.int16)
+from ..helpers.corpora import noise
 
 
 def recordings(folder: Path, count: int, suffix: str = ".wav", transcript: str = ".txt") -> List[str]:

@@ -16,8 +16,8 @@ import soundfile
 
 from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.storage import stat_cache
-from asrctl.storage.workspace import Workspace
 
+from ..helpers.corpora import corpus, noise, opened, outcomes, plain_rows
 from ..helpers.speech import PANGRAM, write_digits
 
 # What becomes of each file of the hostile folder when every one has a transcript; 53 s are too long for 20.
@@ -49,48 +49,12 @@ HOSTILE: Dict[str, str] = {
 }
 
 
-def opened(workspace: Path) -> PreparedData:
-    return PreparedData(Workspace(workspace).resolve("prepared", None, fix=""))
-
-
 def by_id(data: PreparedData) -> Dict[str, Any]:
     return {
         item.id: (item.text, item.labels.tolist(), item.pcm.tobytes())
         for name in data.splits
         for item in data.split(name)
     }
-
-
-def outcomes(data: PreparedData) -> Dict[str, str]:
-    """{id: "prepared" or the reason}."""
-    found: Dict[str, str] = {}
-    for name in data.splits:
-        split = data.split(name)
-        found.update({split.id(index): "prepared" for index in range(len(split))})
-        found.update({reject["id"]: reject["reason"] for reject in split.rejects()})
-    return found
-
-
-def noise(seconds: float, seed: int = 0, rate: int = 16000) -> np.ndarray:
-    return np.random.default_rng(seed).integers(-3000, 3000, int(seconds * rate), dtype=np.int16)
-
-
-def corpus(folder: Path, rows: List[Dict[str, Any]], seconds: float = 1.0) -> Path:
-    """A manifest of `rows`; audio that does not exist yet is noise."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, row in enumerate(rows):
-        if not (folder / row["path"]).exists() and not row.pop("missing", False):
-            soundfile.write(str(folder / row["path"]), noise(row.pop("seconds", seconds), number), 16000)
-    path = folder / "utterances.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def plain_rows(count: int, split: str = "train", **more: Any) -> List[Dict[str, Any]]:
-    return [
-        {"path": f"{split}{number}.wav", "text": f"word {'abc'[number % 3]}", "split": split, **more}
-        for number in range(count)
-    ]
 
 
 # -- whole corpora ----------------------------------------------------------------------------------------------------

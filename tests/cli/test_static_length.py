@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from ..helpers.emulated import emulated_ipu
-from ..helpers.ipu_tiny import QUIET, TINY
+from ..helpers.emulated import emulated_ipu, need_optimum
+from ..helpers.ipu_tiny import TINY
+from ..helpers.tiny import QUIET
 
 # 2.01 * 16000 is 32159.999999999996 in floating point.
 _MAX_S, _LONGEST = 2.01, 32160
@@ -51,8 +51,8 @@ def preset(tmp_path: Path, workspace: Path, asrctl) -> Path:
 @pytest.mark.parametrize("device", ["cpu", "ipu-emulated"])
 def test_the_longest_utterance_fits(asrctl, preset: Path, device: str) -> None:
     is_ipu = device != "cpu"
-    if is_ipu and (not importlib.util.find_spec("optimum") or not importlib.util.find_spec("optimum.graphcore")):
-        pytest.skip("optimum-graphcore is not installed (pip install -c constraints-ipu.txt 'asrctl[ipu]')")
+    if is_ipu:
+        need_optimum()
     with emulated_ipu() if is_ipu else contextlib.nullcontext():
         trained = asrctl("train", "--preset", preset, "--device", device, "--json").succeeded()
         assert trained.result["steps"] == 2

@@ -15,7 +15,7 @@ import soundfile
 from asrctl.storage.hashing import file_sha256
 from asrctl.storage.workspace import Key, Workspace
 
-from ..helpers.stops import signalled, stopped
+from ..helpers.stops import HANGS_S, signalled, stopped
 
 REFUSED = [
     "prepare librispeech --no-download",
@@ -151,7 +151,7 @@ def folders(place: Path, pattern: str) -> List[Path]:
 def interrupted(words: List[str], workspace: Path, text: str) -> Dict[str, Any]:
     """The error of a command that gets Ctrl-C before its first change in `workspace` that names `text`."""
     process = signalled(stopped([*words, "--json"], workspace, text), signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=HANGS_S)
     assert process.returncode == 130, (out, err)
     assert "Traceback" not in err
     return json.loads(out)["error"]

@@ -1,11 +1,8 @@
 """`asrctl train` as people and CI use it: on spoken digits, with a model of a few thousand weights."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -15,6 +12,7 @@ from asrctl.training import checkpoints
 
 from ..helpers.program import copy_workspace, run_here
 from ..helpers.speech import write_digits
+from ..helpers.stops import HANGS_S, signalled, stopped
 from ..helpers.typing_in import in_backticks, type_line
 
 PRESET = {
@@ -169,27 +167,10 @@ def test_features_that_can_not_be_kept_are_no_reason_to_stop(ready, asrctl):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_a_checkpoint_and_the_command_that_resumes(ready, asrctl, number):
-    options = [
-        "--preset",
-        "small",
-        "--device",
-        "cpu",
-        "--set",
-        "optim.epochs=2000",
-        "--max-minutes",
-        "600",
-        "--json",
-        "--workspace",
-        str(ready),
-    ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "asrctl", "train", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    journal = ready / "runs" / "small" / "metrics.jsonl"
-    while process.poll() is None and not (journal.exists() and journal.read_text().count("\n") > 2):
-        os.sched_yield()
-    process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=120)
+    options = ["--preset", "small", "--device", "cpu", "--set", "optim.epochs=2000", "--set", "run.save_every=1"]
+    words = ["train", *options, "--max-minutes", "600", "--json", "--workspace", ready]
+    process = signalled(stopped(words, ready, "/.step-00000003"), number)
+    stdout, stderr = process.communicate(timeout=HANGS_S)
     assert process.returncode == 130, stderr
     error = json.loads(stdout)["error"]
     assert error["kind"] == "interrupted"

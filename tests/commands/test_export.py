@@ -31,6 +31,7 @@ from asrctl.storage import files
 from asrctl.storage.workspace import Workspace
 
 from ..helpers.program import ROOT
+from ..helpers.tiny import noise as noise_of
 
 
 def tones_data(workspace: Workspace) -> PreparedData:
@@ -38,8 +39,7 @@ def tones_data(workspace: Workspace) -> PreparedData:
 
 
 def noise(*lengths: int):
-    generator = np.random.default_rng(3)
-    return [(f"u{length}", (generator.standard_normal(length) * 3000).astype(np.int16)) for length in lengths]
+    return [(f"u{len(samples)}", samples) for samples in noise_of(*lengths, seed=3)]
 
 
 def random_recognizer(kind: str, norm: str) -> Recognizer:

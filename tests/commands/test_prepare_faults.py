@@ -5,11 +5,8 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -17,11 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from ..helpers.stops import stopped
+from ..helpers.program import ROOT
+from ..helpers.stops import HANGS_S, stopped
 
 pytestmark = pytest.mark.fault("prepare under stress")
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def make_corpus(folder: Path, minutes: int) -> Path:
@@ -51,7 +47,7 @@ def environment(**more: str) -> Dict[str, str]:
 
 
 def run(words: List[str], **more: str) -> Dict[str, Any]:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, env=environment(**more))
+    done = subprocess.run(words, capture_output=True, text=True, timeout=HANGS_S, check=False, env=environment(**more))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)["result"]
 
@@ -79,28 +75,25 @@ def straight(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Dict[str
     return run(command(corpus, tmp_path_factory.mktemp("straight") / "ws", "--workers", "1"))
 
 
-def test_killed_anywhere_it_ends_with_the_same_bytes(corpus: Path, straight: Dict[str, Any], tmp_path: Path) -> None:
+# Where it is killed, try after try: while it tells of its second shard, writes a shard, is between two shards, is about
+# to tell of one, and while it puts together what the shards have told.
+KILLS = [("/.part-", 5), ("/.shard-", 1), ("/.shard-", 3), ("/.part-", 3), ("/part-", 1), ("/part-", 9)]
+
+
+def test_killed_here_and_there_it_ends_with_the_same_bytes(
+    corpus: Path, straight: Dict[str, Any], tmp_path: Path
+) -> None:
     workspace = tmp_path / "ws"
-    chance = random.Random(0)
-    killed = 0
     shards: Dict[Path, int] = {}
-    for _ in range(8):
-        process = subprocess.Popen(
-            command(corpus, workspace), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
-        )
-        parts = len(found(workspace, "part-*.json"))
-        while process.poll() is None and len(found(workspace, "part-*.json")) <= parts:
-            time.sleep(0.002)
-        time.sleep(chance.random() * 0.05)
-        killed += process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    for text, passes in KILLS:
+        process = stopped(command(corpus, workspace)[3:], workspace, text, passes=passes, env=environment())
+        process.kill()
+        process.communicate()
         for part in found(workspace, "part-*.json"):
             shard = part.with_name(part.name.replace("part", "shard").replace("json", "arrow"))
             shards.setdefault(shard, shard.stat().st_mtime_ns)
         assert not list((workspace / "prepared").glob("*/*.tmp"))
     result = run(command(corpus, workspace))
-    assert killed >= 2
     assert result["id"] == straight["id"]
     assert digests(result) == digests(straight)
     kept = {path.stat().st_mtime_ns for path in Path(result["path"]).rglob("shard-*.arrow")}
@@ -139,7 +132,7 @@ def test_two_at_once_make_one(corpus: Path, straight: Dict[str, Any], tmp_path: 
         )
         for _ in range(2)
     ]
-    ends = [process.communicate(timeout=120) for process in both]
+    ends = [process.communicate(timeout=HANGS_S) for process in both]
     assert [process.returncode for process in both] == [0, 0], ends
     results = [json.loads(out)["result"] for out, _ in ends]
     assert {result["id"] for result in results} == {straight["id"]}

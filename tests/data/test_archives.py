@@ -135,7 +135,7 @@ def test_gigabytes_of_zeros_end_the_archive(tmp_path: Path) -> None:
     assert listed(path) == []
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=300)
 @given(
     position=st.integers(0, 5000),
     junk=st.binary(min_size=1, max_size=40),

@@ -14,7 +14,7 @@ from asrctl.data.sampler import BatchPlan, even_micro_batches, generator, micro_
 LENGTHS = st.lists(st.integers(1, 320_000), min_size=1, max_size=70)
 ORDERS = st.sampled_from(["shuffled", "grouped", "curriculum"])
 BATCH_SAMPLES = st.one_of(st.none(), st.integers(1, 2_000_000))
-quickly = settings(max_examples=60, deadline=None, derandomize=True)
+quickly = settings(max_examples=60)
 
 
 def plan(lengths: List[int], batch: int, order: str, samples: Optional[int] = None, **changes: object) -> BatchPlan:

@@ -14,7 +14,7 @@ from asrctl.errors import BadData, UsageError
 
 TEXTS = st.text(max_size=40)
 RULES = st.builds(TextRules, case=st.sampled_from(CASES), remove=st.text(alphabet=".,?!aÄßİé'", max_size=5))
-quickly = settings(max_examples=150, deadline=None, derandomize=True)
+quickly = settings(max_examples=150)
 
 
 @quickly

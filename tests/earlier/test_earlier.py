@@ -16,7 +16,7 @@ import pytest
 from asrctl.data.summary import PreparedSummary
 from asrctl.storage import records
 
-from ..conftest import run_here
+from ..helpers.program import run_here
 
 EARLIER = Path(__file__).resolve().parent / "workspace"
 

@@ -12,7 +12,8 @@ More keys of a run: powerless (root gives its capabilities up, and meets permiss
 errno that flock gives), umask, file_bytes (most bytes in a file: RLIMIT_FSIZE), roots (folders whose changes are
 counted), counted (a file that gets the changes, one a line), die_at, stop_at (the number of the change before which the
 child kills itself with SIGKILL, or stops itself with SIGSTOP), stop_on (it stops itself before the first change that
-names this), stop_behind (the same after the change that is told by these words), looks (listing a folder counts too).
+names this), passes (how many such changes it lets pass before), stop_behind (it stops after the change that is told by
+these words), looks (listing a folder counts too).
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Counter:
         self.signals = {order.get("die_at", 0): signal.SIGKILL, order.get("stop_at", 0): signal.SIGSTOP}
         self.changes: List[str] = []
         self.stop_on, self.stop_behind = order.get("stop_on"), order.get("stop_behind")
+        self.passes = order.get("passes", 0)
 
     def __call__(self, event: str, arguments: Any) -> None:
         if not (event in self.events or event == "open") or not self._counts(event, arguments):
@@ -46,8 +48,10 @@ class Counter:
         if len(self.changes) in self.signals:
             os.kill(os.getpid(), self.signals[len(self.changes)])
         if self.stop_on is not None and self.stop_on in self.changes[-1]:
-            self.stop_on = None
-            os.kill(os.getpid(), signal.SIGSTOP)
+            self.passes -= 1
+            if self.passes < 0:
+                self.stop_on = None
+                os.kill(os.getpid(), signal.SIGSTOP)
         if self.stop_behind == self.changes[-1]:
             self.stop_on, self.stop_behind = "", None
 

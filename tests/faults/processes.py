@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-TIMEOUT_S = 120.0
-# What hangs is killed; on a busy machine the longest of our commands takes minutes.
-HANGS_S = 600.0
+from ..helpers.stops import HANGS_S
+
 NURSERY = Path(__file__).with_name("nursery.py")
 
 
@@ -94,7 +93,7 @@ class Started:
 
     def stops(self) -> bool:
         """Wait until it has stopped itself: True; or has come to its end."""
-        told = self._waited(HANGS_S, or_stop=True)
+        told = self._waited(or_stop=True)
         if "status" in told:
             self._end(told["status"])
         return self._ended is None
@@ -105,11 +104,11 @@ class Started:
 
     def ended(self) -> Ended:
         if self._ended is None:
-            self._end(self._waited(TIMEOUT_S)["status"])
+            self._end(self._waited()["status"])
         return self._ended
 
-    def _waited(self, most_s: float, **more: Any) -> Dict[str, Any]:
-        watch = threading.Timer(most_s, self.signal, (signal.SIGKILL,))
+    def _waited(self, **more: Any) -> Dict[str, Any]:
+        watch = threading.Timer(HANGS_S, self.signal, (signal.SIGKILL,))
         watch.start()
         told = self._nursery.ask(wait=self.pid, **more)
         watch.cancel()

@@ -11,9 +11,9 @@ from typing import Any, List, Tuple
 
 import pytest
 
-from ..conftest import ROOT
 from ..data.test_download import CONTENT, Server, answer, honest
 from ..fault_table import Faults
+from ..helpers.program import ROOT
 
 PROGRAM = """
 import json, sys

@@ -11,8 +11,8 @@ from typing import Any, Dict, List, Optional
 
 import pytest
 
-from ..conftest import ROOT
 from ..fault_table import Faults
+from ..helpers.program import ROOT
 from .job import TRAIN, Job
 
 # What memory may still grow by once everything has been used: allocators keep a little of what they were given.

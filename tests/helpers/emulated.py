@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List
+
+import pytest
 
 _EMULATION_ONLY = ("poptorch", "popart", "optimum.graphcore") + tuple(
     f"asrctl.ipu.{name}" for name in ("data", "inference", "trainer")
 )
 _put_aside: Dict[str, Any] = {}
 _emulating: List[bool] = []
+
+
+def need_optimum() -> None:
+    """Skip the test where there is no optimum-graphcore, which the emulated poptorch runs under."""
+    if importlib.util.find_spec("optimum") is None or importlib.util.find_spec("optimum.graphcore") is None:
+        pytest.skip("optimum-graphcore is not installed (pip install -c constraints-ipu.txt 'asrctl[ipu]')")
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from asrctl.config.recipe import (
     AudioSection,
     BatchesSection,
@@ -14,26 +12,13 @@ from asrctl.config.recipe import (
     Recipe,
     RunSection,
 )
-from asrctl.data.dataset import PreparedSplit, PreparedUtterance, write_shard
-from asrctl.data.text import TextRules, build_vocabulary
 from asrctl.models import loading
 from asrctl.runtime import devices
 from asrctl.training.job import StartPoint, TrainingJob
 
-VOCABULARY = build_vocabulary(dict.fromkeys("abcde ", 1), TextRules())
-TINY = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "conv_dim": [8] * 7,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-    "layer_norm_eps": 1e-4,
-}
-QUIET = dict.fromkeys(
-    ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop"), 0.0
-)
+from .tiny import QUIET, VOCABULARY, geometry, write_noise_split
+
+TINY = geometry(layer_norm_eps=1e-4)
 
 
 def recipe(*, norm="group", model=None, optim=None, run=None, ipu=None, batches=None):
@@ -72,15 +57,7 @@ def recipe(*, norm="group", model=None, optim=None, run=None, ipu=None, batches=
 
 def write_split(folder, count=18, seed=7):
     """Noise of 0.2 to 0.5 s with random labels."""
-    generator = np.random.default_rng(seed)
-    rows = []
-    for number in range(count):
-        labels = generator.integers(0, 6, generator.integers(2, 6)).astype(np.int32)
-        pcm = (generator.standard_normal(generator.integers(3200, 8000)) * 2000).astype(np.int16)
-        rows.append(PreparedUtterance(f"u{number}", None, VOCABULARY.decode(labels.tolist()), labels, pcm))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_shard(folder / "shard-00000.arrow", rows)
-    return PreparedSplit(folder, name="train", sample_rate=16000)
+    return write_noise_split(folder, count, (3200, 8000), most_labels=5, seed=seed)
 
 
 def job(wanted, split, folder, *, steps, kind="ipu-emulated", evaluation=None, resume=None, **more):

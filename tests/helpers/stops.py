@@ -1,8 +1,8 @@
 """A command in a process of its own that stops itself at a change of a file, and waits there to be killed.
 
 Whoever polls for something that a command makes can come too late on a busy machine: it has gone on, or ended, by then.
-Run as a program: `python stops.py ROOT TEXT WORDS` is `asrctl WORDS`, stopped (SIGSTOP) before the first change below
-ROOT that names TEXT.
+Run as a program: `python stops.py ROOT TEXT PASSES WORDS` is `asrctl WORDS`, stopped (SIGSTOP) before a change below
+ROOT that names TEXT, once so many of them have passed.
 """
 
 from __future__ import annotations
@@ -15,15 +15,19 @@ import threading
 from pathlib import Path
 from typing import Any, Dict, Sequence
 
-_HANGS_S = 600.0
+# How long anything may take before it counts as hanging: no measure of speed, on no machine.
+HANGS_S = 600.0
 
 
-def stopped(words: Sequence[Any], root: Path, text: str, **options: Any) -> subprocess.Popen[str]:
-    """`asrctl WORDS` that stands before the first change below `root` that names `text`. options: of Popen."""
-    command = [sys.executable, __file__, str(root), text, *map(str, words)]
+def stopped(words: Sequence[Any], root: Path, text: str, *, passes: int = 0, **options: Any) -> subprocess.Popen[str]:
+    """`asrctl WORDS` that stands before a change below `root` that names `text`. options: of Popen.
+
+    passes: how many such changes are let pass before.
+    """
+    command = [sys.executable, __file__, str(root), text, str(passes), *map(str, words)]
     streams: Dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8", **options}
     process = subprocess.Popen(command, **streams)
-    watch = threading.Timer(_HANGS_S, process.kill)
+    watch = threading.Timer(HANGS_S, process.kill)
     watch.start()
     _, status = os.waitpid(process.pid, os.WUNTRACED)
     watch.cancel()
@@ -38,13 +42,13 @@ def signalled(process: subprocess.Popen[str], number: int) -> subprocess.Popen[s
     return process
 
 
-def main(root: str, text: str, *words: str) -> None:
+def main(root: str, text: str, passes: str, *words: str) -> None:
     sys.path.insert(0, str(Path(__file__).parent.with_name("faults")))
     from nursery import Counter
 
     from asrctl.cli.app import main as asrctl
 
-    sys.addaudithook(Counter({"roots": [root], "stop_on": text}))
+    sys.addaudithook(Counter({"roots": [root], "stop_on": text, "passes": int(passes)}))
     sys.argv = ["asrctl", *words]
     asrctl()
 

@@ -21,6 +21,7 @@ from asrctl.training import checkpoints, metrics_log, trainer
 from ..helpers import ipu_tiny
 from ..helpers.emulated import emulated_ipu
 from ..helpers.program import timed_by_processor
+from ..helpers.tiny import QUIET
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -116,7 +117,7 @@ def test_every_way_of_making_the_batch_gives_the_hosts_losses(split, tmp_path, c
     "changes",
     [
         {},
-        {"model": dict(ipu_tiny.QUIET, hidden_dropout=0.2, attention_dropout=0.1, layerdrop=0.3)},
+        {"model": dict(QUIET, hidden_dropout=0.2, attention_dropout=0.1, layerdrop=0.3)},
         {"optim": {"optimizer": "lamb", "adam_betas": (0.9, 0.999)}},
         {"ipu": {"precision": "fp16", "loss_scaling": 64.0}},
         {"ipu": {"device_iterations": 2}},
@@ -223,7 +224,7 @@ def test_every_utterance_is_scored_once_whatever_the_last_batch_holds(split, tmp
 
 def test_a_stop_within_a_step_leaves_the_step_before(split, tmp_path):
     """The request comes in the middle of step 4; the checkpoint is that of step 3, and resuming changes nothing."""
-    straight = ipu_tiny.recipe(model=dict(ipu_tiny.QUIET, hidden_dropout=0.2))
+    straight = ipu_tiny.recipe(model=dict(QUIET, hidden_dropout=0.2))
     runner.train(*ipu_tiny.job(straight, split, tmp_path / "straight", steps=6), lambda event: None)
     job, start = ipu_tiny.job(straight, split, tmp_path / "stopped", steps=6)
 

@@ -4,8 +4,6 @@ import importlib.util
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,10 +15,10 @@ from asrctl.commands.compile import CompileRequest, compile_executables
 from asrctl.storage.workspace import Workspace
 from asrctl.training import checkpoints
 
-from ..helpers.emulated import emulated_ipu
+from ..helpers.emulated import emulated_ipu, need_optimum
 from ..helpers.ipu_tiny import TINY
 from ..helpers.program import copy_workspace, run_here
-from ..helpers.stops import signalled, stopped
+from ..helpers.stops import HANGS_S, signalled, stopped
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -46,8 +44,7 @@ TRAIN = ("train", "--preset", "tiny", "--device", "ipu-emulated")
 @pytest.fixture(scope="module", autouse=True)
 def emulated():
     """The emulated poptorch for this module, and gone again after it."""
-    if importlib.util.find_spec("optimum") is None or importlib.util.find_spec("optimum.graphcore") is None:
-        pytest.skip("optimum-graphcore is not installed (pip install -c constraints-ipu.txt 'asrctl[ipu]')")
+    need_optimum()
     with emulated_ipu():
         yield
 
@@ -66,15 +63,6 @@ def spoken(librispeech, tmp_path_factory):
 @pytest.fixture
 def ready(spoken, workspace):
     return copy_workspace(spoken, workspace)
-
-
-def process(workspace, *arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "asrctl", *TRAIN, "--workspace", str(workspace), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def losses(run):
@@ -152,15 +140,14 @@ def test_what_can_not_be_evaluated_on_the_device_is_refused(ready, asrctl):
 
 
 def test_a_killed_loader_process_is_one_sentence(ready):
-    running = process(ready, "--set", "ipu.dataloader_workers=2", "--set", "optim.max_steps=5000", "--json")
-    metrics_log = ready / "runs" / "tiny" / "metrics.jsonl"
-    while running.poll() is None and not (metrics_log.exists() and metrics_log.read_text().count("\n") > 1):
-        os.sched_yield()
+    many = ("--set", "ipu.dataloader_workers=2", "--set", "optim.max_steps=5000")
+    running = stopped((*TRAIN, "--workspace", ready, *many, "--json"), ready, "/.step-00000002")
     tasks = Path(f"/proc/{running.pid}/task")
     children = [int(number) for path in tasks.glob("*/children") for number in path.read_text().split()]
     assert children
     os.kill(children[0], signal.SIGKILL)
-    stdout, stderr = running.communicate(timeout=120)
+    running.send_signal(signal.SIGCONT)
+    stdout, stderr = running.communicate(timeout=HANGS_S)
     assert running.returncode == 6, stderr
     error = json.loads(stdout)["error"]
     assert "was killed" in error["message"]
@@ -179,7 +166,7 @@ def test_stopped_or_killed_and_resumed_it_is_the_straight_run(ready, asrctl, num
     broken = ready / "runs" / "broken"
     words = (*TRAIN, "--workspace", ready, "--run", "broken", "--set", "ipu.dataloader_workers=2", "--json")
     running = signalled(stopped(words, ready, "/.step-00000003"), number)
-    stdout, stderr = running.communicate(timeout=120)
+    stdout, stderr = running.communicate(timeout=HANGS_S)
     if number == signal.SIGKILL:
         assert running.returncode == -signal.SIGKILL
     else:

@@ -4,19 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from asrctl.config.recipe import ModelSection
 from asrctl.data.collate import collate
-from asrctl.data.text import TextRules, build_vocabulary
-from asrctl.models import ctc, loading
+from asrctl.models import ctc
 from asrctl.models.packed import feature_encoder, feature_encoder_batched, feature_encoder_layers
 
 from ..helpers.sound_bf16 import needs_sound_bf16
+from ..helpers.tiny import GROUP, LAYER, geometry, tiny_recognizer
 
-VOCABULARY = build_vocabulary(dict.fromkeys("abcde ", 1), TextRules())
-SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-SMALL.update(conv_dim=[24] * 7, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2)
-GROUP = {"feat_extract_norm": "group"}
-LAYER = {"feat_extract_norm": "layer", "conv_bias": True}
+SMALL = geometry(16, 24, num_hidden_layers=1, num_conv_pos_embeddings=4)
 ODD = dict(LAYER, conv_dim=[8, 12, 16], conv_kernel=[64, 4, 3], conv_stride=[40, 4, 1], feat_extract_activation="relu")
 CASES = [
     ("wav2vec2", GROUP),
@@ -32,8 +27,7 @@ LENGTHS = (16000, 9000, 5123, 640)
 
 
 def make(architecture="wav2vec2", config=None):
-    section = ModelSection(architecture=architecture, config=dict(SMALL, **(GROUP if config is None else config)))
-    recognizer = loading.build(section, VOCABULARY, seed=1, sample_rate=16000).recognizer
+    recognizer = tiny_recognizer(dict(SMALL, **(GROUP if config is None else config)), architecture)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in ctc.encoder_of(recognizer.model).feature_extractor.parameters():

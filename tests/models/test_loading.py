@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, load_file, save_file
@@ -13,16 +12,9 @@ from asrctl.data.text import TextRules, Vocabulary, build_vocabulary
 from asrctl.errors import BadData, MissingArtifact, PresetError
 from asrctl.models import ctc, loading
 
-VOCABULARY = build_vocabulary(dict.fromkeys("abcde ", 1), TextRules())
-SMALL = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 48,
-    "conv_dim": [16] * 7,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 2,
-}
+from ..helpers.tiny import VOCABULARY, geometry, noise, tiny_recognizer
+
+SMALL = geometry(32, 16, intermediate_size=48, num_conv_pos_embeddings=16)
 CASES = [
     ("wav2vec2", {"feat_extract_norm": "group"}),
     ("wav2vec2", {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}),
@@ -37,20 +29,15 @@ def section(architecture="wav2vec2", config=None, **other):
     return ModelSection(architecture=architecture, config=dict(SMALL, **(config or {})), **other)
 
 
-def make(architecture="wav2vec2", config=None, vocabulary=VOCABULARY, seed=1, **other):
-    return loading.build(section(architecture, config, **other), vocabulary, seed=seed, sample_rate=16000).recognizer
-
-
-def speech(*lengths):
-    generator = np.random.default_rng(0)
-    return [(generator.standard_normal(length) * 3000).astype(np.int16) for length in lengths]
+def make(architecture="wav2vec2", config=None, **other):
+    return tiny_recognizer(dict(SMALL, **(config or {})), architecture, **other)
 
 
 @pytest.mark.parametrize(("architecture", "config"), CASES)
 def test_a_batch_gives_what_each_utterance_gives_alone(architecture, config):
     recognizer = make(architecture, config)
     model = recognizer.model.eval()
-    rows = speech(16000, 9000, 5123)
+    rows = noise(16000, 9000, 5123)
     with torch.no_grad():
         together, frames = ctc.forward(model, **collate(rows, recognizer.features), exact=True)
         for index, row in enumerate(rows):
@@ -68,7 +55,7 @@ def test_a_saved_folder_is_plain_transformers(architecture, config, tmp_path):
     recognizer = make(architecture, config, spec_augment=SpecAugment(time_prob=0.1))
     loading.save_recognizer(recognizer, tmp_path)
     assert not [name for name in load_file(str(tmp_path / "model.safetensors")) if "parametrizations" in name]
-    values = collate(speech(8000), recognizer.features)["input_values"]
+    values = collate(noise(8000), recognizer.features)["input_values"]
     plain, info = AutoModelForCTC.from_pretrained(str(tmp_path), output_loading_info=True)
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]

@@ -9,46 +9,28 @@ from torch import nn
 from torch.nn import functional
 from transformers import Wav2Vec2Config
 
-from asrctl.config.recipe import ModelSection, SpecAugment
+from asrctl.config.recipe import SpecAugment
 from asrctl.data.collate import collate
-from asrctl.data.text import TextRules, build_vocabulary
-from asrctl.models import ctc, loading
+from asrctl.models import ctc
 from asrctl.models.packed import fft_conv, fused_attention, layer_norm, linear, positions, shape_rounding, transformer
 from asrctl.models.packed.attention import attention
 from asrctl.models.packed.weight_cache import Copies
 from asrctl.runtime import compat, devices
 
 from ..helpers.sound_bf16 import SOUND_BF16, needs_sound_bf16
+from ..helpers.tiny import GROUP, NO_DROPOUT, NO_MASKS, STABLE, VOCABULARY, geometry, noise, tiny_recognizer
 
-VOCABULARY = build_vocabulary(dict.fromkeys("abcde ", 1), TextRules())
-SMALL = {
-    "hidden_size": 32,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "intermediate_size": 72,
-    "conv_dim": [16] * 7,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 2,
-}
-GROUP = {"feat_extract_norm": "group"}
-LAYER = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+SMALL = geometry(32, 16, num_hidden_layers=3, intermediate_size=72, num_conv_pos_embeddings=16)
+LAYER = STABLE
 # A position embedding that reaches as far as that of the published models: a product of spectra in fp32.
 LONG = {**GROUP, "num_conv_pos_embeddings": 128}
 CASES = [("wav2vec2", GROUP), ("wav2vec2", LAYER), ("hubert", GROUP), ("hubert", LAYER), ("wav2vec2", LONG)]
-NO_DROPOUT = {"hidden_dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0}
-NO_MASKS = SpecAugment(time_prob=0.0, feature_prob=0.0)
 LENGTHS = (16000, 9000, 5123, 9000)
 
 
 def make(architecture="wav2vec2", config=None, **other):
     options = {**NO_DROPOUT, "spec_augment": NO_MASKS, **other}
-    section = ModelSection(architecture=architecture, config={**SMALL, **(config or GROUP)}, **options)
-    return loading.build(section, VOCABULARY, seed=1, sample_rate=16000).recognizer
-
-
-def speech(*lengths):
-    generator = np.random.default_rng(0)
-    return [(generator.standard_normal(length) * 3000).astype(np.int16) for length in lengths]
+    return tiny_recognizer({**SMALL, **(config or GROUP)}, architecture, **options)
 
 
 def features_of(recognizer, rows):
@@ -100,7 +82,7 @@ def test_each_utterance_has_the_logits_it_has_alone(architecture, config):
     recognizer = make(architecture, config)
     model = recognizer.model.eval()
     assert transformer.supports(model)
-    rows = speech(*LENGTHS)
+    rows = noise(*LENGTHS)
     with torch.inference_mode():
         logits, frames = transformer.logits(model, features_of(recognizer, rows), precision="fp32")
         for row, part in zip(rows, logits.split(frames.tolist())):
@@ -127,7 +109,7 @@ def test_a_position_embedding_that_reaches_far_is_that_of_each_utterance_alone(c
 def test_loss_and_gradients_are_those_of_the_padded_batch(architecture, config):
     recognizer = make(architecture, config)
     recognizer.model.train()
-    rows = speech(*LENGTHS)
+    rows = noise(*LENGTHS)
     ours, plain = packed_loss(recognizer, rows), plain_loss(recognizer, rows)
     torch.testing.assert_close(ours, plain, atol=1e-6, rtol=1e-6)
     found, expected = gradients(recognizer, ours), gradients(recognizer, plain)
@@ -141,7 +123,7 @@ def test_rows_that_fill_up_a_shape_change_nothing(architecture, config, either_c
     """In fp32, which does not need them, so that the smallest difference shows; dropout aside, which draws for them."""
     recognizer = make(architecture, config, spec_augment=SpecAugment(time_prob=0.3, feature_prob=0.2, feature_length=4))
     recognizer.model.train()
-    rows, found = speech(*LENGTHS), []
+    rows, found = noise(*LENGTHS), []
     for precisions in (set(), {torch.float32}):
         monkeypatch.setattr(shape_rounding, "MADE_TO_MEASURE", precisions)
         np.random.seed(3)
@@ -206,7 +188,7 @@ def test_weight_gradients_in_bf16_are_products_whatever_their_shape(either_chip,
 def test_gradients_add_up_over_micro_batches():
     recognizer = make()
     recognizer.model.train()
-    rows = speech(*LENGTHS)
+    rows = noise(*LENGTHS)
     once = gradients(recognizer, packed_loss(recognizer, rows))
     packed_loss(recognizer, rows).backward()
     for name, parameter in recognizer.model.named_parameters():
@@ -220,7 +202,7 @@ def test_masks_are_those_of_the_padded_batch(config, lengths):
     """Also where some, or all, of the utterances are shorter than a mask over time, ten frames."""
     recognizer = make("wav2vec2", config, spec_augment=SpecAugment(time_prob=0.4, feature_prob=0.2, feature_length=4))
     recognizer.model.train()
-    rows = speech(*lengths)
+    rows = noise(*lengths)
     losses = []
     for loss_of_rows in (packed_loss, plain_loss):
         np.random.seed(5)
@@ -233,7 +215,7 @@ def test_masks_are_those_of_the_padded_batch(config, lengths):
 def test_an_utterance_does_not_hear_its_neighbors():
     recognizer = make()
     recognizer.model.eval()
-    first, second, third = features_of(recognizer, speech(9000, 6000, 8000))
+    first, second, third = features_of(recognizer, noise(9000, 6000, 8000))
     with torch.inference_mode():
         before, frames = transformer.logits(recognizer.model, [first, second, third], precision="bf16")
         after, _ = transformer.logits(recognizer.model, [first.flip(1), second, third.flip(1)], precision="bf16")
@@ -247,7 +229,7 @@ def trajectory(loss_of_rows, steps=24, **options):
     recognizer = make(**options)
     recognizer.model.freeze_feature_encoder()
     recognizer.model.train()
-    rows = speech(*LENGTHS)
+    rows = noise(*LENGTHS)
     learning = [p for p in recognizer.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=2e-3, fused=compat.fused_adamw_works("cpu"))
     losses = []
@@ -291,7 +273,7 @@ DROPOUT = {"hidden_dropout": 0.2, "attention_dropout": 0.3, "activation_dropout"
 
 def test_dropout_depends_on_the_seed_alone_and_stops_in_evaluation():
     recognizer = make(**DROPOUT)
-    rows = speech(*LENGTHS)
+    rows = noise(*LENGTHS)
 
     def loss(seed):
         torch.manual_seed(seed)

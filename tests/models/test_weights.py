@@ -13,33 +13,24 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from asrctl.config.recipe import ModelSection
-from asrctl.data.text import TextRules, Vocabulary, build_vocabulary
+from asrctl.data.text import Vocabulary
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.models import loading, weights
 from asrctl.storage.checksums import SUMS
+
+from ..helpers.tiny import VOCABULARY, geometry, tiny_recognizer
 
 POINTER = (
     "version https://git-lfs.github.com/spec/v1\n"
     "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 377607901\n"
 )
-VOCABULARY = build_vocabulary(dict.fromkeys("abcde ", 1), TextRules())
-SMALL = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-    "conv_dim": [8] * 7,
-    "num_conv_pos_embeddings": 4,
-    "num_conv_pos_embedding_groups": 2,
-}
+SMALL = geometry(intermediate_size=24, num_conv_pos_embeddings=4)
 Names = Callable[[str], str]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    section = ModelSection(architecture="hubert", config=SMALL)
-    built = loading.build(section, VOCABULARY, seed=1, sample_rate=16000)
-    loading.save_recognizer(built.recognizer, tmp_path / "hubert")
+    loading.save_recognizer(tiny_recognizer(SMALL, "hubert"), tmp_path / "hubert")
     return tmp_path / "hubert"
 
 

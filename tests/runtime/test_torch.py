@@ -7,13 +7,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from asrctl.config.recipe import ModelSection, SpecAugment
 from asrctl.data.collate import collate
-from asrctl.data.text import TextRules, build_vocabulary
-from asrctl.models import ctc, loading
+from asrctl.models import ctc
 from asrctl.runtime import compat
 
 from ..helpers.sound_bf16 import SOUND_BF16
+from ..helpers.tiny import GROUP, LAYER, NO_DROPOUT, NO_MASKS, geometry, tiny_recognizer
 
 ROWS, CHANNELS, FRAMES = 2, 32, 40
 INPUT = (ROWS, CHANNELS, FRAMES)
@@ -79,28 +78,17 @@ def test_no_layout_of_a_gradient_changes_the_result(name, dtype, monkeypatch):
             assert difference < LARGEST_DIFFERENCE[dtype] * largest, (held, handed)  # not so where it is not a number
 
 
-GROUP, LAYER = {"feat_extract_norm": "group"}, {"feat_extract_norm": "layer", "conv_bias": True}
 # With an odd kernel the position embedding is not cut before its GELU, as it is with an even one.
 ODD = {**GROUP, "num_conv_pos_embeddings": 15}
 MODELS = [("wav2vec2", GROUP), ("wav2vec2", LAYER), ("wav2vec2", ODD), ("hubert", GROUP), ("wavlm", GROUP)]
 MODELS += [("data2vec-audio", {"num_conv_pos_embeddings": 3})]
-SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 40}
-SMALL.update(conv_dim=[16] * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2)
+SMALL = geometry(32, 16, intermediate_size=40, num_conv_pos_embeddings=16)
 
 
 @pytest.mark.parametrize(("architecture", "config"), MODELS)
 def test_a_model_that_learns_as_a_whole_has_the_gradients_that_it_has_without_onednn(architecture, config, monkeypatch):
-    section = ModelSection(
-        architecture=architecture,
-        config={**SMALL, **config},
-        freeze_feature_encoder=False,
-        hidden_dropout=0.0,
-        attention_dropout=0.0,
-        activation_dropout=0.0,
-        spec_augment=SpecAugment(time_prob=0.0, feature_prob=0.0),
-    )
-    vocabulary = build_vocabulary(dict.fromkeys("abcde ", 1), TextRules())
-    recognizer = loading.build(section, vocabulary, seed=3, sample_rate=16000).recognizer
+    options = {**NO_DROPOUT, "spec_augment": NO_MASKS, "freeze_feature_encoder": False}
+    recognizer = tiny_recognizer({**SMALL, **config}, architecture, seed=3, **options)
     generator = torch.Generator().manual_seed(1)
     sounds = [(torch.randn(length, generator=generator) * 3000).short().numpy() for length in (16000, 9000)]
     batch = collate(sounds, recognizer.features)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 
@@ -11,7 +10,7 @@ import yaml
 
 from asrctl.training import metrics_log
 
-from ..helpers.emulated import emulated_ipu
+from ..helpers.emulated import emulated_ipu, need_optimum
 from ..helpers.ipu_tiny import TINY
 from ..helpers.program import copy_workspace, run_here
 from ..helpers.tones import write_corpus
@@ -79,8 +78,7 @@ def test_the_host_drops_nothing(asrctl, prepared, workspace, tmp_path):
 
 def test_the_emulated_ipu_drops_nothing(asrctl, prepared, workspace):
     """It has the host's losses, which it could not have with dropout: other random numbers draw it there."""
-    if importlib.util.find_spec("optimum") is None or importlib.util.find_spec("optimum.graphcore") is None:
-        pytest.skip("optimum-graphcore is not installed (pip install -c constraints-ipu.txt 'asrctl[ipu]')")
+    need_optimum()
     copy_workspace(prepared, workspace)
     host = losses(asrctl, workspace, "host", "--device", "cpu")
     with emulated_ipu():

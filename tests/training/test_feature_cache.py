@@ -7,24 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-from asrctl.config.recipe import ModelSection
-from asrctl.data.text import TextRules, build_vocabulary
-from asrctl.models import loading
 from asrctl.models.packed import feature_encoder
 from asrctl.storage import files
 from asrctl.training import feature_cache
 from asrctl.training.feature_cache import FeatureCache
 
-SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-SMALL.update(conv_dim=[8] * 7, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2)
-VOCABULARY = build_vocabulary(dict.fromkeys("abc ", 1), TextRules())
+from ..helpers.tiny import geometry, tiny_recognizer
+
 NUM_SAMPLES = np.array([16000, 9000, 300, 5123], dtype=np.int32)
 PLENTY = 10**12
 
 
 @pytest.fixture(scope="module")
 def config():
-    return loading.build(ModelSection(config=SMALL), VOCABULARY, seed=1, sample_rate=16000).recognizer.model.config
+    return tiny_recognizer(geometry(num_hidden_layers=1)).model.config
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,7 @@ import pytest
 import torch
 
 from asrctl.config.recipe import Augment, BatchesSection, HostSection, ModelSection, OptimSection, Recipe
-from asrctl.data.dataset import PreparedSplit, PreparedUtterance, write_shard
 from asrctl.data.sampler import even_micro_batches
-from asrctl.data.text import TextRules, build_vocabulary
 from asrctl.events import Note, Warned
 from asrctl.models import loading
 from asrctl.runtime import devices
@@ -17,24 +15,16 @@ from asrctl.training.forward import ForwardPass
 from asrctl.training.job import StartPoint, TrainingJob
 from asrctl.training.trainer import HostTrainer
 
-VOCABULARY = build_vocabulary(dict.fromkeys("abcde ", 1), TextRules())
-TINY = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-TINY.update(conv_dim=[12] * 7, num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2)
+from ..helpers.tiny import VOCABULARY, geometry, write_noise_split
+
+TINY = geometry(24, 12, intermediate_size=32)
 STEPS = 8  # two epochs
 
 
 @pytest.fixture(scope="module")
 def split(tmp_path_factory):
     """16 utterances of noise, 0.3 to 1.2 s, with random labels."""
-    folder = tmp_path_factory.mktemp("split")
-    generator = np.random.default_rng(7)
-    rows = []
-    for number in range(16):
-        labels = generator.integers(0, 6, generator.integers(2, 7)).astype(np.int32)
-        pcm = (generator.standard_normal(generator.integers(4800, 19200)) * 2000).astype(np.int16)
-        rows.append(PreparedUtterance(f"u{number}", None, "a", labels, pcm))
-    write_shard(folder / "shard-00000.arrow", rows)
-    return PreparedSplit(folder, name="train", sample_rate=16000)
+    return write_noise_split(tmp_path_factory.mktemp("split"), 16, (4800, 19200))
 
 
 @pytest.fixture(autouse=True)

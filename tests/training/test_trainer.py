@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from asrctl.config.recipe import Augment, BatchesSection, HostSection, ModelSection, OptimSection, Recipe, SpecAugment
 from asrctl.data.dataset import PreparedSplit, PreparedUtterance, write_shard
-from asrctl.data.text import TextRules, build_vocabulary
 from asrctl.errors import BadData
 from asrctl.models import ctc, loading
 from asrctl.runtime import devices, free_memory
@@ -19,18 +18,9 @@ from asrctl.training.job import StartPoint, TrainingJob
 from asrctl.training.optim import AdamW, learning_rate
 from asrctl.training.trainer import HostTrainer
 
-VOCABULARY = build_vocabulary(dict.fromkeys("abcde ", 1), TextRules())
-TINY = {
-    "hidden_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "conv_dim": [12] * 7,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-}
-DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop")
-QUIET = dict.fromkeys(DROPOUTS, 0.0)
+from ..helpers.tiny import QUIET, VOCABULARY, geometry, write_noise_split
+
+TINY = geometry(24, 12, intermediate_size=32)
 
 
 def recipe(*, norm="layer", optim=None, batches=None, **model):
@@ -46,15 +36,7 @@ def recipe(*, norm="layer", optim=None, batches=None, **model):
 @pytest.fixture(scope="module")
 def split(tmp_path_factory):
     """32 utterances of noise, 0.3 to 1.2 s, with random labels."""
-    folder = tmp_path_factory.mktemp("split")
-    generator = np.random.default_rng(7)
-    rows = []
-    for number in range(32):
-        labels = generator.integers(0, 6, generator.integers(2, 7)).astype(np.int32)
-        pcm = (generator.standard_normal(generator.integers(4800, 19200)) * 2000).astype(np.int16)
-        rows.append(PreparedUtterance(f"u{number}", None, "a", labels, pcm))
-    write_shard(folder / "shard-00000.arrow", rows)
-    return PreparedSplit(folder, name="train", sample_rate=16000)
+    return write_noise_split(tmp_path_factory.mktemp("split"), 32, (4800, 19200))
 
 
 def trainer(split, wanted, folder, *, limits=None):

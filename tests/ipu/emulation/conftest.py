@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from types import ModuleType
 from typing import Iterator
 
 import pytest
 
 from asrctl.ipu import emulation
-from tests.helpers.emulated import emulated_ipu
+from tests.helpers.emulated import emulated_ipu, need_optimum
 
 
 @pytest.fixture(scope="package")
@@ -23,8 +22,7 @@ def poptorch() -> Iterator[ModuleType]:
 @pytest.fixture(scope="package")
 def optimum(poptorch: ModuleType) -> ModuleType:
     """The real optimum.graphcore package over the emulated poptorch."""
-    if importlib.util.find_spec("optimum") is None or importlib.util.find_spec("optimum.graphcore") is None:
-        pytest.skip("optimum-graphcore is not installed (pip install -c constraints-ipu.txt 'asrctl[ipu]')")
+    need_optimum()
     import optimum.graphcore
 
     return optimum.graphcore

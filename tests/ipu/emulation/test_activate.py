@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def python(code: str) -> str:
     """What a process of its own prints."""
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120, check=False
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
