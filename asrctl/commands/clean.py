@@ -34,7 +34,9 @@ _ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 _BUILDS = re.compile(rf"((replaced|replacing)-)?({'|'.join(KINDS)})-{_ID.pattern}|removed-.+|scratch-.+")
 # Of files.atomic_path, and of folders that were to take a place; in refs one can have an older name.
 _HALF_WRITTEN = {
-    **dict.fromkeys([".workspace.json.tmp", "refs/.*.tmp", "refs/*/.*.tmp", "presets/.*.yaml.tmp"], _ANYTHING),
+    **dict.fromkeys(
+        [".workspace.json.tmp", ".salt.json.tmp", "refs/.*.tmp", "refs/*/.*.tmp", "presets/.*.yaml.tmp"], _ANYTHING
+    ),
     **dict.fromkeys([f"runs/*/.{name}.tmp" for name in runs.FILES], _ANYTHING),
     "runs/*/start/.*.json.tmp": _ANYTHING,
     "runs/*/.model.tmp": MODEL,

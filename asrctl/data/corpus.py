@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
+import secrets
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,6 +98,11 @@ def _nobody(*_: str) -> None:
     """Who is told where nobody asks."""
 
 
+def _fresh_salt() -> bytes:
+    """The salt of a corpus that is read outside of a workspace."""
+    return secrets.token_bytes(32)
+
+
 def _anywhere(path: Path) -> None:
     """Where a corpus may be made if nothing speaks against it."""
 
@@ -113,6 +119,7 @@ class CorpusRequest:
     watch: is told the path of every file of transcripts before it is read. hint: is told a reason of audio.REASONS and
     what to do about it, where the reader of this corpus knows more than the reason says. write: whether a corpus may
     be made where it is not there; refuse_output: raises UsageError where it may not be made, given the resolved path.
+    salt: bytes that are the workspace's own, for names that must mean nothing outside of it.
     """
 
     source: Optional[Path] = None
@@ -129,6 +136,7 @@ class CorpusRequest:
     hint: Callable[[str, str], None] = _nobody
     write: bool = True
     refuse_output: Callable[[Path], Any] = _anywhere
+    salt: Callable[[], bytes] = _fresh_salt
 
     def before_reading(self, path: str) -> None:
         """To be called with every file of transcripts. Raises BadData where it lies outside `root`."""

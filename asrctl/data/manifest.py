@@ -22,7 +22,7 @@ from asrctl.events import Emit, Progress, Warned, ignore
 from asrctl.messages import amounts
 from asrctl.runtime.os_errors import fault_of_file
 from asrctl.runtime.threads import in_order
-from asrctl.storage import files, scratch, stat_cache
+from asrctl.storage import files, salt, scratch, stat_cache
 from asrctl.storage.hashing import file_sha256
 from asrctl.storage.names import shortened, valid_name
 from asrctl.storage.workspace import Artifact, Key, Workspace
@@ -100,7 +100,8 @@ def listed(
     wanted = split_roles.wanted_splits(corpus, choice.splits)
     options = corpora.options(corpus, choice.options)
     with scratch.folder(workspace, write=write) as folder:
-        request = replace(_request(workspace, choice, wanted, emit), options=options, write=write)
+        request = _request(workspace, choice, wanted, emit)
+        request = replace(request, options=options, write=write, salt=lambda: salt.of(workspace, write=write))
         if watcher is not None:
             request = replace(request, watch=watcher.reads)
         path = folder / "utterances.jsonl"

@@ -27,6 +27,7 @@ from asrctl.storage.ownership import ARTIFACTS, OwnFiles
 
 SCHEMA_VERSION = 1
 MARKER = "workspace.json"
+SALT = "salt.json"
 KINDS = ("manifests", "vocab", "prepared", "evals", "exports", "lm")
 _CALLED = {
     "manifests": "manifest",
@@ -37,7 +38,7 @@ _CALLED = {
     "lm": "language model",
 }
 # Nothing is written there because a user says so.
-_MANAGED = (*KINDS, "refs", "runs", "cache", "downloads", ".tmp", "workspace.json")
+_MANAGED = (*KINDS, "refs", "runs", "cache", "downloads", ".tmp", MARKER, SALT)
 # Under .tmp: an artifact whose successor is about to take its place, and such a successor.
 _ASIDE, _READY = "replaced-", "replacing-"
 _BEING_REPLACED = re.compile(rf"({_ASIDE}|{_READY})(?P<kind>{'|'.join(KINDS)})-(?P<id>[^-]+)")

@@ -39,14 +39,33 @@ def rows(path: Path, check: Callable[[Sequence[str]], None]) -> Iterator[Tuple[i
     return _json_rows(path) if path.suffix.lower() in _JSON_SUFFIXES else _table_rows(path, check)
 
 
+def rows_of(
+    raw: IO[bytes], path: Path, check: Callable[[Sequence[str]], None], delimiter: Optional[str] = None
+) -> Iterator[Tuple[int, Row]]:
+    """The same of a table that is open, and stays so. path: what it is called; delimiter: where it is known."""
+    with _decoded(raw, path, newline="") as stream:
+        yield from _rows_of_table(path, stream, check, delimiter)
+
+
 @contextmanager
 def _text_stream(path: Path, newline: Optional[str] = None) -> Iterator[IO[str]]:
     """A text in whatever Unicode form. Raises BadData."""
     with files.open_regular(path, fix="check that this is a manifest") as raw:
-        head = raw.read(encodings.HEAD_BYTES)
-        raw.seek(0)
-        non_text.refuse_other(path, head)
-        yield io.TextIOWrapper(raw, encoding=encodings.encoding_of(head), newline=newline)  # type: ignore[arg-type]
+        with _decoded(raw, path, newline) as stream:
+            yield stream
+
+
+@contextmanager
+def _decoded(raw: IO[bytes], path: Path, newline: Optional[str] = None) -> Iterator[IO[str]]:
+    raw.seek(0)
+    head = raw.read(encodings.HEAD_BYTES)
+    raw.seek(0)
+    non_text.refuse_other(path, head)
+    stream = io.TextIOWrapper(raw, encoding=encodings.encoding_of(head), newline=newline)  # type: ignore[arg-type]
+    try:
+        yield stream
+    finally:
+        stream.detach()  # what was open stays so
 
 
 class _Lines:
@@ -80,24 +99,32 @@ class _Lines:
 
 def _table_rows(path: Path, check: Callable[[Sequence[str]], None]) -> Iterator[Tuple[int, Row]]:
     with _text_stream(path, newline="") as stream:
-        lines = _Lines(path, stream)
-        header, delimiter = _header(path, lines)
-        spaced = delimiter != "\t" and delimiter + " " in header
-        row = _taken_apart(lines, Cells(delimiter, 0, plain=False, spaced=spaced), header)
+        yield from _rows_of_table(path, stream, check)
+
+
+def _rows_of_table(
+    path: Path, stream: IO[str], check: Callable[[Sequence[str]], None], known: Optional[str] = None
+) -> Iterator[Tuple[int, Row]]:
+    """known: the delimiter, where it needs no guess."""
+    lines = _Lines(path, stream)
+    header, delimiter = _header(path, lines)
+    delimiter = known or delimiter
+    spaced = delimiter != "\t" and delimiter + " " in header
+    row = _taken_apart(lines, Cells(delimiter, 0, plain=False, spaced=spaced), header)
+    if isinstance(row, str):
+        raise BadData(f"{path}, line {lines.number}: {row}", fix="correct that line")
+    names = [name.strip().strip("\ufeff") for name in row]
+    check(names)
+    first = {name: names.index(name) for name in names}
+    cells = Cells(delimiter, len(names), plain=delimiter == "\t" and '"' not in header, spaced=spaced)
+    for line in lines:
+        row = _taken_apart(lines, cells, line)
+        if isinstance(row, list) and len(row) > len(names):
+            row = f"{amounts.count(len(row), 'column')} where the first line names {len(names)}"
         if isinstance(row, str):
-            raise BadData(f"{path}, line {lines.number}: {row}", fix="correct that line")
-        names = [name.strip().strip("\ufeff") for name in row]
-        check(names)
-        first = {name: names.index(name) for name in names}
-        cells = Cells(delimiter, len(names), plain=delimiter == "\t" and '"' not in header, spaced=spaced)
-        for line in lines:
-            row = _taken_apart(lines, cells, line)
-            if isinstance(row, list) and len(row) > len(names):
-                row = f"{amounts.count(len(row), 'column')} where the first line names {len(names)}"
-            if isinstance(row, str):
-                yield lines.number, row
-            elif row:
-                yield lines.number, {name: row[at] if at < len(row) else "" for name, at in first.items()}
+            yield lines.number, row
+        elif row:
+            yield lines.number, {name: row[at] if at < len(row) else "" for name, at in first.items()}
 
 
 def _header(path: Path, lines: _Lines) -> Tuple[str, str]:
