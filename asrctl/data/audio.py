@@ -15,6 +15,7 @@ import numpy as np
 
 from asrctl.data import containers, levels
 from asrctl.data.audio_segments import Reader
+from asrctl.errors import BadData
 from asrctl.storage import files
 
 # Kernels and strides of the convolutional encoder of wav2vec 2.0, HuBERT, WavLM and XLS-R: one frame per 320 samples,
@@ -116,13 +117,21 @@ def decode(
 
 def duration_s(path: Path) -> Optional[float]:
     """What the file's header says of its length, in seconds; None where it says nothing sensible."""
+    return length_and_channels(path)[0]
+
+
+def length_and_channels(path: Union[Path, str]) -> Tuple[Optional[float], Optional[int]]:
+    """(seconds, channels) by the header of a file; None where it says nothing sensible, or is no regular file."""
     import soundfile
 
     try:
-        with open(path, "rb") as stream, soundfile.SoundFile(stream.fileno(), closefd=False) as sound:
-            return sound.frames / sound.samplerate if 0 <= sound.frames < 1 << 40 else None
-    except (OSError, RuntimeError, ValueError):
-        return None
+        with files.open_regular(Path(path), fix="") as stream, soundfile.SoundFile(
+            stream.fileno(), closefd=False
+        ) as sound:
+            length_s = sound.frames / sound.samplerate if 0 <= sound.frames < 1 << 40 else None
+            return length_s, sound.channels
+    except (BadData, OSError, RuntimeError, TypeError, ValueError):
+        return None, None
 
 
 @dataclass(frozen=True)

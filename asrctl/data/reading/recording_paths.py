@@ -11,6 +11,7 @@ from typing import Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import unquote, urlsplit
 
 from asrctl.data.reading.file_names import folded, is_audio, stem_of
+from asrctl.data.reading.path_map import PathMap, proposal
 from asrctl.data.reading.tally import Tally
 from asrctl.data.utterance import ARCHIVE_SEPARATOR, split_path
 from asrctl.events import Emit, Note
@@ -28,9 +29,10 @@ _Index = Tuple[Dict[str, Optional[str]], Dict[str, Optional[str]]]
 
 
 class Places:
-    """Finds the files of lists, and keeps account of how."""
+    """Finds the files of lists, and keeps account of how. path_map: of a corpus that has the option --map."""
 
-    def __init__(self) -> None:
+    def __init__(self, path_map: Optional[PathMap] = None) -> None:
+        self._path_map = path_map
         self._indexes: "OrderedDict[str, Optional[_Index]]" = OrderedDict()
         self._entries = 0
         self._last = ("", "", "")
@@ -44,6 +46,7 @@ class Places:
         """
         if (folder, written) != self._last[:2]:
             container, member = split_path(written)
+            container = self._path_map(container) if self._path_map is not None else container
             path = os.path.join(folder, container)
             if not _is_there(path):
                 path = self._elsewhere(folder, container) or path
@@ -52,6 +55,8 @@ class Places:
 
     def tell(self, emit: Emit, hint: Callable[[str, str], None]) -> None:
         """How paths were found that are not as they are written, and what is wrong with most of the others."""
+        if self._path_map is not None:
+            self._path_map.tell()
         for how, tally in self._found.items():
             emit(
                 Note(
@@ -67,7 +72,7 @@ class Places:
             if _is_there(path):
                 self._found.setdefault(how, Tally()).add(f"{written} ({path})")
                 return path
-        cause, cure = _cure(folder, written)
+        cause, cure = _cure(folder, written, can_map=self._path_map is not None)
         self._missing.setdefault(cause, Tally()).add(cure)
         return None
 
@@ -144,7 +149,7 @@ def _candidates(folder: str, written: str) -> Iterator[Tuple[str, str]]:
             yield f"in {beside}/ beside the list", os.path.join(folder, beside, form)
 
 
-def _cure(folder: str, written: str) -> Tuple[str, str]:
+def _cure(folder: str, written: str, can_map: bool) -> Tuple[str, str]:
     """(what kind of path is not found, what to do about it)."""
     if _SCHEME.match(written) and not written.lower().startswith("file:"):
         return "url", f"download the recordings first and write their paths: {written} is not fetched"
@@ -157,7 +162,11 @@ def _cure(folder: str, written: str) -> Tuple[str, str]:
     for at in range(1, len(parts)):
         rest = "/".join(parts[at:])
         if _is_there(os.path.join(folder, rest)):
+            if can_map:
+                return "absolute", proposal(written, rest, folder)
             return "absolute", f"take {written[: len(path) - len(rest)]} off the paths: {rest} lies in {folder}"
+    if can_map:
+        return "absolute", proposal(written, None, folder)
     kind = "paths of Windows" if _DRIVE.match(written) else "those of another place"
     return "absolute", f"write paths that lead from {folder} rather than {kind}: {written} is not there"
 
