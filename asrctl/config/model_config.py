@@ -5,6 +5,7 @@ Pure: nothing of transformers is needed, so that a preset is checked at once, an
 
 from __future__ import annotations
 
+import json
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 # Twice the largest model that is known (XLS-R, 2.2 billion).
@@ -24,10 +25,19 @@ _OPTIONAL = (
     "num_buckets", "conv_pos_kernel_size", "output_hidden_size", "adapter_kernel_size", "adapter_attn_dim",
     "max_bucket_distance", "num_adapter_layers",
 )  # fmt: skip
-# What the width of the model is divided by, and the width itself.
-_DIVISORS = ("hidden_size", "num_attention_heads", "num_conv_pos_embedding_groups")
+# What the width of the model is divided by.
+_DIVISORS = ("num_attention_heads", "num_conv_pos_embedding_groups")
+# WavLM halves its buckets twice, and divides by what is left.
+_LEAST = {**dict.fromkeys(_WIDTHS, 1), **dict.fromkeys(_COUNTS, 0), "num_buckets": 4}
 MOST = {**dict.fromkeys(_WIDTHS, MAX_WIDTH), **dict.fromkeys(_COUNTS, MAX_LAYERS)}
-_SIZES = (*MOST, *_LISTS)
+_SHARES = (
+    "hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout", "layerdrop",
+    "mask_time_prob", "mask_feature_prob", "initializer_range",
+)  # fmt: skip
+# Numbers that divide.
+_POSITIVE = ("layer_norm_eps",)
+_FLAGS = ("conv_bias", "do_stable_layer_norm", "feat_proj_layer_norm", "conv_pos_batch_norm")
+_CHECKED = (*MOST, *_LISTS, *_SHARES, *_POSITIVE, *_FLAGS)
 
 # Key of a transformers configuration -> the key of the preset that decides instead, whatever the configuration says.
 _DECIDED_BY = {
@@ -95,12 +105,9 @@ def problems(values: Mapping[str, Any], *, from_scratch: bool) -> List[Tuple[str
     if found or not from_scratch:
         return found
     everything = {**DEFAULTS, **values}
-    if len({len(everything[name]) for name in _LISTS}) != 1:
-        return [("", f"needs one number for each convolution in {', '.join(_LISTS)}")]
-    width = everything["hidden_size"]
-    for key in ("num_attention_heads", "num_conv_pos_embedding_groups"):
-        if width % everything[key]:
-            return [(key, f"is {everything[key]}, which does not divide hidden_size ({width})")]
+    problem = _discord(everything)
+    if problem:
+        return [problem]
     count = smallest_count(everything)
     if count > MAX_PARAMETERS:
         return [("", f"asks for {count:,} parameters or more, and no model has as many; lower its sizes")]
@@ -114,36 +121,66 @@ def _problem(key: str, value: Any) -> Optional[str]:
         return f"changes nothing: {_NOT_HERE[key]}"
     if key == "add_adapter" and value:
         return f"{NO_ADAPTER}; leave it out"
-    return size_problem(key, value)
+    return _value_problem(key, value)
 
 
-def size_problem(key: str, value: Any) -> Optional[str]:
-    """Why the value of a size is none of a model, or None; for keys that are no sizes always None."""
+def _discord(values: Mapping[str, Any]) -> Optional[Tuple[str, str]]:
+    """(key or nothing, sentence) for values that are each those of a model, and not together."""
+    if len({len(values[name]) for name in _LISTS if name in values}) > 1:
+        return "", f"needs one number for each convolution in {', '.join(_LISTS)}"
+    width = values.get("hidden_size")
+    for key in _DIVISORS:
+        if width is not None and key in values and width % values[key]:
+            return key, f"is {values[key]}, which does not divide hidden_size ({width})"
+    buckets, farthest = values.get("num_buckets"), values.get("max_bucket_distance")
+    if buckets is not None and farthest is not None and farthest <= buckets // 4:
+        return "max_bucket_distance", f"is {farthest}, and must be above a quarter of num_buckets ({buckets})"
+    return None
+
+
+def _value_problem(key: str, value: Any) -> Optional[str]:
+    """Why a value is none of a model, or None; for keys that are not checked always None."""
     if key in _LISTS:
         if not isinstance(value, (list, tuple)) or not 1 <= len(value) <= MAX_CONVOLUTIONS:
             return f"is no list of 1 to {MAX_CONVOLUTIONS} numbers"
         wrong = [item for item in value if not _is_whole(item) or not 1 <= item <= MAX_WIDTH]
-        return f"holds {_short(wrong[0])}, which is no whole number from 1 to {MAX_WIDTH}" if wrong else None
+        return f"holds {shown(wrong[0])}, which is no whole number from 1 to {MAX_WIDTH}" if wrong else None
+    if key in _FLAGS:
+        return None if isinstance(value, bool) else f"is {shown(value)}, not true or false"
+    if key in _SHARES and not (_is_number(value) and 0 <= value <= 1):
+        return f"is {shown(value)}, not a number from 0 to 1"
+    if key in _POSITIVE and not (_is_number(value) and 0 < value <= 1):
+        return f"is {shown(value)}, not a number above 0 and up to 1"
     if key not in MOST or (value is None and key in _OPTIONAL):
         return None
-    least = 1 if key in _DIVISORS else 0
-    if not _is_whole(value) or not least <= value <= MOST[key]:
-        return f"is {_short(value)}, not a whole number from {least} to {MOST[key]}"
+    if not _is_whole(value) or not _LEAST[key] <= value <= MOST[key]:
+        return f"is {shown(value)}, not a whole number from {_LEAST[key]} to {MOST[key]}"
     return None
 
 
 def misfit(values: Mapping[str, Any]) -> Optional[str]:
-    """What keeps the values of a config.json from being a model of asrctl's, in a sentence, or None."""
-    for key in _SIZES:
-        problem = size_problem(key, values[key]) if key in values else None
+    """What keeps the values of a config.json from being a model of asrctl's, in a sentence, or None.
+
+    Where it is silent it is not asked for more: `DEFAULTS` may hold.
+    """
+    for key in _CHECKED:
+        problem = _value_problem(key, values[key]) if key in values else None
         if problem:
             return f"{key} {problem}"
+    discord = _discord(values)
+    if discord:
+        return " ".join(filter(None, discord))
     return f"add_adapter {NO_ADAPTER}" if values.get("add_adapter") else None
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
+def shown(value: Any) -> str:
+    """A value as a file has it, or its beginning."""
+    text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _is_whole(value: Any) -> bool:

@@ -19,7 +19,7 @@ from asrctl.data.staleness import Watcher
 from asrctl.data.utterance import ARCHIVE_SEPARATOR, Utterance, read_manifest, split_path, write_manifest
 from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Progress, Warned, ignore
-from asrctl.messages import amounts
+from asrctl.messages import amounts, reasons
 from asrctl.runtime.os_errors import fault_of_file
 from asrctl.runtime.threads import in_order
 from asrctl.storage import files, salt, scratch, stat_cache
@@ -196,7 +196,7 @@ class _Identities:
             return self._database.execute("INSERT OR IGNORE INTO ids VALUES (?)", row).rowcount > 0
         except sqlite3.OperationalError as error:
             raise StorageError(
-                f"the folder for temporary files takes no more ({error})",
+                f"the folder for temporary files takes no more ({reasons.reason(error)})",
                 fix="free some space there, or name another by the variable TMPDIR",
             ) from None
 

@@ -118,7 +118,7 @@ def write_graph(recognizer: Recognizer, path: Path, *, traced: Optional[bool] = 
     except Exception as error:  # the exporters raise kinds of their own, and many
         memory.raise_shortage(error)
         raise BadData(
-            f"this model can not be exported to ONNX ({_first_line(error)})",
+            f"this model can not be exported to ONNX ({reasons.first_line(error)})",
             fix="use `--format hf`, or other versions of torch and onnxscript",
         ) from None
     _tidy(path)
@@ -220,7 +220,7 @@ def session(path: Path) -> Any:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base but this
         memory.raise_shortage(error)
-        raise _broken(_first_line(error)) from None
+        raise _broken(reasons.first_line(error)) from None
 
 
 def run(runtime: Any, batch: Dict[str, torch.Tensor]) -> np.ndarray:
@@ -229,7 +229,7 @@ def run(runtime: Any, batch: Dict[str, torch.Tensor]) -> np.ndarray:
         return runtime.run(["logits"], {name: batch[name].numpy() for name in INPUTS})[0]
     except Exception as error:  # onnxruntime's errors share no base but this
         memory.raise_shortage(error)
-        raise _broken(_first_line(error)) from None
+        raise _broken(reasons.first_line(error)) from None
 
 
 def compare(recognizer: Recognizer, path: Path, groups: Sequence[Sequence[Tuple[str, np.ndarray]]]) -> Parity:
@@ -274,10 +274,6 @@ def _check_size(largest: float, scale: float) -> None:
     # be small, or the rule on near ties would forgive everything.
     if largest > _LARGEST_RELATIVE * max(scale, 1.0):
         raise _broken(f"its logits differ by {largest:.3g} (they reach {scale:.3g})")
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {reasons.reason(error, first_line=True)}"
 
 
 def _broken(what: str) -> BadData:

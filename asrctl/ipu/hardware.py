@@ -65,8 +65,3 @@ def errors() -> Tuple[Type[BaseException], ...]:
     import poptorch
 
     return (poptorch.Error,)
-
-
-def first_line(error: BaseException) -> str:
-    """The beginning of what poptorch says, which may go on for pages."""
-    return reasons.reason(error, 300, first_line=True)

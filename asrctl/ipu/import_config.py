@@ -18,7 +18,7 @@ from asrctl.config.recipe import MAX_BATCH, IpuSection, OptimSection
 from asrctl.config.recipe_checks import pipeline_minimum
 from asrctl.errors import MissingArtifact, PresetError
 from asrctl.ipu.import_keys import DEFAULTS, ELSEWHERE, LIKE_TRAINING, NAMES, OLD_NAMES, REFUSED, WITHOUT_EFFECT
-from asrctl.messages import suggestions
+from asrctl.messages import reasons, suggestions
 
 FILE_NAME = "ipu_config.json"
 MAX_BYTES = 1_000_000
@@ -52,8 +52,9 @@ def read(path: Path) -> Dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_doubles)
     except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise PresetError(f"{path} is not valid JSON ({reason})", fix="correct the file at that place") from None
+        raise PresetError(
+            f"{path} is not valid JSON ({reasons.reason(error)})", fix="correct the file at that place"
+        ) from None
     if not isinstance(values, dict):
         raise PresetError(f"{path} holds no keys, so it is no {FILE_NAME}", fix="check that this is the right file")
     return values

@@ -13,7 +13,7 @@ from asrctl.evaluation import decoding
 from asrctl.events import Emit, Progress
 from asrctl.ipu import config, hardware
 from asrctl.ipu.data import Evaluated
-from asrctl.messages import amounts
+from asrctl.messages import amounts, reasons
 from asrctl.models import ctc
 from asrctl.models.loading import Recognizer
 from asrctl.runtime import compat
@@ -68,6 +68,6 @@ def transcribe(
             yield from hypotheses(trainer, recognizer, data, emit)
     except hardware.errors() as error:
         raise DeviceError(
-            f"the {kind} device refused: {hardware.first_line(error)}",
+            f"the {kind} device refused: {reasons.first_line(error, 300)}",
             fix="see docs/ipu.md for what fits, or evaluate with `--device cpu`",
         ) from error

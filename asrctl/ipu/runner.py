@@ -15,7 +15,7 @@ from asrctl.data.sampler import samples_in
 from asrctl.errors import BadData, DeviceError
 from asrctl.events import Emit, Note, ignore
 from asrctl.ipu import config, hardware
-from asrctl.messages import amounts
+from asrctl.messages import amounts, reasons
 from asrctl.models import loading, weights
 from asrctl.runtime import compat
 from asrctl.storage import files
@@ -59,7 +59,7 @@ def train(job: TrainingJob, start: StartPoint, emit: Emit = ignore) -> Outcome:
             return IpuRun(job, start, emit, staging).run()
     except hardware.errors() as error:
         raise DeviceError(
-            f"the {job.device.kind} device refused: {hardware.first_line(error)}",
+            f"the {job.device.kind} device refused: {reasons.first_line(error, 300)}",
             fix="see docs/ipu.md for what fits, or train with `--device cpu`",
         ) from error
     except RuntimeError as error:
@@ -95,7 +95,7 @@ def compile_only(job: TrainingJob, start: StartPoint, emit: Emit = ignore) -> Li
             raise DeviceError("the compilation failed", fix="see the messages above") from None
     except hardware.errors() as error:
         raise DeviceError(
-            f"the compilation failed: {hardware.first_line(error)}", fix="see docs/ipu.md for what fits"
+            f"the compilation failed: {reasons.first_line(error, 300)}", fix="see docs/ipu.md for what fits"
         ) from error
     finally:
         files.remove_tree(staging)

@@ -22,20 +22,27 @@ _ADVICE = re.compile(
 _BETWEEN = re.compile(r"(?<=[.!?])\s+(?=[A-Z(`'\"\d])|\n+")
 
 
-def reason(error: BaseException, most: int = 200, *, first_line: bool = False) -> str:
-    """One line without advice, of at most `most` characters; the kind of error where it says nothing else.
+def reason(error: BaseException, most: int = 200) -> str:
+    """One line without advice, of at most `most` characters; the kind of error where it says nothing else."""
+    return _told(error, str(error).strip(), most)
 
-    first_line: for libraries that go on for pages.
-    """
-    text = str(error).strip()
-    if _RUNS_CODE.search(text):
-        named = _GLOBAL.search(text)
+
+def first_line(error: BaseException, most: int = 200) -> str:
+    """The same of the first line alone, for libraries that go on for pages."""
+    return _told(error, str(error).strip().partition("\n")[0], most)
+
+
+def _told(error: BaseException, text: str, most: int) -> str:
+    whole = str(error)
+    if _RUNS_CODE.search(whole):
+        named = _GLOBAL.search(whole)
         objects = f"Python objects ({named.group(1)})" if named else "Python objects"
         return f"it is damaged, or holds {objects} beside its numbers, and asrctl runs no code of a file"
-    sentences = [
-        " ".join(part.split()) for part in _BETWEEN.split(text.splitlines()[0] if first_line and text else text)
-    ]
+    sentences = [" ".join(part.split()) for part in _BETWEEN.split(text)]
     told = " ".join(part for part in sentences if part and not _ADVICE.match(part)).rstrip(" .:")
     if not told:
         return type(error).__name__
-    return told if len(told) <= most else told[: most - 3].rstrip() + "..."
+    if len(told) <= most:
+        return told
+    # Never half an address.
+    return f"{told[: most - 2].rpartition(' ')[0] or told[: most - 3]}..."

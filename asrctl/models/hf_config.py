@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 from dataclasses import dataclass
-from typing import Any, FrozenSet, Mapping, Optional, Tuple
+from typing import Any, Dict, FrozenSet, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -46,14 +46,17 @@ def make(model_type: str, values: Mapping[str, Any]) -> Any:
         from transformers import AutoConfig
 
         plain = {key: value for key, value in values.items() if key in known_keys(model_type)}
-        _refuse_other_kinds(model_type, plain)
+        problem = model_config.misfit(plain)
+        if problem:  # before anything is made of it
+            raise ValueError(problem)
+        plain = _of_right_kinds(model_type, plain)
         try:
             config = AutoConfig.for_model(model_type, **plain)
         except Exception as error:  # the checks of transformers' generations raise many kinds
             memory.raise_shortage(error)
             raise ValueError(reasons.reason(error, 300)) from None
-    problem = model_config.misfit(config.to_dict())
-    if problem:  # before anything is made of it
+    problem = model_config.misfit(config.to_dict())  # together with the defaults
+    if problem:
         raise ValueError(problem)
     return config
 
@@ -61,8 +64,8 @@ def make(model_type: str, values: Mapping[str, Any]) -> Any:
 _KINDS = {bool: (bool, "true or false"), int: ((int, float), "a number"), float: ((int, float), "a number")}
 
 
-def _refuse_other_kinds(model_type: str, values: Mapping[str, Any]) -> None:
-    """Raises ValueError for a value that is of another kind than the default, or none of those that there are."""
+def _of_right_kinds(model_type: str, values: Mapping[str, Any]) -> Dict[str, Any]:
+    """The values, each of the kind of its default. Raises ValueError for one of another, or none of those that are."""
     from transformers import AutoConfig
     from transformers.activations import ACT2FN
 
@@ -73,10 +76,15 @@ def _refuse_other_kinds(model_type: str, values: Mapping[str, Any]) -> None:
         kinds: Any
         kinds, called = _KINDS.get(type(usual.get(key)), (object, ""))
         if value is not None and (not isinstance(value, kinds) or (called == "a number" and isinstance(value, bool))):
-            raise ValueError(f"{key} is {value!r}, not {called}")
+            raise ValueError(f"{key} is {model_config.shown(value)}, not {called}")
         if key in known and value not in known[key]:
             meant = suggestions.question(str(value), known[key])
-            raise ValueError(f"{key} is {value!r}, which there is not" + (f"; {meant}" if meant else ""))
+            raise ValueError(f"{key} is {model_config.shown(value)}, which there is not" + (meant and f"; {meant}"))
+    # The newer generation takes no 0 for 0.0.
+    return {
+        key: float(value) if isinstance(value, int) and isinstance(usual.get(key), float) else value
+        for key, value in values.items()
+    }
 
 
 @dataclass(frozen=True)

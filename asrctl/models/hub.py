@@ -45,7 +45,7 @@ def missing(what: str, error: Exception, offline: str) -> MissingArtifact:
         if _is_switched_off():
             fix = "unset HF_HUB_OFFLINE, or name a local folder instead"
         return MissingArtifact(f"{what}: {offline}, and its cache on this machine does not hold it", fix=fix)
-    why = reasons.reason(error, first_line=True)
+    why = reasons.first_line(error)
     return MissingArtifact(f"{what}: {why}", fix="check the name and the network, or name a local folder instead")
 
 
@@ -78,4 +78,4 @@ def _cause(error: BaseException) -> str:
         if isinstance(seen, OSError) and seen.strerror:
             found = seen.strerror
         seen = seen.__cause__ or seen.__context__
-    return found or reasons.reason(error, 100, first_line=True)
+    return found or reasons.first_line(error, 100)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from asrctl.errors import BadData
-from asrctl.messages.reasons import reason
+from asrctl.messages.reasons import first_line, reason
 from asrctl.models import weight_files
 from asrctl.runtime import compat
 
@@ -40,7 +40,10 @@ def test_advice_is_left_out(said, told):
 
 def test_a_long_story_is_cut():
     assert len(reason(ValueError("word " * 200), 100)) <= 100
-    assert reason(ValueError("it is wrong\nand here is all that was tried"), first_line=True) == "it is wrong"
+    address = f"https://example.org/{'page/' * 30}"
+    assert reason(ValueError(f"it failed, as {address} says"), 100) == "it failed, as..."
+    assert reason(ValueError(address), 100) == f"{address[:97]}..."
+    assert first_line(ValueError("it is wrong\nand here is all that was tried")) == "it is wrong"
 
 
 class Evil:

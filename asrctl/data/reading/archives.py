@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Callable, Iterator, Optional, Set, Tuple
 
 from asrctl.errors import BadData
+from asrctl.messages import reasons
 from asrctl.runtime.os_errors import naming
 from asrctl.storage import files
 
@@ -108,7 +109,7 @@ class _Position:
         try:
             self._stream.read(_SKIP)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise self._damaged(str(error)) from None
+            raise self._damaged(reasons.reason(error)) from None
 
     def begin(self, size: int) -> None:
         self._left, self._padding = size, -size % _BLOCK
@@ -135,7 +136,7 @@ class _Position:
             with naming(self._path):
                 data = self._stream.read(count)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise self._damaged(str(error)) from None
+            raise self._damaged(reasons.reason(error)) from None
         self._unpacked_bytes += len(data)
         if self._unpacked_bytes > _FREE_BYTES + _MOST_GROWTH * self._raw.tell():
             raise self._damaged(f"it unpacks to more than {_MOST_GROWTH} times its size, which no speech does")

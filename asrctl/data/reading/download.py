@@ -21,7 +21,7 @@ from typing import IO, Dict, Iterator, List, Sequence
 from asrctl.data.corpus import CorpusRequest
 from asrctl.errors import BadData, Locked, MissingArtifact, StorageError
 from asrctl.events import Emit, Note, Progress, Warned
-from asrctl.messages import amounts
+from asrctl.messages import amounts, reasons
 from asrctl.storage.files import flock, fsync_path, make_folder
 
 _BLOCK = 1 << 18
@@ -195,7 +195,7 @@ def _some(answer: http.client.HTTPResponse, limit: int) -> bytes:
     try:
         data = answer.read1(min(_BLOCK, limit))
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _Broken(str(error) or type(error).__name__) from None
+        raise _Broken(reasons.reason(error)) from None
     if not data:
         raise _Broken("the connection ended early")
     return data
