@@ -63,10 +63,8 @@ def command(
         None, "--split", help="Split of the data: eval, test or train; default: eval, or test where that is all."
     ),
     max_wer: Optional[float] = _MAX_WER,
-    precision: Optional[str] = typer.Option(
-        None, "--precision", help="fp32 (default), or bf16 (faster where the chip has it); on an IPU the run's."
-    ),
-    device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, mps, ipu or ipu-emulated."),
+    precision: Optional[str] = options.PRECISION,
+    device: str = options.DEVICE,
     batch_s: Optional[float] = _BATCH_S,
     worst: Optional[int] = _WORST,
     force: bool = options.FORCE,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
+from typing import Any, Callable, Sequence
 
 import typer
 
 from asrctl.cli import numbers
 from asrctl.errors import UsageError
+from asrctl.messages import suggestions
 from asrctl.messages.command_lines import DEFAULT_ROOT, ROOT_VARIABLE
 from asrctl.storage import files
+from asrctl.storage.names import valid_name
 
 
 def _workspace(name: str) -> Path:
@@ -44,6 +47,48 @@ WORKERS = numbers.option(
     high=1024,
     whole=True,
     help="Threads; default: the number of cores.",
+)
+
+
+def one_of(option: str, what: str, choices: Callable[[], Sequence[str]], help: str, default: Any = None) -> Any:
+    """An option that takes a word of a few: a typing error is told before anything is looked for.
+
+    what: such as "device". choices: called when there is a word to check.
+    """
+
+    def known(word: str) -> str:
+        if word not in choices():
+            raise UsageError(f"there is no {what} {word!r}", fix=suggestions.one_of(word, choices()))
+        return word
+
+    return typer.Option(default, option, parser=known, metavar=what.upper(), help=help)
+
+
+def run_name(option: str, help: str) -> Any:
+    """An option that takes the name of a run."""
+    return typer.Option(None, option, parser=lambda name: valid_name(name, "run name"), metavar="NAME", help=help)
+
+
+def _devices() -> Sequence[str]:
+    from asrctl.runtime import devices
+
+    return devices.NAMES
+
+
+def _precisions() -> Sequence[str]:
+    from asrctl.runtime import devices
+
+    return devices.PRECISIONS
+
+
+DEVICE = one_of("--device", "device", _devices, "auto, cpu, cuda, mps, ipu or ipu-emulated.", "auto")
+
+
+PRECISION = one_of(
+    "--precision",
+    "precision",
+    _precisions,
+    "fp32 (default), or bf16 (faster where the chip has it); on an IPU the run's.",
 )
 PRESET = typer.Option(None, "--preset", "-p", help="Name of a preset, or a YAML file. See `asrctl presets list`.")
 SET = typer.Option([], "--set", metavar="KEY=VALUE", help="Override one key of the preset. Repeatable.")

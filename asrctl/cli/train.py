@@ -50,8 +50,8 @@ _MAX_MINUTES = numbers.option(
 def command(
     preset: Optional[str] = options.PRESET,
     data: Optional[str] = typer.Option(None, "--data", help="Name of the prepared data; default: the latest."),
-    run: Optional[str] = typer.Option(None, "--run", help="Name of the run; default: the preset's."),
-    device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, mps, ipu or ipu-emulated."),
+    run: Optional[str] = options.run_name("--run", "Name of the run; default: the preset's."),
+    device: str = options.DEVICE,
     overrides: List[str] = options.SET,
     max_steps: Optional[int] = _MAX_STEPS,
     max_minutes: Optional[float] = _MAX_MINUTES,
@@ -60,7 +60,7 @@ def command(
     if_new: bool = typer.Option(
         False, "--if-new", help="Do nothing where a run of the same inputs is complete; go on with one that is not."
     ),
-    from_run: Optional[str] = typer.Option(None, "--from-run", help="Start from the best model of this run."),
+    from_run: Optional[str] = options.run_name("--from-run", "Start from the best model of this run."),
     dry_run: bool = options.DRY_RUN,
     workspace: Path = options.WORKSPACE,
     json: bool = options.JSON,

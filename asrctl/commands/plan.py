@@ -22,7 +22,7 @@ from asrctl.ipu.plan.limits import Limit
 from asrctl.ipu.plan.memory import IpuMemory
 from asrctl.ipu.plan.placement import Placement
 from asrctl.ipu.plan.timetable import CombinedBatch, Timetable
-from asrctl.models import weights
+from asrctl.models import partial_models, weights
 from asrctl.storage import files
 from asrctl.storage.workspace import Workspace
 from asrctl.training.compatibility import alignable, conflicts, convolutions
@@ -250,6 +250,8 @@ def _model_values(recipe: Recipe) -> Tuple[Mapping[str, Any], Origin]:
     if folder is None:
         return geometry.known(checkpoint)
     path = folder / "config.json"
+    if not path.exists():
+        partial_models.refuse(folder)
     values = files.read_json(path, fix="correct model.checkpoint")
     if not isinstance(values, dict):
         raise PresetError(f"{path} does not describe a model", fix="correct model.checkpoint")

@@ -10,7 +10,7 @@ from asrctl.data.dataset import PreparedData
 from asrctl.data.text import Vocabulary
 from asrctl.errors import BadData, Locked, MissingArtifact, UsageError
 from asrctl.events import Emit, Note, Warned
-from asrctl.models import loading, processor, weights
+from asrctl.models import loading, partial_models, processor, weights
 from asrctl.storage.checksums import check_sums
 from asrctl.storage.hashing import digest, file_sha256
 from asrctl.storage.workspace import Workspace
@@ -95,6 +95,7 @@ def sound_model(folder: Path) -> str:
 def _digests(folder: Path) -> Dict[str, str]:
     found = {path.name: file_sha256(path) for path in _model_files(folder)}
     if not found:
+        partial_models.refuse(folder)
         raise MissingArtifact(f"{folder} holds no model", fix="choose a Hugging Face folder of a CTC model")
     return found
 

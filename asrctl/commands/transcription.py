@@ -12,12 +12,9 @@ from asrctl.data.dataset import PreparedSplit
 from asrctl.errors import UsageError
 from asrctl.evaluation.transcribe import transcribe
 from asrctl.events import Emit, Note
-from asrctl.messages import suggestions
 from asrctl.models.loading import Recognizer
 from asrctl.models.packed import select
 from asrctl.runtime import devices, memory
-
-PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -36,8 +33,6 @@ def choose(trained: TrainedModel, device: str, precision: Optional[str], batch_s
 
     Raises UsageError, DeviceError, MissingDependency, PresetError.
     """
-    if precision is not None and precision not in PRECISIONS:
-        raise UsageError(f"there is no precision {precision!r}", fix=suggestions.one_of(precision, PRECISIONS))
     chosen = devices.choose(device)
     if not chosen.is_host and device == "auto":
         chosen = devices.choose("cuda" if devices.cuda_available() else "cpu")

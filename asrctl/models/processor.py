@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from asrctl.data.collate import FeatureRules
 from asrctl.data.text import Vocabulary, read_special, tokens_by_id
 from asrctl.errors import BadData
+from asrctl.models import partial_models
 from asrctl.storage import files
 from asrctl.storage.records import is_text
 
@@ -178,6 +179,8 @@ def _tokens(folder: Path, settings: Mapping[str, Any], outputs: Optional[int]) -
 
 def _language(path: Path, settings: Mapping[str, Any]) -> Any:
     """vocab.json, of a model of many languages the part that its tokenizer is set to. Raises BadData."""
+    if not path.exists():
+        partial_models.refuse(path.parent)
     ids = files.read_json(path, fix=_FIX)
     if not (isinstance(ids, dict) and ids and all(isinstance(value, dict) for value in ids.values())):
         return ids

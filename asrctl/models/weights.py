@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
 from asrctl.errors import BadData, MissingArtifact
-from asrctl.models import hf_config, hub, processor, weight_files
+from asrctl.models import hf_config, hub, partial_models, processor, weight_files
 from asrctl.models.weight_names import plain_names
 from asrctl.runtime import compat
 from asrctl.storage import files
@@ -19,7 +19,6 @@ from asrctl.storage.names import require_text
 
 # Files in the place of weights, and what they are.
 _OTHERS = (
-    ("adapter_model.*", "only what an adapter (PEFT) adds to another model"),
     ("tf_model*.h5", "TensorFlow's"),
     ("flax_model*.msgpack", "Flax's"),
     ("*.onnx", "a graph for inference"),
@@ -87,6 +86,8 @@ def read_config(folder: Path) -> Dict[str, Any]:
     """The values of config.json. Raises BadData, MissingArtifact."""
     if not folder.is_dir():
         raise MissingArtifact(f"there is no model folder {folder}", fix=FIX_FOLDER)
+    if not (folder / "config.json").exists():
+        partial_models.refuse(folder)
     values = files.read_json(folder / "config.json", fix=FIX_FOLDER)
     if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
         raise BadData(f"{folder / 'config.json'} does not describe a model", fix=FIX_FOLDER)
@@ -163,6 +164,7 @@ def _weight_files(folder: Path) -> List[Path]:
             if problem:
                 raise BadData(f"{folder / index} is no list of weights ({problem})", fix=FIX_FOLDER)
             return [folder / Path(name).name for name in sorted(set(values["weight_map"].values()))]
+    partial_models.refuse(folder)
     raise MissingArtifact(f"{folder} holds no weights{_others(folder)}", fix=FIX_FOLDER)
 
 

@@ -13,6 +13,8 @@ from asrctl.messages import suggestions
 from asrctl.runtime import compat
 
 NAMES = ("auto", "cpu", "cuda", "mps", "ipu", "ipu-emulated")
+# In which a trained model can be evaluated.
+PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True)

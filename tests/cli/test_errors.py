@@ -37,6 +37,31 @@ def test_a_wrong_command_line_says_what_was_meant(asrctl, arguments, message, fi
     assert asked_for_json.error == {"kind": "usage", "message": message, "fix": fix, "problems": []}
 
 
+TYPING_ERRORS = [
+    (("--device", "gpu"), "there is no device 'gpu'", "use one of auto, cpu, cuda, mps, ipu, ipu-emulated"),
+    (("--device", "CPU"), "there is no device 'CPU'", "did you mean cpu? The choices are"),
+    (("--run", "../x"), "'../x' can not be used as a run name", "use letters, digits"),
+    (("--from-run", "a/b"), "'a/b' can not be used as a run name", "use letters, digits"),
+    (("--precision", "fp8"), "there is no precision 'fp8'", "use one of fp32, bf16"),
+    (("--format", "tflite"), "there is no export format 'tflite'", "use one of hf, onnx"),
+]
+TAKES = {
+    ("train", "--preset", "tiny-cpu"): ("--device", "--run", "--from-run"),
+    ("train", "--resume"): ("--device", "--run"),
+    ("eval",): ("--device", "--run", "--precision"),
+    ("eval", "--dry-run"): ("--device", "--run", "--precision"),
+    ("export",): ("--run", "--format"),
+}
+
+
+@pytest.mark.parametrize(("typed", "message", "fix"), TYPING_ERRORS, ids=lambda value: value[0])
+def test_a_typing_error_is_told_before_what_is_missing(asrctl, typed, message, fix):
+    for words in (words for words, options in TAKES.items() if typed[0] in options):
+        refused = asrctl(*words, *typed, "--json")
+        assert (refused.exit_code, refused.error["message"]) == (2, message)
+        assert refused.error["fix"].startswith(fix)
+
+
 def run_body(body, output=Output(json=True)):
     """A session around `body`: the exit code with which it leaves."""
     with pytest.raises(SystemExit) as leaving, session("test", output) as report:

@@ -183,7 +183,7 @@ def test_a_torch_file_of_other_things_is_refused_without_torchs_advice(value: An
     ("name", "said"),
     [
         ("tf_model.h5", "tf_model.h5 is TensorFlow's"),
-        ("adapter_model.safetensors", "adapter_model.safetensors is only what an adapter (PEFT) adds"),
+        ("adapter_model.safetensors", "holds an adapter (PEFT): adapter_model.safetensors is only what"),
         ("last.ckpt", "last.ckpt is a checkpoint of a training framework"),
         ("config.yaml", "holds no weights"),
     ],
