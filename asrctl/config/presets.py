@@ -21,7 +21,7 @@ from asrctl.config.schema import Problem, build, did_you_mean
 from asrctl.errors import PresetError, UsageError
 from asrctl.messages import amounts
 from asrctl.storage import files
-from asrctl.storage.names import shortened, valid_name
+from asrctl.storage.names import made_of, shortened, valid_name
 from asrctl.storage.redact import redact
 
 # A dotted key inside a sentence.
@@ -164,7 +164,7 @@ def _resolve(name: str, layers: List[Layer], overrides: Sequence[str]) -> Resolv
 def _name_of(path: Path) -> str:
     """The name of a preset that gives itself none: its file's, as far as a run can be called so."""
     try:
-        return valid_name(shortened(re.sub(r"[^\w.+-]+", "-", path.stem).strip("-.")))
+        return valid_name(shortened(made_of(path.stem, "_.+-", is_short=True).strip("-.")))
     except UsageError:
         return "custom"
 

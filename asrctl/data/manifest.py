@@ -24,7 +24,7 @@ from asrctl.runtime.os_errors import fault_of_file
 from asrctl.runtime.threads import in_order
 from asrctl.storage import files, salt, scratch, stat_cache
 from asrctl.storage.hashing import file_sha256
-from asrctl.storage.names import shortened, valid_name
+from asrctl.storage.names import made_of, shortened, valid_name
 from asrctl.storage.workspace import Artifact, Key, Workspace
 
 VERSION = 1
@@ -65,8 +65,7 @@ class CorpusChoice:
             return valid_name(self.corpus)
         with corpus.blamed():
             stem = corpus.default_name(place)
-        plain = "".join(c if c.isalnum() or c in "-_+" else "-" for c in stem)
-        return shortened(plain.strip("-")[:100]) or self.corpus
+        return shortened(made_of(stem, "-_+").strip("-")[:100]) or self.corpus
 
 
 @dataclass(frozen=True)

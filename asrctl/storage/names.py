@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from pathlib import Path
 
 from asrctl.errors import UsageError
@@ -23,7 +25,29 @@ def valid_name(name: str, what: str = "name") -> str:
 
 def is_valid_name(name: str) -> bool:
     """Whether `name` can be a file name everywhere."""
-    return bool(name) and all(c.isalnum() or c in "-_.+" for c in name) and name[0] not in ".-" and _fits(name)
+    starts = bool(name) and name[0] not in ".-" and not _is_mark(name[0])
+    return starts and all(c.isalnum() or c in "-_.+" or _is_mark(c) for c in name) and _fits(name)
+
+
+def made_of(text: str, kept: str, *, is_short: bool = False) -> str:
+    """A name as a text gives it: '-' stands for each character (is_short: each run of them) that no name takes.
+
+    kept: what stays beside letters, digits and their marks. It may still be empty, too long, or begin with '-'.
+    """
+    composed = unicodedata.normalize("NFC", text)
+    plain = "".join(
+        here if here.isalnum() or here in kept or (_is_mark(here) and (before.isalnum() or _is_mark(before))) else "\0"
+        for before, here in zip("\0" + composed, composed)
+    )
+    return re.sub("\0+" if is_short else "\0", "-", plain)
+
+
+def _is_mark(character: str) -> bool:
+    """A vowel or accent of its own, as most words of Hindi or Thai have them; not those that nobody sees."""
+    is_mark = unicodedata.category(character)[0] == "M"
+    return is_mark and not unicodedata.name(character, "").startswith(
+        ("VARIATION", "COMBINING GRAPHEME", "MONGOLIAN F")
+    )
 
 
 def is_text(path: Path) -> bool:
