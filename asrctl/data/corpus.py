@@ -230,7 +230,7 @@ class Corpus:
 
 def told(error: BaseException) -> str:
     """What went wrong in a plug-in, with the kind of error, as it may be all that its author needs."""
-    kind, reason = type(error).__name__, reasons.reason(error, first_line=True)
+    kind, reason = type(error).__name__, reasons.first_line(error)
     return kind if reason == kind else f"{kind}: {reason}"
 
 
