@@ -253,7 +253,7 @@ def _named(artifacts: Mapping[str, Artifact], workspace: Workspace) -> Set[str]:
     waiting = [identity for kind in KINDS for identity in workspace.names(kind).values()]
     waiting += [artifact.id for artifact in artifacts.values() if artifact.kind not in _ONLY_INPUTS]
     for run in workspace.runs():
-        waiting.extend(_strings(Run(run).brief()))
+        waiting.extend(_strings(Run(run).values()))
     while waiting:
         identity = waiting.pop()
         if identity in artifacts and identity not in reached:
@@ -280,7 +280,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 def _checkpoints(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:
     for run in workspace.runs():
-        state = Run(run).brief().get("state")
+        state = Run(run).brief().state
         lock = f"run-{run.name}"
         if state != "complete" or lock in held or run.name.startswith("."):
             continue

@@ -34,7 +34,7 @@ from asrctl.evaluation import metrics
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.messages import amounts
 from asrctl.models import loading
-from asrctl.storage import files
+from asrctl.storage import files, records
 from asrctl.storage.json_shape import NUMBER, misfit
 from asrctl.storage.workspace import Artifact, Key, Workspace
 
@@ -129,11 +129,12 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
         summary = dict(tally.summary(), **_provenance(key, split, trained))
         files.write_json(draft.path / "metrics.json", summary)
         kept = ("wer", "wer_interval", "cer", "cer_interval", "utterances", "words", "split", "precision", "device")
+        info = trained.info()
         known = {
             "run": _run_name(trained),
             "model": trained.name,
             "data": chosen.name,
-            "best": trained.info().get("best"),
+            "best": None if info is None else records.plain(info.best),
         }
         draft.summary.update({name: summary[name] for name in kept}, **known)
     emit(Note(f"transcribed {split.seconds:.0f} s of speech in {seconds:.1f} s"))
@@ -263,8 +264,8 @@ def _provenance(key: Key, split: PreparedSplit, trained: TrainedModel) -> Dict[s
         **dict(key.parameters),
         **{name: key.inputs[name] for name in ("model", "data")},
         "audio_s": round(split.seconds, 3),
-        "trained_on": info.get("device"),
-        "emulated": bool(info.get("emulated", False)) or key.parameters["device"] == "ipu-emulated",
+        "trained_on": None if info is None else info.device,
+        "emulated": (info is not None and info.emulated) or key.parameters["device"] == "ipu-emulated",
     }
 
 

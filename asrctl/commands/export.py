@@ -18,7 +18,7 @@ from asrctl.export import card, delivery
 from asrctl.messages import suggestions
 from asrctl.models import hf_config, loading, weights
 from asrctl.models.loading import Recognizer
-from asrctl.storage import checksums, files
+from asrctl.storage import checksums, files, records
 from asrctl.storage.hashing import digest
 from asrctl.storage.json_shape import misfit
 from asrctl.storage.workspace import Artifact, Key, Workspace
@@ -98,7 +98,7 @@ def export(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) ->
                 format=request.format,
                 model=trained.name,
                 run=trained.name if trained.run is not None else None,
-                best=info.get("best"),
+                best=None if info is None else records.plain(info.best),
                 data=chosen.name,
                 verified=verified,
             )
@@ -212,7 +212,8 @@ def _key(trained: TrainedModel, chosen: ChosenData, request: ExportRequest, eval
 def _told(trained: TrainedModel) -> Dict[str, Any]:
     """What a card tells of a run."""
     info = trained.info()
-    return {name: info[name] for name in _OF_RUN if name in info}
+    told = {} if info is None else records.as_dict(info)
+    return {name: told[name] for name in _OF_RUN if name in told}
 
 
 def _write(
@@ -293,14 +294,14 @@ def _spread(split: PreparedSplit, encoder: hf_config.Convolutions) -> List[int]:
 def _facts(
     trained: TrainedModel, chosen: ChosenData, evaluations: List[Artifact], recognizer: Recognizer
 ) -> card.CardFacts:
-    own_data = trained.run is not None and trained.info()["data"]["id"] == chosen.data.artifact.id
+    own_data = trained.run is not None and trained.run.info().data.id == chosen.data.artifact.id
     return card.CardFacts(
         name=trained.name,
         model_type=recognizer.model.config.model_type,
         parameters=sum(tensor.numel() for tensor in recognizer.model.parameters()),
         sample_rate=recognizer.features.sample_rate,
         vocabulary=len(recognizer.vocabulary),
-        run=_told(trained),
+        run=trained.info(),
         data_name=chosen.name if own_data else None,
         data=chosen.data.summary if own_data else None,
         evaluations=[dict(read_metrics(item), data_name=item.summary.get("data")) for item in evaluations],

@@ -96,7 +96,7 @@ def _outline(planned: TrainPlan, run: Run) -> Optional[Recognizer]:
 
 def _time(workspace: Workspace, planned: TrainPlan, run: Run) -> Tuple[Optional[float], Optional[str], Optional[float]]:
     """(seconds, name of the run they were taken from, its seconds of speech a second)."""
-    done = run.info().get("steps", 0) if planned.job.resume else 0
+    done = run.info().steps if planned.job.resume else 0
     speech_s = planned.job.train.seconds * max(0, planned.job.total_steps - done) / planned.job.batches.steps_per_epoch
     for folder in itertools.islice(reversed(workspace.runs()), _RUNS):
         speed = _speed(Run(folder), planned)
@@ -108,7 +108,7 @@ def _time(workspace: Workspace, planned: TrainPlan, run: Run) -> Tuple[Optional[
 def _speed(run: Run, planned: TrainPlan) -> Optional[float]:
     """Seconds of speech a second of a run like the planned one, evaluations and checkpoints among them."""
     try:
-        if run.brief().get("precision") != planned.job.precision:
+        if run.brief().precision != planned.job.precision:
             return None
         recipe = run.recipe()
     except (AsrctlError, OSError):  # a damaged run has nothing to tell
@@ -120,7 +120,7 @@ def _speed(run: Run, planned: TrainPlan) -> Optional[float]:
 def speech_s_per_s(run: Run, device: str) -> Optional[float]:
     """Seconds of speech that a run on a device of this kind took in a second; None where that is not known."""
     try:
-        if run.brief().get("device") != device:
+        if run.brief().device != device:
             return None
         entries = metrics_log.read(run.folder, "train")
     except (AsrctlError, OSError):

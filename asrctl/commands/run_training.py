@@ -6,7 +6,7 @@ import platform
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Optional
 
 from asrctl import __version__
 from asrctl.commands.train_request import TrainPlan
@@ -20,6 +20,7 @@ from asrctl.storage import files
 from asrctl.training import checkpoints
 from asrctl.training.job import Outcome, StartPoint, TrainerState, TrainingJob
 from asrctl.training.optim import Schedule
+from asrctl.training.run_info import Best, DataRef, RunInfo
 from asrctl.training.runs import Run, resume_command, start_command
 
 
@@ -56,13 +57,13 @@ def carry_out(run: Run, planned: TrainPlan, emit: Emit) -> TrainResult:
     job = planned.job
     checkpoint = _checkpoint(run, planned, emit) if job.resume else None
     if checkpoint is not None:
-        ended = _ended(job, checkpoint)
-        if ended is not None:
+        reason = _ended(job, checkpoint)
+        if reason is not None:
             _bring_back_model(run, planned, checkpoint, emit)
-            return _nothing_to_do(run, job, checkpoint, ended)
+            return _nothing_to_do(run, job, checkpoint, reason)
     with stop_requests() as stop:
         start = StartPoint(_recognizer(run, planned, checkpoint, emit), checkpoint, stop)
-        info = dict(_info(run, planned), engine=_engine(job, start.recognizer))
+        info = _info(run, planned, _engine(job, start.recognizer))
         _write_start(run, job, start, info)
         began = time.monotonic()
         try:
@@ -71,17 +72,17 @@ def carry_out(run: Run, planned: TrainPlan, emit: Emit) -> TrainResult:
         except BaseException as error:
             state = "interrupted" if isinstance(error, (KeyboardInterrupt, Interrupted)) else "failed"
             message = error.message if isinstance(error, AsrctlError) else repr(error)
-            seconds = round(time.monotonic() - began + info["seconds"], 3)
-            values = dict(info, **_reached(run, info), state=state, error=message, seconds=seconds)
-            _write_if_possible(run, values, emit)
+            seconds = round(time.monotonic() - began + info.seconds, 3)
+            ended = replace(_by_checkpoint(run, info), state=state, error=message, seconds=seconds)
+            _write_if_possible(run, ended, emit)
             raise
     return _close(run, planned, info, outcome)
 
 
-def _write_if_possible(run: Run, values: Dict[str, Any], emit: Emit) -> None:
+def _write_if_possible(run: Run, info: RunInfo, emit: Emit) -> None:
     """Write run.json; where that fails too (full disk), warn, so that the first error is the one reported."""
     try:
-        run.write(values)
+        run.write(info)
     except OSError as error:
         emit(Warned(f"run.json could not be written ({error.strerror}) and still says that the run goes on"))
 
@@ -132,7 +133,7 @@ def _anew(planned: TrainPlan, run: Run) -> str:
 
 def _refuse_to_forget(run: Run, planned: TrainPlan) -> None:
     """A run that has learned something and lost its checkpoints still has a model, which a new start would replace."""
-    if run.info().get("steps") and run.model.is_dir():
+    if run.info().steps and run.model.is_dir():
         raise MissingArtifact(
             f"the checkpoints of run {run.name!r} are gone, so it can not be resumed; its model is still there",
             fix=f"start a new run from it: `{_anew(planned, run)}`",
@@ -160,30 +161,30 @@ def _recognizer(
     return built.recognizer
 
 
-def _info(run: Run, planned: TrainPlan) -> Dict[str, Any]:
-    before = run.info() if run.exists() else {}
-    return {
-        "schema": 1,
-        "name": run.name,
-        # Resuming makes a run the latest again.
-        "sequence": planned.workspace.last_sequence() + 1,
-        "state": "running",
-        "preset": planned.recipe.name,
-        "device": planned.job.device.kind,
-        "emulated": planned.job.device.kind == "ipu-emulated",
-        "precision": planned.job.precision,
-        "data": {"name": planned.data_name, "id": planned.data.artifact.id, "content": planned.data.content},
-        "vocabulary": planned.data.vocabulary().digest,
-        "base": planned.base if not before else before.get("base"),
-        "command": (before.get("command") if planned.job.resume else None) or list(planned.job.command),
-        "steps": before.get("steps", 0),
-        "total_steps": planned.job.total_steps,
-        "limits": _limits(planned.job),
-        **({"inputs": dict(planned.inputs)} if planned.inputs else {}),
-        "best": before.get("best"),
-        "versions": versions(),
-        "seconds": before.get("seconds", 0.0),
-    }
+def _info(run: Run, planned: TrainPlan, engine: Optional[str]) -> RunInfo:
+    job, before = planned.job, run.info() if run.exists() else None
+    kept = before or RunInfo(base=planned.base)
+    return RunInfo(
+        name=run.name,
+        sequence=planned.workspace.last_sequence() + 1,  # resuming makes a run the latest again
+        state="running",
+        preset=planned.recipe.name,
+        device=job.device.kind,
+        emulated=job.device.kind == "ipu-emulated",
+        precision=job.precision,
+        data=DataRef(planned.data_name, planned.data.artifact.id, planned.data.content),
+        vocabulary=planned.data.vocabulary().digest,
+        base=kept.base,
+        command=(kept.command if job.resume else ()) or tuple(job.command),
+        steps=kept.steps,
+        total_steps=job.total_steps,
+        limits=_limits(job),
+        inputs=planned.inputs or None,
+        best=kept.best,
+        versions=versions(),
+        seconds=kept.seconds,
+        engine=engine,
+    )
 
 
 def _limits(job: TrainingJob) -> Dict[str, float]:
@@ -205,20 +206,20 @@ def versions() -> Dict[str, str]:
     }
 
 
-def _write_start(run: Run, job: TrainingJob, start: StartPoint, info: Dict[str, Any]) -> None:
+def _write_start(run: Run, job: TrainingJob, start: StartPoint, info: RunInfo) -> None:
     if start.checkpoint is None:
         loading.save_shell(start.recognizer, run.shell)
     files.write_text(run.recipe_path, presets.dumps(job.recipe))
     run.write(info)
 
 
-def _close(run: Run, planned: TrainPlan, info: Dict[str, Any], outcome: Outcome) -> TrainResult:
+def _close(run: Run, planned: TrainPlan, info: RunInfo, outcome: Outcome) -> TrainResult:
     trainer_state = outcome.state
     interrupted = outcome.reason == "interrupted"
     state = "interrupted" if interrupted else "complete"
-    seconds = round(info["seconds"] + outcome.seconds, 3)
-    totals = {} if interrupted else _totals(planned.job, outcome.total)
-    run.write(dict(info, **_reached_by(trainer_state), **totals, state=state, reason=outcome.reason, seconds=seconds))
+    seconds = round(info.seconds + outcome.seconds, 3)
+    reached = _reached(info if interrupted else _planned_for(outcome.total, info, planned.job), trainer_state)
+    run.write(replace(reached, state=state, reason=outcome.reason, seconds=seconds))
     if interrupted:
         kept = {None: "nothing was learned yet", trainer_state.step: "a checkpoint is kept"}
         what = kept.get(outcome.kept_step, f"the checkpoint of step {outcome.kept_step} is kept")
@@ -240,27 +241,27 @@ def _close(run: Run, planned: TrainPlan, info: Dict[str, Any], outcome: Outcome)
         precision=planned.job.precision,
         seconds=round(outcome.seconds, 3),
         audio_s_per_s=round(outcome.audio_s / max(outcome.seconds, 1e-9), 2),
-        emulated=bool(info["emulated"]),
+        emulated=info.emulated,
     )
 
 
-def _totals(job: TrainingJob, total: int) -> Dict[str, int]:
-    """What run.json has of a run that was to have `total` steps."""
-    return {} if total == job.total_steps else {"total_steps": total, "recipe_steps": job.total_steps}
+def _planned_for(total: int, info: RunInfo, job: TrainingJob) -> RunInfo:
+    """What run.json says of a run that was to have `total` steps."""
+    return info if total == job.total_steps else replace(info, total_steps=total, recipe_steps=job.total_steps)
 
 
-def _reached_by(trainer_state: TrainerState) -> Dict[str, Any]:
-    best = None if trainer_state.best_step is None else {"step": trainer_state.best_step, "wer": trainer_state.best_wer}
-    return {"steps": trainer_state.step, "best": best}
+def _reached(info: RunInfo, trainer_state: TrainerState) -> RunInfo:
+    best = None if trainer_state.best_step is None else Best(trainer_state.best_step, trainer_state.best_wer)
+    return replace(info, steps=trainer_state.step, best=best)
 
 
-def _reached(run: Run, info: Mapping[str, Any]) -> Dict[str, Any]:
+def _by_checkpoint(run: Run, info: RunInfo) -> RunInfo:
     """What a run that failed had come to, by its newest checkpoint."""
     latest = checkpoints.latest_valid(run.checkpoints).checkpoint
     if latest is None:
-        return {}
-    reached = _reached_by(TrainerState.from_dict(latest.state))
-    return dict(reached, best=reached["best"] or info["best"])
+        return info
+    reached = _reached(info, TrainerState.from_dict(latest.state))
+    return replace(reached, best=reached.best or info.best)
 
 
 def _ended(job: TrainingJob, checkpoint: checkpoints.Checkpoint) -> Optional[str]:
@@ -295,10 +296,10 @@ def _bring_back_model(run: Run, planned: TrainPlan, checkpoint: checkpoints.Chec
 
 def _nothing_to_do(run: Run, job: TrainingJob, checkpoint: checkpoints.Checkpoint, reason: str) -> TrainResult:
     info, trainer_state = run.info(), TrainerState.from_dict(checkpoint.state)
-    total = min(_total(job, trainer_state), info.get("total_steps", 0))
+    total = min(_total(job, trainer_state), info.total_steps or 0)
     reached = reason == "early-stopping" or checkpoint.step >= total
-    if info["state"] != "complete" and reached:
-        info = _complete(run, job, dict(info, **_totals(job, total)), trainer_state, reason)
+    if info.state != "complete" and reached:
+        info = _complete(run, job, _planned_for(total, info, job), trainer_state, reason)
     return replace(
         as_it_is(run, info),
         reason=reason,
@@ -310,36 +311,33 @@ def _nothing_to_do(run: Run, job: TrainingJob, checkpoint: checkpoints.Checkpoin
     )
 
 
-def as_it_is(run: Run, info: Mapping[str, Any]) -> TrainResult:
-    """The result of a run with which nothing is left to do. info: its run.json."""
-    best, total = info.get("best") or {}, info.get("total_steps", 0)
+def as_it_is(run: Run, info: RunInfo) -> TrainResult:
+    """The result of a run with which nothing is left to do."""
+    total = info.total_steps or 0
     return TrainResult(
         run=run.name,
-        state=info["state"],
-        reason=info.get("reason", ""),
-        steps=info.get("steps", 0),
+        state=info.state,
+        reason=info.reason or "",
+        steps=info.steps,
         planned_steps=total,
-        recipe_steps=info.get("recipe_steps", total),
-        best_step=best.get("step"),
-        best_wer=best.get("wer"),
+        recipe_steps=total if info.recipe_steps is None else info.recipe_steps,
+        best_step=None if info.best is None else info.best.step,
+        best_wer=None if info.best is None else info.best.wer,
         model=run.model,
-        device=info.get("device", ""),
-        precision=info.get("precision", ""),
+        device=info.device or "",
+        precision=info.precision or "",
         seconds=0.0,
         audio_s_per_s=0.0,
-        emulated=bool(info.get("emulated")),
+        emulated=info.emulated,
         nothing_to_do=True,
     )
 
 
-def _complete(
-    run: Run, job: TrainingJob, info: Dict[str, Any], trainer_state: TrainerState, reason: str
-) -> Dict[str, Any]:
+def _complete(run: Run, job: TrainingJob, info: RunInfo, trainer_state: TrainerState, reason: str) -> RunInfo:
     """What a process still had to do that was killed behind its last evaluation and checkpoint: new run.json."""
     checkpoints.prune(
         run.checkpoints, keep=job.recipe.run.keep, best_step=trainer_state.best_step, newest=trainer_state.step
     )
-    values = dict(info, **_reached_by(trainer_state), state="complete", reason=reason)
-    values.pop("error", None)
-    run.write(values)
-    return values
+    ended = replace(_reached(info, trainer_state), state="complete", reason=reason, error=None)
+    run.write(ended)
+    return ended

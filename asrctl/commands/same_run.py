@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, List, Mapping, Optional, Sequence
 
 from asrctl import __version__
 from asrctl.commands.select import model_digest
@@ -16,7 +16,7 @@ from asrctl.models import weights
 from asrctl.storage.workspace import Workspace
 from asrctl.training.runs import Run
 
-Inputs = Dict[str, Any]
+Inputs = Mapping[str, Any]
 # Of these the values are digests, which tell people nothing.
 _DIGESTS = {
     "base": "model.checkpoint: the files of the model that training starts from are others",
@@ -44,7 +44,7 @@ def inputs_to_keep(run: Run, planned: TrainPlan) -> Inputs:
     """
     if not planned.job.resume:
         return dict(planned.inputs or inputs_of(planned) or {})
-    before = run.info().get("inputs")
+    before = run.info().inputs
     if before is None:  # an earlier version of asrctl made it
         return {}
     # Once a limit is planned for, a run keeps to it without being told again.
@@ -102,7 +102,7 @@ def _named(workspace: Workspace, name: str, inputs: Inputs) -> Optional[Run]:
     run = Run(workspace.run(name))
     if not run.exists():
         return None
-    before = run.info().get("inputs")
+    before = run.info().inputs
     if before == inputs:
         return run
     why = "was made from other inputs"
@@ -131,14 +131,14 @@ def _latest(workspace: Workspace, inputs: Inputs) -> Optional[Run]:
 
 def _recorded(run: Run) -> Optional[Inputs]:
     try:
-        return run.info().get("inputs")
+        return run.info().inputs
     except BadData:  # a damaged run is none that anybody goes on with
         return None
 
 
 def _is_done(run: Run) -> bool:
     """Whether nothing is left to do. A model that was deleted is made again from a checkpoint, as by --resume."""
-    return run.info()["state"] == "complete" and run.model.is_dir()
+    return run.info().state == "complete" and run.model.is_dir()
 
 
 def make_latest(workspace: Workspace, run: Run) -> None:
@@ -147,6 +147,6 @@ def make_latest(workspace: Workspace, run: Run) -> None:
     Raises Locked where another process is at work on it.
     """
     last = workspace.last_sequence()
-    if run.info().get("sequence", 0) < last:
+    if run.info().sequence < last:
         with workspace.lock(f"run-{run.name}"):
-            run.write(dict(run.info(), sequence=last + 1))
+            run.write(dataclasses.replace(run.info(), sequence=last + 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from asrctl.data.dataset import PreparedData
 from asrctl.data.text import Vocabulary
@@ -15,6 +15,7 @@ from asrctl.storage.checksums import check_sums
 from asrctl.storage.hashing import digest, file_sha256
 from asrctl.storage.workspace import Workspace
 from asrctl.training import runs
+from asrctl.training.run_info import RunInfo
 from asrctl.training.runs import Run
 
 _JSON_FILES = ("config.json", *processor.TOKENIZER_FILES, *processor.FEATURE_FILES)
@@ -46,9 +47,9 @@ class TrainedModel:
             raise Locked(f"training replaced {self.folder} meanwhile", fix="run the command again")
         return recognizer
 
-    def info(self) -> Dict[str, Any]:
-        """run.json, or nothing for a plain folder."""
-        return self.run.info() if self.run is not None else {}
+    def info(self) -> Optional[RunInfo]:
+        """run.json; None for a plain folder."""
+        return self.run.info() if self.run is not None else None
 
 
 def find_model(workspace: Workspace, run: Optional[str], model: Optional[str]) -> TrainedModel:
@@ -126,11 +127,11 @@ def find_data(workspace: Workspace, trained: Optional[TrainedModel], name: Optio
     if name is not None:
         return ChosenData(PreparedData(workspace.resolve("prepared", name, fix=_FIX_DATA)), name, "as asked")
     if trained is not None and trained.run is not None:
-        recorded = trained.info()["data"]
-        artifact = workspace.resolve("prepared", recorded["id"], fix=_FIX_DATA)
-        now = workspace.names("prepared").get(recorded["name"], artifact.id)
+        recorded = trained.run.info().data
+        artifact = workspace.resolve("prepared", recorded.id, fix=_FIX_DATA)
+        now = workspace.names("prepared").get(recorded.name, artifact.id)
         since = now if now != artifact.id else None
-        return ChosenData(PreparedData(artifact), recorded["name"], "what it was trained on", since)
+        return ChosenData(PreparedData(artifact), recorded.name, "what it was trained on", since)
     names = list(workspace.names("prepared"))
     if workspace.latest("prepared") is None and len(names) == 1:
         return find_data(workspace, trained, names[0])

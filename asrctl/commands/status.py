@@ -13,7 +13,7 @@ from asrctl.data import staleness
 from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.errors import AsrctlError, BadData
 from asrctl.events import ignore
-from asrctl.storage import files
+from asrctl.storage import files, records
 from asrctl.storage.names import is_plain_name
 from asrctl.storage.workspace import KINDS, Artifact, Workspace
 from asrctl.training.runs import Run, resume_command
@@ -132,16 +132,15 @@ def _runs(workspace: Workspace) -> List[Line]:
                 )
             )
             continue
-        state, why = str(run.get("state")), ""
+        state, why = run.state, ""
         if state == "running" and f"run-{folder.name}" not in held:
             state, why = "killed", "its process is gone"
         elif state in ("interrupted", "failed"):
-            why = str(run.get("error") or run.get("reason") or "")
-        source = run.get("data") or {}
-        if state == "complete" and data.get(str(source.get("name")), source.get("id")) != source.get("id"):
-            state, why = "stale", f"the data {source.get('name')!r} was prepared again since"
-        known = ("steps", "total_steps", "best", "device", "preset")
-        lines.append(Line("train", folder.name, state, why, {key: run[key] for key in known if key in run}))
+            why = run.error or run.reason or ""
+        if state == "complete" and data.get(run.data.name, run.data.id) != run.data.id:
+            state, why = "stale", f"the data {run.data.name!r} was prepared again since"
+        told, known = records.as_dict(run), ("steps", "total_steps", "best", "device", "preset")
+        lines.append(Line("train", folder.name, state, why, {key: told[key] for key in known if key in told}))
     return lines
 
 
@@ -271,7 +270,7 @@ def after_training(workspace: Workspace, run: str) -> str:
 
 def _evaluation(workspace: Workspace, run: str) -> Optional[str]:
     """The command that evaluates a run; None where its data is known and has no split for that."""
-    identity = str((Run(workspace.run(run)).brief().get("data") or {}).get("id"))
+    identity = Run(workspace.run(run)).brief().data.id
     artifact = workspace.find("prepared", identity) if is_plain_name(identity) else None
     splits = artifact.summary.get("splits") if artifact is not None else None
     if not isinstance(splits, dict) or "eval" in splits:

@@ -107,8 +107,8 @@ def _stored_total(stored: Optional[Run], recipe: Recipe) -> Optional[int]:
     if stored is None or _length(stored.recipe()) != _length(recipe):
         return None
     info = stored.info()
-    total = info.get("recipe_steps", info.get("total_steps"))
-    return total if isinstance(total, int) and total > 0 else None
+    total = info.total_steps if info.recipe_steps is None else info.recipe_steps
+    return total if total is not None and total > 0 else None
 
 
 def _length(recipe: Recipe) -> Any:

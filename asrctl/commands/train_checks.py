@@ -171,11 +171,11 @@ def _refuse_changes(workspace: Workspace, stored: Run, recipe: Recipe, data: Pre
     """Raises PresetError where what makes the experiment is not what the run to resume was started with."""
     info = stored.info()
     changed = changed_keys(stored.recipe().experiment(), recipe.experiment())
-    if info["data"]["id"] != data.artifact.id:
-        changed.append(f"data: was {info['data']['id']}, is {data.artifact.id}")
-    elif info["data"].get("content", data.content) != data.content:
+    if info.data.id != data.artifact.id:
+        changed.append(f"data: was {info.data.id}, is {data.artifact.id}")
+    elif info.data.content not in (None, data.content):
         changed.append(f"data: {data.artifact.id} was made again and holds other speech or labels")
-    if info["vocabulary"] != data.vocabulary().digest:
+    if info.vocabulary != data.vocabulary().digest:
         changed.append("vocabulary: is not the one the run was started with")
     if changed:
         raise PresetError(

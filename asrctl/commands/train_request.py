@@ -152,9 +152,9 @@ def _data_of(
     workspace: Workspace, request: TrainRequest, stored: Optional[Run], emit: Emit
 ) -> Tuple[str, PreparedData]:
     if stored is not None and request.data is None:
-        recorded = stored.info()["data"]
-        artifact = workspace.resolve("prepared", recorded["id"], fix=_FIX_DATA)
-        return recorded["name"], PreparedData(artifact)
+        recorded = stored.info().data
+        artifact = workspace.resolve("prepared", recorded.id, fix=_FIX_DATA)
+        return recorded.name, PreparedData(artifact)
     if request.data is not None:
         return request.data, PreparedData(workspace.resolve("prepared", request.data, fix=_FIX_DATA))
     name, data = latest_data(workspace)

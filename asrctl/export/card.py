@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
@@ -12,13 +12,14 @@ from asrctl.data.summary import PreparedSummary
 from asrctl.data.text import Vocabulary
 from asrctl.export import usage
 from asrctl.storage.redact import redact
+from asrctl.training.run_info import RunInfo
 
 _MODELS = {"wav2vec2": "wav2vec 2.0", "hubert": "HuBERT", "wavlm": "WavLM", "data2vec-audio": "Data2VecAudio"}
 
 
 @dataclass(frozen=True)
 class CardFacts:
-    """Everything a card says. run: run.json, or nothing. data: summary of the prepared data, or nothing.
+    """Everything a card says. run: None for what is no run. data: the data it was trained on, where that is known.
 
     evaluations: metrics of each evaluation of this very model; "data_name" is what its data was called.
     """
@@ -28,7 +29,7 @@ class CardFacts:
     parameters: int
     sample_rate: int
     vocabulary: int
-    run: Mapping[str, Any] = field(default_factory=dict)
+    run: Optional[RunInfo] = None
     data_name: Optional[str] = None
     data: Optional[PreparedSummary] = None
     evaluations: Sequence[Mapping[str, Any]] = ()
@@ -77,7 +78,7 @@ def _front_matter(facts: CardFacts) -> str:
         "pipeline_tag: automatic-speech-recognition",
         "tags: [automatic-speech-recognition, ctc, asrctl]",
     ]
-    base = _hub_name(facts.run.get("base"))
+    base = _hub_name(facts.run.base if facts.run is not None else None)
     if base is not None:
         lines.append(f"base_model: {json.dumps(base)}")
     if facts.evaluations:
@@ -110,12 +111,11 @@ def _hub_name(base: Any) -> Optional[str]:
 
 def _opening(facts: CardFacts) -> str:
     kind = _MODELS.get(facts.model_type, facts.model_type)
-    start = "It was trained from scratch."
-    base = facts.run.get("base")
-    if base:
-        start = f"It was fine-tuned from {_hub_name(base) or _without_folders(str(base))}."
-    elif not facts.run:
-        start = ""
+    start = ""
+    if facts.run is not None:
+        base = facts.run.base
+        start = "It was trained from scratch."
+        start = f"It was fine-tuned from {_hub_name(base) or _without_folders(base)}." if base else start
     return (
         f"A speech recognizer: {kind} with a CTC head of {facts.vocabulary} outputs, "
         f"{facts.parameters / 1e6:.1f} million parameters. {start} It hears {facts.sample_rate} Hz mono and writes "
@@ -124,7 +124,7 @@ def _opening(facts: CardFacts) -> str:
 
 
 def _emulation(facts: CardFacts) -> str:
-    if not facts.run.get("emulated"):
+    if facts.run is None or not facts.run.emulated:
         return ""
     return (
         "**Trained on an emulated IPU**: optimum-graphcore's training program, executed in plain torch on a CPU. "
@@ -143,10 +143,10 @@ def _use(facts: CardFacts) -> str:
 
 def _results(facts: CardFacts) -> str:
     if not facts.evaluations:
-        best = (facts.run.get("best") or {}).get("wer")
-        if best is None:
+        best = None if facts.run is None else facts.run.best
+        if best is None or best.wer is None:
             return "Not evaluated."
-        return f"Not evaluated by itself. The best WER during training was {100 * best:.2f} %."
+        return f"Not evaluated by itself. The best WER during training was {100 * best.wer:.2f} %."
     lines = [
         "Greedy decoding, no language model. The intervals hold 95 % (bootstrap over utterances).\n",
         "| data | split | utterances | words | WER % | interval | CER % | device | precision |",
@@ -180,16 +180,16 @@ def _data(facts: CardFacts) -> str:
 
 def _training(facts: CardFacts) -> str:
     run = facts.run
-    if not run:
+    if run is None:
         return ""
-    versions = ", ".join(f"{name} {version}" for name, version in (run.get("versions") or {}).items())
+    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
     lines: List[str] = [
-        f"- preset: `{run.get('preset')}`",
-        f"- steps: {run.get('steps')}",
-        f"- device: {run.get('device')}, precision {run.get('precision')}",
+        f"- preset: `{run.preset}`",
+        f"- steps: {run.steps}",
+        f"- device: {run.device}, precision {run.precision}",
         f"- versions: {versions}",
     ]
-    command = " ".join(_without_folders(word) for word in run.get("command") or [])
+    command = " ".join(_without_folders(word) for word in run.command)
     shown = f"\n\n```\n{command}\n```" if command else ""
     return "## Training\n\n" + "\n".join(lines) + shown
 

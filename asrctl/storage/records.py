@@ -157,12 +157,13 @@ def read(cls: Type[T], values: Any, refusal: str, *, fix: str) -> T:
 def as_dict(record: Any) -> Dict[str, Any]:
     """JSON values of a record, in the order of its fields."""
     held = ((item, getattr(record, item.name)) for item in dataclasses.fields(record))
-    return {item.name: _plain(value) for item, value in held if value is not None or _ABSENT not in item.metadata}
+    return {item.name: plain(value) for item, value in held if value is not None or _ABSENT not in item.metadata}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value of a record as JSON has it."""
     if dataclasses.is_dataclass(value):
         return as_dict(value)
     if isinstance(value, collections.abc.Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value

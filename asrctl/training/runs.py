@@ -6,45 +6,29 @@ import contextlib
 import re
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Iterator, List, Optional
 
 from asrctl.config import presets
 from asrctl.config.recipe import Recipe
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.messages import command_lines, suggestions
-from asrctl.storage import atomic, files
-from asrctl.storage.json_shape import NUMBER, OPTIONAL_TEXT, misfit
+from asrctl.storage import atomic, files, records
 from asrctl.storage.ownership import MODEL, RUN
 from asrctl.storage.redact import redact_values
 from asrctl.storage.workspace import Workspace
 from asrctl.training import checkpoints
+from asrctl.training.run_info import RunInfo
 
 _FIX = "see `asrctl status`; a damaged run can be replaced with --overwrite"
 FILES = ("run.json", "recipe.yaml", "metrics.jsonl")
-_ALWAYS = ("name", "state", "data", "vocabulary")
 # What a command that is typed once more does without.
 _NOT_AGAIN = ("--resume", "--overwrite", "--if-new", "--dry-run", "--json", "--verbose")
 # Of run.json: what users typed and what libraries said.
 _FREE_TEXT = ("command", "base", "error")
-_INFO = {
-    **dict.fromkeys(("name?", "state?", "vocabulary?", "preset?", "device?", "precision?", "reason?"), str),
-    **dict.fromkeys(("sequence?", "steps?", "total_steps?", "recipe_steps?"), int),
-    **dict.fromkeys(("base?", "error?"), OPTIONAL_TEXT),
-    "data?": {"name": str, "id": str, "content?": str},
-    "best?": ({"step": int, "wer": (*NUMBER, type(None))}, type(None)),
-    "command?": [str],
-    "versions?": {"*": str},
-    "seconds?": NUMBER,
-    "emulated?": bool,
-    # What it was made from (commands/same_run.py).
-    "inputs?": dict,
-    # --max-steps and --max-minutes, where they were typed.
-    "limits?": {"*": NUMBER},
-}
 
 
 class Run:
-    """runs/NAME. run.json holds what `info` returns; it is rewritten whole whenever the state changes."""
+    """runs/NAME. run.json is rewritten whole whenever the state changes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
@@ -72,31 +56,35 @@ class Run:
         return self.folder / "recipe.yaml"
 
     def exists(self) -> bool:
-        return (self.folder / "run.json").exists()
+        return self._described.exists()
 
-    def info(self) -> Dict[str, Any]:
+    def info(self) -> RunInfo:
         """Raises BadData where run.json is missing, damaged or lacks what every run has."""
-        values = self.brief()
-        missing = [key for key in _ALWAYS if key not in values]
-        if missing:
-            raise BadData(f"{self.folder / 'run.json'} does not describe a run (no {missing[0]})", fix=_FIX)
-        return values
+        found = self.brief()
+        if found.lacks:
+            raise BadData(f"{self._described} does not describe a run (no {found.lacks})", fix=_FIX)
+        return found
 
-    def brief(self) -> Dict[str, Any]:
+    def brief(self) -> RunInfo:
         """What run.json holds, complete or not. Raises BadData where it is missing or damaged."""
-        values = files.read_json(self.folder / "run.json", fix=_FIX)
-        problem = misfit(values, _INFO)
-        if problem:
-            raise BadData(f"{self.folder / 'run.json'} does not describe a run ({problem})", fix=_FIX)
-        return values
+        return records.read(RunInfo, self.values(), f"{self._described} does not describe a run", fix=_FIX)
+
+    def values(self) -> Any:
+        """run.json as it is, with what a newer asrctl may have written. Raises BadData where it is no JSON."""
+        return files.read_json(self._described, fix=_FIX)
+
+    @property
+    def _described(self) -> Path:
+        return self.folder / "run.json"
 
     def recipe(self) -> Recipe:
         return presets.load_stored(self.recipe_path)
 
-    def write(self, values: Dict[str, Any]) -> None:
+    def write(self, info: RunInfo) -> None:
         """Secrets are taken out of what can hold some; elsewhere a secret that is a common word would harm."""
+        values = records.as_dict(info)
         hidden = {name: redact_values(values[name]) for name in _FREE_TEXT if name in values}
-        files.write_json(self.folder / "run.json", dict(values, **hidden))
+        files.write_json(self._described, dict(values, **hidden))
 
     def refuse_strangers(self) -> None:
         """Raises UsageError where the folder holds what asrctl did not write: then it is not replaced."""
@@ -196,20 +184,20 @@ def instead_of(workspace: Workspace, name: Optional[str]) -> str:
     return f"{meant} `asrctl status` shows the runs there are".strip()
 
 
-def start_command(workspace: Workspace, info: Mapping[str, Any], *more: str) -> str:
-    """What was typed to start a run, with other options. info: its run.json."""
-    words = list(info.get("command", ()))
+def start_command(workspace: Workspace, info: RunInfo, *more: str) -> str:
+    """What was typed to start a run, with other options."""
+    words = list(info.command)
     if words[:2] != ["asrctl", "train"]:
-        words = ["asrctl", "train", "--preset", info.get("preset", "tiny-cpu")]
+        words = ["asrctl", "train", "--preset", info.preset or "tiny-cpu"]
     words = command_lines.without(words, ("--run", "--from-run"), _NOT_AGAIN)
     return command_lines.shown(workspace.named((*words, *more)))
 
 
-def resume_command(workspace: Workspace, name: str, info: Mapping[str, Any]) -> str:
-    """What to type to go on with a run. info: its run.json."""
+def resume_command(workspace: Workspace, name: str, info: RunInfo) -> str:
+    """What to type to go on with a run."""
     words = ["train", "--resume", "--run", name]
-    if info.get("device"):
-        words += ["--device", info["device"]]
-    for limit, value in info.get("limits", {}).items():
+    if info.device:
+        words += ["--device", info.device]
+    for limit, value in (info.limits or {}).items():
         words += [f"--{limit}", f"{value:g}"]
     return workspace.command(*words)

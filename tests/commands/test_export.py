@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -29,6 +30,7 @@ from asrctl.models.loading import Recognizer, load_recognizer
 from asrctl.runtime import compat
 from asrctl.storage import files
 from asrctl.storage.workspace import Workspace
+from asrctl.training.run_info import RunInfo
 
 from ..helpers.program import ROOT
 from ..helpers.tiny import noise as noise_of
@@ -167,19 +169,19 @@ def test_the_card_names_the_data_of_each_evaluation() -> None:
 
 
 def test_the_card_names_an_emulation_and_hides_paths() -> None:
-    run = {
-        "preset": "base-4ipu",
-        "base": "/home/somebody/models/base",
-        "device": "ipu-emulated",
-        "emulated": True,
-        "command": ["asrctl", "train", "--set", "model.checkpoint=/home/somebody/models/base", "--preset", "~/p.yaml"],
-        "versions": {"torch": "2"},
-    }
+    run = RunInfo(
+        preset="base-4ipu",
+        base="/home/somebody/models/base",
+        device="ipu-emulated",
+        emulated=True,
+        command=("asrctl", "train", "--set", "model.checkpoint=/home/somebody/models/base", "--preset", "~/p.yaml"),
+        versions={"torch": "2"},
+    )
     text = card.render(card.CardFacts('odd: "name"', "hubert", 1000, 16000, 30, run=run))
     assert "emulated IPU" in text and "No IPU took part" in text
     assert "somebody" not in text and "model.checkpoint=base --preset p.yaml" in text
     assert "base_model" not in front_matter(text)
-    hub = dict(run, base="facebook/wav2vec2-base", device="cuda", emulated=False)
+    hub = dataclasses.replace(run, base="facebook/wav2vec2-base", device="cuda", emulated=False)
     text = card.render(card.CardFacts("name", "hubert", 1000, 16000, 30, run=hub))
     assert front_matter(text)["base_model"] == "facebook/wav2vec2-base" and "mulat" not in text
 

@@ -15,6 +15,7 @@ import pytest
 
 from asrctl.data.summary import PreparedSummary
 from asrctl.storage import records
+from asrctl.training.runs import Run
 
 from ..helpers.program import run_here
 
@@ -71,8 +72,11 @@ def test_the_run_goes_on_and_is_evaluated_and_exported(earlier: Path, tmp_path: 
     assert states["train"] == "complete"
 
 
-def test_records_are_written_as_they_were_read() -> None:
+def test_records_are_written_as_they_were_read(earlier: Path) -> None:
     """Byte for byte, so that what asrctl rewrites keeps what an earlier one wrote."""
     meta = json.loads((the_one(EARLIER / "prepared") / "meta.json").read_text())
     summary = records.read(PreparedSummary, meta["summary"], "", fix="")
     assert written(dict(meta, summary=records.as_dict(summary))) == written(meta)
+    run = Run(earlier / "runs" / "first")
+    run.write(run.info())
+    assert (run.folder / "run.json").read_bytes() == (EARLIER / "runs" / "first" / "run.json").read_bytes()

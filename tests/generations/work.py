@@ -204,7 +204,7 @@ def look(made: Path, seen: "Seen") -> None:
     for norm in NORMS:
         run = runs.Run(workspace / "runs" / norm)
         seen.told[f"recipe {norm}"] = run.recipe().as_dict()
-        seen.told[f"info {norm}"] = run.info()
+        seen.told[f"info {norm}"] = run.values()
         seen.model(f"run {norm}", run.model, utterances)
         seen.model(f"export {norm}", made / "exports" / norm, utterances)
         seen.plain(f"export {norm}", made / "exports" / norm, utterances)
