@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Tuple
 
-from asrctl.data.utterance import Utterance, split_path
+from asrctl.data.utterance import Utterance, misfit_of, split_path
 from asrctl.errors import AsrctlError, BadData, UsageError
 from asrctl.events import Emit, ignore
 from asrctl.messages import reasons, suggestions
@@ -188,6 +188,20 @@ class Corpus:
     cache_files: Sequence[str] = ()
     package: Optional[str] = None
 
+    def __post_init__(self) -> None:
+        """Raises TypeError, ValueError: what is written wrong is told where it stands, not where it is used."""
+        several = {"examples": self.examples, "options": self.options, "cache_files": self.cache_files}
+        several.update({f"splits of {role}": names for role, names in self.splits.items()})
+        for what, words in several.items():
+            if isinstance(words, str):
+                raise TypeError(f"{what} must be several, as in ({words!r},)")
+        unknown = [role for role in self.splits if role not in ROLES]
+        if unknown:
+            raise ValueError(f"splits are for {', '.join(ROLES)}, not for {unknown[0]}")
+        flags = [option.flag for option in self.options]
+        if len(set(flags)) < len(flags):
+            raise ValueError(f"an option comes twice: {', '.join(flags)}")
+
     def split_name(self, name: str) -> str:
         """The corpus' own name of a split that a user may call otherwise."""
         return self.split_names.get(name.strip().lower(), name.strip())
@@ -209,6 +223,9 @@ class Corpus:
             for utterance in self.read(request):
                 if not isinstance(utterance, Utterance):
                     raise TypeError(f"it yields {type(utterance).__name__}, not Utterance")
+                problem = misfit_of(utterance.as_dict())
+                if problem is not None:
+                    raise TypeError(f"of an utterance that it yields, {problem}")
                 yield utterance
 
     @contextmanager

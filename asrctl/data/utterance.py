@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Tuple
 
 from asrctl.errors import BadData
 from asrctl.storage import files
@@ -45,6 +45,11 @@ class Utterance:
         return {name: value for name, value in self.__dict__.items() if value is not None}
 
 
+def misfit_of(values: Mapping[str, Any]) -> Optional[str]:
+    """What keeps values from being those of an utterance, or None."""
+    return misfit(values, _SHAPE)
+
+
 def split_path(audio: str) -> Tuple[str, Optional[str]]:
     """An utterance's `audio` -> (file, None), or (archive, member)."""
     container, separator, member = audio.partition(ARCHIVE_SEPARATOR)
@@ -65,7 +70,7 @@ def read_manifest(path: Path) -> Iterator[Utterance]:
     """The utterances of a manifest that `write_manifest` wrote. Raises BadData."""
     fix = "prepare the corpus again"
     for number, values in files.read_json_lines(path, fix=fix):
-        problem = misfit(values, _SHAPE) or ", ".join(f"{key} is unknown" for key in set(values) - _KEYS)
+        problem = misfit_of(values) or ", ".join(f"{key} is unknown" for key in set(values) - _KEYS)
         if problem:
             raise BadData(f"{path}, line {number} is damaged ({problem})", fix=fix)
         yield Utterance(**values)

@@ -166,6 +166,7 @@ def test_a_package_that_does_not_work_is_told_and_others_do(within, tmp_path: Pa
     installed(packages, "late", "import", distribution="e-late")
     installed(packages, "odd", made("odd"), distribution="f-odd", entry="../odd = f_odd.reader")
     installed(packages, "cut", made("cut"), distribution="g-cut", entry="[")
+    installed(packages, "names", made("names", examples="'my-names'"), distribution="j-names")
     installed(packages, "flags", made("flags", options='[CorpusOption("--train", "Mine.")]'), distribution="h-flags")
     for number in (1, 2):
         installed(packages, "twice", made("twice"), distribution=f"i-twice-{number}")
@@ -173,7 +174,18 @@ def test_a_package_that_does_not_work_is_told_and_others_do(within, tmp_path: Pa
     done = run("prepare", "folder", reels, "--max-rejects", 1, "--dry-run", "--json")
     assert done.result["splits"]["train"]["utterances"] > 0  # what packages print is not in the document
     warned = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
-    for name in ("shadow", "reserved", "a-broken", "b-leaves", "c-other", "d-none", "e-late", "f-odd", "i-twice-2"):
+    for name in (
+        "shadow",
+        "reserved",
+        "a-broken",
+        "b-leaves",
+        "c-other",
+        "d-none",
+        "e-late",
+        "f-odd",
+        "i-twice-2",
+        "j-names",
+    ):
         assert sum(name in line for line in warned) == 1, (name, warned)
     assert sum("g-cut" in line for line in warned) <= 1  # not every Python minds
     assert any("--train of the corpus flags of the package h-flags is left out" in line for line in warned)
@@ -192,11 +204,18 @@ def test_what_the_code_of_a_package_does_wrong_is_told_as_its_fault(within, tmp_
     packages = tmp_path / "packages"
     installed(packages, "reads", made("reads", "yield {}['text']"))
     installed(packages, "yields", made("yields", "yield 'a.wav'"))
+    installed(packages, "paths", made("paths", "yield Utterance('a', Path('a.wav'), 'a', 'train')"))
     installed(
         packages, "looks", made("looks", recognizes="lambda path: path.no_such", default_name="lambda place: 1 / 0")
     )
     run = within(packages)
-    for name, kind in (("reads", "KeyError"), ("yields", "TypeError"), ("looks", "ZeroDivisionError")):
+    badly = "TypeError: of an utterance that it yields, audio is not text"
+    for name, kind in (
+        ("reads", "KeyError"),
+        ("yields", "TypeError"),
+        ("paths", badly),
+        ("looks", "ZeroDivisionError"),
+    ):
         failed = run("prepare", name, reels, "--json")
         assert failed.exit_code == 5 and failed.error["message"].startswith(
             f"the corpus {name} of the package asrctl-{name} fails ({kind}"
@@ -302,3 +321,23 @@ def test_an_option_that_can_not_be_typed_is_no_option() -> None:
     for flag in ("-x", "--Name", "name", "--a b", "--", "--a--b"):
         with pytest.raises(ValueError, match="no name of an option"):
             CorpusOption(flag, "Some.")
+
+
+def test_a_module_here_that_does_not_work_keeps_nobody_from_others(within, tmp_path: Path, reels: Path) -> None:
+    """What it needs may be missing; or it is half written, or a copy that still has the name of the other."""
+    packages = dropped(tmp_path / "packages", "needs", "import no_such_module")
+    folder = packages / "asrctl" / "data" / "corpora"
+    (folder / "copied.py").write_text((folder / "folder.py").read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / "empty.py").touch()
+    (folder / "_shared.py").touch()
+    run = within(packages)
+    done = run("prepare", "folder", reels, "--dry-run", "--json")
+    assert done.result["name"] == "my-reels"
+    assert [
+        line.partition(" can not be used (")[::2] for line in done.stderr.splitlines() if "can not be used" in line
+    ] == [
+        ("warning: the corpus copied", "it calls itself folder)"),
+        ("warning: the corpus empty", "empty.py holds no CORPUS of asrctl.data.corpus.Corpus)"),
+        ("warning: the corpus needs", "ModuleNotFoundError: No module named 'no_such_module')"),
+    ]
+    assert run("prepare", "needs", reels, "--json").exit_code == 6

@@ -1,7 +1,7 @@
 """The kinds of corpora: one module each, here or in any installed package that names it in an entry point.
 
 A module here is called as its corpus, and so is an entry point of the group `asrctl.corpora`. Nothing is imported
-before it is asked for, and a plug-in that can not be imported is told and left out: all others work.
+before it is asked for, and one that can not be imported is told and left out: all others work.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TAKEN = ("features", "ipu", "stat")
 
 
 class Offered(NamedTuple):
-    """The corpora that can be used, and a sentence on each plug-in that can not."""
+    """The corpora that can be used, and a sentence on each that can not."""
 
     corpora: Sequence[Corpus]
     problems: Sequence[str]
@@ -52,13 +52,10 @@ def names() -> Tuple[str, ...]:
 
 
 def find(name: str) -> Corpus:
-    """The corpus called `name`. Raises UsageError, and MissingDependency where it is a plug-in that does not work."""
-    if name in built_in():
-        return importlib.import_module(f"{__name__}.{name}").CORPUS
-    plugin = _plugins()[0].get(name)
-    if plugin is None:
+    """The corpus called `name`. Raises UsageError, and MissingDependency where there is one that does not work."""
+    if name not in built_in() and name not in _plugins()[0]:
         raise UsageError(f"there is no corpus called {name!r}", fix=suggestions.one_of(name, names()))
-    loaded = _loaded(name, plugin)
+    loaded = _loaded(name)
     if isinstance(loaded, MissingDependency):
         raise loaded
     return loaded
@@ -86,7 +83,7 @@ def kind_of(path: Path) -> Optional[str]:
 def _match(corpus: Corpus, path: Path) -> int:
     try:
         with corpus.blamed():
-            return int(corpus.recognizes(path))
+            return int(corpus.recognizes(path) or Match.NO)
     except AsrctlError:
         if corpus.package is None:
             raise
@@ -117,9 +114,10 @@ def _plugins() -> Tuple[Dict[str, _Plugin], List[str]]:
     """{name: plug-in}, and a sentence on each that can not be one."""
     found: Dict[str, _Plugin] = {}
     entries, problems = _entry_points()
+    ours = {word.lower() for word in (*built_in(), *_TAKEN)}
     for plugin in sorted(entries, key=lambda plugin: plugin.package):
         name, package = plugin.entry.name, plugin.package
-        if name in built_in() or name in _TAKEN:
+        if name.lower() in ours:
             problems.append(f"the package {package} calls a corpus {name}, which is asrctl's own word: it is left out")
         elif not is_valid_name(name):
             problems.append(f"the package {package} calls a corpus {name!r}, which is no name: it is left out")
@@ -152,25 +150,31 @@ def _entry_points() -> Tuple[List[_Plugin], List[str]]:
 
 
 @lru_cache(maxsize=None)
-def _loaded(name: str, plugin: _Plugin) -> Union[Corpus, MissingDependency]:
+def _loaded(name: str) -> Union[Corpus, MissingDependency]:
     """The corpus, or what is wrong with it."""
+    plugin = _plugins()[0][name] if name not in built_in() else None
     try:
         with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to the result
-            loaded = plugin.entry.load()
+            loaded = importlib.import_module(f"{__name__}.{name}") if plugin is None else plugin.entry.load()
     except (Exception, SystemExit) as error:
         if memory.ran_out(error):
             raise
         return _unusable(name, plugin, told(error))
     corpus = getattr(loaded, "CORPUS", loaded)
     if not isinstance(corpus, Corpus):
-        return _unusable(name, plugin, f"{plugin.entry.value} is no asrctl.data.corpus.Corpus")
+        where = f"{name}.py" if plugin is None else plugin.entry.value
+        return _unusable(name, plugin, f"{where} holds no CORPUS of asrctl.data.corpus.Corpus")
     if corpus.name != name:
         return _unusable(name, plugin, f"it calls itself {corpus.name}")
-    return replace(corpus, package=plugin.package)
+    return corpus if plugin is None else replace(corpus, package=plugin.package)
 
 
-def _unusable(name: str, plugin: _Plugin, why: str) -> MissingDependency:
+def _unusable(name: str, plugin: Optional[_Plugin], why: str) -> MissingDependency:
+    if plugin is None:
+        return MissingDependency(
+            f"the corpus {name} can not be used ({why})", fix="install what it needs, or another asrctl"
+        )
     return MissingDependency(
         f"the corpus {name} of the package {plugin.package} can not be used ({why})",
-        fix=f"install another version of {plugin.package}, or uninstall it",
+        fix=f"install what it needs, or another version of {plugin.package}, or uninstall it",
     )
