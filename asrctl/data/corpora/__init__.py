@@ -75,9 +75,9 @@ def offered() -> Offered:
 def kind_of(path: Path) -> Optional[str]:
     """The name of the corpus that lies at a path, where somebody has named the path only; None where there is nothing,
     or nothing like a corpus. Raises OSError."""
-    matches = {corpus.name: _match(corpus, path) for corpus in offered().corpora}
-    best = max(matches, key=lambda name: matches[name])  # the first of those that are equal
-    return best if matches[best] > Match.NO else None
+    matches = [(_match(corpus, path), corpus.name) for corpus in offered().corpora]
+    best = max(matches, key=lambda match: match[0], default=(Match.NO, ""))  # the first of those that are equal
+    return best[1] if best[0] > Match.NO else None
 
 
 def _match(corpus: Corpus, path: Path) -> int:
