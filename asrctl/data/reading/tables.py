@@ -47,6 +47,16 @@ def rows_of(
         yield from _rows_of_table(path, stream, check, delimiter)
 
 
+def lines(path: Path) -> Iterator[Tuple[int, str]]:
+    """(line number, line without its end) of a text, but for empty ones. Raises BadData."""
+    with _text_stream(path) as stream:
+        found = _Lines(path, stream)
+        for line in found:
+            text = line.strip("\r\n\ufeff")
+            if text.strip():
+                yield found.number, text
+
+
 @contextmanager
 def _text_stream(path: Path, newline: Optional[str] = None) -> Iterator[IO[str]]:
     """A text in whatever Unicode form. Raises BadData."""
