@@ -7,7 +7,7 @@ import math
 import re
 import shlex
 from pathlib import Path, PurePosixPath
-from typing import Any, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from asrctl.data.corpus import Corpus, CorpusRequest, Match, lies_under, named_as_file
 from asrctl.data.reading import channels, tables
@@ -45,10 +45,10 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
 class Account:
     """What is known of lists beyond their rows: kept while they are read, told when all are."""
 
-    def __init__(self, splits: SplitFolders) -> None:
+    def __init__(self, splits: SplitFolders, places: Optional[Places] = None) -> None:
         self.splits = splits
         self.columns = Columns()
-        self.places = Places()
+        self.places = places or Places()
         self.hidden = Tally()
         self.channels, self.no_channels = Tally(), Tally()  # of cells that name one, and that are something else
 
@@ -80,16 +80,23 @@ class Account:
 
 
 def read(
-    path: Path, *, root: Optional[Path] = None, inside: Optional[str] = None, account: Optional[Account] = None
+    path: Path,
+    *,
+    root: Optional[Path] = None,
+    inside: Optional[str] = None,
+    account: Optional[Account] = None,
+    rows: Optional[Iterable[Tuple[int, tables.Row]]] = None,
 ) -> Iterator[Utterance]:
     """The utterances of the list at `path`; audio must lie under `root` where one is given. Raises BadData.
 
     inside: where the list's folder lies in a corpus folder; ids begin with it, and folders may tell the split.
+    rows: (line, row) of the list, where its reader has made something else of them.
     """
     account = account or Account(SplitFolders(path.parent, used=inside is not None))
     problems: List[str] = []
     make = _Rows(path.parent, root, inside, account)
-    for line, row in tables.rows(path, check=lambda names: _check_columns(path, names, account.columns)):
+    checked = functools.partial(_check_columns, path, account.columns)
+    for line, row in tables.rows(path, check=checked) if rows is None else rows:
         try:
             utterance = make(row)
         except ValueError as problem:
@@ -108,7 +115,7 @@ def read(
         raise BadData(f"{path} has {count}{many}", fix=fix, problems=problems)
 
 
-def _check_columns(path: Path, names: Sequence[str], columns: Columns) -> None:
+def _check_columns(path: Path, columns: Columns, names: Sequence[str]) -> None:
     """Raises BadData where a table has no column that it must have."""
     missing = columns.plan(dict.fromkeys(names)).missing
     if missing:

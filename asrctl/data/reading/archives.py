@@ -194,15 +194,19 @@ class MemberReader:
         self._names: Optional[Set[str]] = None  # of all members that can be read, once a pass has come to their end
         self._problem: Optional[Exception] = None
         self._members = self._pass()
+        self._last: Tuple[str, bytes] = ("", b"")  # several stretches of one recording may be asked for
 
     def read(self, name: str) -> bytes:
         """A member's bytes, MAX_AUDIO_BYTES at most. Raises BadData where it is not there or damaged, OSError."""
+        if name and name == self._last[0]:
+            return self._last[1]
         for _ in range(2):
             if self._names is not None and name not in self._names:
                 break
             for member in self._members:
                 if member.name == name:
-                    return member.read(MAX_AUDIO_BYTES)
+                    self._last = (name, member.read(MAX_AUDIO_BYTES))
+                    return self._last[1]
             self._members = self._pass()
         if self._problem is not None:
             raise self._problem.with_traceback(None)

@@ -36,7 +36,7 @@ _TO_LINES = (
 
 def rows(path: Path, check: Callable[[Sequence[str]], None]) -> Iterator[Tuple[int, Row]]:
     """(line number, row) of a list. check: is shown the columns of a table before its rows. Raises BadData."""
-    return _json_rows(path) if path.suffix.lower() in _JSON_SUFFIXES else _table_rows(path, check)
+    return json_rows(path) if path.suffix.lower() in _JSON_SUFFIXES else _table_rows(path, check)
 
 
 def rows_of(
@@ -161,7 +161,8 @@ def _taken_apart(lines: _Lines, cells: Cells, line: str) -> Union[List[str], str
 # -- JSON lines -------------------------------------------------------------------------------------------------------
 
 
-def _json_rows(path: Path) -> Iterator[Tuple[int, Row]]:
+def json_rows(path: Path) -> Iterator[Tuple[int, Row]]:
+    """(line number, row) of a list in JSON lines, whatever it is called. Raises BadData."""
     with _text_stream(path) as stream:
         lines = _Lines(path, stream)
         is_first = True
