@@ -18,10 +18,10 @@ from asrctl.models import loading
 from asrctl.runtime.signals import stop_requests
 from asrctl.storage import files
 from asrctl.training import checkpoints
-from asrctl.training.job import Outcome, StartPoint, TrainerState, TrainingJob
-from asrctl.training.optim import Schedule
+from asrctl.training.job import Outcome, StartPoint, TrainingJob
 from asrctl.training.run_info import Best, DataRef, RunInfo
 from asrctl.training.runs import Run, resume_command, start_command
+from asrctl.training.trainer_state import TrainerState
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,11 @@ def _checkpoint(run: Run, planned: TrainPlan, emit: Emit) -> Optional[checkpoint
         _refuse_to_forget(run, planned)
         emit(Note(f"run {run.name} has no checkpoint yet and starts from the beginning"))
         return None
-    backend = latest.checkpoint.state.get("backend")
+    backend = latest.checkpoint.backend
     if planned.job.device.is_host and backend is not None:
         raise BadData(
-            f"run {run.name!r} was trained on {backend['device']}, and its optimizer state is not for the host",
-            fix=f"add `--device {backend['device']}`, or start a new run from it: `{_anew(planned, run)}`",
+            f"run {run.name!r} was trained on {backend.device}, and its optimizer state is not for the host",
+            fix=f"add `--device {backend.device}`, or start a new run from it: `{_anew(planned, run)}`",
         )
     emit(Note(f"resuming run {run.name} after step {latest.checkpoint.step}"))
     return latest.checkpoint
@@ -260,13 +260,13 @@ def _by_checkpoint(run: Run, info: RunInfo) -> RunInfo:
     latest = checkpoints.latest_valid(run.checkpoints).checkpoint
     if latest is None:
         return info
-    reached = _reached(info, TrainerState.from_dict(latest.state))
+    reached = _reached(info, latest.state)
     return replace(reached, best=reached.best or info.best)
 
 
 def _ended(job: TrainingJob, checkpoint: checkpoints.Checkpoint) -> Optional[str]:
     """Why nothing is left to do after this checkpoint, if so."""
-    patience, trainer_state = job.recipe.run.early_stopping, TrainerState.from_dict(checkpoint.state)
+    patience, trainer_state = job.recipe.run.early_stopping, checkpoint.state
     if checkpoint.step >= _total(job, trainer_state):
         return "finished"
     stale = trainer_state.evaluations_without_gain
@@ -275,7 +275,7 @@ def _ended(job: TrainingJob, checkpoint: checkpoints.Checkpoint) -> Optional[str
 
 def _total(job: TrainingJob, trainer_state: TrainerState) -> int:
     """Steps that a run is to have: those that its time was enough for, unless others are asked for now."""
-    pace = None if trainer_state.pace is None else Schedule.from_dict(trainer_state.pace)
+    pace = trainer_state.pace
     if pace is not None and pace.recipe == job.total_steps and job.max_steps is None:
         return pace.total
     return job.total_steps
@@ -295,7 +295,7 @@ def _bring_back_model(run: Run, planned: TrainPlan, checkpoint: checkpoints.Chec
 
 
 def _nothing_to_do(run: Run, job: TrainingJob, checkpoint: checkpoints.Checkpoint, reason: str) -> TrainResult:
-    info, trainer_state = run.info(), TrainerState.from_dict(checkpoint.state)
+    info, trainer_state = run.info(), checkpoint.state
     total = min(_total(job, trainer_state), info.total_steps or 0)
     reached = reason == "early-stopping" or checkpoint.step >= total
     if info.state != "complete" and reached:

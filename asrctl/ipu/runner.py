@@ -23,6 +23,7 @@ from asrctl.training import checkpoints
 from asrctl.training.evaluator import Evaluator
 from asrctl.training.job import Outcome, StartPoint, TrainingJob
 from asrctl.training.loop import Snapshot, StepResult, Trainer, TrainingLoop
+from asrctl.training.trainer_state import BackendState
 
 
 def preflight(recipe: Recipe, kind: str, *, started: Optional[Path] = None, hardware_needed: bool = True) -> None:
@@ -198,9 +199,9 @@ class IpuRun(Trainer):
         return self.loop.outcome()
 
     def _resume(self, checkpoint: checkpoints.Checkpoint) -> None:
-        backend = checkpoint.state.get("backend")
-        if not isinstance(backend, dict) or backend.get("device") != self.job.device.kind:
-            made_on = backend.get("device", "another device") if isinstance(backend, dict) else "the host"
+        backend = checkpoint.backend
+        if backend is None or backend.device != self.job.device.kind:
+            made_on = "the host" if backend is None else backend.device
             raise BadData(
                 f"the checkpoint was made on {made_on}, and its optimizer state is not for {self.job.device.kind}",
                 fix="resume on the same kind of device, or start a new run with --from-run",
@@ -208,7 +209,7 @@ class IpuRun(Trainer):
         self.trainer.resume(
             checkpoint.path / "backend",
             calls=self.loop.start // self.iterations,
-            rng_state=[int(value) for value in backend["rng_state"]],
+            rng_state=list(backend.rng_state),
         )
 
     def close(self) -> None:
@@ -264,6 +265,6 @@ class IpuRun(Trainer):
         return Snapshot(
             model=self.trainer.host_weights(),
             optimizer=self.trainer.optimizer_tensors(),
-            state={"backend": {"device": self.job.device.kind, "rng_state": self.trainer.rng_state()}},
+            backend=BackendState(self.job.device.kind, tuple(self.trainer.rng_state())),
             extra=lambda building: shutil.move(str(own), str(building / "backend")),
         )

@@ -8,6 +8,7 @@ checkpoints/step-00000400/model.safetensors      weights, fp32, under the hub's 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from dataclasses import dataclass
@@ -17,32 +18,35 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 from asrctl.errors import BadData
 from asrctl.messages import reasons
 from asrctl.models.weights import write_tensors
-from asrctl.storage import atomic, files
+from asrctl.storage import atomic, files, records
 from asrctl.storage.hashing import digest, file_sha256
-from asrctl.storage.json_shape import NUMBER, misfit
 from asrctl.storage.ownership import CHECKPOINT
+from asrctl.training.trainer_state import BackendState, TrainerState
 
 _NAME = re.compile(r"step-(\d{8})")
 _PASSING = re.compile(rf"\.(?P<name>{_NAME.pattern})\.(?P<ending>tmp|{'|'.join(atomic.ENDINGS)})")
 _FIX = "resume from another checkpoint, or train again"
-_STATE = {
-    "step": int, "digest": str, "files": {"*": str},
-    "best_step?": (int, type(None)), "best_wer?": (*NUMBER, type(None)),
-    "best_cer?": (*NUMBER, type(None)),
-    "evaluations_without_gain?": int, "first_level?": (*NUMBER, type(None)), "level?": (*NUMBER, type(None)),
-    "lowest_level?": (*NUMBER, type(None)), "silent_since?": (int, type(None)), "silent_evaluations?": int,
-    "pace?": ({"recipe": int, "total": int, "start": int, "at": NUMBER}, type(None)),
-    "scaler?": (*NUMBER, type(None)), "backend?": ({"device": str, "rng_state": [int]}, type(None)),
-}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Sealed:
+    """What state.json holds beside the trainer's own state."""
+
+    step: int
+    files: Mapping[str, str]
+    digest: str
+    backend: Optional[BackendState] = None
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on disk. state: the trainer's own JSON values."""
+    """A checkpoint on disk. backend: only of an IPU. files: {name: sha256}."""
 
     path: Path
     step: int
-    state: Mapping[str, Any]
+    state: TrainerState
+    backend: Optional[BackendState]
+    files: Mapping[str, str]
 
     def model(self) -> Dict[str, Any]:
         """{name on disk: tensor}."""
@@ -58,7 +62,8 @@ def save(
     *,
     model: Mapping[str, Any],
     optimizer: Mapping[str, Any],
-    state: Mapping[str, Any],
+    state: TrainerState,
+    backend: Optional[BackendState] = None,
     extra: Optional[Callable[[Path], Any]] = None,
 ) -> Checkpoint:
     """Write and verify the checkpoint of `step`; it appears whole or not at all. Raises OSError, BadData.
@@ -77,31 +82,32 @@ def save(
             write_tensors(building / f"{name}.safetensors", plain)
         if extra is not None:
             extra(building)
-        _write_state(building, dict(state, step=step, files=files.file_digests(building)))
+        values = records.as_dict(dataclasses.replace(state, step=step))
+        if backend is not None:
+            values["backend"] = records.as_dict(backend)
+        _write_state(building, dict(values, files=files.file_digests(building)))
         files.fsync_tree(building)
         verified = open_checkpoint(building)
         atomic.replace_tree(building, target, settling=CHECKPOINT.carry)
     except BaseException:
         CHECKPOINT.clear(building, target)
         raise
-    return Checkpoint(target, step, verified.state)
+    return dataclasses.replace(verified, path=target)
 
 
 def _write_state(folder: Path, values: Dict[str, Any]) -> None:
-    values.pop("digest", None)
     values = json.loads(json.dumps(values, allow_nan=False))  # as it will be read
     files.write_json(folder / "state.json", dict(values, digest=digest(values)))
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
     """Open and verify. Raises BadData where anything is missing, truncated or altered."""
-    state = files.read_json(path / "state.json", fix=_FIX)
-    problem = misfit(state, _STATE)
-    if problem:
-        raise BadData(f"{path} is not a checkpoint ({problem})", fix=_FIX)
-    if state["digest"] != digest({key: value for key, value in state.items() if key != "digest"}):
+    values, refusal = files.read_json(path / "state.json", fix=_FIX), f"{path} is not a checkpoint"
+    sealed = records.read(_Sealed, values, refusal, fix=_FIX)
+    state = records.read(TrainerState, values, refusal, fix=_FIX)
+    if sealed.digest != digest({key: value for key, value in values.items() if key != "digest"}):
         raise BadData(f"{path / 'state.json'} is damaged: its digest is not the one recorded", fix=_FIX)
-    digests = state["files"]
+    digests = sealed.files
     for name in sorted({"model.safetensors", "optimizer.safetensors"} | set(digests)):
         if ".." in name.split("/") or name.startswith("/") or not name.isprintable():
             raise BadData(f"{path} names a file outside itself: {name!r}", fix=_FIX)
@@ -109,7 +115,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
             raise BadData(f"{path / name} is missing", fix=_FIX)
         if file_sha256(path / name) != digests[name]:
             raise BadData(f"{path / name} is damaged: its digest is not the one recorded", fix=_FIX)
-    return Checkpoint(path, state["step"], state)
+    return Checkpoint(path, sealed.step, state, sealed.backend, digests)
 
 
 def steps(folder: Path) -> List[int]:
@@ -149,8 +155,8 @@ def latest_valid(folder: Path) -> Latest:
 
 def best_left(folder: Path, checkpoint: Checkpoint) -> Checkpoint:
     """The best one as `checkpoint` tells it, if it is still there; else `checkpoint`. Raises BadData."""
-    best = checkpoint.state.get("best_step")
-    return open_checkpoint(path_of(folder, best)) if best in steps(folder) else checkpoint
+    best = checkpoint.state.best_step
+    return open_checkpoint(path_of(folder, best)) if best is not None and best in steps(folder) else checkpoint
 
 
 def prune(folder: Path, *, keep: int, best_step: Optional[int], newest: int) -> None:

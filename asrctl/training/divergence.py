@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Tuple
 
 from asrctl.messages import amounts
-from asrctl.training.job import TrainerState
+from asrctl.training.trainer_state import TrainerState
 
 # Steps in a row whose numbers are not finite before training gives up.
 MAX_BAD_STEPS = 8

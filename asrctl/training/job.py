@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Optional, Sequence
 
 from asrctl.config.recipe import Recipe
 from asrctl.data.dataset import PreparedSplit
@@ -13,6 +13,7 @@ from asrctl.data.sampler import BatchPlan
 from asrctl.models.loading import Recognizer
 from asrctl.runtime.signals import StopRequest
 from asrctl.training.checkpoints import Checkpoint
+from asrctl.training.trainer_state import TrainerState
 
 
 @dataclass(frozen=True)
@@ -67,36 +68,6 @@ class StartPoint:
     recognizer: Recognizer
     checkpoint: Optional[Checkpoint] = None
     stop: StopRequest = field(default_factory=StopRequest)
-
-
-@dataclass
-class TrainerState:
-    """The state of a training between steps, stored in every checkpoint.
-
-    first_level, level, lowest_level: losses in nats per label: the first, smoothed, and the lowest of the smoothed.
-    silent_since: step of the first of the last evaluations that were all silent (see asrctl.training.divergence).
-    pace: of a run whose time is limited (asrctl.training.optim.Schedule), so that it goes on as it was planned.
-    """
-
-    step: int = 0
-    best_step: Optional[int] = None
-    best_wer: Optional[float] = None
-    best_cer: Optional[float] = None
-    evaluations_without_gain: int = 0
-    first_level: Optional[float] = None
-    level: Optional[float] = None
-    lowest_level: Optional[float] = None
-    silent_since: Optional[int] = None
-    silent_evaluations: int = 0
-    scaler: Optional[float] = None
-    pace: Optional[Dict[str, Any]] = None
-
-    def as_dict(self) -> Dict[str, Any]:
-        return dict(self.__dict__)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "TrainerState":
-        return cls(**{name: values[name] for name in cls().__dict__ if name in values})
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
@@ -14,10 +15,11 @@ from asrctl.models import loading
 from asrctl.storage.ownership import CHECKPOINT, MODEL
 from asrctl.training import checkpoints
 from asrctl.training.divergence import NOT_FINITE, SILENT, Divergence, DivergenceDetector
-from asrctl.training.job import Outcome, StartPoint, TrainerState, TrainingJob
+from asrctl.training.job import Outcome, StartPoint, TrainingJob
 from asrctl.training.metrics_log import MetricsLog
 from asrctl.training.optim import Schedule
 from asrctl.training.time_limit import TimeLimit
+from asrctl.training.trainer_state import BackendState, TrainerState
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Snapshot:
 
     model: Mapping[str, Any]
     optimizer: Mapping[str, Any]
-    state: Mapping[str, Any] = field(default_factory=dict)
+    backend: Optional[BackendState] = None
     extra: Optional[Callable[[Any], Any]] = None
 
 
@@ -76,7 +78,7 @@ class Trainer:
 
 def schedule_of(state: TrainerState, total: int) -> Optional[Schedule]:
     """The schedule that a checkpoint was made with, if it still holds. total: steps of the whole recipe."""
-    pace = None if state.pace is None else Schedule.from_dict(state.pace)
+    pace = state.pace
     return pace if pace is not None and pace.recipe == total and state.step < pace.total else None
 
 
@@ -93,9 +95,9 @@ class TrainingLoop:
         self.job, self.emit, self.trainer, self.run = job, emit, trainer, job.recipe.run
         self.most, self.steps_per_epoch, self._per_call = total, job.batches.steps_per_epoch, per_call
         self._stop, self._recognizer, checkpoint = start.stop, start.recognizer, start.checkpoint
-        self.state = TrainerState() if checkpoint is None else TrainerState.from_dict(checkpoint.state)
+        self.state = TrainerState() if checkpoint is None else dataclasses.replace(checkpoint.state)
         self._schedule = schedule_of(self.state, total) or Schedule.whole(total)
-        self.state.pace = None if self._schedule == Schedule.whole(total) else self._schedule.as_dict()
+        self.state.pace = None if self._schedule == Schedule.whole(total) else self._schedule
         self._limit = None if job.max_minutes is None else TimeLimit(job.max_minutes * 60)
         self.divergence = DivergenceDetector(
             self.state,
@@ -193,7 +195,7 @@ class TrainingLoop:
             )
             self.emit(Note(f"{minutes}; the learning rate goes through all of its schedule in these"))
         self._schedule = self._schedule.ending(total, step)
-        self.state.pace = self._schedule.as_dict()
+        self.state.pace = self._schedule
 
     def finish(self, reason: str) -> None:
         """The last evaluation and the last checkpoint. Raises Diverged where the run ends in numbers gone bad."""
@@ -328,7 +330,8 @@ class TrainingLoop:
             self.state.step,
             model=parts.model,
             optimizer=parts.optimizer,
-            state=dict(self.state.as_dict(), **parts.state),
+            state=self.state,
+            backend=parts.backend,
             extra=parts.extra,
         )
         self._saved_at, self._unsaved = saved.step, False
@@ -379,7 +382,7 @@ class TrainingLoop:
     def _best_of_what_is_left(self) -> None:
         """What run.json calls the best is what the checkpoint that stays calls so."""
         left, state = checkpoints.latest_valid(self._folder).checkpoint, self.state
-        then = TrainerState() if left is None else TrainerState.from_dict(left.state)
+        then = TrainerState() if left is None else left.state
         state.best_step, state.best_wer, state.best_cer = then.best_step, then.best_wer, then.best_cer
 
     def _model_from_checkpoint(self) -> None:

@@ -27,13 +27,6 @@ class Schedule:
     def whole(cls, recipe: int) -> "Schedule":
         return cls(recipe, recipe)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Schedule":
-        return cls(**values)
-
-    def as_dict(self) -> Dict[str, Any]:
-        return dict(self.__dict__)
-
     def position(self, step: int) -> float:
         """The step of the recipe's schedule that optimizer step `step` (0-based, not before `start`) stands for."""
         if self.total == self.recipe and self.at == self.start:

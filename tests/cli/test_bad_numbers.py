@@ -12,7 +12,7 @@ from asrctl.errors import Interrupted
 from asrctl.events import StepDone
 from asrctl.storage.workspace import Workspace
 from asrctl.training import checkpoints, divergence, metrics_log
-from asrctl.training.job import TrainerState
+from asrctl.training.trainer_state import TrainerState
 
 TRAIN = ("train", "--device", "cpu", "--json", "--preset")
 EVERY_STEP = ("--set", "run.save_every=1", "--set", "run.eval_every=1")

@@ -8,6 +8,7 @@ import torch
 from asrctl.storage import scratch
 from asrctl.storage.workspace import Key, Workspace
 from asrctl.training import checkpoints
+from asrctl.training.trainer_state import TrainerState
 
 
 def publish(workspace, kind, name=None, inputs=None, text="x" * 1000):
@@ -24,7 +25,7 @@ def make_run(workspace, name, state, **values):
     run = workspace.run(name)
     for step in (10, 20, 100):
         weights = {"weight": torch.zeros(step)}
-        checkpoints.save(run / "checkpoints", step, model=weights, optimizer=weights, state={})
+        checkpoints.save(run / "checkpoints", step, model=weights, optimizer=weights, state=TrainerState())
     (run / "run.json").write_text(json.dumps({"schema": 1, "name": name, "state": state, **values}))
     return run
 

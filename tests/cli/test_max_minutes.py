@@ -10,7 +10,6 @@ from typing import Any, Dict, List
 import pytest
 
 from asrctl.training import checkpoints, metrics_log
-from asrctl.training.job import TrainerState
 
 from ..helpers.corpora import corpus, plain_rows
 from ..helpers.ipu_tiny import TINY
@@ -84,8 +83,8 @@ def test_it_is_finished_and_can_be_extended(run: Path) -> None:
 
 def test_what_was_killed_goes_on_as_it_was_planned_bit_for_bit(run: Path, tmp_path: Path) -> None:
     steps = checkpoints.steps(run / "checkpoints")
-    planned = {step: TrainerState.from_dict(opened(run, step).state).pace for step in steps}
-    cut = [step for step, pace in planned.items() if pace is not None and step < 0.9 * pace["total"]][-1]
+    planned = {step: opened(run, step).state.pace for step in steps}
+    cut = [step for step, pace in planned.items() if pace is not None and step < 0.9 * pace.total][-1]
     for step in steps:
         if step > cut:
             shutil.rmtree(str(checkpoints.path_of(run / "checkpoints", step)))
@@ -98,7 +97,7 @@ def test_what_was_killed_goes_on_as_it_was_planned_bit_for_bit(run: Path, tmp_pa
     ends = []
     for place in (run.parent.parent, twin):
         done = run_here("train", "--resume", "--device", "cpu", "-w", place, "--json").succeeded().result
-        assert (done["steps"], done["reason"]) == (planned[cut]["total"], "max-minutes")
+        assert (done["steps"], done["reason"]) == (planned[cut].total, "max-minutes")
         ends.append(opened(place / "runs" / "long", done["steps"]))
     assert all((ends[0].model()[name] == ends[1].model()[name]).all() for name in ends[0].model())
     rates = learning_rates(run)

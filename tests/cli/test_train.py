@@ -154,7 +154,7 @@ def test_what_the_last_evaluation_found_is_kept_when_the_clock_ends_a_run(ready,
     short = asrctl("train", "--preset", "small", "--device", "cpu", *options, "--json").succeeded()
     run = ready / "runs" / "small"
     kept = checkpoints.latest_valid(run / "checkpoints").checkpoint
-    assert (kept.state["best_step"], kept.state["best_wer"]) == (1, short.result["best_wer"])
+    assert (kept.state.best_step, kept.state.best_wer) == (1, short.result["best_wer"])
 
 
 def test_features_that_can_not_be_kept_are_no_reason_to_stop(ready, asrctl):
@@ -294,11 +294,11 @@ def test_hopeless_numbers_stop_the_run_and_keep_what_was_good(ready, asrctl):
     asrctl("train", *options, "--max-steps", 2).succeeded()
     run = ready / "runs" / "small"
     # Weights that are not numbers: what a diverged optimizer leaves behind.
-    state = json.loads((checkpoints.path_of(run / "checkpoints", 2) / "state.json").read_text())
+    state = checkpoints.open_checkpoint(checkpoints.path_of(run / "checkpoints", 2)).state
     poisoned = {name: tensor * float("nan") for name, tensor in weights(run).items()}
     moments = load_file(str(checkpoints.path_of(run / "checkpoints", 2) / "optimizer.safetensors"))
     good = (run / "model" / "model.safetensors").read_bytes()
-    checkpoints.save(run / "checkpoints", 3, model=poisoned, optimizer=moments, state=dict(state, step=3))
+    checkpoints.save(run / "checkpoints", 3, model=poisoned, optimizer=moments, state=state)
     stopped = asrctl("train", "--resume", "--device", "cpu", "--max-steps", 40, "--json")
     assert stopped.exit_code == 9
     assert "not finite" in stopped.error["message"]

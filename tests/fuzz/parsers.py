@@ -7,6 +7,7 @@ there, damaged.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import gzip
 import hashlib
@@ -32,7 +33,7 @@ from asrctl.models import processor, weights
 from asrctl.storage import stat_cache
 from asrctl.storage.workspace import Workspace
 from asrctl.training import checkpoints, metrics_log, runs
-from asrctl.training.job import TrainerState
+from asrctl.training.trainer_state import TrainerState
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Seeds = List[Tuple[str, bytes]]
@@ -458,7 +459,7 @@ def _checkpoint(place: Path) -> None:
     latest = checkpoints.latest_valid(place / "checkpoints")
     if not steps or latest.checkpoint is None:
         return
-    TrainerState.from_dict(latest.checkpoint.state)
+    dataclasses.replace(latest.checkpoint.state)
     for tensor in [*latest.checkpoint.model().values(), *latest.checkpoint.optimizer().values()]:
         tensor.float().sum()
 
@@ -469,7 +470,7 @@ def _checkpoint_files() -> Tuple[Dict[str, bytes], Seeds]:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         tensors = {"a": torch.ones(3, 4), "b": torch.zeros(2)}
-        state = dict(TrainerState(step=4, best_step=2, best_wer=0.5, first_level=3.0).as_dict(), sampler={"epoch": 1})
+        state = TrainerState(step=4, best_step=2, best_wer=0.5, first_level=3.0)
         checkpoints.save(place, 4, model=tensors, optimizer=tensors, state=state)
         checkpoints.prune(place, keep=1, best_step=None, newest=4)
         checkpoints.clear_unfinished(place)

@@ -141,7 +141,7 @@ def test_a_resumed_run_is_bit_for_bit_the_straight_one(split, evaluation, tmp_pa
     assert_same(straight.model(), done.model())
     assert_same(straight.optimizer(), done.optimizer())
     assert losses(parts) == losses(tmp_path / "straight")
-    assert done.state["backend"] == straight.state["backend"]
+    assert done.backend == straight.backend
     # max-minutes evaluates where it stops, so the best step may be another; the final figures are not.
     assert metrics_log.read(parts, "eval")[-1] == metrics_log.read(tmp_path / "straight", "eval")[-1]
 
@@ -182,7 +182,7 @@ def test_a_checkpoint_has_the_hosts_files_and_the_librarys_apart(split, tmp_path
         "backend",
     }
     assert {path.name for path in (checkpoint.path / "backend").iterdir()} >= {"optimizer.pt", "pytorch_model.bin"}
-    assert set(checkpoint.state["files"]) == set(file_digests(checkpoint.path)) - {"state.json"}
+    assert set(checkpoint.files) == set(file_digests(checkpoint.path)) - {"state.json"}
     assert {tensor.dtype for tensor in checkpoint.model().values()} == {torch.float32}
     assert any(name.startswith("exp_avg/hubert.encoder.layers.0.") for name in checkpoint.optimizer())
     assert not (tmp_path / "run" / ".backend").exists()

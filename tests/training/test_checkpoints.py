@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from asrctl.training import checkpoints
+from asrctl.training.trainer_state import TrainerState
 
 
 def saved(folder: Path) -> checkpoints.Checkpoint:
     tensors = {"weight": torch.arange(4.0)}
-    return checkpoints.save(folder, 4, model=tensors, optimizer=tensors, state={"standing": {}})
+    return checkpoints.save(folder, 4, model=tensors, optimizer=tensors, state=TrainerState())
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["first", "again"])
@@ -24,7 +25,7 @@ def test_what_safetensors_had_begun_when_it_was_killed_goes(tmp_path: Path, ther
     (building / "model.safetensors").write_bytes(b"half")
     (building / ".tmphbzY7m").touch()
     kept = saved(tmp_path)
-    assert sorted(kept.state["files"]) == ["model.safetensors", "optimizer.safetensors"]
+    assert sorted(kept.files) == ["model.safetensors", "optimizer.safetensors"]
     assert sorted(path.name for path in kept.path.iterdir()) == [
         "model.safetensors", "optimizer.safetensors", "state.json",
     ]  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import List
 
 import pytest
@@ -11,7 +10,6 @@ from asrctl.config.recipe import OptimSection
 from asrctl.training import metrics_log
 from asrctl.training import trainer as host
 from asrctl.training.checkpoints import latest_valid
-from asrctl.training.job import TrainerState
 from asrctl.training.optim import Schedule, learning_rate
 from asrctl.training.time_limit import TimeLimit
 
@@ -116,12 +114,10 @@ def test_a_checkpoint_keeps_the_plan_and_a_resumed_run_goes_by_it(tmp_path) -> N
         ended = host.train(*limited, lambda event: None)
     assert ended.reason == "max-minutes" and ended.state.step <= ended.total < 100_000
     kept = latest_valid(tmp_path / "run" / "checkpoints").checkpoint
-    state = TrainerState.from_dict(kept.state)
-    assert state.pace is not None and state.pace["recipe"] == 100_000
-    again = dataclasses.replace(kept, state=dict(kept.state, step=kept.step))
+    pace, again = kept.state.pace, kept
+    assert pace is not None and pace.recipe == 100_000
     job = ipu_tiny.job(wanted, split, tmp_path / "other", steps=100_000, kind="cpu", resume=again)
     trainer = host.HostTrainer(*job, lambda event: None)
-    pace = Schedule.from_dict(state.pace)
     if kept.step < pace.total:
         assert trainer.loop.total == pace.total
         assert trainer.loop.rate(kept.step) == pace.rate(wanted.optim, kept.step)

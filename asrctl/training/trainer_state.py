@@ -1,0 +1,39 @@
+"""What a run knows of itself between steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+from asrctl.training.optim import Schedule
+
+
+@dataclass
+class TrainerState:
+    """What a run knows of itself between steps; stored in every checkpoint's state.json, under these names.
+
+    first_level, level, lowest_level: losses in nats per label: the first, smoothed, and the lowest of the smoothed.
+    silent_since: step of the first of the last evaluations that were all silent (see asrctl.training.divergence).
+    scaler: the loss scale of mixed precision. pace: of a run whose time is limited, so that it goes on as planned.
+    """
+
+    step: int = 0
+    best_step: Optional[int] = None
+    best_wer: Optional[float] = None
+    best_cer: Optional[float] = None
+    evaluations_without_gain: int = 0
+    first_level: Optional[float] = None
+    level: Optional[float] = None
+    lowest_level: Optional[float] = None
+    silent_since: Optional[int] = None
+    silent_evaluations: int = 0
+    scaler: Optional[float] = None
+    pace: Optional[Schedule] = None
+
+
+@dataclass(frozen=True)
+class BackendState:
+    """What a run on an IPU needs beside that to go on; rng_state: of each replica's random numbers."""
+
+    device: str
+    rng_state: Tuple[int, ...]
