@@ -93,7 +93,7 @@ def evaluate(options: argparse.Namespace, gate: Gate) -> None:
         for index, hypothesis in transcribe(recognizer, split, **how):
             tally.add(index, split.id(index), split.text(index), hypothesis)
             pairs.append((split.text(index), hypothesis))
-        wer = tally.summary()["wer"]
+        wer = tally.scores().wer
         gate.tick(audio_s=split.seconds, wer=wer, pairs=sorted(pairs), **device_memory(options.device))
 
 

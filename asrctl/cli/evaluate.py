@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, List, Optional, Sequence
 
 import typer
 
@@ -16,6 +16,7 @@ from asrctl.messages import amounts
 if TYPE_CHECKING:
     from asrctl.commands.dry_run import DryRun
     from asrctl.commands.evaluate import EvaluateResult
+    from asrctl.evaluation.metrics import EvaluationMetrics, Scored
     from asrctl.storage.workspace import Workspace
 
 EPILOG = options.examples(
@@ -116,21 +117,21 @@ def result_lines(result: "EvaluateResult", place: "Workspace", worst: int = _WOR
     """Rates, edits, the utterances with most errors, and what to type next."""
     found = result.metrics
     lines = [
-        f"split {found['split']} of {result.data}: {found['utterances']:,} "
-        f"{amounts.noun(found['utterances'], 'utterance')}, "
-        f"{found['audio_s'] / 60:.1f} min, "
-        f"{found['precision']} on {device_words(found['device'])}, greedy",
+        f"split {found.split} of {result.data}: {found.utterances:,} "
+        f"{amounts.noun(found.utterances, 'utterance')}, "
+        f"{found.audio_s / 60:.1f} min, "
+        f"{found.precision} on {device_words(found.device)}, greedy",
         "",
     ]
     header = ("", "error rate", "95 % interval", "in reference", "substituted", "deleted", "inserted")
     lines += table([rates(found, "words", "wer", ""), rates(found, "characters", "cer", "character_")], header)
-    if found["empty_references"]:
-        empty = found["empty_references"]
+    if found.empty_references:
+        empty = found.empty_references
         lines.append(
             f"{amounts.count(empty, 'reference is', 'references are')} empty; what was written for "
             f"{amounts.noun(empty, 'it', 'them')} counts as inserted"
         )
-    lines += worst_lines(found["worst"][:worst])
+    lines += worst_lines(found.worst[:worst])
     lines += ["", f"all hypotheses: {result.hypotheses}"]
     target = ("--run", result.run) if result.run is not None else ("--model", str(result.model))
     return [*lines, f"next: {place.command('export', *target, '--format', 'hf')}"]
@@ -141,21 +142,22 @@ def device_words(kind: str) -> str:
     return "an emulated IPU" if kind == "ipu-emulated" else kind
 
 
-def rates(found: Mapping[str, Any], units: str, rate: str, prefix: str) -> Sequence[Any]:
+def rates(found: "EvaluationMetrics", units: str, rate: str, prefix: str) -> Sequence[Any]:
     """A row of the table: how many of these units went wrong, and how."""
-    edits = [f"{found[prefix + name]:,}" for name in ("substitutions", "deletions", "insertions")]
-    return [units, percent(found[rate]), interval(found[f"{rate}_interval"]), f"{found[units]:,}", *edits]
+    edits = [f"{getattr(found, prefix + name):,}" for name in ("substitutions", "deletions", "insertions")]
+    bounds, count = getattr(found, f"{rate}_interval"), getattr(found, units)
+    return [units, percent(getattr(found, rate)), interval(bounds), f"{count:,}", *edits]
 
 
-def worst_lines(worst: Sequence[Dict[str, Any]]) -> List[str]:
+def worst_lines(worst: Sequence["Scored"]) -> List[str]:
     """Reference and hypothesis of each, word below word."""
     from asrctl.evaluation.metrics import aligned_lines
 
     width = max(shutil.get_terminal_size().columns - len("    ref  "), 40)
     lines: List[str] = ["", "most errors:"] if worst else []
     for row in worst:
-        lines.append(f"  {row['id']}: {amounts.count(row['errors'], 'error')} in {amounts.count(row['words'], 'word')}")
-        pairs = aligned_lines(row["reference"], row["hypothesis"], width=width)
+        lines.append(f"  {row.id}: {amounts.count(row.errors, 'error')} in {amounts.count(row.words, 'word')}")
+        pairs = aligned_lines(row.reference, row.hypothesis, width=width)
         for above, below in pairs[:_FOLDS_SHOWN]:
             lines += [f"    ref  {above}", f"    hyp  {below}"]
         if len(pairs) > _FOLDS_SHOWN:

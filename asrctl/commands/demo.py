@@ -98,7 +98,7 @@ def demo(workspace: Workspace, *, force: bool = False, emit: Emit = ignore) -> D
     return DemoResult(
         wer=evaluated.wer,
         shuffled_wer=shuffled_wer(references, hypotheses, _SHUFFLE_SEED),
-        words=int(evaluated.metrics["words"]),
+        words=evaluated.metrics.words,
         voices=_by_voice(voices, references, hypotheses, _accents(data.split("train"))),
         transcripts=_one_of_each(voices, references, hypotheses),
         run=trained.run,

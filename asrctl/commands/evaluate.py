@@ -10,7 +10,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -31,11 +31,12 @@ from asrctl.data import glyphs
 from asrctl.data.dataset import PreparedSplit
 from asrctl.errors import BadData, QualityGate, UsageError
 from asrctl.evaluation import metrics
+from asrctl.evaluation.metrics import EvaluationMetrics
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.messages import amounts
 from asrctl.models import loading
 from asrctl.storage import files, records
-from asrctl.storage.json_shape import NUMBER, misfit
+from asrctl.storage.json_shape import misfit
 from asrctl.storage.workspace import Artifact, Key, Workspace
 
 VERSION = 2
@@ -43,15 +44,6 @@ DECODER = "greedy"
 # A limit of 20 is a percentage that somebody meant; nobody gates at ten times more errors than words.
 _HIGHEST_LIMIT = 10.0
 _FIX_EVALUATION = "evaluate again with --force"
-_EDITS = ("substitutions", "deletions", "insertions")
-_METRICS = {
-    **dict.fromkeys(("wer", "cer", "audio_s"), NUMBER),
-    **dict.fromkeys(("wer_interval", "cer_interval"), ([NUMBER], type(None))),
-    **dict.fromkeys(("split", "model", "data", "precision", "device"), str),
-    **dict.fromkeys(("utterances", "words", "characters", "empty_references"), int),
-    **dict.fromkeys(_EDITS + tuple(f"character_{name}" for name in _EDITS), int),
-    "worst": [{"id": str, "reference": str, "hypothesis": str, "errors": int, "words": int}],
-}
 
 
 @dataclass(frozen=True)
@@ -77,7 +69,7 @@ class EvaluateResult:
     """metrics: what metrics.json holds. unchanged: it was there already. seconds: of the transcription, if any."""
 
     artifact: Artifact
-    metrics: Mapping[str, Any]
+    metrics: EvaluationMetrics
     model: Path
     run: Optional[str]
     data: str
@@ -86,7 +78,7 @@ class EvaluateResult:
 
     @property
     def wer(self) -> float:
-        return float(self.metrics["wer"])
+        return float(self.metrics.wer)
 
     @property
     def hypotheses(self) -> Path:
@@ -94,12 +86,12 @@ class EvaluateResult:
 
     def as_dict(self, worst: int = 0) -> Dict[str, Any]:
         """worst: how many of the utterances with most errors it lists; the key is left out for none."""
-        values = dict(self.metrics)
+        values = records.as_dict(self.metrics)
         listed = values.pop("worst")[:worst]
         if worst:
             values["worst"] = listed
-        values["model"] = {"path": str(self.model), "digest": self.metrics["model"]}
-        values["data"] = {"name": self.data, "id": self.metrics["data"]}
+        values["model"] = {"path": str(self.model), "digest": self.metrics.model}
+        values["data"] = {"name": self.data, "id": self.metrics.data}
         return dict(
             values,
             run=self.run,
@@ -126,7 +118,7 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
         began = time.monotonic()
         tally = _transcribe(workspace, meant, draft.path, emit)
         seconds = round(time.monotonic() - began, 3)
-        summary = dict(tally.summary(), **_provenance(key, split, trained))
+        summary = records.as_dict(_metrics(tally.scores(), key, split, trained))
         files.write_json(draft.path / "metrics.json", summary)
         kept = ("wer", "wer_interval", "cer", "cer_interval", "utterances", "words", "split", "precision", "device")
         info = trained.info()
@@ -258,25 +250,25 @@ def _key(trained: TrainedModel, chosen: ChosenData, split: PreparedSplit, how: H
     )
 
 
-def _provenance(key: Key, split: PreparedSplit, trained: TrainedModel) -> Dict[str, Any]:
+def _metrics(scores: metrics.Scores, key: Key, split: PreparedSplit, trained: TrainedModel) -> EvaluationMetrics:
     info = trained.info()
-    return {
-        **dict(key.parameters),
-        **{name: key.inputs[name] for name in ("model", "data")},
-        "audio_s": round(split.seconds, 3),
-        "trained_on": None if info is None else info.device,
-        "emulated": (info is not None and info.emulated) or key.parameters["device"] == "ipu-emulated",
-    }
+    return EvaluationMetrics(
+        **vars(scores),
+        **key.parameters,
+        model=key.inputs["model"],
+        data=key.inputs["data"],
+        audio_s=round(split.seconds, 3),
+        trained_on=None if info is None else info.device,
+        emulated=(info is not None and info.emulated) or key.parameters["device"] == "ipu-emulated",
+    )
 
 
-def read_metrics(artifact: Artifact) -> Dict[str, Any]:
+def read_metrics(artifact: Artifact) -> EvaluationMetrics:
     """The metrics.json of an evaluation. Raises BadData."""
     path = artifact.path / "metrics.json"
-    found = files.read_json(path, fix=_FIX_EVALUATION)
-    problem = misfit(found, _METRICS)
-    if problem:
-        raise BadData(f"{path} is damaged ({problem})", fix=_FIX_EVALUATION)
-    return found
+    return records.read(
+        EvaluationMetrics, files.read_json(path, fix=_FIX_EVALUATION), f"{path} is damaged", fix=_FIX_EVALUATION
+    )
 
 
 def _run_name(trained: TrainedModel) -> Optional[str]:
@@ -326,7 +318,7 @@ def _score(split: PreparedSplit, hypotheses: Iterable[Tuple[int, str]], folder: 
             hypothesis = hypothesis.encode("utf-8", "replace").decode("utf-8")
             scored = tally.add(index, split.id(index), split.text(index), hypothesis)
             starts[index] = stream.tell()
-            stream.write(json.dumps(scored.as_dict(), ensure_ascii=False).encode("utf-8") + b"\n")
+            stream.write(json.dumps(records.as_dict(scored), ensure_ascii=False).encode("utf-8") + b"\n")
     with open(spool, "rb") as source, open(folder / "hypotheses.jsonl", "wb") as target:
         for start in starts:
             source.seek(int(start))

@@ -304,7 +304,7 @@ def _facts(
         run=trained.info(),
         data_name=chosen.name if own_data else None,
         data=chosen.data.summary if own_data else None,
-        evaluations=[dict(read_metrics(item), data_name=item.summary.get("data")) for item in evaluations],
+        evaluations=[(item.summary.get("data"), read_metrics(item)) for item in evaluations],
     )
 
 

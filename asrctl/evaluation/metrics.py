@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import jiwer
 import numpy as np
@@ -153,8 +153,47 @@ class Scored:
     errors: int
     words: int
 
-    def as_dict(self) -> Dict[str, Any]:
-        return dict(self.__dict__)
+
+@dataclass(frozen=True)
+class Scores:
+    """Rates with their intervals, edits, counts, and the worst utterances. The edits without a unit are of words."""
+
+    wer: float
+    wer_interval: Optional[Tuple[float, ...]]
+    cer: float
+    cer_interval: Optional[Tuple[float, ...]]
+    utterances: int
+    correct_utterances: int
+    words: int
+    substitutions: int
+    deletions: int
+    insertions: int
+    characters: int
+    character_substitutions: int
+    character_deletions: int
+    character_insertions: int
+    empty_references: int
+    empty_hypotheses: int
+    worst: Tuple[Scored, ...]
+
+
+@dataclass(frozen=True)
+class EvaluationMetrics(Scores):
+    """What metrics.json of an evaluation holds: scores, and what they belong to.
+
+    model: digest; data: ID; audio_s: seconds transcribed. trained_on: device of the run; None for what is no run.
+    emulated: an IPU that is none took part, in training or here.
+    """
+
+    split: str
+    precision: str
+    device: str
+    decoder: str
+    model: str
+    data: str
+    audio_s: float
+    trained_on: Optional[str]
+    emulated: bool
 
 
 class Tally:
@@ -191,31 +230,28 @@ class Tally:
                 heapq.heappop(self._worst)
         return scored
 
-    def summary(self) -> Dict[str, Any]:
-        """JSON values: rates with their intervals, edits, counts and the worst utterances."""
-        return {
-            "wer": self._total_words.rate,
-            "wer_interval": _plain(bootstrap_interval(self._word_errors, self._words)),
-            "cer": self._total_characters.rate,
-            "cer_interval": _plain(bootstrap_interval(self._character_errors, self._characters)),
-            "utterances": len(self._words),
-            "correct_utterances": int(self._correct),
-            "words": self._total_words.units,
-            "substitutions": self._total_words.substitutions,
-            "deletions": self._total_words.deletions,
-            "insertions": self._total_words.insertions,
-            "characters": self._total_characters.units,
-            "character_substitutions": self._total_characters.substitutions,
-            "character_deletions": self._total_characters.deletions,
-            "character_insertions": self._total_characters.insertions,
-            "empty_references": int(self._empty_references),
-            "empty_hypotheses": int(self._empty_hypotheses),
-            "worst": [scored.as_dict() for _, scored in sorted(self._worst, key=lambda item: item[0], reverse=True)],
-        }
-
-
-def _plain(interval: Optional[Tuple[float, float]]) -> Optional[List[float]]:
-    return None if interval is None else list(interval)
+    def scores(self) -> Scores:
+        words, characters = self._total_words, self._total_characters
+        worst = sorted(self._worst, key=lambda item: item[0], reverse=True)
+        return Scores(
+            wer=words.rate,
+            wer_interval=bootstrap_interval(self._word_errors, self._words),
+            cer=characters.rate,
+            cer_interval=bootstrap_interval(self._character_errors, self._characters),
+            utterances=len(self._words),
+            correct_utterances=int(self._correct),
+            words=words.units,
+            substitutions=words.substitutions,
+            deletions=words.deletions,
+            insertions=words.insertions,
+            characters=characters.units,
+            character_substitutions=characters.substitutions,
+            character_deletions=characters.deletions,
+            character_insertions=characters.insertions,
+            empty_references=int(self._empty_references),
+            empty_hypotheses=int(self._empty_hypotheses),
+            worst=tuple(scored for _, scored in worst),
+        )
 
 
 def derangement(count: int, seed: int) -> np.ndarray:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from asrctl.data.collate import FeatureRules
 from asrctl.data.summary import PreparedSummary
 from asrctl.data.text import Vocabulary
+from asrctl.evaluation.metrics import EvaluationMetrics
 from asrctl.export import usage
 from asrctl.storage.redact import redact
 from asrctl.training.run_info import RunInfo
@@ -21,7 +22,7 @@ _MODELS = {"wav2vec2": "wav2vec 2.0", "hubert": "HuBERT", "wavlm": "WavLM", "dat
 class CardFacts:
     """Everything a card says. run: None for what is no run. data: the data it was trained on, where that is known.
 
-    evaluations: metrics of each evaluation of this very model; "data_name" is what its data was called.
+    evaluations: of this very model, each with what its data was called.
     """
 
     name: str
@@ -32,7 +33,7 @@ class CardFacts:
     run: Optional[RunInfo] = None
     data_name: Optional[str] = None
     data: Optional[PreparedSummary] = None
-    evaluations: Sequence[Mapping[str, Any]] = ()
+    evaluations: Sequence[Tuple[Optional[str], EvaluationMetrics]] = ()
 
 
 def render(facts: CardFacts) -> str:
@@ -88,17 +89,16 @@ def _front_matter(facts: CardFacts) -> str:
 
 def _index(facts: CardFacts) -> Dict[str, Any]:
     task = {"type": "automatic-speech-recognition", "name": "Speech recognition"}
-    names = [found.get("data_name") or "prepared data" for found in facts.evaluations]
     results = [
         {
             "task": task,
-            "dataset": {"name": data, "type": data, "split": found["split"]},
+            "dataset": {"name": data or "prepared data", "type": data or "prepared data", "split": found.split},
             "metrics": [
-                {"type": "wer", "value": round(100 * found["wer"], 2), "name": "WER (%)"},
-                {"type": "cer", "value": round(100 * found["cer"], 2), "name": "CER (%)"},
+                {"type": "wer", "value": round(100 * found.wer, 2), "name": "WER (%)"},
+                {"type": "cer", "value": round(100 * found.cer, 2), "name": "CER (%)"},
             ],
         }
-        for data, found in zip(names, facts.evaluations)
+        for data, found in facts.evaluations
     ]
     return {"name": facts.name, "results": results}
 
@@ -152,13 +152,13 @@ def _results(facts: CardFacts) -> str:
         "| data | split | utterances | words | WER % | interval | CER % | device | precision |",
         "| --- | --- | ---: | ---: | ---: | --- | ---: | --- | --- |",
     ]
-    for found in facts.evaluations:
-        bounds = found.get("wer_interval")
+    for data, found in facts.evaluations:
+        bounds = found.wer_interval
         interval = f"{100 * bounds[0]:.2f} - {100 * bounds[1]:.2f}" if bounds else "-"
         lines.append(
-            f"| {found.get('data_name') or '-'} | {found['split']} | {found['utterances']} | {found['words']} "
-            f"| {100 * found['wer']:.2f} | {interval} | {100 * found['cer']:.2f} | {found['device']} "
-            f"| {found['precision']} |"
+            f"| {data or '-'} | {found.split} | {found.utterances} | {found.words} "
+            f"| {100 * found.wer:.2f} | {interval} | {100 * found.cer:.2f} | {found.device} "
+            f"| {found.precision} |"
         )
     return "\n".join(lines)
 

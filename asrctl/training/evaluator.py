@@ -61,9 +61,9 @@ class Evaluator:
         tally = Tally(len(indices))
         for index, hypothesis in hypotheses:
             tally.add(place[index], self.split.id(index), self.split.text(index), hypothesis)
-        summary = tally.summary()
+        scores = tally.scores()
         return {
-            "wer": summary["wer"],
-            "cer": summary["cer"],
-            "empty": summary["empty_hypotheses"] / max(1, summary["utterances"]),
+            "wer": scores.wer,
+            "cer": scores.cer,
+            "empty": scores.empty_hypotheses / max(1, scores.utterances),
         }

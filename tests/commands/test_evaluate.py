@@ -46,9 +46,9 @@ def test_an_evaluation_says_what_a_plain_loop_says(tones: Path) -> None:
     assert {row["id"]: row["hypothesis"] for row in rows} == one_at_a_time(workspace)
     assert [row["reference"] for row in rows] == [utterance.text for utterance in split]
     assert result.wer == sum(row["errors"] for row in rows) / sum(row["words"] for row in rows) < 0.5
-    low, high = result.metrics["wer_interval"]
+    low, high = result.metrics.wer_interval
     assert low <= result.wer <= high
-    assert result.metrics["emulated"] is False and result.metrics["precision"] == "fp32"
+    assert result.metrics.emulated is False and result.metrics.precision == "fp32"
 
 
 def test_the_batch_size_changes_no_result(tones: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_model_that_training_replaces_meanwhile_is_not_published_as_the_one_be
 
     with pytest.raises(Locked, match="training replaced"):
         evaluate(workspace, EvaluateRequest(**CPU), replace)
-    assert evaluate(workspace, EvaluateRequest(**CPU)).metrics["model"] != first
+    assert evaluate(workspace, EvaluateRequest(**CPU)).metrics.model != first
 
 
 @pytest.mark.parametrize(

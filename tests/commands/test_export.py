@@ -24,6 +24,7 @@ from asrctl.data.collate import FeatureRules, to_float
 from asrctl.data.dataset import PreparedData
 from asrctl.data.text import Vocabulary
 from asrctl.errors import BadData, UsageError
+from asrctl.evaluation.metrics import EvaluationMetrics, Tally
 from asrctl.export import card, delivery, hf, usage
 from asrctl.models import hf_config
 from asrctl.models.loading import Recognizer, load_recognizer
@@ -157,8 +158,10 @@ def test_the_card_tells_data_result_and_command(tones: Path) -> None:
 
 
 def test_the_card_names_the_data_of_each_evaluation() -> None:
-    found = {"split": "eval", "utterances": 5, "words": 9, "wer": 0.5, "cer": 0.2, "device": "cpu", "precision": "fp32"}
-    evaluations = [dict(found, data_name="own"), dict(found, wer=0.9, data_name="other", device="cuda")]
+    nothing = dataclasses.replace(Tally(0).scores(), utterances=5, words=9, wer=0.5, cer=0.2)
+    known = ("eval", "fp32", "cpu", "greedy", "0" * 64, "0" * 12, 9.5, "cpu", False)
+    found = EvaluationMetrics(*vars(nothing).values(), *known)
+    evaluations = [("own", found), ("other", dataclasses.replace(found, wer=0.9, device="cuda"))]
     text = card.render(card.CardFacts("name", "hubert", 1000, 16000, 30, data_name="own", evaluations=evaluations))
     assert "| other | eval | 5 | 9 | 90.00 | - | 20.00 | cuda | fp32 |" in text
     named = {

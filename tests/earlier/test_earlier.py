@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from asrctl.commands.evaluate import read_metrics
 from asrctl.data.summary import PreparedSummary
 from asrctl.storage import records
+from asrctl.storage.workspace import Artifact
 from asrctl.training.checkpoints import open_checkpoint
 from asrctl.training.runs import Run
 
@@ -83,6 +85,9 @@ def test_records_are_written_as_they_were_read(earlier: Path) -> None:
     assert kept.state.pace is None  # which 1cb52f0 left out
     known = {key: value for key, value in records.as_dict(kept.state).items() if key != "pace"}
     assert written(dict(known, files=kept.files, digest=state["digest"])) == written(state)
+    evaluated = the_one(EARLIER / "evals") / "metrics.json"
+    found = read_metrics(Artifact("evals", "", evaluated.parent, {}))
+    assert written(records.as_dict(found)) + "\n" == evaluated.read_text(encoding="utf-8")
     run = Run(earlier / "runs" / "first")
     run.write(run.info())
     assert (run.folder / "run.json").read_bytes() == (EARLIER / "runs" / "first" / "run.json").read_bytes()

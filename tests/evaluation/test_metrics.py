@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from asrctl.evaluation import metrics
+from asrctl.storage import records
 
 
 @pytest.mark.parametrize(
@@ -116,21 +117,21 @@ def test_the_tally_does_not_depend_on_the_order():
         tally = metrics.Tally(5, worst=2)
         for index in order:
             tally.add(index, f"u{index}", references[index], hypotheses[index])
-        summaries.append(tally.summary())
+        summaries.append(tally.scores())
     assert summaries[0] == summaries[1]
     summary = summaries[0]
-    assert summary["wer"] == pytest.approx(7 / 10)
-    assert (summary["substitutions"], summary["deletions"], summary["insertions"]) == (1, 5, 1)
-    assert (summary["words"], summary["utterances"], summary["correct_utterances"]) == (10, 5, 1)
-    assert (summary["empty_references"], summary["empty_hypotheses"]) == (1, 1)
-    assert [row["id"] for row in summary["worst"]] == ["u4", "u3"]
-    assert summary["wer_interval"][0] <= summary["wer"] <= summary["wer_interval"][1]
-    json.dumps(summary, allow_nan=False)
+    assert summary.wer == pytest.approx(7 / 10)
+    assert (summary.substitutions, summary.deletions, summary.insertions) == (1, 5, 1)
+    assert (summary.words, summary.utterances, summary.correct_utterances) == (10, 5, 1)
+    assert (summary.empty_references, summary.empty_hypotheses) == (1, 1)
+    assert [row.id for row in summary.worst] == ["u4", "u3"]
+    assert summary.wer_interval[0] <= summary.wer <= summary.wer_interval[1]
+    json.dumps(records.as_dict(summary), allow_nan=False)
 
 
 def test_an_empty_split_has_a_summary_too():
-    summary = metrics.Tally(0).summary()
-    assert (summary["wer"], summary["cer"], summary["wer_interval"], summary["worst"]) == (0.0, 0.0, None, [])
+    summary = metrics.Tally(0).scores()
+    assert (summary.wer, summary.cer, summary.wer_interval, summary.worst) == (0.0, 0.0, None, ())
 
 
 def test_a_derangement_moves_everything():
