@@ -15,6 +15,7 @@ import typer
 
 from asrctl.cli import app, prepare
 from asrctl.cli.usage import COMPLAINT
+from asrctl.errors import UsageError
 
 from ..helpers.corpora import corpus, plain_rows
 from ..helpers.ipu_tiny import TINY
@@ -80,6 +81,8 @@ def test_a_command_in_a_message_is_one(where: str, command: str) -> None:
     except COMPLAINT as complaint:
         # X stands for a number too.
         assert not re.search("No such|Missing|unexpected", complaint.format_message()), f"{where}: `{command}`"
+    except UsageError as error:
+        assert "'X'" in error.message, f"{where}: `{command}`"  # a word that was put in: a device, a format
 
 
 def test_an_option_in_a_message_is_one() -> None:
