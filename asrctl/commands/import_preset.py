@@ -11,8 +11,7 @@ import yaml
 
 from asrctl.config import presets
 from asrctl.ipu import import_config
-from asrctl.models import hub
-from asrctl.storage import files, output_paths
+from asrctl.storage import files, hub, output_paths
 from asrctl.storage.names import shortened
 from asrctl.storage.workspace import Workspace
 

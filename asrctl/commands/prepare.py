@@ -121,13 +121,13 @@ def prepare(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) 
 
 @dataclass(frozen=True)
 class _Found:
-    """A listed corpus: its splits' roles, the rules, and a hint for each reason of rejects."""
+    """A corpus that was listed: who does what, and by which rules."""
 
     rules: rules.Rules
     given: Optional[Artifact]
     roles: split_roles.Roles
     name: str
-    hints: Mapping[str, str]
+    listing: manifest.Listing
 
     def chooses_text(self, request: PrepareRequest) -> bool:
         """Whether options decide what is left of a text, and no vocabulary that was named or taken from a model."""
@@ -145,7 +145,7 @@ def _listed(
     with manifest.listed(workspace, request.choice, emit, write=write, watcher=watcher) as (_, wanted, listing):
         assigned = split_roles.assign(wanted, listing.path, listing.counts)
         assigned.tell(emit)
-        yield _Found(rules.with_text(decided, text), given, assigned, name, listing.hints), listing
+        yield _Found(rules.with_text(decided, text), given, assigned, name, listing), listing
 
 
 class _Job:
@@ -235,6 +235,7 @@ class _Job:
             "prepared",
             VERSION,
             parameters={
+                **self._found.listing.versioned,
                 "name": self._found.name,
                 "corpus": self._request.choice.corpus,
                 "preset": preset,
@@ -303,7 +304,7 @@ class _Job:
         draft.summary = records.as_dict(summary)
 
     def _limit(self, total: int) -> rejects.RejectLimit:
-        return rejects.RejectLimit(self._request.max_rejects, total, self._found.rules.audio, self._found.hints)
+        return rejects.RejectLimit(self._request.max_rejects, total, self._found.rules.audio, self._found.listing.hints)
 
     def _split_summary(self, job: shards.SplitJob, reasons: Mapping[str, int]) -> SplitSummary:
         utterances, samples = totals(job.folder)

@@ -13,9 +13,9 @@ from asrctl.data.text import TextRules, Vocabulary, build_vocabulary
 from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.messages import amounts
-from asrctl.models import hub, processor
+from asrctl.models import processor
 from asrctl.runtime import compat
-from asrctl.storage import files
+from asrctl.storage import files, hub
 from asrctl.storage.hashing import digest
 from asrctl.storage.workspace import Artifact, Key, Workspace
 

@@ -117,8 +117,10 @@ class CorpusRequest:
     root: audio must lie under this folder. downloads: where archives go; None forbids downloading. cache: a folder
     that is safe to delete.
     watch: is told the path of every file of transcripts before it is read. hint: is told a reason of audio.REASONS and
-    what to do about it, where the reader of this corpus knows more than the reason says. write: whether a corpus may
-    be made where it is not there; refuse_output: raises UsageError where it may not be made, given the resolved path.
+    what to do about it, where the reader of this corpus knows more than the reason says. tell_version: is told the
+    version of a corpus that has one, such as a commit; it becomes part of the ID of what is made of it. write: whether
+    a corpus may be made where it is not there; refuse_output: raises UsageError where it may not be made, given the
+    resolved path.
     salt: bytes that are the workspace's own, for names that must mean nothing outside of it.
     """
 
@@ -134,6 +136,7 @@ class CorpusRequest:
     emit: Emit = ignore
     watch: Callable[[str], None] = _nobody
     hint: Callable[[str, str], None] = _nobody
+    tell_version: Callable[[str], None] = _nobody
     write: bool = True
     refuse_output: Callable[[Path], Any] = _anywhere
     salt: Callable[[], bytes] = _fresh_salt

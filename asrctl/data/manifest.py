@@ -15,8 +15,16 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Opt
 
 from asrctl.data import corpora, split_roles
 from asrctl.data.corpus import Corpus, CorpusRequest
+from asrctl.data.reading.embedded import CellReader
 from asrctl.data.staleness import Watcher
-from asrctl.data.utterance import ARCHIVE_SEPARATOR, Utterance, read_manifest, split_path, write_manifest
+from asrctl.data.utterance import (
+    ARCHIVE_SEPARATOR,
+    Utterance,
+    is_table,
+    read_manifest,
+    split_path,
+    write_manifest,
+)
 from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Progress, Warned, ignore
 from asrctl.messages import amounts, reasons
@@ -29,6 +37,8 @@ from asrctl.storage.workspace import Artifact, Key, Workspace
 
 VERSION = 1
 _CHUNK = 64
+# Of the contents of cells, which are read before they are handed to a thread.
+_CHUNK_BYTES = 4 << 20
 _MAX_TWICE = 20
 _RECENT = 4096
 
@@ -71,15 +81,21 @@ class CorpusChoice:
 @dataclass(frozen=True)
 class Listing:
     """The utterances of a corpus in a file of JSON lines. counts: {corpus split: utterances}. hints: as its reader gave
-    them, {reason of a reject: what to do}.
+    them, {reason of a reject: what to do}. version: that of the corpus, where it has one.
     """
 
     path: Path
     counts: Mapping[str, int]
     hints: Mapping[str, str] = field(default_factory=dict)
+    version: Optional[str] = None
 
     def utterances(self) -> Iterator[Utterance]:
         return read_manifest(self.path)
+
+    @property
+    def versioned(self) -> Mapping[str, str]:
+        """What the version adds to the key of what is made of it: nothing where there is none."""
+        return {"version": self.version} if self.version else {}
 
 
 @contextmanager
@@ -106,13 +122,14 @@ def listed(
         path = folder / "utterances.jsonl"
         counts: "Counter[str]" = Counter()
         hints: Dict[str, str] = {}
-        request = replace(request, hint=hints.__setitem__)
+        versions: List[str] = []
+        request = replace(request, hint=hints.__setitem__, tell_version=versions.append)
         with _Identities() as identities:
             found = _with_a_transcript(identities.checked(corpus.utterances(request)), choice, hints)
             write_manifest(path, _counted(found, counts, emit))
         if not counts:
             raise BadData(f"{choice.place or choice.corpus} holds no utterances", fix="check that this is the corpus")
-        yield corpus, wanted, Listing(path, dict(counts), hints)
+        yield corpus, wanted, Listing(path, dict(counts), hints, "+".join(versions) or None)
 
 
 def _with_a_transcript(
@@ -204,12 +221,21 @@ class _Identities:
 
 
 class _Audio(NamedTuple):
-    """An utterance, and what is known of its audio file: status None where it can not be used."""
+    """An utterance, and what is known of its audio file: status None where it can not be used.
+
+    content: of the cell of a table, where its digest is not known.
+    """
 
     utterance: Utterance
     container: str
     status: Optional[os.stat_result]
     sha256: Optional[str]
+    content: Optional[bytes] = None
+
+    @property
+    def hashed(self) -> str:
+        """What the digest is of: the file or archive, or the cell of a table."""
+        return self.utterance.audio if is_table(self.container) else self.container
 
 
 def publish(
@@ -267,27 +293,46 @@ class _Known:
         self._cache = cache
         self._afresh = afresh
         self._recent: "OrderedDict[str, Tuple[Optional[os.stat_result], Optional[str]]]" = OrderedDict()
+        self._cells: Optional[CellReader] = None
 
     def chunks(self, utterances: Iterable[Utterance]) -> Iterator[List[_Audio]]:
         chunk: List[_Audio] = []
+        held = 0
         for utterance in utterances:
-            container = split_path(utterance.audio)[0]
-            status, digest = self._recent.get(container) or (files.regular_status(container), None)
-            if status is not None and digest is None and not self._afresh:
-                digest = self._cache.get(container, status)
-            chunk.append(_Audio(utterance, container, status, digest))
-            if len(chunk) >= _CHUNK:
+            item = self._seen(utterance)
+            chunk.append(item)
+            held += len(item.content or b"")
+            if len(chunk) >= _CHUNK or held >= _CHUNK_BYTES:
                 yield chunk
-                chunk = []
+                chunk, held = [], 0
         if chunk:
             yield chunk
 
+    def _seen(self, utterance: Utterance) -> _Audio:
+        container, member = split_path(utterance.audio)
+        is_cell = member is not None and is_table(container)
+        hashed = utterance.audio if is_cell else container
+        status, digest = self._recent.get(hashed) or (files.regular_status(container), None)
+        if status is not None and digest is None and not self._afresh:
+            digest = self._cache.get(hashed, status)
+        content = self._content(container, member) if is_cell and status is not None and digest is None else None
+        return _Audio(utterance, container, status, digest, content)
+
+    def _content(self, table: str, cell: Optional[str]) -> Optional[bytes]:
+        """Of a cell; None where it can not be read. Raises OSError."""
+        if self._cells is None or str(self._cells.path) != table:
+            self._cells = CellReader(Path(table))
+        try:
+            return self._cells.read(cell or "")
+        except BadData:  # told when it is to be decoded
+            return None
+
     def remember(self, item: _Audio) -> None:
-        if item.container in self._recent:
+        if item.hashed in self._recent:
             return
         if item.status is not None and item.sha256 is not None:
-            self._cache.put(item.container, item.status, item.sha256)
-        self._recent[item.container] = (item.status, item.sha256)
+            self._cache.put(item.hashed, item.status, item.sha256)
+        self._recent[item.hashed] = (item.status, item.sha256)
         if len(self._recent) > _RECENT:
             self._recent.popitem(last=False)
 
@@ -305,6 +350,9 @@ class _Hasher:
     def _filled(self, item: _Audio) -> _Audio:
         if item.status is None or item.sha256 is not None:
             return item
+        if is_table(item.container):
+            digest = hashlib.sha256(item.content).hexdigest() if item.content is not None else None
+            return item._replace(sha256=digest, content=None)
         return item._replace(sha256=self._digest(item.container))
 
     def _digest(self, path: str) -> Optional[str]:
@@ -332,8 +380,8 @@ def _sha256(path: str) -> Optional[str]:
 
 
 def _digest_of(item: _Audio) -> Optional[str]:
-    """The file's digest; for a member of an archive, one of the archive's digest and the member's name."""
+    """The digest of the file or cell; for a member of an archive, one of the archive's digest and the member's name."""
     member = split_path(item.utterance.audio)[1]
-    if item.sha256 is None or member is None:
+    if item.sha256 is None or member is None or is_table(item.container):
         return item.sha256
     return hashlib.sha256(f"{item.sha256}{ARCHIVE_SEPARATOR}{member}".encode("utf-8", "surrogatepass")).hexdigest()

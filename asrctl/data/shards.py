@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -22,11 +22,12 @@ from asrctl.data import audio, rejects, remarks
 from asrctl.data.audio import Rejected, num_frames
 from asrctl.data.dataset import PreparedUtterance, count_repeats, write_shard
 from asrctl.data.reading.archives import MemberReader
+from asrctl.data.reading.embedded import CellReader
 from asrctl.data.rejects import Reject, RejectLimit, Unread
 from asrctl.data.remarks import Remark
 from asrctl.data.rules import Rules
 from asrctl.data.text import Vocabulary
-from asrctl.data.utterance import Utterance, split_path
+from asrctl.data.utterance import Utterance, is_table, split_path
 from asrctl.errors import BadData, StorageError
 from asrctl.events import Emit, Progress, Warned
 from asrctl.messages import amounts
@@ -125,21 +126,22 @@ def _printable(path: str) -> str:
 
 
 def sources(utterances: Iterable[Utterance]) -> Iterator[Source]:
-    """Utterances with their audio; archives are read here, as a stream, member after member."""
-    reader: Optional[MemberReader] = None
+    """Utterances with their audio; archives and tables are read here, as a stream, member after member."""
+    reader: Union[MemberReader, CellReader, None] = None
     for utterance in utterances:
         container, member = split_path(utterance.audio)
-        if utterance.sha256 is None:
+        # What is wrong with a cell is known when it is read again, and of an archive nothing can be.
+        if utterance.sha256 is None and (member is None or not is_table(container)):
             yield utterance, None
         elif member is None:
             yield utterance, Path(container)
         else:
             if reader is None or str(reader.path) != container:
-                reader = MemberReader(Path(container))
+                reader = (CellReader if is_table(container) else MemberReader)(Path(container))
             yield utterance, _member(reader, member)
 
 
-def _member(reader: MemberReader, name: str) -> Stream:
+def _member(reader: Union[MemberReader, CellReader], name: str) -> Stream:
     try:
         return io.BytesIO(reader.read(name))
     except (BadData, OSError) as error:

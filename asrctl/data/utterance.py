@@ -13,6 +13,8 @@ from asrctl.storage.json_shape import NUMBER, misfit
 
 ARCHIVE_SEPARATOR = "::"
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
+# Tables with recordings in their cells: `FILE.parquet::COLUMN::ROW`, see data/reading/embedded.py.
+TABLE_SUFFIXES = (".parquet", ".arrow")
 _SHAPE = {
     "id": str, "audio": str, "text": str, "split": str, "speaker?": str, "start_s?": NUMBER, "end_s?": NUMBER,
     "sha256?": str, "channel?": int,
@@ -24,9 +26,11 @@ _KEYS = {key.rstrip("?") for key in _SHAPE}
 class Utterance:
     """One transcribed stretch of speech, before anything was decoded.
 
-    audio: path of a file, or `archive.tar.gz::member`. start_s, end_s: the stretch of the file, in seconds; None is the
-    file's start or end. text: the transcript as it stands in the corpus. speaker: None where the corpus does not say.
-    sha256: digest of the audio file's bytes (for a member: of archive and name), filled in by the manifest stage.
+    audio: path of a file, or `archive.tar.gz::member`, or `table.parquet::column::row`. start_s, end_s: the stretch of
+    the file, in seconds; None is the file's start or end. text: the transcript as it stands in the corpus. speaker:
+    None where the corpus does not say.
+    sha256: digest of the bytes of the audio file or cell (for a member: of archive and name), filled in by the manifest
+    stage.
     channel: the one that is meant, counted from 0; None is the mean of all.
     """
 
@@ -51,9 +55,15 @@ def misfit_of(values: Mapping[str, Any]) -> Optional[str]:
 
 
 def split_path(audio: str) -> Tuple[str, Optional[str]]:
-    """An utterance's `audio` -> (file, None), or (archive, member)."""
+    """An utterance's `audio` -> (file, None), or (archive, member), or (table, "column::row")."""
     container, separator, member = audio.partition(ARCHIVE_SEPARATOR)
-    return (container, member) if separator and container.endswith(ARCHIVE_SUFFIXES) else (audio, None)
+    holds_others = container.endswith(ARCHIVE_SUFFIXES + TABLE_SUFFIXES)
+    return (container, member) if separator and holds_others else (audio, None)
+
+
+def is_table(container: str) -> bool:
+    """Whether what holds recordings is a table of them, no archive."""
+    return container.endswith(TABLE_SUFFIXES)
 
 
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> int:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
 from asrctl.errors import BadData, MissingArtifact
-from asrctl.models import hf_config, hub, partial_models, processor, weight_files
+from asrctl.models import hf_config, partial_models, processor, weight_files
 from asrctl.models.weight_names import plain_names
 from asrctl.runtime import compat
-from asrctl.storage import files
+from asrctl.storage import files, hub
 from asrctl.storage.json_shape import misfit
 from asrctl.storage.names import require_text
 

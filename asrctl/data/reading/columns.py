@@ -98,9 +98,13 @@ class ColumnPlan(NamedTuple):
 
 
 class Columns:
-    """Finds the fields of rows, and keeps account of the columns that are none."""
+    """Finds the fields of rows, and keeps account of the columns that are none.
 
-    def __init__(self) -> None:
+    fields: those that are looked for; all where none are named.
+    """
+
+    def __init__(self, fields: Sequence[str] = ()) -> None:
+        self._fields = frozenset(fields or COLUMNS)
         self._plans: Dict[Tuple[str, ...], ColumnPlan] = {}
         self._seen: Dict[str, _Seen] = {}
         self.known: Dict[str, Column] = {}  # of the fields that some row had
@@ -111,7 +115,7 @@ class Columns:
         if key not in self._plans:
             if len(self._plans) >= _MAX_PLANS:
                 self._plans.clear()
-            fields = _planned(key)
+            fields = {field: column for field, column in _planned(key).items() if field in self._fields}
             used = {column.name for column in fields.values()}
             others = [name for name in key if name.strip() and name not in used]
             room = _MAX_PLANS - len(self._seen)
@@ -127,17 +131,23 @@ class Columns:
             if seen.is_open:
                 seen.look_at(row[seen.name])
 
-    def tell(self, emit: Emit) -> None:
-        """Which columns are not used: a warning where they may change what a row means."""
+    def tell(self, emit: Emit, where: str = "list", advice: Optional[Mapping[str, str]] = None) -> None:
+        """Which columns are not used: a warning where they may change what a row means.
+
+        where: what has the columns. advice: what to do about columns of the kinds "stretch", "channel", "split" and
+        "mark", where that is not what helps in a list.
+        """
         kinds = {seen.name: self._kind(seen) for seen in self._seen.values() if seen.is_filled}
-        for kind, what in _KINDS.items():
+        for kind, what in {**_KINDS, **(advice or {})}.items():
             if kind in kinds.values():
-                emit(Warned(f"not used of the list: {_named(name for name in kinds if kinds[name] == kind)}; {what}"))
+                named = _named(name for name in kinds if kinds[name] == kind)
+                emit(Warned(f"not used of the {where}: {named}; {what}"))
         people = [seen.name for seen in self._seen.values() if seen.is_filled and seen.is_speaker]
         if people and "speaker" not in self.known:
             emit(Note(f"if {_named(people)} says who speaks, call it speaker: then whole speakers are held out"))
         if None in kinds.values():
-            emit(Note(f"columns of the list that are not used: {_named(name for name in kinds if not kinds[name])}"))
+            named = _named(name for name in kinds if not kinds[name])
+            emit(Note(f"columns of the {where} that are not used: {named}"))
 
     def _kind(self, seen: "_Seen") -> Optional[str]:
         """What a column may say, if no field says it already."""

@@ -1,4 +1,4 @@
-"""Models of the Hugging Face hub: fetched into its own cache on this machine, or taken from there without a network.
+"""The Hugging Face hub: what is fetched lies in its own cache on this machine, and needs no network from then on.
 
 Where the hub can not be reached, its client tries again for minutes, and behind a proxy that does not answer it waits
 for ever. So it is asked once, for a few seconds, before anything is fetched.
@@ -6,8 +6,11 @@ for ever. So it is asked once, for a few seconds, before anything is fetched.
 
 from __future__ import annotations
 
+import logging
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Iterator, Optional, Sequence
 
 from asrctl.errors import MissingArtifact
 from asrctl.messages import reasons
@@ -62,6 +65,29 @@ def why_not() -> str:
         memory.raise_shortage(error)
         return f"the Hugging Face hub can not be reached ({_cause(error)})"
     return ""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars, warnings or advice of the hub's client or the datasets library; errors still raise."""
+    from huggingface_hub import utils
+
+    bars = not utils.are_progress_bars_disabled()
+    loggers = [logging.getLogger(name) for name in ("huggingface_hub", "datasets", "fsspec")]
+    levels = [logger.level for logger in loggers]
+    if bars:
+        utils.disable_progress_bars()
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
+        if bars:
+            utils.enable_progress_bars()
 
 
 def _is_switched_off() -> bool:
