@@ -82,6 +82,31 @@ def test_no_files_import_each_other_in_a_circle():
     assert not below, f"these files import each other, or such as do: {sorted(below)}"
 
 
+# What is done in one place, by the module or function that does it.
+ONE_PLACE = {
+    "fcntl": {"storage.flock"},
+    # Models, and data sets.
+    "huggingface_hub": {"storage.hub", "data.reading.hub_snapshot"},
+    "os.rename": {"storage.atomic"},
+    # The others give a single file its name, over what lies there.
+    "os.replace": {"storage.files", "data.reading.download", "data.manifest", "export.delivery"},
+}
+
+
+def test_what_is_done_in_one_place_is_done_there(module):
+    name, _, tree = module
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module.split(".")[0], *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found.add(f"{node.value.id}.{node.attr}")
+    elsewhere = [what for what in found & set(ONE_PLACE) if name not in ONE_PLACE[what]]
+    assert not elsewhere, f"asrctl.{name} does what another place does: {elsewhere}"
+
+
 def test_only_commands_know_typer_and_rich(module):
     name, _, tree = module
     tops = {alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

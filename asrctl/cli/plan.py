@@ -71,7 +71,7 @@ def plan_lines(result: "PlanResult", *, fancy: bool, every_layer: bool) -> List[
     lines = _head(result) + _placement(result, fancy=fancy)
     if every_layer:
         lines += ["", *table(list(zip(result.placement.ipus, result.placement.names)), ("IPU", "layer"))]
-    lines += _batch(result) + _pipeline(result, fancy=fancy) + _memory(result, fancy=fancy) + _shapes(result)
+    lines += _batch(result) + _pipeline(result, fancy=fancy) + _memory(result) + _shapes(result)
     lines += _length(result) + _search(result) + _poprun(result)
     for warning in result.warnings:
         lines += hanging("warning: ", warning)
@@ -130,18 +130,18 @@ def _pipeline(result: "PlanResult", *, fancy: bool) -> List[str]:
     return ["", *lines, *_section("", key), *_section("", ramp)]
 
 
-def _memory(result: "PlanResult", *, fancy: bool) -> List[str]:
+def _memory(result: "PlanResult") -> List[str]:
     from asrctl.ipu.plan.memory import MIB, SRAM_BYTES
 
     header = ("IPU", "weights", "grads", "optim", "stash", "work", "matmul", "code", "total", "of SRAM", "")
-    rows = [_memory_row(item, MIB, SRAM_BYTES, fancy) for item in result.memory]
+    rows = [_memory_row(item, MIB, SRAM_BYTES) for item in result.memory]
     off_chip = sum(item.host_optimizer for item in result.memory)
     where = f"; {off_chip / MIB:.0f} MiB of optimizer state off chip, for each replica" if off_chip else ""
     note = f"MiB, estimated, of {SRAM_BYTES / MIB:.0f} in a Mk2 IPU{where}"
     return ["", *table(rows, header), *_section("", note)]
 
 
-def _memory_row(item: "IpuMemory", unit: int, sram: int, fancy: bool) -> Sequence[object]:
+def _memory_row(item: "IpuMemory", unit: int, sram: int) -> Sequence[object]:
     parts = (item.weights, item.gradients, item.optimizer, item.stash, item.working, item.matmul, item.program)
     share = item.total / sram
     shown = [round(part / unit) for part in (*parts, item.total)]

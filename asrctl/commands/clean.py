@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set
 from asrctl.data import corpora
 from asrctl.errors import Locked, MissingDependency
 from asrctl.events import Emit, Progress, ignore
-from asrctl.storage import atomic, files, scratch
+from asrctl.storage import atomic, files, flock, scratch
 from asrctl.storage.hashing import ID_LENGTH
 from asrctl.storage.ownership import ARTIFACTS, CHECKPOINT, FEATURES, MODEL, RUN, OwnFiles
 from asrctl.storage.workspace import KINDS, Artifact, Workspace
@@ -159,7 +158,7 @@ def held_locks(workspace: Workspace) -> Set[str]:
 def _is_held(path: Path) -> bool:
     try:
         with open(path, "rb") as stream:
-            files.flock(stream.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB, path)
+            flock.take(stream, path, shared=True)
     except BlockingIOError:
         return True
     except FileNotFoundError:  # it went while we looked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib
 import io
 import os
@@ -18,7 +17,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tupl
 from asrctl.errors import StorageError
 from asrctl.messages import amounts, reasons
 from asrctl.runtime import devices, memory
-from asrctl.storage import files, names
+from asrctl.storage import flock, names
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
@@ -213,7 +212,7 @@ def _writable(workspace: Path) -> Iterator[Check]:
     try:
         with tempfile.TemporaryFile(dir=str(place)) as stream:
             stream.write(b"asrctl")
-            files.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB, place)
+            flock.take(stream.fileno(), place)
     except StorageError as error:
         yield Check("workspace", FAIL, error.message, error.fix)
         return

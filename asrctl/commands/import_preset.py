@@ -12,7 +12,7 @@ import yaml
 from asrctl.config import presets
 from asrctl.ipu import import_config
 from asrctl.storage import files, hub, output_paths
-from asrctl.storage.names import shortened
+from asrctl.storage.names import made_of, shortened
 from asrctl.storage.workspace import Workspace
 
 _HUB_NAME = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
@@ -90,13 +90,8 @@ def find(source: str) -> Path:
         return path / import_config.FILE_NAME
     if path.exists() or source.endswith(".json") or not _HUB_NAME.fullmatch(source):
         return path
-    from huggingface_hub import hf_hub_download
-
-    offline = hub.why_not()
-    try:
-        return Path(hf_hub_download(source, import_config.FILE_NAME, local_files_only=bool(offline)))
-    except Exception as error:  # the hub client raises many kinds, from several libraries
-        raise hub.missing(f"{import_config.FILE_NAME} of {source} could not be fetched", error, offline) from None
+    name = import_config.FILE_NAME
+    return hub.small_files(source, (name,), f"{name} of {source} could not be fetched", newest=True) / name
 
 
 def _name(request: ImportRequest, source: Path) -> str:
@@ -107,4 +102,4 @@ def _name(request: ImportRequest, source: Path) -> str:
         raw = request.source.split("/")[1]
     else:
         raw = source.resolve().parent.name if source.name == import_config.FILE_NAME else source.stem
-    return shortened(re.sub(r"[^\w+-]+", "-", raw).strip("-")) or "imported"
+    return shortened(made_of(raw, "_+-", is_short=True).strip("-")) or "imported"

@@ -14,7 +14,6 @@ from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.messages import amounts
 from asrctl.models import processor
-from asrctl.runtime import compat
 from asrctl.storage import files, hub
 from asrctl.storage.hashing import digest
 from asrctl.storage.workspace import Artifact, Key, Workspace
@@ -258,43 +257,5 @@ def checkpoint_vocabulary(checkpoint: str, emit: Emit = ignore) -> Vocabulary:
         return processor.read_vocabulary(folder)
     if folder.exists() or checkpoint.startswith((".", "/", "~")):
         raise BadData(f"there is no checkpoint folder {checkpoint}", fix="give a folder, or a name on the hub")
-    return processor.read_vocabulary(_from_hub(checkpoint, emit))
-
-
-def _from_hub(name: str, emit: Emit) -> Path:
-    """The folder with the tokenizer files of a hub checkpoint: from the hub's cache on this machine, else fetched."""
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
-
-    offline = ""
-    try:
-        cached = [try_to_load_from_cache(name, filename) for filename in _CHECKPOINT_FILES]
-        if isinstance(cached[0], str) and None not in cached:  # what is known not to be there is no None
-            return Path(cached[0]).parent
-        emit(Note(f"looking for the tokenizer of {name} on the Hugging Face hub"))
-        offline = hub.why_not()
-        with compat.quiet_transformers():
-            found = Path(hf_hub_download(name, _CHECKPOINT_FILES[0], local_files_only=bool(offline))).parent
-            others = _CHECKPOINT_FILES[1:]
-            unknown = [filename for filename in others if not _fetched_if_there(name, filename, bool(offline))]
-    except Exception as error:  # the hub's errors have no common base over its generations
-        raise hub.missing(f"the vocabulary of {name} can not be had", error, offline) from None
-    if unknown:
-        emit(Warned(f"the hub can not be reached, so {name} is taken to have no {', '.join(unknown)}"))
-    return found
-
-
-def _fetched_if_there(name: str, filename: str, offline: bool) -> bool:
-    """Into the hub's cache; not every checkpoint has every file. False where the hub can not be asked.
-
-    Raises what the hub raises for anything else.
-    """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.utils import EntryNotFoundError, LocalEntryNotFoundError
-
-    try:
-        hf_hub_download(name, filename, local_files_only=offline)
-    except LocalEntryNotFoundError:
-        return False
-    except EntryNotFoundError:
-        return True
-    return True
+    what = f"the vocabulary of {checkpoint} can not be had"
+    return processor.read_vocabulary(hub.small_files(checkpoint, _CHECKPOINT_FILES, what, emit))

@@ -13,7 +13,7 @@ from typing import IO, Any, Callable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from asrctl.data import containers, levels
+from asrctl.data import containers, conv_lengths, levels
 from asrctl.data.audio_segments import Reader
 from asrctl.errors import BadData
 from asrctl.storage import files
@@ -86,11 +86,8 @@ class AudioRules:
 
 
 def num_frames(samples: int, kernels: Sequence[int] = CONV_KERNELS, strides: Sequence[int] = CONV_STRIDES) -> int:
-    """Frames that the convolutional encoder makes of `samples` (no padding: floor((n - kernel) / stride) + 1)."""
-    frames = samples
-    for kernel, stride in zip(kernels, strides):
-        frames = (frames - kernel) // stride + 1 if frames >= kernel else 0
-    return frames
+    """Frames that the convolutional encoder makes of `samples`."""
+    return int(conv_lengths.after_each(samples, kernels, strides)[-1])
 
 
 def decode(

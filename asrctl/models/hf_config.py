@@ -14,7 +14,7 @@ import numpy as np
 
 from asrctl.config import model_config
 from asrctl.config.model_config import MAX_PARAMETERS
-from asrctl.data import audio
+from asrctl.data import audio, conv_lengths
 from asrctl.errors import BadData
 from asrctl.messages import reasons, suggestions
 from asrctl.runtime import compat, memory
@@ -96,10 +96,7 @@ class Convolutions:
 
     def frames(self, num_samples: np.ndarray) -> np.ndarray:
         """(utterances,) samples -> (utterances,) frames, int64; 0 for what is too short for one."""
-        lengths = np.asarray(num_samples, dtype=np.int64)
-        for kernel, stride in zip(self.kernels, self.strides):
-            lengths = np.maximum((lengths - kernel) // stride + 1, 0)
-        return lengths
+        return conv_lengths.after_each(np.asarray(num_samples, dtype=np.int64), self.kernels, self.strides)[-1]
 
 
 def convolutions(values: Mapping[str, Any]) -> Convolutions:

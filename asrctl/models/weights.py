@@ -73,13 +73,7 @@ def checkpoint_at_hand(name: str, revision: Optional[str] = None) -> Optional[Pa
     folder = files.expanded(name)
     if folder.is_dir():
         return require_text(folder, fix=_FIX_PATH)
-    from huggingface_hub import try_to_load_from_cache
-
-    try:
-        found = try_to_load_from_cache(name, "config.json", revision=revision)
-    except ValueError:  # a name that can not be one of the hub's
-        return None
-    return Path(found).parent if isinstance(found, str) else None
+    return hub.cached_folder(name, "config.json", revision)
 
 
 def read_config(folder: Path) -> Dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -14,10 +13,11 @@ import stat
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Dict, Iterator, List, Optional, TextIO, Tuple, Union
+from typing import IO, Any, Dict, Iterator, List, Optional, Tuple
 
 from asrctl.errors import BadData, StorageError
 from asrctl.runtime.os_errors import naming
+from asrctl.storage import flock
 from asrctl.storage.hashing import file_sha256
 
 _NAME_BYTES = 255  # NAME_MAX; some file systems tell more, and mean characters
@@ -25,8 +25,6 @@ _BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own (POS
 # JSON grows about twentyfold in memory; what asrctl writes, and what comes with a model, is far smaller.
 MAX_JSON_BYTES = 1 << 24
 MAX_LINE_BYTES = 1 << 25
-# What the system says of locks on a file system that has none.
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 # What NFS, FUSE and SMB call a file that was deleted while somebody had it open. It goes when that one closes it.
 DELETED = re.compile(r"\.nfs[0-9a-f.]+|\.fuse_hidden[0-9a-f]+|\.smbdelete\w+")
 # What the system says of a folder that holds such files, and of such a file.
@@ -106,7 +104,7 @@ def _held(path: Path) -> Iterator[None]:
             path.unlink()
         descriptor = os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         try:
-            flock(descriptor, fcntl.LOCK_EX, path)
+            flock.take(descriptor, path, wait=True)
             if _is_at(descriptor, path):  # else whoever held it before us has renamed or removed it
                 os.ftruncate(descriptor, 0)
                 yield
@@ -117,10 +115,10 @@ def _held(path: Path) -> Iterator[None]:
 
 def _discard(path: Path) -> None:
     """Remove a temporary file, unless another process is writing it."""
-    with suppress(OSError):  # it is not there, or somebody holds it
+    with suppress(OSError, StorageError):  # it is not there, or somebody holds it
         descriptor = os.open(str(path), os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            flock.take(descriptor, path)
             if _is_at(descriptor, path):
                 path.unlink()
         finally:
@@ -333,28 +331,12 @@ def is_gone(folder: Path) -> bool:
         return False
 
 
-def flock(lock: Union[int, TextIO], how: int, path: Path) -> None:
-    """fcntl.flock on an open file or folder. Raises StorageError where its file system has no locks, and OSError."""
-    try:
-        fcntl.flock(lock, how)
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        folder = path if path.is_dir() else path.parent
-        raise StorageError(
-            f"the file system of {folder} has no locks (flock: {error.strerror}), so two commands could spoil "
-            "each other's work there",
-            fix="mount it with locks (Lustre: -o flock; NFS: with its lock service), "
-            "or choose another place with --workspace or --output",
-        ) from None
-
-
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
     """Whoever else wants this folder locked waits meanwhile; no file is left in it."""
     descriptor = os.open(str(folder), os.O_RDONLY)
     try:
-        flock(descriptor, fcntl.LOCK_EX, folder)
+        flock.take(descriptor, folder, wait=True)
         yield
     finally:
         os.close(descriptor)

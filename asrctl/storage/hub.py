@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Iterator, Optional, Sequence
 
 from asrctl.errors import MissingArtifact
+from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.messages import reasons
 from asrctl.runtime import compat, memory
 
@@ -39,6 +40,61 @@ def snapshot(name: str, revision: Optional[str], patterns: Sequence[str], more: 
     except Exception as error:  # the hub client raises many kinds, from several libraries
         memory.raise_shortage(error)
         raise missing(f"the checkpoint {name} could not be fetched", error, offline) from None
+
+
+def cached_folder(name: str, filename: str, revision: Optional[str] = None) -> Optional[Path]:
+    """The folder of a model in the hub's cache on this machine, if that file of it is there; nothing is fetched."""
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(name, filename, revision=revision)
+    except ValueError:  # a name that can not be one of the hub's
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def small_files(name: str, wanted: Sequence[str], what: str, emit: Emit = ignore, *, newest: bool = False) -> Path:
+    """The folder with the first of these files of a model, and those of the others that it has: cached, else fetched.
+
+    what: could not be done, where this raises MissingArtifact. newest: what is cached may be old, so the hub is asked.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    offline = ""
+    try:
+        cached = [try_to_load_from_cache(name, filename) for filename in wanted]
+        if (
+            not newest and isinstance(cached[0], str) and None not in cached[1:]
+        ):  # what is known not to be there is no None
+            return Path(cached[0]).parent
+        emit(Note(f"looking for {wanted[0]} of {name} on the Hugging Face hub"))
+        offline = why_not()
+        with compat.quiet_transformers():
+            found = Path(hf_hub_download(name, wanted[0], local_files_only=bool(offline))).parent
+            unknown = [filename for filename in wanted[1:] if not _fetched_if_there(name, filename, bool(offline))]
+    except Exception as error:  # the hub's errors have no common base over its generations
+        memory.raise_shortage(error)
+        raise missing(what, error, offline) from None
+    if unknown:
+        emit(Warned(f"the hub can not be reached, so {name} is taken to have no {', '.join(unknown)}"))
+    return found
+
+
+def _fetched_if_there(name: str, filename: str, offline: bool) -> bool:
+    """Into the hub's cache; not every model has every file. False where the hub can not be asked.
+
+    Raises what the hub raises for anything else.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        hf_hub_download(name, filename, local_files_only=offline)
+    except LocalEntryNotFoundError:
+        return False
+    except EntryNotFoundError:
+        return True
+    return True
 
 
 def missing(what: str, error: Exception, offline: str) -> MissingArtifact:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import platform
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Iterator, TextIO
 
 from asrctl.errors import Locked
-from asrctl.storage import files
+from asrctl.storage import files, flock
 
 _LOOKS, _PAUSE_S = 100, 0.01
 
@@ -24,7 +23,7 @@ def exclusive(path: Path, name: str, *, wait: bool = False) -> Iterator[None]:
     while True:
         with _opened(path) as stream:
             if wait:
-                files.flock(stream, fcntl.LOCK_EX, path)
+                flock.take(stream, path, wait=True)
             else:
                 _take(stream, path, name)
             if not path.exists() or not os.path.samestat(os.fstat(stream.fileno()), path.stat()):
@@ -57,7 +56,7 @@ def _take(stream: TextIO, path: Path, name: str) -> None:
     holder = ""
     for _ in range(_LOOKS):
         with contextlib.suppress(BlockingIOError):
-            files.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
+            flock.take(stream, path)
             return
         stream.seek(0)
         holder = stream.read(100).strip()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import tempfile
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, List, Optional
 
-from asrctl.storage import files
+from asrctl.storage import files, flock
 from asrctl.storage.workspace import Workspace
 
 # Held while a folder is made or removed; never for long.
@@ -52,7 +51,7 @@ def _locked(path: Path) -> int:
     """The lock of a folder of ours, held; close it to let go. Raises BlockingIOError where somebody else holds it."""
     lock = os.open(str(path / _LOCK), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
-        files.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
+        flock.take(lock, path)
     except BaseException:
         os.close(lock)
         raise

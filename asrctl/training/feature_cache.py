@@ -13,7 +13,6 @@ disk, and deleting anything costs time only. Two runs at once write the same byt
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import platform
@@ -26,12 +25,13 @@ from typing import Any, Dict, Optional
 import numpy as np
 import torch
 
+from asrctl.data import conv_lengths
 from asrctl.data.collate import FeatureRules
 from asrctl.data.dataset import PreparedSplit
 from asrctl.models.ctc import encoder_of
 from asrctl.models.packed import feature_encoder
 from asrctl.runtime import devices
-from asrctl.storage import atomic, files
+from asrctl.storage import atomic, files, flock
 from asrctl.storage.hashing import short_id
 from asrctl.storage.ownership import FEATURES_OF_ONE
 
@@ -90,7 +90,7 @@ class FeatureCache:
             for name in ("in-use.lock", "frames.bin", "marks.bin")
         )
         try:
-            files.flock(self._lock, fcntl.LOCK_SH, folder)
+            flock.take(self._lock, folder, shared=True, wait=True)
             self._marks = self._read_marks()
         except BaseException:
             self.close()
@@ -158,10 +158,7 @@ class FeatureCache:
 
 def frame_counts(config: Any, num_samples: np.ndarray) -> np.ndarray:
     """(utterances,) samples -> (utterances,) frames, int64."""
-    counts = num_samples.astype(np.int64)
-    for kernel, stride in zip(config.conv_kernel, config.conv_stride):
-        counts = (counts - kernel) // stride + 1
-    return np.maximum(counts, 0)
+    return conv_lengths.after_each(num_samples.astype(np.int64), config.conv_kernel, config.conv_stride)[-1]
 
 
 def size_bytes(config: Any, num_samples: np.ndarray, precision: str) -> int:
@@ -223,7 +220,7 @@ def _remove_unused(path: Path) -> bool:
     doomed = _doomed(path)
     try:
         with open(path / "in-use.lock", "a") as lock:
-            files.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
+            flock.take(lock, path)
             if FEATURES_OF_ONE.strangers(path):
                 return False
             atomic.delete_tree(path, doomed)

@@ -154,9 +154,6 @@ class AdamW:
             values[key] = moments[key].to(parameter.device) if key in moments else torch.zeros_like(parameter.detach())
         self.torch_optimizer.state[parameter] = values
 
-    def step(self) -> None:
-        self.torch_optimizer.step()
-
     def state(self) -> Dict[str, Any]:
         """{"exp_avg/NAME", "exp_avg_sq/NAME": tensors, "step/NAME": scalar} of the parameters that had a step."""
         found = {}

@@ -29,7 +29,7 @@ def steps(model: Model, adam: AdamW, first: int, end: int) -> None:
         for name, parameter in model.named_parameters():
             parameter.grad = gradient(step) if step in TAKES_PART[name] else None
         adam.prepare(step, RATE)
-        adam.step()
+        adam.torch_optimizer.step()
 
 
 def trained(optim: OptimSection, resume_at: int = 0) -> Model:

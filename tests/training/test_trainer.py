@@ -119,7 +119,7 @@ def test_adamw_without_bias_correction_is_the_plain_formula(decay):
             v.mul_(0.98).addcmul_(grad, grad, value=0.02)
             value -= rate * (m / (v.sqrt() + 1e-4) + wd * value)
         adam.prepare(step, rate)
-        adam.step()
+        adam.torch_optimizer.step()
         torch.testing.assert_close(layer.weight.detach(), weight, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(layer.bias.detach(), bias, rtol=1e-5, atol=1e-6)
 
@@ -136,7 +136,7 @@ def test_adamw_with_bias_correction_is_torch():
             layer.zero_grad()
             layer(inputs).square().sum().backward()
         adam.prepare(step, 1e-3)
-        adam.step()
+        adam.torch_optimizer.step()
         stock.step()
     torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-6, atol=1e-7)
 

@@ -5,7 +5,6 @@ What has arrived lies in NAME.part; the name without `.part` appears only after 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import http.client
 import os
@@ -22,7 +21,8 @@ from asrctl.data.corpus import CorpusRequest
 from asrctl.errors import BadData, Locked, MissingArtifact, StorageError
 from asrctl.events import Emit, Note, Progress, Warned
 from asrctl.messages import amounts, reasons
-from asrctl.storage.files import flock, fsync_path, make_folder
+from asrctl.storage import flock
+from asrctl.storage.files import fsync_path, make_folder
 
 _BLOCK = 1 << 18
 _MB = 1e6
@@ -117,7 +117,7 @@ def fetch(file: RemoteFile, folder: Path, emit: Emit, patience: Patience = Patie
 def _held(part: Path) -> Iterator[IO[bytes]]:
     with open(part, "a+b") as stream:
         try:
-            flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB, part)
+            flock.take(stream, part)
         except BlockingIOError:
             raise Locked(f"another process is downloading {part.name}", fix="wait for it, then run again") from None
         yield stream

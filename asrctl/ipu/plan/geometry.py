@@ -10,6 +10,7 @@ import numpy as np
 
 from asrctl.config import model_config
 from asrctl.config.model_config import DEFAULTS
+from asrctl.data import conv_lengths
 
 _LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
 _LAYER_NORM = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
@@ -62,11 +63,7 @@ class Geometry:
 
     def conv_frames(self, num_samples: Any) -> List[Any]:
         """Frames after each convolution; a number, or an array of (utterances,) samples."""
-        lengths, found = np.asarray(num_samples, dtype=np.int64), []
-        for kernel, stride in zip(self.conv_kernel, self.conv_stride):
-            lengths = np.maximum((lengths - kernel) // stride + 1, 0)
-            found.append(lengths)
-        return found
+        return conv_lengths.after_each(np.asarray(num_samples, dtype=np.int64), self.conv_kernel, self.conv_stride)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from asrctl.data import conv_lengths
 from asrctl.models.packed.feature_encoder_layers import (
     Layer,
     after_first,
@@ -96,7 +97,8 @@ def _folded(samples: Sequence[torch.Tensor], layer: Layer) -> Tuple[torch.Tensor
     """As feature_encoder's, for all utterances at once: (utterances, kernel, outputs) and (utterances, outputs)."""
     padded = nn.utils.rnn.pad_sequence(list(samples), batch_first=True).double()
     windows = padded.unfold(1, layer.kernel, layer.stride)
-    counts = torch.tensor([(len(row) - layer.kernel) // layer.stride + 1 for row in samples]).to(padded.device)[:, None]
+    frames = [conv_lengths.after(len(row), layer.kernel, layer.stride) for row in samples]
+    counts = torch.tensor(frames).to(padded.device)[:, None]
     real = (torch.arange(windows.shape[1], device=padded.device) < counts)[..., None]
     mean = (windows * real).sum(1) / counts
     centered = (windows - mean[:, None]) * real

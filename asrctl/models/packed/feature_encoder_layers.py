@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from asrctl.data import conv_lengths
 from asrctl.models.ctc import encoder_of
 from asrctl.models.packed.layer_norm import layer_norm
 
@@ -60,11 +61,7 @@ def frame_count(config: Any, num_samples: int) -> int:
 
 def frames_of_layers(config: Any, num_samples: int) -> List[int]:
     """Frames that each convolution in turn makes of `num_samples` samples."""
-    counts = []
-    for kernel, stride in zip(config.conv_kernel, config.conv_stride):
-        num_samples = max(0, (num_samples - kernel) // stride + 1)
-        counts.append(num_samples)
-    return counts
+    return conv_lengths.after_each(num_samples, config.conv_kernel, config.conv_stride)
 
 
 def numbers_per_frame(config: Any) -> int:
@@ -122,7 +119,7 @@ def after_first(hidden: torch.Tensor, layers: Sequence[Layer]) -> torch.Tensor:
 def _convolved(hidden: torch.Tensor, layer: Layer) -> torch.Tensor:
     """(rows, inputs) -> (fewer rows, outputs)."""
     width, stride = hidden.shape[1], layer.stride
-    rows = (len(hidden) - layer.kernel) // stride + 1
+    rows = conv_lengths.after(len(hidden), layer.kernel, stride)
 
     def windows(first: int, count: int) -> torch.Tensor:
         return hidden.as_strided((rows, count * width), (stride * width, 1), hidden.storage_offset() + first * width)
