@@ -59,6 +59,8 @@ def test_what_is_advised_for_a_model_of_many_languages_works(honest: Path, hones
     """Load with target_lang, save both: the adapter's layers and head are in the folder, and it is evaluated."""
     from transformers import AutoProcessor, Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
+    if not hasattr(Wav2Vec2ForCTC, "load_adapter"):
+        pytest.skip("this transformers knows no adapters of languages")
     base, whole = tmp_path / "base", tmp_path / "whole"
     vocabularies = {
         name: {token: index for index, token in enumerate(["[PAD]", "[UNK]", "|", *letters])}
