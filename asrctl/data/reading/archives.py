@@ -32,6 +32,10 @@ _SKIP = 1 << 20
 _REGULAR = (b"0", b"\0", b"7")
 
 
+class Damaged(BadData):
+    """An archive that can be read up to a place, and no further."""
+
+
 @dataclass(frozen=True)
 class Member:
     """A regular file in an archive; `read(limit)` gives its bytes, once, before the next member is asked for."""
@@ -146,8 +150,8 @@ class _Position:
             raise self._damaged("it ends in the middle of a member")
         return data
 
-    def _damaged(self, what: str) -> BadData:
-        return BadData(f"{self._path} is damaged: {what}", fix="delete the archive and fetch it again")
+    def _damaged(self, what: str) -> Damaged:
+        return Damaged(f"{self._path} is damaged: {what}", fix="delete the archive and fetch it again")
 
 
 def _number(digits: bytes) -> Optional[int]:

@@ -39,7 +39,7 @@ _MAX_KNOWN = 4096
 _MAX_NAMED = 6
 
 
-class _Meaning(NamedTuple):
+class Meaning(NamedTuple):
     """What a folder's name says.
 
     split: a role, or the folder's name where it is surely a split, but not clear which. is_bare: no other word is in
@@ -166,7 +166,7 @@ class SplitFolders:
         for depth, part in enumerate(parts):
             here = "/".join(parts[: depth + 1])
             exact = SPLIT_NAMES.get(part.lower())
-            meaning = _meaning(part)
+            meaning = split_named(part)
             if depth == 0 and exact is not None:
                 sure.append((exact, here))
             elif meaning is not None and self._is_sure(meaning, parts[:depth], part):
@@ -180,7 +180,7 @@ class SplitFolders:
         split, folder = plainly[0] if self._used else plainly[-1]
         return _Place(split, folder, next((other for role, other in sure if role != split), ""))
 
-    def _is_sure(self, meaning: _Meaning, parents: Sequence[str], name: str) -> bool:
+    def _is_sure(self, meaning: Meaning, parents: Sequence[str], name: str) -> bool:
         if not self._used and meaning.is_bare:  # it changes nothing, and a word too many is better than one too few
             return True
         return meaning.is_plain or self._has_sibling(parents, name, meaning.split)
@@ -190,7 +190,7 @@ class SplitFolders:
         parent = "/".join(parents)
         if parent not in self._siblings:
             self._siblings[parent] = frozenset(_folders(self._source / parent))
-        meanings = (_meaning(other) for other in self._siblings[parent] if other != name)
+        meanings = (split_named(other) for other in self._siblings[parent] if other != name)
         return any(meaning is not None and meaning.split != split for meaning in meanings)
 
 
@@ -198,28 +198,28 @@ def _folders(path: Path) -> List[str]:
     """Names of the folders in a folder that mean a split."""
     try:
         with os.scandir(path) as entries:
-            return [entry.name for entry in entries if _meaning(entry.name) is not None and entry.is_dir()]
+            return [entry.name for entry in entries if split_named(entry.name) is not None and entry.is_dir()]
     except OSError:
         return []
 
 
-def _meaning(name: str) -> Optional[_Meaning]:
-    """What a folder's name says of splits; None where it says nothing."""
+def split_named(name: str) -> Optional[Meaning]:
+    """What a folder's name, or another one like it, says of splits; None where it says nothing."""
     exact = SPLIT_NAMES.get(name.lower()) or _SHORT.get(name.lower())
     if exact is not None:
-        return _Meaning(exact, True, name.lower() in _PLAIN)
+        return Meaning(exact, True, name.lower() in _PLAIN)
     tokens = _tokens(name)
     words = [token for token in tokens if token in _WORDS]
     rest = [token for token in tokens if token not in _WORDS and token not in _NEUTRAL and not token.isdigit()]
     if _KEPT_ASIDE & {*tokens, "".join(tokens)}:
-        return _Meaning(name, True, True)
+        return Meaning(name, True, True)
     if not words:
         return None
     roles = {_WORDS[word] for word in words}
     if len(roles) > 1:
-        return _Meaning(name, not rest, not rest)
+        return Meaning(name, not rest, not rest)
     is_plain = not rest and any(word in _PLAIN or word not in SPLIT_NAMES for word in words)
-    return _Meaning(roles.pop(), not rest, is_plain)
+    return Meaning(roles.pop(), not rest, is_plain)
 
 
 def _tokens(name: str) -> List[str]:
