@@ -9,7 +9,7 @@ import io
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Callable, List, Optional, Sequence, Tuple, Union
+from typing import IO, Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -114,11 +114,20 @@ def decode(
 
 def duration_s(path: Path) -> Optional[float]:
     """What the file's header says of its length, in seconds; None where it says nothing sensible."""
-    return length_and_channels(path)[0]
+    found = header(path)
+    return found.length_s if found is not None else None
 
 
-def length_and_channels(path: Union[Path, str]) -> Tuple[Optional[float], Optional[int]]:
-    """(seconds, channels) by the header of a file; None where it says nothing sensible, or is no regular file."""
+class Header(NamedTuple):
+    """What a file says of itself. length_s: None where that is nothing sensible."""
+
+    frames: int
+    length_s: Optional[float]
+    channels: int
+
+
+def header(path: Union[Path, str]) -> Optional[Header]:
+    """Of a regular file that libsndfile can open; None of any other."""
     import soundfile
 
     try:
@@ -126,9 +135,9 @@ def length_and_channels(path: Union[Path, str]) -> Tuple[Optional[float], Option
             stream.fileno(), closefd=False
         ) as sound:
             length_s = sound.frames / sound.samplerate if 0 <= sound.frames < 1 << 40 else None
-            return length_s, sound.channels
+            return Header(sound.frames, length_s, sound.channels)
     except (BadData, OSError, RuntimeError, TypeError, ValueError):
-        return None, None
+        return None
 
 
 def length_s(content: bytes) -> Optional[float]:

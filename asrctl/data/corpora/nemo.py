@@ -20,7 +20,7 @@ from asrctl.data.corpus import Corpus, CorpusOption, CorpusRequest, Match, named
 from asrctl.data.reading import channels, nemo_manifests, path_map, tables
 from asrctl.data.reading.nemo_manifests import PATH_KEYS, Manifests
 from asrctl.data.reading.recording_paths import Places
-from asrctl.data.reading.split_names import SplitFolders
+from asrctl.data.reading.split_names import SplitFolders, split_of
 from asrctl.data.reading.tally import Tally
 from asrctl.data.reading.walk import Walk
 from asrctl.data.utterance import ARCHIVE_SEPARATOR, Utterance, split_path
@@ -133,7 +133,7 @@ class _Reader:
             missing = next((path for path in paths if not files.is_file(path)), None)
             if missing is not None:
                 raise BadData(f"there is no manifest {missing}", fix="check the path")
-            return [Manifests(source.name, paths, nemo_manifests.split_of(source.name) or "train")]
+            return [Manifests(source.name, paths, split_of(source.name) or "train")]
         found: List[Manifests] = []
         for folder, names in self._walk.below(source) if self._walk is not None else ():
             name = Path(folder).relative_to(source).as_posix()

@@ -79,7 +79,8 @@ class Recordings:
         channel = channels.channel_of(side.split()[-1]) if side and not (written or "").endswith("|") else None
         if written is None or not (self._has_segments or channel is not None):
             return Recording(path)
-        length_s, num_channels = audio.length_and_channels(path)
+        header = audio.header(path)
+        length_s, num_channels = (header.length_s, header.channels) if header is not None else (None, None)
         told_s = number(self._lengths.get(name) or "") if self._has_segments else None
         if told_s is not None and length_s is not None and abs(told_s - length_s) > _OVERSHOOT_S:
             self.other_lengths.append((name, told_s, length_s))

@@ -12,8 +12,8 @@ import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
-from asrctl.data.corpus import SPLIT_NAMES
 from asrctl.data.reading.file_names import is_hidden
+from asrctl.data.reading.split_names import split_of
 from asrctl.errors import BadData
 from asrctl.storage import files
 
@@ -27,8 +27,6 @@ _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _OPEN, _CLOSE = re.compile(r"_OP_|[(\[<](?=\d+\.\.\d+)"), re.compile(r"_CL_|(?<=\d)[)\]>]")
 _MOST = 100_000
 _HEAD = 1 << 20
-# Words that are names of splits, and of languages or corpora too.
-_AMBIGUOUS = ("cv", "tr")
 
 
 class Manifests(NamedTuple):
@@ -86,16 +84,6 @@ def in_folder(folder: Path, name: str, names: Sequence[str]) -> Iterator[Manifes
         is_list = one.lower().endswith(SUFFIXES) and one not in tarred and not is_hidden(one)
         if is_list and first_row(folder / one):
             yield Manifests(inside + one, [folder / one], split_of(one) or split_of(inside) or Path(one).stem)
-
-
-def split_of(name: str) -> Optional[str]:
-    """train, eval or test, by the last part of a path that says one of them; None where none does."""
-    for part in reversed(name.split("/")):
-        words = [word.lower() for word in re.findall("[A-Za-z]+", part)]
-        roles = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES and word not in _AMBIGUOUS}
-        if len(roles) == 1:
-            return roles.pop()
-    return None
 
 
 def shard_of(name: str) -> Optional[int]:

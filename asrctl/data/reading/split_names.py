@@ -194,6 +194,19 @@ class SplitFolders:
         return any(meaning is not None and meaning.split != split for meaning in meanings)
 
 
+def split_of(name: str) -> Optional[str]:
+    """train, eval or test, by the last part of the name of a list that says one of them; None where none does.
+
+    That a list is for a split is likely, so other words beside it do not matter: an4_val_manifest.json.
+    """
+    for part in reversed(name.split("/")):
+        words = [word.lower() for word in re.findall("[A-Za-z]+", part)]
+        roles = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES and word not in ("cv", "tr")}
+        if len(roles) == 1:
+            return roles.pop()
+    return None
+
+
 def _folders(path: Path) -> List[str]:
     """Names of the folders in a folder that mean a split."""
     try:

@@ -47,13 +47,13 @@ def rows_of(
         yield from _rows_of_table(path, stream, check, delimiter)
 
 
-def lines(path: Path) -> Iterator[Tuple[int, str]]:
+def lines(path: Path, *, keep_empty: bool = False) -> Iterator[Tuple[int, str]]:
     """(line number, line without its end) of a text, but for empty ones. Raises BadData."""
     with _text_stream(path) as stream:
         found = _Lines(path, stream)
         for line in found:
             text = line.strip("\r\n\ufeff")
-            if text.strip():
+            if keep_empty or text.strip():
                 yield found.number, text
 
 
