@@ -148,7 +148,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """How much of asrctl the suite runs through, in percent, with the lines it misses least of all files last.
+    """How much of asrctl the suite runs through, branches too, in percent: of each file, the best last, and in all.
 
     On current libraries, so most of `ipu/` is missed: `old` has its tests. What follows `--` is run instead of all.
     """

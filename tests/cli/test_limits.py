@@ -8,7 +8,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Sequence
 
@@ -17,7 +16,7 @@ import pytest
 from asrctl.training import checkpoints
 
 from ..helpers.program import ROOT, Result
-from ..helpers.stops import HANGS_S
+from ..helpers.stops import HANGS_S, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to its address space")
 MB = 1 << 20
@@ -147,9 +146,7 @@ def training(tones: Path, words):
         preexec_fn=lambda: (os.setsid(), resource.setrlimit(resource.RLIMIT_AS, (ROOMY, ROOMY))),
     )
     process.checkpoints = tones / "runs" / "long" / "checkpoints"  # type: ignore[attr-defined]
-    while process.poll() is None and not checkpoints.steps(process.checkpoints):  # type: ignore[attr-defined]
-        os.sched_yield()
-    assert process.poll() is None, process.communicate()
+    until(lambda: checkpoints.steps(process.checkpoints), process)  # type: ignore[attr-defined]
     yield process
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
@@ -181,7 +178,4 @@ def test_a_parent_that_is_killed_takes_its_child_along(training: Any) -> None:
     (child,) = children(training.pid)
     training.kill()
     training.communicate(timeout=HANGS_S)
-    until = time.monotonic() + HANGS_S
-    while time.monotonic() < until and Path(f"/proc/{child}").exists():
-        os.sched_yield()
-    assert not Path(f"/proc/{child}").exists()
+    until(lambda: not Path(f"/proc/{child}").exists())

@@ -1,7 +1,6 @@
 """Memory that runs out, for real: the process is held to an address space. One sentence and the setting to lower."""
 
 import json
-import os
 import resource
 import signal
 import subprocess
@@ -12,7 +11,7 @@ import torch
 
 from asrctl.training import checkpoints
 
-from ..helpers.stops import HANGS_S
+from ..helpers.stops import HANGS_S, until
 
 GB = 1 << 30
 # A convolution that makes 16 MB of each second of audio, and another that makes little of that again.
@@ -95,8 +94,7 @@ def test_memory_that_goes_away_while_training(tones, asrctl, preset):
         [sys.executable, "-m", "asrctl", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     run = tones / "runs" / "big"
-    while running.poll() is None and not checkpoints.steps(run / "checkpoints"):
-        os.sched_yield()
+    until(lambda: checkpoints.steps(run / "checkpoints"), running)
     resource.prlimit(running.pid, resource.RLIMIT_AS, (1 << 20, resource.RLIM_INFINITY))
     stdout, stderr = running.communicate(timeout=HANGS_S)
     if not (torch.__version__.startswith("2.0.") and running.returncode == -signal.SIGSEGV):

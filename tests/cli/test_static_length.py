@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from ..helpers.emulated import emulated_ipu, need_optimum
-from ..helpers.ipu_tiny import TINY
+from ..helpers.ipu_tiny import TINY, TWO_IPUS
 from ..helpers.tiny import QUIET
 
 # 2.01 * 16000 is 32159.999999999996 in floating point.
@@ -22,13 +22,7 @@ PRESET = {
     "optim": {"global_batch": 4, "max_steps": 2, "max_grad_norm": None, "adam_bias_correction": False},
     "batches": {"shapes": "static", "drop_last": True, "max_labels": 8},
     "cpu": {"precision": "fp32"},
-    "ipu": {
-        "layers_per_ipu": [8, 3],
-        "ipus_per_replica": 2,
-        "inference_device_iterations": 2,
-        "precision": "fp32",
-        "dataloader_workers": 0,
-    },
+    "ipu": TWO_IPUS,
 }
 
 

@@ -20,6 +20,15 @@ from .tiny import QUIET, VOCABULARY, geometry, write_noise_split
 
 TINY = geometry(layer_norm_eps=1e-4)
 
+# An `ipu` section that places TINY: convolutions and the position embedding on one, the rest on the other.
+TWO_IPUS = {
+    "layers_per_ipu": [8, 3],
+    "ipus_per_replica": 2,
+    "inference_device_iterations": 2,
+    "precision": "fp32",
+    "dataloader_workers": 0,
+}
+
 
 def recipe(*, norm="group", model=None, optim=None, run=None, ipu=None, batches=None):
     """The recipe base-4ipu in small, in fp32 and without dropout."""
@@ -35,14 +44,7 @@ def recipe(*, norm="group", model=None, optim=None, run=None, ipu=None, batches=
         "max_grad_norm": None,
         "weight_decay": 0.01,
     }
-    wanted_ipu = {
-        "layers_per_ipu": (8, 3),
-        "ipus_per_replica": 2,
-        "inference_device_iterations": 4,
-        "precision": "fp32",
-        "dataloader_mode": "sync",
-        "dataloader_workers": 0,
-    }
+    wanted_ipu = dict(TWO_IPUS, layers_per_ipu=(8, 3), inference_device_iterations=4, dataloader_mode="sync")
     return Recipe(
         name="tiny",
         audio=AudioSection(max_s=0.5),

@@ -12,8 +12,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
-from typing import Any, Dict, Sequence
+from typing import Any, Callable, Dict, Optional, Sequence
 
 # How long anything may take before it counts as hanging: no measure of speed, on no machine.
 HANGS_S = 600.0
@@ -40,6 +41,15 @@ def signalled(process: subprocess.Popen[str], number: int) -> subprocess.Popen[s
     process.send_signal(number)
     process.send_signal(signal.SIGCONT)
     return process
+
+
+def until(happened: Callable[[], Any], process: Optional[subprocess.Popen[str]] = None) -> None:
+    """Wait for what a process that goes on and on is sure to do. process: fails if that one ends before."""
+    end = time.monotonic() + HANGS_S
+    while not happened():
+        assert process is None or process.poll() is None, ("it came to its end", process.communicate())
+        assert time.monotonic() < end, "it hangs"
+        os.sched_yield()
 
 
 def main(root: str, text: str, passes: str, *words: str) -> None:

@@ -16,7 +16,7 @@ from asrctl.storage.workspace import Workspace
 from asrctl.training import checkpoints
 
 from ..helpers.emulated import emulated_ipu, need_optimum
-from ..helpers.ipu_tiny import TINY
+from ..helpers.ipu_tiny import TINY, TWO_IPUS
 from ..helpers.program import copy_workspace, run_here
 from ..helpers.stops import HANGS_S, signalled, stopped
 
@@ -29,14 +29,7 @@ PRESET = {
     "text": {"vocab_splits": ["train"]},
     "optim": {"global_batch": 4, "warmup_steps": 2, "max_steps": 6},
     "run": {"eval_every": 4, "save_every": 1, "log_every": 1},
-    "ipu": {
-        "layers_per_ipu": [8, 3],
-        "ipus_per_replica": 2,
-        "matmul_proportion": [0.1, 0.1],
-        "inference_device_iterations": 2,
-        "precision": "fp32",
-        "dataloader_workers": 0,
-    },
+    "ipu": dict(TWO_IPUS, matmul_proportion=[0.1, 0.1]),
 }
 TRAIN = ("train", "--preset", "tiny", "--device", "ipu-emulated")
 

@@ -11,7 +11,7 @@ import yaml
 from asrctl.training import metrics_log
 
 from ..helpers.emulated import emulated_ipu, need_optimum
-from ..helpers.ipu_tiny import TINY
+from ..helpers.ipu_tiny import TINY, TWO_IPUS
 from ..helpers.program import copy_workspace, run_here
 from ..helpers.tones import write_corpus
 
@@ -24,14 +24,7 @@ PRESET = {
     "optim": {"global_batch": 4, "warmup_steps": 2, "max_steps": 4},
     "run": {"eval_every": 4, "log_every": 1},
     "cpu": {"precision": "fp32", "workers": 0},
-    "ipu": {
-        "layers_per_ipu": [8, 3],
-        "ipus_per_replica": 2,
-        "matmul_proportion": [0.1, 0.1],
-        "inference_device_iterations": 2,
-        "precision": "fp32",
-        "dataloader_workers": 0,
-    },
+    "ipu": dict(TWO_IPUS, matmul_proportion=[0.1, 0.1]),
 }
 
 
