@@ -70,3 +70,15 @@ def test_labels_last_as_long_as_the_workspace(asrctl: Run, release: Path, worksp
     (workspace / "salt.json").write_text(json.dumps({"salt": "00"}))
     damaged = asrctl(*command)
     assert damaged.exit_code == 5 and "salt.json is damaged" in damaged.error["message"]
+
+
+def test_a_clip_as_they_are_published_is_decoded(asrctl: Run, speech: Path, tmp_path: Path) -> None:
+    clip = speech / "formats" / "common_voice_en_651325.mp3"
+    if not clip.is_file():
+        pytest.skip("no clip of Common Voice here")
+    folder = tmp_path / "en"
+    (folder / "clips").mkdir(parents=True)
+    (folder / "clips" / clip.name).write_bytes(clip.read_bytes())
+    (folder / "test.tsv").write_text(f"client_id\tpath\tsentence\n{CLIENT}\t{clip.name}\tsome words\n")
+    done = asrctl("prepare", "commonvoice", folder, "--test", "test", "--json").result
+    assert done["splits"]["test"]["utterances"] == 1 and done["splits"]["test"]["seconds"] > 1

@@ -1,0 +1,65 @@
+"""The objects of a file of JSON: a line for each, packed by gzip or not, or all in one array."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import IO, Any, Dict, Iterator, cast
+
+from asrctl.errors import BadData
+from asrctl.runtime.os_errors import naming
+from asrctl.storage import files
+
+_MAX_LINE = 1 << 24
+# An array is read as a whole: what is larger is written a line for each, as everybody does.
+_MAX_ARRAY = 1 << 30
+_GZIP = b"\x1f\x8b"
+
+
+def objects_of(path: Path) -> Iterator[Dict[str, Any]]:
+    """In their order, of lines in flat memory. Raises BadData."""
+    fix = "check that this is a manifest, or make it again"
+    with files.open_regular(path, fix=fix) as raw:
+        head = raw.read(2)
+        raw.seek(0)
+        stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if head == _GZIP else raw
+        try:
+            with naming(path):
+                yield from _parsed(path, stream, fix)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise BadData(f"{path} is damaged ({error})", fix="fetch or make it again") from None
+
+
+def _parsed(path: Path, stream: IO[bytes], fix: str) -> Iterator[Dict[str, Any]]:
+    first = True
+    for number, line in enumerate(iter(lambda: stream.readline(_MAX_LINE), b""), 1):
+        if first and line.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[":
+            yield from _array(path, line + stream.read(_MAX_ARRAY), fix)
+            return
+        if line.strip():
+            first = False
+            yield _checked(path, f"{path}, line {number}", line, fix)
+
+
+def _array(path: Path, data: bytes, fix: str) -> Iterator[Dict[str, Any]]:
+    if len(data) > _MAX_ARRAY:
+        raise BadData(f"{path} is too large for one array of JSON", fix="write it as JSON lines")
+    try:
+        found = files.parse_json(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise BadData(f"{path} is not valid JSON ({error})", fix=fix) from None
+    for number, value in enumerate(found, 1):
+        if not isinstance(value, dict):
+            raise BadData(f"{path}, entry {number} is no object", fix=fix)
+        yield value
+
+
+def _checked(path: Path, where: str, line: bytes, fix: str) -> Dict[str, Any]:
+    try:
+        value = files.parse_json(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise BadData(f"{where} is not valid JSON ({error})", fix=fix) from None
+    if not isinstance(value, dict):
+        raise BadData(f"{where} is no object", fix=fix)
+    return value
