@@ -73,7 +73,7 @@ def _row(option: "CorpusOption") -> Tuple[str, str]:
     notes += ["repeatable"] if option.repeatable else []
     notes += [f"default: {option.default}"] if option.default not in (None, ()) and not option.is_switch else []
     typed = option.flag if option.is_switch else f"{option.flag} {option.metavar}"
-    return typed, f"{option.help}{f'  [{chr(59).join(notes)}]' if notes else ''}"
+    return typed, option.help + (f"  [{'; '.join(notes)}]" if notes else "")
 
 
 # -- their options as those of the command ----------------------------------------------------------------------------

@@ -14,7 +14,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from asrctl.data import audio
 from asrctl.data.corpora import manifest
 from asrctl.data.corpus import Corpus, CorpusOption, CorpusRequest, Match, named_as_file, named_as_folder
 from asrctl.data.reading import channels, nemo_manifests, path_map, tables
@@ -213,6 +212,8 @@ class _Reader:
 
     def _compare(self, row: Mapping[str, Any], path: Path) -> None:
         """Whether a recording is longer than its row says, where NeMo would read no more than that."""
+        from asrctl.data import audio  # brings numpy, which the help must not load
+
         length_s = row.get("duration")
         written = next((row[key] for key in PATH_KEYS if isinstance(row.get(key), str)), None)
         is_open = row.get("offset") is None and isinstance(length_s, (int, float)) and self._compared < _COMPARED

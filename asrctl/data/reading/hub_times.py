@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from asrctl.data import audio
 from asrctl.data.reading.columnar import ColumnarFile
 from asrctl.data.reading.columns import Column, ColumnPlan
 from asrctl.data.reading.embedded import CellReader
@@ -103,6 +102,8 @@ def _seconds(column: Optional[Column], rows: Mapping[str, Sequence[Any]], at: in
 
 
 def _length_s(reader: CellReader, place: str) -> Optional[float]:
+    from asrctl.data import audio  # brings numpy, which the help must not load
+
     member = split_path(place)[1]
     if member is None:
         return audio.duration_s(Path(place))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from asrctl.data import audio
 from asrctl.data.reading import channels
 from asrctl.data.reading.keyed import Line, Lookup, lines
 from asrctl.errors import BadData
@@ -73,6 +72,8 @@ class Recordings:
         return self._known[name]
 
     def _looked_up(self, name: str) -> Recording:
+        from asrctl.data import audio  # brings numpy, which the help must not load
+
         written, side = self._scp.get(name), self._sides.get(name)
         path = self._find(name, written)
         # What a command writes is one side already.
