@@ -8,6 +8,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from asrctl.commands import select
 from asrctl.config import presets
 from asrctl.config.recipe import IpuSection, Recipe
 from asrctl.data.dataset import PreparedData, PreparedSplit
@@ -200,16 +201,12 @@ Named = Tuple[str, PreparedData]
 
 def _data(workspace: Workspace, request: PlanRequest) -> Optional[Named]:
     """The data that was asked for, or else the latest, if any."""
-    latest = workspace.latest("prepared")
-    if request.data is None and latest is None:
-        return None
+    if request.data is not None:
+        return request.data, select.named_data(workspace, request.data)
     try:
-        artifact = workspace.resolve("prepared", request.data, fix="run `asrctl prepare CORPUS` first")
+        return select.latest_data(workspace)
     except MissingArtifact:
-        if request.data is not None:
-            raise
         return None
-    return request.data or (latest or {}).get("name", artifact.id), PreparedData(artifact)
 
 
 def _recipe(workspace: Workspace, request: PlanRequest, named: Optional[Named], emit: Emit) -> presets.Resolved:

@@ -125,7 +125,7 @@ def find_data(workspace: Workspace, trained: Optional[TrainedModel], name: Optio
     Raises MissingArtifact.
     """
     if name is not None:
-        return ChosenData(PreparedData(workspace.resolve("prepared", name, fix=_FIX_DATA)), name, "as asked")
+        return ChosenData(named_data(workspace, name), name, "as asked")
     if trained is not None and trained.run is not None:
         recorded = trained.run.info().data
         artifact = workspace.resolve("prepared", recorded.id, fix=_FIX_DATA)
@@ -137,6 +137,11 @@ def find_data(workspace: Workspace, trained: Optional[TrainedModel], name: Optio
         return find_data(workspace, trained, names[0])
     name, data = latest_data(workspace)
     return ChosenData(data, name, "the latest prepared")
+
+
+def named_data(workspace: Workspace, name: str) -> PreparedData:
+    """The data of a name or ID. Raises MissingArtifact."""
+    return PreparedData(workspace.resolve("prepared", name, fix=_FIX_DATA))
 
 
 def latest_data(workspace: Workspace) -> Tuple[str, PreparedData]:
