@@ -13,6 +13,7 @@ import pytest
 from asrctl.cli import app
 from asrctl.cli.numbers import Number
 from asrctl.cli.usage import ordered
+from asrctl.data import corpora
 from asrctl.messages import suggestions
 
 from ..helpers.program import run_here
@@ -366,7 +367,7 @@ def test_a_key_that_stands_in_another_section(asrctl, in_folder, typed: str, tol
 @pytest.mark.parametrize(
     ("typed", "fix"),
     [
-        ("prepare foldr x", "did you mean folder? The choices are demo, folder, librispeech, manifest"),
+        ("prepare foldr x", f"did you mean folder? The choices are {', '.join(corpora.names())}"),
         ("prepare folder x --case Lower", "did you mean lower? The choices are lower, upper, keep"),
         ("prepare folder x --case title", "use one of lower, upper, keep"),
         ("clean cach", "did you mean cache? The choices are cache, unfinished, unreferenced, checkpoints"),

@@ -13,7 +13,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import FrozenSet, Iterator, List, NamedTuple, Optional, Tuple
 
-from asrctl.data import audio
 from asrctl.data.corpus import Corpus, CorpusOption, CorpusRequest, Match, named_as_folder
 from asrctl.data.reading import channels, path_map, tables
 from asrctl.data.reading.recording_paths import Places
@@ -207,6 +206,8 @@ class _Reader:
     def _compare(self, path: str, frames: str) -> None:
         if self._compared >= _COMPARED:
             return
+        from asrctl.data import audio  # brings numpy, which the help must not load
+
         self._compared += 1
         header = audio.header(path)
         if header is not None and header.frames != int(frames) and header.length_s is not None:
