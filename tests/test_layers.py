@@ -122,6 +122,34 @@ def test_commands_import_nothing_heavy_at_their_top(path):
     assert not tops & HEAVY
 
 
+def at_top(tree):
+    """Names of all that a module imports when it is imported itself: nothing in functions, nor for type checkers."""
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+CORPORA = sorted((PACKAGE / "data" / "corpora").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", CORPORA, ids=module_name)
+def test_corpora_import_nothing_heavy(path):
+    """All of them are loaded to read the command line and for the help, and so is what they import in turn."""
+    waiting, seen = [(path, ())], set()
+    while waiting:
+        module, above = waiting.pop()
+        way = (*above, module_name(module))
+        for name in at_top(ast.parse(module.read_text(encoding="utf-8"))):
+            assert name.split(".")[0] not in HEAVY, f"{' -> '.join(way)} -> {name}: import it in the function"
+            inner = name[len("asrctl.") :] if name.startswith("asrctl.") else ""
+            found = NAMES.get(inner) or NAMES.get(inner.rpartition(".")[0])
+            if found is not None and found not in seen:
+                seen.add(found)
+                waiting.append((found, way))
+
+
 def test_nothing_prints_asserts_or_leaves(module):
     name, _, tree = module
     found = []
