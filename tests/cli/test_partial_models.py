@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ..conftest import run_here
+from ..helpers.program import run_here
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # transformers 4.29 under newer torch
 
