@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import unquote
+
+from .conftest import Result
 
 
 @dataclass
 class DataHub:
-    """What is served. repositories: {name: {branch, tag or commit: folder}}. gated: names that ask for a token.
+    """What is served. repositories: {name: {branch, tag or commit: folder}}. gated: names that ask for a token;
+    forbidden: names of files that are not given.
 
     breaks: {name of a file: bytes after which the connection breaks, once}. asked: each request, "GET /path".
     """
 
     repositories: Dict[str, Dict[str, Path]] = field(default_factory=dict)
     gated: List[str] = field(default_factory=list)
+    forbidden: List[str] = field(default_factory=list)
     breaks: Dict[str, int] = field(default_factory=dict)
     asked: List[str] = field(default_factory=list)
     tokens: List[str] = field(default_factory=list)
@@ -49,7 +55,7 @@ class DataHub:
             return 200, {}, b""
         if name not in self.repositories:
             return 401, {"X-Error-Code": "RepoNotFound"}, b"{}"
-        if name in self.gated and token != "Bearer good":
+        if name in self.gated and token != "Bearer hf_open_sesame":
             return 401, {"X-Error-Code": "GatedRepo"}, b"{}"
         commit = self.commit_of(name, revision)
         if commit is None:
@@ -59,6 +65,8 @@ class DataHub:
             listed = [{"rfilename": one, "size": (folder / one).stat().st_size} for one in files_in(folder)]
             told = {"id": name, "sha": commit, "siblings": listed, "gated": name in self.gated}
             return 200, {"Content-Type": "application/json"}, json.dumps(told).encode()
+        if file.rpartition("/")[2] in self.forbidden:
+            return 403, {}, b"{}"
         if not (folder / file).is_file():
             return 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit}, b"{}"
         body = (folder / file).read_bytes()
@@ -78,6 +86,38 @@ def _meant(parts: List[str]) -> Tuple[str, str, Optional[str]]:
         at = parts.index("resolve")
         return "/".join(parts[1:at]), parts[at + 1], "/".join(parts[at + 2 :])
     return "", "", None
+
+
+# Commands in the language of JSON lines: one process for many, as it takes seconds until the libraries are there.
+_CHILD = """
+import json, os, sys
+from tests.conftest import run_here
+os.environ.update(json.loads(sys.argv[1]))
+told, sys.stdout = sys.stdout, sys.stderr
+for line in sys.stdin:
+    asked = json.loads(line)
+    os.environ.update(asked["variables"])
+    done = run_here(*asked["words"])
+    for name in asked["variables"]:
+        del os.environ[name]
+    print(json.dumps(done.__dict__), file=told, flush=True)
+"""
+
+
+@contextmanager
+def asrctl_with(environment: Dict[str, str], folder: Path) -> Iterator[Callable[..., Result]]:
+    """`asrctl(*words, NAME=value)` in one process with this environment, in a folder."""
+    words = [sys.executable, "-c", _CHILD, json.dumps(environment)]
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=str(folder), encoding="utf-8", bufsize=1
+    ) as child:
+
+        def run(*typed: Any, **variables: str) -> Result:
+            print(json.dumps({"words": [str(word) for word in typed], "variables": variables}), file=child.stdin)
+            return Result(**json.loads(child.stdout.readline()))  # type: ignore[union-attr]
+
+        yield run
+        child.stdin.close()  # type: ignore[union-attr]
 
 
 @contextmanager

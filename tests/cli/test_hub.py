@@ -10,10 +10,9 @@ from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
-from ..data_hub import DataHub, serving
+from ..data_hub import DataHub, asrctl_with, serving
 from ..data_sets import card, repository, rows, write
 
-NAME = "somebody/speech"
 OPTIONS = ("--preset", "tiny-cpu", "--min-s", "0.1", "--json")
 
 
@@ -109,119 +108,150 @@ def test_what_makes_no_sense_is_refused(asrctl, tmp_path: Path, words: Any, code
 # -- a hub ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[DataHub]:
-    with serving(tmp_path / "home") as served:
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of the hub's client, and the workspace."""
+    return tmp_path_factory.mktemp("hub")
+
+
+@pytest.fixture(scope="module")
+def serving_hub(home: Path) -> Iterator[DataHub]:
+    with serving(home / "cache") as served:
         yield served
 
 
+@pytest.fixture(scope="module")
+def _online(serving_hub: DataHub, home: Path) -> Iterator[Callable[..., Any]]:
+    with asrctl_with(serving_hub.environment, home) as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def _offline(serving_hub: DataHub, home: Path) -> Iterator[Callable[..., Any]]:
+    with asrctl_with({**serving_hub.environment, "HF_HUB_OFFLINE": "1"}, home) as run:
+        yield run
+
+
 @pytest.fixture
-def prepare(hub: DataHub, asrctl_process, tmp_path: Path) -> Callable[..., Any]:
-    """`asrctl prepare hub ...` against that hub, in an empty folder."""
-    (tmp_path / "here").mkdir()
-
-    def run(*words: Any, **variables: str) -> Any:
-        return asrctl_process(
-            "prepare", "hub", *words, *OPTIONS, env={**hub.environment, **variables}, cwd=str(tmp_path / "here")
-        )
-
-    return run
+def hub(serving_hub: DataHub) -> DataHub:
+    serving_hub.asked.clear()
+    return serving_hub
 
 
-def test_a_name_is_fetched_once_and_needs_no_hub_again(hub, prepare, asrctl, tmp_path: Path) -> None:
-    commit = hub.commit(NAME, repository(tmp_path / "set"))
-    planned = prepare(NAME, "--train", "train[:50%]", "--dry-run")
+@pytest.fixture
+def prepare(_online: Callable[..., Any], home: Path) -> Callable[..., Any]:
+    """`asrctl prepare hub ...` against that hub."""
+    return lambda *words, **more: _online("prepare", "hub", *words, *OPTIONS, "--workspace", home / "work", **more)
+
+
+@pytest.fixture
+def prepare_offline(_offline: Callable[..., Any], home: Path) -> Callable[..., Any]:
+    return lambda *words: _offline("prepare", "hub", *words, *OPTIONS, "--workspace", home / "work")
+
+
+def test_a_name_is_fetched_once_and_needs_no_hub_again(hub, prepare, prepare_offline, asrctl, tmp_path: Path) -> None:
+    name = "somebody/once"
+    commit = hub.commit(name, repository(tmp_path / "set"))
+    planned = prepare(name, "--train", "train[:50%]", "--dry-run")
     assert set(planned.result["downloads"]) >= {"data/train-00000-of-00002.parquet"}
     assert not any(asked.startswith("GET") and asked.endswith(".parquet") for asked in hub.asked)
-    first = prepare(NAME)
-    assert first.result["name"] == "speech" and f"--revision {commit}" in first.stderr
+    first = prepare(name)
+    assert first.result["name"] == "once" and f"--revision {commit}" in first.stderr
     local = asrctl("prepare", "hub", tmp_path / "set", *OPTIONS)
     assert shards(first.result) == shards(local.result)
     hub.asked.clear()
-    again = prepare(NAME, "--revision", commit)
+    again = prepare(name, "--revision", commit)
     assert again.result["id"] == first.result["id"] and not again.result["new"]
     assert not any(".parquet" in asked for asked in hub.asked)
     hub.asked.clear()
-    for words, variables in (((), {"HF_HUB_OFFLINE": "1"}), (("--no-download",), {})):
-        alone = prepare(NAME, *words, **variables)
+    for alone in (prepare_offline(name), prepare(name, "--no-download")):
         assert alone.result["id"] == first.result["id"]
     assert not hub.asked
 
 
 def test_a_branch_that_moved_is_other_data_and_its_commit_the_same(hub, prepare, tmp_path: Path) -> None:
-    old = hub.commit(NAME, repository(tmp_path / "old"))
-    first = prepare(NAME)
-    new = hub.commit(NAME, repository(tmp_path / "new", train=9))
-    second = prepare(NAME)
+    name = "somebody/moving"
+    old = hub.commit(name, repository(tmp_path / "old"))
+    first = prepare(name)
+    new = hub.commit(name, repository(tmp_path / "new", train=9))
+    second = prepare(name)
     assert (first.result["splits"]["train"]["utterances"], second.result["splits"]["train"]["utterances"]) == (8, 9)
     assert new in second.stderr
-    assert prepare(NAME, "--revision", old).result["id"] == first.result["id"]
+    assert prepare(name, "--revision", old).result["id"] == first.result["id"]
     # Another commit with the same rows is other data too: the commit is part of its name.
     shutil.copytree(str(tmp_path / "new"), str(tmp_path / "third"))
     (tmp_path / "third" / "LICENSE").write_text("free", encoding="utf-8")
-    hub.commit(NAME, tmp_path / "third")
-    third = prepare(NAME)
+    hub.commit(name, tmp_path / "third")
+    third = prepare(name)
     assert third.result["id"] != second.result["id"] and shards(third.result) == shards(second.result)
 
 
 def test_a_connection_that_breaks_costs_what_is_missing_only(hub, prepare, tmp_path: Path) -> None:
-    commit = hub.commit(NAME, repository(tmp_path / "set"))
+    name = "somebody/breaking"
+    commit = hub.commit(name, repository(tmp_path / "set"))
     broken = tmp_path / "set" / "data" / "train-00001-of-00002.parquet"
-    kept = broken.read_bytes()
-    listed = hub.answer
-    hub.answer = lambda path, token: (403, {}, b"") if broken.name in path else listed(path, token)  # type: ignore
-    failed = prepare(NAME)
+    hub.forbidden.append(broken.name)
+    failed = prepare(name)
     assert failed.exit_code == 4 and broken.name in failed.error["message"]
     assert "what has arrived is kept" in failed.error["fix"]
-    hub.answer = listed  # type: ignore
+    hub.forbidden.clear()
     hub.asked.clear()
-    hub.breaks[broken.name] = len(kept) // 2
-    done = prepare(NAME)
+    hub.breaks[broken.name] = broken.stat().st_size // 2
+    done = prepare(name)
     assert done.result["splits"]["train"]["utterances"] == 8 and commit in done.stderr
     assert not any("train-00000" in asked for asked in hub.asked)
 
 
 REFUSED = {
-    "gone": (("nobody/nothing",), {}, "the hub has no data set nobody/nothing", "HF_TOKEN"),
-    "revision": ((NAME, "--revision", "v9"), {}, "has no revision v9", "leave --revision out"),
-    "gated": (("closed/speech",), {}, "is gated", "HF_TOKEN"),
-    "offline": ((NAME,), {"HF_HUB_OFFLINE": "1"}, "as HF_HUB_OFFLINE says", "unset HF_HUB_OFFLINE"),
-    "no download": ((NAME, "--no-download"), {}, "--no-download", "run without --no-download"),
+    "gone": (("nobody/nothing",), "the hub has no data set nobody/nothing", "HF_TOKEN"),
+    "revision": (("open/speech", "--revision", "v9"), "has no revision v9", "leave --revision out"),
+    "gated": (("closed/speech",), "is gated", "HF_TOKEN"),
+    "no download": (("open/speech", "--no-download"), "--no-download", "run without --no-download"),
 }
 
 
+@pytest.fixture
+def open_and_closed(hub: DataHub, tmp_path: Path) -> None:
+    for name in ("open/speech", "closed/speech"):
+        hub.commit(name, tmp_path / "set" if (tmp_path / "set").exists() else repository(tmp_path / "set"))
+    hub.gated[:] = ["closed/speech"]
+
+
 @pytest.mark.parametrize("case", list(REFUSED))
-def test_what_can_not_be_fetched_is_told_at_once(hub, prepare, tmp_path: Path, case: str) -> None:
-    words, variables, says, fix = REFUSED[case]
-    for name in (NAME, "closed/speech"):
-        hub.commit(name, repository(tmp_path / "set") if name == NAME else tmp_path / "set")
-    hub.gated.append("closed/speech")
-    done = prepare(*words, **variables)
+def test_what_can_not_be_fetched_is_told_at_once(hub, prepare, open_and_closed, case: str) -> None:
+    words, says, fix = REFUSED[case]
+    done = prepare(*words)
     assert done.exit_code == 4, done.stderr
     assert says in done.error["message"] and fix in done.error["fix"]
     assert len(hub.asked) <= 2 and "Traceback" not in done.stderr
 
 
-def test_a_token_of_the_environment_opens_what_is_gated(hub, prepare, tmp_path: Path) -> None:
-    hub.commit(NAME, repository(tmp_path / "set"))
-    hub.gated.append(NAME)
-    done = prepare(NAME, HF_TOKEN="good").succeeded()
-    assert "good" not in done.stdout + done.stderr
-    assert "Bearer good" in hub.tokens
+def test_without_a_network_what_is_not_here_is_told(hub, prepare_offline, open_and_closed) -> None:
+    done = prepare_offline("open/speech")
+    assert done.exit_code == 4
+    assert "as HF_HUB_OFFLINE says" in done.error["message"] and "unset HF_HUB_OFFLINE" in done.error["fix"]
+    assert not hub.asked
+
+
+def test_a_token_of_the_environment_opens_what_is_gated(hub, prepare, open_and_closed) -> None:
+    done = prepare("closed/speech", HF_TOKEN="hf_open_sesame").succeeded()
+    assert "sesame" not in done.stdout + done.stderr
+    assert "Bearer hf_open_sesame" in hub.tokens
 
 
 def test_of_a_data_set_made_by_a_program_the_parquet_branch_is_read(hub, prepare, tmp_path: Path) -> None:
+    name = "somebody/program"
     (tmp_path / "program").mkdir()
-    (tmp_path / "program" / "speech.py").write_text("raise SystemExit('it ran')", encoding="utf-8")
-    hub.commit(NAME, tmp_path / "program")
-    refused = prepare(NAME)
-    assert refused.exit_code == 5 and "speech.py" in refused.error["message"]
+    (tmp_path / "program" / "program.py").write_text("raise SystemExit('it ran')", encoding="utf-8")
+    hub.commit(name, tmp_path / "program")
+    refused = prepare(name)
+    assert refused.exit_code == 5 and "program.py" in refused.error["message"]
     for config, count in (("clean", 3), ("other", 2)):
         write(tmp_path / "parquet" / config / "train.100" / "0000.parquet", rows(count))
-    hub.commit(NAME, tmp_path / "parquet", branch="refs/convert/parquet")
-    assert "several configurations: clean, other" in prepare(NAME).error["message"]
-    done = prepare(NAME, "--config", "clean", "--train", "train.100")
+    hub.commit(name, tmp_path / "parquet", branch="refs/convert/parquet")
+    assert "several configurations: clean, other" in prepare(name).error["message"]
+    done = prepare(name, "--config", "clean", "--train", "train.100")
     assert sum(split["utterances"] for split in done.result["splits"].values()) == 3
     assert "refs/convert/parquet" in done.stderr
-    named = prepare(NAME, "--config", "clean", "--train", "train.100", "--revision", "refs/convert/parquet")
+    named = prepare(name, "--config", "clean", "--train", "train.100", "--revision", "refs/convert/parquet")
     assert named.result["id"] == done.result["id"]
