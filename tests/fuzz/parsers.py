@@ -35,6 +35,8 @@ from asrctl.storage.workspace import Workspace
 from asrctl.training import checkpoints, metrics_log, runs
 from asrctl.training.trainer_state import TrainerState
 
+from . import published
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 Seeds = List[Tuple[str, bytes]]
 
@@ -592,6 +594,11 @@ def _made(run: Callable[[Path], Any], make: Callable[[], Tuple[Dict[str, bytes],
     return parser
 
 
+def _published(name: str) -> Parser:
+    run, given, damaged = published.case(name)
+    return Parser(run, [(path, given[path]) for path in damaged], files=given, finish=_summed)
+
+
 _LIBRISPEECH = {f"dev-clean/84/1/84-1-000{number}.flac": b"" for number in range(3)}
 _STATE = Callable[[], Parser]
 
@@ -612,6 +619,7 @@ MAKERS: Dict[str, Callable[[], Parser]] = {
         ("dev-clean/84/1/85-1.trans.txt", _TRANS),
         files=_LIBRISPEECH,
     ),
+    **{name: functools.partial(_published, name) for name in published.NAMES},
     "archive": lambda: Parser(
         _archive,
         [("a.tar", _tar()), ("a.tar", _tar(tarfile.PAX_FORMAT)), ("a.tar", _tar(tarfile.USTAR_FORMAT))],

@@ -22,7 +22,9 @@ PARSER_MODULES = [
         "storage/json_shape", "storage/records", "training/checkpoints", "data/corpora/folder",
         "data/corpora/librispeech", "data/corpora/manifest", "data/reading/archives", "data/reading/cells",
         "data/reading/columns", "data/reading/encodings", "data/reading/pairing", "data/reading/recording_paths",
-        "data/reading/split_names", "data/reading/tables", "ipu/import_config",
+        "data/reading/split_names", "data/reading/tables", "ipu/import_config", "data/corpora/commonvoice",
+        "data/corpora/ljspeech", "data/corpora/mls", "data/corpora/an4", "data/corpora/webdataset",
+        "data/corpora/lhotse", "data/reading/commonvoice_release", "data/reading/json_objects",
     )
 ]  # fmt: skip
 _LIMIT_S = 900

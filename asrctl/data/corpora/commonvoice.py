@@ -83,8 +83,11 @@ class _Reader:
         ]
         if missing or (self._without_test and trained not in there):
             usable = [split for split in there if split != "invalidated"]
+            if not missing:
+                fix = f"leave {_FLAG} out, or fetch the release again"
+                raise BadData(f"{self._release.name} has no validated.tsv (it has {', '.join(there)})", fix=fix)
             raise BadData(
-                f"{self._release.name} has no {(missing or [trained])[0]}.tsv (it has {', '.join(there)})",
+                f"{self._release.name} has no {missing[0]}.tsv (it has {', '.join(there)})",
                 fix=f"choose the splits, such as `--train {usable[0]}`" if usable else "fetch the release again",
             )
         if self._without_test and not {"train", "validated"} & {*request.splits, *request.optional_splits}:
@@ -159,6 +162,8 @@ class _Reader:
     def _tell(self) -> None:
         emit = self._request.emit
         self._release.tell()
+        # A clip made anew under another name would not be the one that the table means.
+        self._request.hint("unreadable", "fetch the release again: some of its clips are damaged")
         if self._others:
             emit(Note(f"columns of the release that are not used: {', '.join(self._others)}"))
         if self._bad:

@@ -36,6 +36,7 @@ _HEAD = 1 << 16
 _OF_LHOTSE = re.compile(rb'"(supervisions|recording_id)"\s*:')
 _ANCESTORS = 4
 _WHOLE_S = 0.01
+_LONGEST_S = 1e7
 
 
 class _Manifest(NamedTuple):
@@ -183,7 +184,7 @@ class _Reader:
         name, text = str(one.get("id", "")), one.get("text")
         text = text.strip() if isinstance(text, str) else ""
         times = [offset, one.get("start", 0.0), one.get("duration")]
-        if not name or not all(isinstance(time, (int, float)) and not isinstance(time, bool) for time in times):
+        if not name or not all(map(_is_time, times)):
             yield self._rejected(manifest, name, text, "shape")
             return
         start, end = times[0] + times[1], times[0] + times[1] + times[2]
@@ -220,7 +221,7 @@ class _Reader:
         source, inside = next(((one, of) for one, of in held if channels and channels[0] in of), held[0])
         kind = source.get("type")
         if kind != "file" or not isinstance(source.get("source"), str):
-            raise _Unusable(kind if kind in _CURES else "shape")
+            raise _Unusable(kind if isinstance(kind, str) and kind in _CURES else "shape")
         # All channels that the file has are its mixture, which needs no word.
         alone = channels[0] if len(channels) == 1 and len(inside) > 1 and channels[0] in inside else None
         length = recording.get("duration")
@@ -275,6 +276,10 @@ class _Reader:
         if self._unusable and not self._lost:
             why = max(self._unusable, key=lambda one: self._unusable[one].count)
             hint("no-audio", _CURES[why].partition(": ")[2])
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _LONGEST_S
 
 
 def _recognizes(path: Path) -> Match:

@@ -14,6 +14,7 @@ from asrctl.storage import files
 _MAX_LINE = 1 << 24
 # An array is read as a whole: what is larger is written a line for each, as everybody does.
 _MAX_ARRAY = 1 << 30
+_PIECE = 1 << 20
 _GZIP = b"\x1f\x8b"
 
 
@@ -35,11 +36,23 @@ def _parsed(path: Path, stream: IO[bytes], fix: str) -> Iterator[Dict[str, Any]]
     first = True
     for number, line in enumerate(iter(lambda: stream.readline(_MAX_LINE), b""), 1):
         if first and line.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[":
-            yield from _array(path, line + stream.read(_MAX_ARRAY), fix)
+            yield from _array(path, line + _rest(stream), fix)
             return
         if line.strip():
             first = False
             yield _checked(path, f"{path}, line {number}", line, fix)
+
+
+def _rest(stream: IO[bytes]) -> bytes:
+    """All that is left, a byte more than may be at most: in pieces, as a read takes the room for all it may give."""
+    pieces, left = [], _MAX_ARRAY + 1
+    while left > 0:
+        piece = stream.read(min(left, _PIECE))
+        if not piece:
+            break
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 def _array(path: Path, data: bytes, fix: str) -> Iterator[Dict[str, Any]]:
