@@ -350,7 +350,7 @@ def test_a_coarse_model_needs_more_audio(asrctl, tmp_path: Path, workspace: Path
         (["manifest", "good.csv", "--name", "../up"], 2, "can not be used as a name"),
         (["manifest", "good.csv", "--preset", "none"], 3, "there is no preset called 'none'"),
         (["manifest", "good.csv", "--eval", "holdout"], 5, "no utterance in split holdout (it has train)"),
-        (["kaldi", "good.csv"], 2, "there is no corpus called 'kaldi'"),
+        (["nonesuch", "good.csv"], 2, "there is no corpus called 'nonesuch'"),
     ],
 )
 def test_what_can_not_be_prepared_is_one_sentence_and_one_fix(
