@@ -36,7 +36,6 @@ from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.messages import amounts
 from asrctl.models import loading
 from asrctl.storage import files, records
-from asrctl.storage.json_shape import misfit
 from asrctl.storage.workspace import Artifact, Key, Workspace
 
 VERSION = 2
@@ -327,12 +326,19 @@ def _score(split: PreparedSplit, hypotheses: Iterable[Tuple[int, str]], folder: 
     return tally
 
 
+@dataclass(frozen=True)
+class _Transcribed:
+    """What each line of hypotheses.jsonl has at least."""
+
+    id: str
+    reference: str
+    hypothesis: str
+
+
 def read_hypotheses(path: Path) -> List[Dict[str, Any]]:
     """The rows of a hypotheses.jsonl. Raises BadData."""
     rows = []
     for number, row in files.read_json_lines(path, fix=_FIX_EVALUATION):
-        problem = misfit(row, {"id": str, "reference": str, "hypothesis": str})
-        if problem:
-            raise BadData(f"{path}, line {number} is damaged ({problem})", fix=_FIX_EVALUATION)
+        records.read(_Transcribed, row, f"{path}, line {number} is damaged", fix=_FIX_EVALUATION)
         rows.append(row)
     return rows

@@ -12,7 +12,7 @@ from asrctl.commands.dry_run import DryRun
 from asrctl.commands.evaluate import read_metrics
 from asrctl.commands.select import ChosenData, TrainedModel, find_data, find_model, is_elsewhere, sentence
 from asrctl.data.dataset import PreparedData, PreparedSplit
-from asrctl.errors import BadData, MissingArtifact, UsageError
+from asrctl.errors import MissingArtifact, UsageError
 from asrctl.events import Emit, Note, Progress, ignore
 from asrctl.export import card, delivery
 from asrctl.messages import suggestions
@@ -20,7 +20,6 @@ from asrctl.models import hf_config, loading, weights
 from asrctl.models.loading import Recognizer
 from asrctl.storage import checksums, files, records
 from asrctl.storage.hashing import digest
-from asrctl.storage.json_shape import misfit
 from asrctl.storage.workspace import Artifact, Key, Workspace
 
 VERSION = 3
@@ -322,8 +321,11 @@ def _result(artifact: Artifact, trained: TrainedModel, request: ExportRequest, u
     )
 
 
+@dataclass(frozen=True)
+class _Verified:
+    verified: Mapping[str, Any]
+
+
 def _verified(artifact: Artifact) -> Mapping[str, Any]:
-    problem = misfit(artifact.summary, {"verified": dict})
-    if problem:
-        raise BadData(f"{artifact.path} does not say how it was verified ({problem})", fix="export again with --force")
-    return artifact.summary["verified"]
+    refusal = f"{artifact.path} does not say how it was verified"
+    return records.read(_Verified, artifact.summary, refusal, fix="export again with --force").verified

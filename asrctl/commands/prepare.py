@@ -114,7 +114,7 @@ def prepare(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) 
         # tells `asrctl clean` that somebody is at work between one artifact and the next.
         result = _Job(workspace, request, found, listed, workers, emit).run()
         # What can not be trained on is never what the next `train` takes by itself.
-        trains, source = "train" in result.splits, watcher.record(request.command)
+        trains, source = "train" in result.splits, records.as_dict(watcher.record(request.command))
         workspace.set_ref("prepared", result.name, result.id, latest=trains, source=source)
     return replace(result, seconds=round(time.monotonic() - started, 2))
 

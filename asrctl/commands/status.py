@@ -109,7 +109,7 @@ def _prepared(workspace: Workspace) -> List[Line]:
         is_old = newest is not None and used != newest
         why = f"the vocabulary {name!r} was built again since" if is_old else staleness.changes(record) or ""
         details = {"id": artifact.id, "splits": artifact.summary.get("splits", {})}
-        details.update(command=command, looked_at=len(record.get("audio", {})))
+        details.update(command=command, looked_at=len(record.audio))
         lines.append(Line("prepare", name, "stale" if why else "done", why, details))
     return lines
 

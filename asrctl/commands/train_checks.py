@@ -148,7 +148,7 @@ def _refuse_conflicts(workspace: Workspace, selected: Selected, encoder: Convolu
 
 def _prepare_command(workspace: Workspace, data: PreparedData, name: str, options: Mapping[str, str]) -> str:
     """What was typed to prepare the data, with other options; the options alone where that is not known any more."""
-    record: Mapping[str, Any] = {}
+    record = staleness.SourceRecord()
     if workspace.names("prepared").get(name) == data.artifact.id:
         record = staleness.checked(workspace.ref("prepared", name).get("source"), name)
     typed = staleness.command(record, options)

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Tuple
 
-from asrctl.data.utterance import Utterance, misfit_of, split_path
+from asrctl.data.utterance import Utterance, split_path
 from asrctl.errors import AsrctlError, BadData, UsageError
 from asrctl.events import Emit, ignore
 from asrctl.messages import reasons, suggestions
 from asrctl.runtime import memory
+from asrctl.storage import records
 
 ROLES = ("train", "eval", "test")
 
@@ -226,7 +227,7 @@ class Corpus:
             for utterance in self.read(request):
                 if not isinstance(utterance, Utterance):
                     raise TypeError(f"it yields {type(utterance).__name__}, not Utterance")
-                problem = misfit_of(utterance.as_dict())
+                problem = records.problem(Utterance, utterance.as_dict())
                 if problem is not None:
                     raise TypeError(f"of an utterance that it yields, {problem}")
                 yield utterance

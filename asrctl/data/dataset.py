@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,6 @@ from asrctl.messages import amounts, reasons
 from asrctl.runtime import memory
 from asrctl.storage import files, records
 from asrctl.storage.hashing import digest
-from asrctl.storage.json_shape import misfit
 from asrctl.storage.workspace import Artifact
 
 # Each costs some 100 kB of memory before a sample of it is read, and up to its 16 MB after.
@@ -165,15 +164,6 @@ class PreparedSplit:
     def id(self, index: int) -> str:
         shard, row = self._locate(index)
         return shard.column("id")[row].as_py()
-
-    def rejects(self) -> Iterator[Dict[str, Any]]:
-        """The dropped utterances: {"id", "audio", "reason", "detail"}. Raises BadData."""
-        path = self.folder / "rejects.jsonl"
-        for number, values in files.read_json_lines(path, fix=_FIX):
-            problem = misfit(values, dict.fromkeys(("id", "audio", "reason", "detail"), str))
-            if problem:
-                raise BadData(f"{path}, line {number} is damaged ({problem})", fix=_FIX)
-            yield values
 
     def _locate(self, index: int) -> Tuple[Any, int]:
         if not 0 <= index < len(self):

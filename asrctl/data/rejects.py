@@ -9,15 +9,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional
+from typing import Dict, Iterable, Iterator, List, Mapping, Optional
 
 from asrctl.data import audio
 from asrctl.data.audio import AudioRules
 from asrctl.data.utterance import split_path
 from asrctl.errors import BadData
 from asrctl.messages import amounts
-from asrctl.storage import files
-from asrctl.storage.json_shape import misfit
+from asrctl.storage import files, records
 from asrctl.storage.records import is_text
 
 FILE = "rejects.jsonl"
@@ -43,7 +42,8 @@ _CURES = {
 }
 
 
-class Reject(NamedTuple):
+@dataclass(frozen=True)
+class Reject:
     """A line of `rejects.jsonl`."""
 
     id: str
@@ -51,11 +51,18 @@ class Reject(NamedTuple):
     reason: str
     detail: str
 
+    def __post_init__(self) -> None:
+        if not all(map(is_text, vars(self).values())):
+            raise ValueError("it holds half a character")
+        if self.reason not in audio.REASONS:
+            raise ValueError(self.reason)
+
     def __str__(self) -> str:
         named = self.audio if self.audio.endswith(self.id) else f"{self.id} ({self.audio})"
         return f"{named}: {self.reason} {self.detail}".rstrip()
 
 
+@dataclass(frozen=True)
 class Unread(Reject):
     """That of a recording whose digest is known, so that it could be read once, and now can not."""
 
@@ -164,19 +171,9 @@ def _readable(path: Optional[str]) -> str:
 def read(path: Path) -> Iterator[Reject]:
     """The rejects in a `rejects.jsonl`. Raises BadData."""
     for number, values in files.read_json_lines(path, fix=_FIX_PART):
-        yield parsed(values, f"{path}, line {number}")
+        yield records.read(Reject, values, f"{path}, line {number} is not a reject", fix=_FIX_PART)
 
 
 def first(folders: Iterable[Path], most: int = 5) -> List[Reject]:
     """Some of the rejects of prepared splits. Raises BadData."""
     return list(islice(chain.from_iterable(read(folder / FILE) for folder in folders), most))
-
-
-def parsed(values: Any, where: str) -> Reject:
-    """Raises BadData."""
-    problem = misfit(values, dict.fromkeys(Reject._fields, str))
-    if not problem and not all(is_text(values[name]) for name in Reject._fields):
-        problem = "it holds half a character"
-    if problem or len(values) != len(Reject._fields) or values["reason"] not in audio.REASONS:
-        raise BadData(f"{where} is not a reject ({problem or values.get('reason')})", fix=_FIX_PART)
-    return Reject(**values)

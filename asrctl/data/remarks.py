@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, NamedTuple
+from typing import Dict, Iterable, Iterator
 
 from asrctl.data import audio
-from asrctl.errors import BadData
 from asrctl.events import Emit, Warned
-from asrctl.storage import files
-from asrctl.storage.json_shape import misfit
+from asrctl.storage import files, records
 from asrctl.storage.records import is_text
 
 FILE = "remarks.jsonl"
 _FIX = "delete that folder and prepare the corpus again"
 
 
-class Remark(NamedTuple):
+@dataclass(frozen=True)
+class Remark:
     """A line of `remarks.jsonl`. remark: one of audio.REMARKS."""
 
     id: str
@@ -27,15 +27,11 @@ class Remark(NamedTuple):
     remark: str
     detail: str
 
-
-def parsed(values: Any, where: str) -> Remark:
-    """Raises BadData."""
-    problem = misfit(values, dict.fromkeys(Remark._fields, str))
-    if not problem and not all(is_text(values[name]) for name in Remark._fields):
-        problem = "it holds half a character"
-    if problem or len(values) != len(Remark._fields) or values["remark"] not in audio.REMARKS:
-        raise BadData(f"{where} is not a remark ({problem or values.get('remark')})", fix=_FIX)
-    return Remark(**values)
+    def __post_init__(self) -> None:
+        if not all(map(is_text, vars(self).values())):
+            raise ValueError("it holds half a character")
+        if self.remark not in audio.REMARKS:
+            raise ValueError(self.remark)
 
 
 def write(folder: Path, found: Iterable[Remark]) -> None:
@@ -46,7 +42,7 @@ def write(folder: Path, found: Iterable[Remark]) -> None:
         return
     with files.atomic_path(folder / FILE) as temporary, open(temporary, "w", encoding="utf-8") as stream:
         for remark in chain((first,), found):
-            stream.write(json.dumps(remark._asdict(), ensure_ascii=False) + "\n")
+            stream.write(json.dumps(records.as_dict(remark), ensure_ascii=False) + "\n")
 
 
 def read(folder: Path) -> Iterator[Remark]:
@@ -54,7 +50,7 @@ def read(folder: Path) -> Iterator[Remark]:
     path = folder / FILE
     if path.exists():
         for number, values in files.read_json_lines(path, fix=_FIX):
-            yield parsed(values, f"{path}, line {number}")
+            yield records.read(Remark, values, f"{path}, line {number} is not a remark", fix=_FIX)
 
 
 def tell(folder: Path, emit: Emit) -> Dict[str, int]:

@@ -34,8 +34,7 @@ from asrctl.messages import amounts
 from asrctl.runtime import memory
 from asrctl.runtime.os_errors import fault_of_file
 from asrctl.runtime.threads import in_order
-from asrctl.storage import files
-from asrctl.storage.json_shape import misfit
+from asrctl.storage import files, records
 
 SHARD_BYTES = 16 << 20
 SHARD_UTTERANCES = 2048
@@ -181,8 +180,8 @@ def _write_parts(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLi
     index = 0
     for part in _finished_parts(job.folder):
         index += 1
-        progress.add(part["utterances"], part["samples"])
-        limit.add(part["rejects"], part["utterances"])
+        progress.add(part.utterances, part.samples)
+        limit.add(part.rejects, part.utterances)
     limit.check()
     rest = islice(utterances, progress.utterances, None)
     shard = _Shard()
@@ -220,6 +219,20 @@ def _told_unread(split: str, unread: Sequence[Reject]) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Part:
+    """What part-NNNNN.json holds: utterances that were looked at for a shard, samples that are in it."""
+
+    utterances: int
+    samples: int
+    rejects: Tuple[Reject, ...]
+    remarks: Tuple[Remark, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.utterances < 0 or self.samples < 0:
+            raise ValueError("a count is below 0")
+
+
 class _Shard:
     """The shard being filled."""
 
@@ -246,39 +259,26 @@ class _Shard:
     def write(self, folder: Path, index: int) -> None:
         if self._accepted:
             write_shard(folder / f"shard-{index:05d}.arrow", self._accepted)
-        part = {
-            "utterances": self.count,
-            "samples": self._samples,
-            "rejects": [reject._asdict() for reject in self.rejects],
-            "remarks": [remark._asdict() for remark in self._remarks],
-        }
-        files.write_json(folder / f"part-{index:05d}.json", part)
+        part = Part(self.count, self._samples, tuple(self.rejects), tuple(self._remarks))
+        files.write_json(folder / f"part-{index:05d}.json", records.as_dict(part))
 
 
 def _parts(folder: Path) -> List[Path]:
     return sorted(folder.glob("part-*.json"))
 
 
-def _finished_parts(folder: Path) -> Iterator[Dict[str, Any]]:
-    """{"utterances", "samples", "rejects": [Reject], "remarks": [Remark]} of each finished shard. Raises BadData."""
+def _finished_parts(folder: Path) -> Iterator[Part]:
+    """Those of the finished shards. Raises BadData."""
     for path in _parts(folder):
-        part = files.read_json(path, fix=_FIX_PART)
-        problem = misfit(part, {"utterances": int, "samples": int, "rejects": list, "remarks?": list})
-        if problem or part["utterances"] < 0 or part["samples"] < 0:
-            raise BadData(f"{path} is damaged ({problem or 'a count is below 0'})", fix=_FIX_PART)
-        yield dict(
-            part,
-            rejects=[rejects.parsed(values, str(path)) for values in part["rejects"]],
-            remarks=[remarks.parsed(values, str(path)) for values in part.get("remarks", ())],
-        )
+        yield records.read(Part, files.read_json(path, fix=_FIX_PART), f"{path} is damaged", fix=_FIX_PART)
 
 
 def _merge_parts(folder: Path) -> None:
-    remarks.write(folder, (remark for part in _finished_parts(folder) for remark in part["remarks"]))
+    remarks.write(folder, (remark for part in _finished_parts(folder) for remark in part.remarks))
     with files.atomic_path(folder / rejects.FILE) as temporary, open(temporary, "w", encoding="utf-8") as stream:
         for part in _finished_parts(folder):
-            for reject in part["rejects"]:
-                stream.write(json.dumps(reject._asdict(), ensure_ascii=False) + "\n")
+            for reject in part.rejects:
+                stream.write(json.dumps(records.as_dict(reject), ensure_ascii=False) + "\n")
 
 
 class _Progress:

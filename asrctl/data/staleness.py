@@ -12,22 +12,45 @@ import heapq
 import os
 import shlex
 import stat
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from asrctl.errors import BadData
 from asrctl.messages import amounts, command_lines
-from asrctl.storage.json_shape import OPTIONAL_TEXT, misfit
+from asrctl.storage import records
 from asrctl.storage.redact import redact_values
 
 SAMPLE = 64
-_RECORD = {
-    "command?": [str], "cwd?": str, "source?": OPTIONAL_TEXT, "list?": ([int], type(None)),
-    "audio?": {"*": ([int], type(None))}, "texts?": {"*": ([int], type(None))}, "folders?": {"*": [int]},
-    "workspace?": str,
-}  # fmt: skip
 # Words of a command that say how it talks, not what it makes.
 _TALK = ("--json", "--verbose", "-v", "--force")
+
+
+# Size and times in ns; that of the last change too, as an archive may give every version of a file the same mtime.
+Signature = Tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """What a corpus was when it was prepared, as it stands with the data's name. An earlier asrctl has less of it.
+
+    command: as it was typed, in cwd. source: what the user named. list: signature of the source, where it is a file.
+    audio, texts: {path: signature, None where there was no such file}. folders: {path: (time in ns, entries)}.
+    """
+
+    command: Tuple[str, ...] = ()
+    cwd: str = ""
+    source: Optional[str] = None
+    list: Optional[Signature] = None
+    audio: Mapping[str, Optional[Signature]] = field(default_factory=dict)
+    texts: Mapping[str, Optional[Signature]] = field(default_factory=dict)
+    folders: Mapping[str, Signature] = field(default_factory=dict)
+    workspace: str = ""
+
+    def __post_init__(self) -> None:
+        if self.command[:1] not in ((), ("asrctl",)):  # it is shown to people, who may type it
+            raise ValueError("its command is another program's")
+        if any(len(seen) != 2 for seen in self.folders.values()):
+            raise ValueError("folders")
 
 
 class _Sample:
@@ -73,61 +96,51 @@ class Watcher:
         sample = self._texts if path.lower().endswith(".txt") else self._lists
         sample.offer(path, lambda: _status(path))
 
-    def record(self, command: Sequence[str]) -> Dict[str, Any]:
-        """JSON values for `changes`, with the command that prepares the corpus and where it was typed."""
+    def record(self, command: Sequence[str]) -> SourceRecord:
+        """For `changes`, with the command that prepares the corpus and where it was typed."""
         seen = self._seen(self._audio)
         texts = {**self._seen(self._lists), **self._seen(self._texts)}
         folders = {str(Path(path).parent) for path in seen}
         if self._source is not None and Path(self._source).is_dir():
             folders.add(self._source)
         words = [word for word in command if word not in _TALK]
-        return {
-            "command": redact_values(words) if all(_is_text(word) for word in words) else [],
-            "cwd": str(Path.cwd()),
-            "source": self._source,
-            "list": _signature(_status(self._source)) if self._source and Path(self._source).is_file() else None,
-            "audio": {path: _signature(status) for path, status in sorted(seen.items())},
-            "texts": {path: _signature(status) for path, status in sorted(texts.items())},
-            "folders": {path: _entries(path, self._workspace) for path in sorted(folders)},
-            "workspace": self._workspace,
-        }
+        return SourceRecord(
+            command=tuple(redact_values(words)) if all(_is_text(word) for word in words) else (),
+            cwd=str(Path.cwd()),
+            source=self._source,
+            list=_signature(_status(self._source)) if self._source and Path(self._source).is_file() else None,
+            audio={path: _signature(status) for path, status in sorted(seen.items())},
+            texts={path: _signature(status) for path, status in sorted(texts.items())},
+            folders={path: _entries(path, self._workspace) for path in sorted(folders)},
+            workspace=self._workspace,
+        )
 
     def _seen(self, sample: _Sample) -> Dict[str, Optional[os.stat_result]]:
         seen = {str(Path(path).absolute()): status for path, status in sample.kept.items()}
         return {path: status for path, status in seen.items() if not path.startswith(self._cache)}
 
 
-def checked(record: Any, name: str) -> Mapping[str, Any]:
-    """A record as it lies in a workspace; nothing where there is none. Raises BadData.
-
-    Its command is shown to people, who may type it: only asrctl's own is one.
-    """
-    found = record or {}
-    problem = misfit(found, _RECORD)
-    if problem is None and found.get("command", ["asrctl"])[:1] not in ([], ["asrctl"]):
-        problem = "its command is another program's"
-    if problem is None and any(len(seen) != 2 for seen in found.get("folders", {}).values()):
-        problem = "folders"
-    if problem:
-        raise BadData(f"what is known of {name!r} is damaged ({problem})", fix="prepare that corpus again")
-    return found
+def checked(record: Any, name: str) -> SourceRecord:
+    """The record of a name as it lies in a workspace; an empty one where there is none. Raises BadData."""
+    damaged = f"what is known of {name!r} is damaged"
+    return records.read(SourceRecord, record or {}, damaged, fix="prepare that corpus again")
 
 
-def changes(record: Mapping[str, Any]) -> Optional[str]:
+def changes(record: SourceRecord) -> Optional[str]:
     """What is not as it was, in a sentence, or None. Looks at a sample: at most some dozens of files and folders."""
-    source = record.get("source")
+    source = record.source
     if source is not None and not Path(source).exists():
         return f"{source} is gone"
-    if record.get("list") is not None and not _same(_signature(_status(source)), record["list"]):
+    if record.list is not None and not _same(_signature(_status(source)), record.list):
         return f"{source} has changed since"
     return (
-        _other_files(record.get("audio", {}), "audio files")
-        or _other_files(record.get("texts", {}), "files of transcripts")
+        _other_files(record.audio, "audio files")
+        or _other_files(record.texts, "files of transcripts")
         or _other_folder(record)
     )
 
 
-def _other_files(then: Mapping[str, Any], what: str) -> Optional[str]:
+def _other_files(then: Mapping[str, Optional[Signature]], what: str) -> Optional[str]:
     now = {path: _signature(_status(path)) for path in then}
     gone = [path for path in now if now[path] is None and then[path] is not None]
     other = [path for path in now if not _same(now[path], then[path]) and path not in gone]
@@ -138,22 +151,22 @@ def _other_files(then: Mapping[str, Any], what: str) -> Optional[str]:
     return None
 
 
-def command(record: Mapping[str, Any], instead: Optional[Mapping[str, str]] = None) -> Optional[str]:
+def command(record: SourceRecord, instead: Optional[Mapping[str, str]] = None) -> Optional[str]:
     """What to type to prepare the corpus again, from any folder. instead: {option: value} to give this time."""
-    if not record.get("command") or (instead and record["command"][1:2] != ["prepare"]):
+    if not record.command or (instead and record.command[1:2] != ("prepare",)):
         return None
-    words = command_lines.without(record["command"], instead or {})
+    words = command_lines.without(record.command, instead or {})
     words += [word for option, value in (instead or {}).items() for word in (option, value)]
     line = command_lines.shown(words)
-    return line if record.get("cwd") in ("", str(Path.cwd())) else f"cd {shlex.quote(record['cwd'])} && {line}"
+    return line if record.cwd in ("", str(Path.cwd())) else f"cd {shlex.quote(record.cwd)} && {line}"
 
 
-def _other_folder(record: Mapping[str, Any]) -> Optional[str]:
-    for path, (time_ns, count) in record.get("folders", {}).items():
+def _other_folder(record: SourceRecord) -> Optional[str]:
+    for path, (time_ns, count) in record.folders.items():
         status = _status(path)
         if status is None or not stat.S_ISDIR(status.st_mode) or status.st_mtime_ns == time_ns:
             continue
-        now = _entries(path, record.get("workspace", ""))[1]
+        now = _entries(path, record.workspace)[1]
         if now != count:
             return (
                 f"{path} holds {amounts.count(now, 'file or folder', 'files and folders')}, {count} when it was "
@@ -169,24 +182,23 @@ def _status(path: Optional[str]) -> Optional[os.stat_result]:
         return None
 
 
-def _signature(status: Optional[os.stat_result]) -> Optional[List[int]]:
-    """Size and times; that of the last change too, as an archive may give every version of a file the same mtime."""
-    return None if status is None else [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+def _signature(status: Optional[os.stat_result]) -> Optional[Signature]:
+    return None if status is None else (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def _same(now: Optional[List[int]], then: Optional[List[int]]) -> bool:
+def _same(now: Optional[Signature], then: Optional[Signature]) -> bool:
     """Whether two signatures agree; a record of an earlier asrctl holds no time of the last change."""
     return now == then or (now is not None and then is not None and len(then) == 2 and now[:2] == then)
 
 
-def _entries(folder: str, workspace: str) -> List[int]:
-    """[time of the folder in ns, visible entries but the workspace]."""
+def _entries(folder: str, workspace: str) -> Signature:
+    """(time of the folder in ns, visible entries but the workspace)."""
     status = _status(folder)
     if status is None or not stat.S_ISDIR(status.st_mode):
-        return [0, 0]
+        return 0, 0
     with os.scandir(folder) as entries:
         count = sum(1 for entry in entries if not entry.name.startswith(".") and entry.path != workspace)
-    return [status.st_mtime_ns, count]
+    return status.st_mtime_ns, count
 
 
 def _is_text(word: str) -> bool:

@@ -10,13 +10,11 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from asrctl.errors import BadData, UsageError
 from asrctl.messages import suggestions
-from asrctl.storage import files
+from asrctl.storage import files, records
 from asrctl.storage.hashing import digest
-from asrctl.storage.json_shape import OPTIONAL_TEXT, misfit
 from asrctl.storage.records import is_text
 
 CASES = ("lower", "upper", "keep")
-_SPECIAL = {"word_delimiter?": OPTIONAL_TEXT, "unk?": OPTIONAL_TEXT, "pad?": str, "lower_case?": bool}
 _FIX_VOCABULARY = "build it again with `asrctl vocab CORPUS`, or choose another checkpoint"
 
 
@@ -193,14 +191,22 @@ class Encoder:
         return ids, dict(Counter(character for character in text if character not in self._ids))
 
 
+@dataclass(frozen=True)
+class _Special:
+    """What special_tokens.json may hold; what is missing is as Vocabulary has it."""
+
+    word_delimiter: Optional[str] = None
+    unk: Optional[str] = None
+    pad: str = ""
+    lower_case: bool = False
+
+
 def read_special(folder: Path, *, fix: str) -> Dict[str, Any]:
     """special_tokens.json, as `Vocabulary.save` writes it. Raises BadData (with `fix`)."""
     path = folder / "special_tokens.json"
     found = files.read_json(path, fix=fix)
-    problem = misfit(found, _SPECIAL)
-    if problem:
-        raise BadData(f"{path} must map names to tokens ({problem})", fix=fix)
-    unknown = sorted(set(found) - {key.rstrip("?") for key in _SPECIAL})
+    records.read(_Special, found, f"{path} must map names to tokens", fix=fix)
+    unknown = sorted(found.keys() - records.kinds(_Special))
     if unknown:
         raise BadData(f"{path} holds unknown keys {unknown}", fix=fix)
     return found

@@ -5,21 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
 
 from asrctl.errors import BadData
-from asrctl.storage import files
-from asrctl.storage.json_shape import NUMBER, misfit
+from asrctl.storage import files, records
 
 ARCHIVE_SEPARATOR = "::"
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 # Tables with recordings in their cells: `FILE.parquet::COLUMN::ROW`, see data/reading/embedded.py.
 TABLE_SUFFIXES = (".parquet", ".arrow")
-_SHAPE = {
-    "id": str, "audio": str, "text": str, "split": str, "speaker?": str, "start_s?": NUMBER, "end_s?": NUMBER,
-    "sha256?": str, "channel?": int,
-}  # fmt: skip
-_KEYS = {key.rstrip("?") for key in _SHAPE}
 
 
 @dataclass(frozen=True)
@@ -38,20 +32,15 @@ class Utterance:
     audio: str
     text: str
     split: str
-    speaker: Optional[str] = None
-    start_s: Optional[float] = None
-    end_s: Optional[float] = None
-    sha256: Optional[str] = None
-    channel: Optional[int] = None
+    speaker: Optional[str] = records.absent()
+    start_s: Optional[float] = records.absent()
+    end_s: Optional[float] = records.absent()
+    sha256: Optional[str] = records.absent()
+    channel: Optional[int] = records.absent()
 
     def as_dict(self) -> Dict[str, Any]:
         """Only what is set, in the order of the fields."""
-        return {name: value for name, value in self.__dict__.items() if value is not None}
-
-
-def misfit_of(values: Mapping[str, Any]) -> Optional[str]:
-    """What keeps values from being those of an utterance, or None."""
-    return misfit(values, _SHAPE)
+        return records.as_dict(self)
 
 
 def split_path(audio: str) -> Tuple[str, Optional[str]]:
@@ -80,7 +69,9 @@ def read_manifest(path: Path) -> Iterator[Utterance]:
     """The utterances of a manifest that `write_manifest` wrote. Raises BadData."""
     fix = "prepare the corpus again"
     for number, values in files.read_json_lines(path, fix=fix):
-        problem = misfit_of(values) or ", ".join(f"{key} is unknown" for key in set(values) - _KEYS)
-        if problem:
-            raise BadData(f"{path}, line {number} is damaged ({problem})", fix=fix)
-        yield Utterance(**values)
+        damaged = f"{path}, line {number} is damaged"
+        found = records.read(Utterance, values, damaged, fix=fix)
+        unknown = values.keys() - vars(found)  # it may say that other samples are meant
+        if unknown:
+            raise BadData(f"{damaged} ({', '.join(f'{key} is unknown' for key in sorted(unknown))})", fix=fix)
+        yield found

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
@@ -13,8 +14,7 @@ from asrctl.errors import BadData, MissingArtifact
 from asrctl.models import hf_config, partial_models, processor, weight_files
 from asrctl.models.weight_names import plain_names
 from asrctl.runtime import compat
-from asrctl.storage import files, hub
-from asrctl.storage.json_shape import misfit
+from asrctl.storage import files, hub, records
 from asrctl.storage.names import require_text
 
 # Files in the place of weights, and what they are.
@@ -145,6 +145,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
         raise OSError(errno.EIO, "written only in part", str(path))
 
 
+@dataclass(frozen=True)
+class _Index:
+    """What *.index.json holds of weights in several files. weight_map: {tensor: file}."""
+
+    weight_map: Mapping[str, str]
+
+
 def _weight_files(folder: Path) -> List[Path]:
     for single, index in (
         ("model.safetensors", "model.safetensors.index.json"),
@@ -154,10 +161,8 @@ def _weight_files(folder: Path) -> List[Path]:
             return [folder / single]
         if (folder / index).exists():
             values = files.read_json(folder / index, fix=FIX_FOLDER)
-            problem = misfit(values, {"weight_map": {"*": str}})
-            if problem:
-                raise BadData(f"{folder / index} is no list of weights ({problem})", fix=FIX_FOLDER)
-            return [folder / Path(name).name for name in sorted(set(values["weight_map"].values()))]
+            found = records.read(_Index, values, f"{folder / index} is no list of weights", fix=FIX_FOLDER)
+            return [folder / Path(name).name for name in sorted(set(found.weight_map.values()))]
     partial_models.refuse(folder)
     raise MissingArtifact(f"{folder} holds no weights{_others(folder)}", fix=FIX_FOLDER)
 

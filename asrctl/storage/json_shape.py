@@ -1,4 +1,4 @@
-"""Whether a JSON value has the shape that it must have: the border check of files that asrctl wrote itself."""
+"""Whether a JSON value has the shape that it must have, for what others wrote; asrctl's own is read by `records.py`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CALLED = {
 
 
 def misfit(value: Any, shape: Any, where: str = "it") -> Optional[str]:
-    """What keeps a JSON value from having a shape, or None: the border check of files that asrctl wrote itself.
+    """What keeps a JSON value from having a shape, or None.
 
     A shape is a type, [shape of every item], {key: shape}, or a tuple of shapes of which one must fit. "key?" may be
     missing, "*" stands for every other key, and keys that are not named may hold anything.

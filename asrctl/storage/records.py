@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, NoReturn, Optional, Type, TypeVar, Union
+from typing import Any, Dict, Mapping, NoReturn, Optional, Tuple, Type, TypeVar, Union
 
 from asrctl.errors import BadData
 
@@ -67,6 +67,23 @@ def _kind(hint: Any) -> Kind:
     return Kind(optional, hint)
 
 
+def _fields_of(cls: Any) -> Tuple[Tuple[str, Kind, bool], ...]:
+    return _expected(cls)
+
+
+@functools.lru_cache(maxsize=None)
+def _expected(cls: Any) -> Tuple[Tuple[str, Kind, bool], ...]:
+    """(name, kind, whether it has a default) of each field of a record; null is no value of one that can be absent."""
+    found, of = [], kinds(cls)
+    for item in dataclasses.fields(cls):
+        kind = of[item.name]
+        if _ABSENT in item.metadata:
+            kind = dataclasses.replace(kind, optional=False)
+        has_default = (item.default, item.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
+        found.append((item.name, kind, has_default))
+    return tuple(found)
+
+
 class Reader:
     """Turns parsed JSON or YAML into values of given kinds. Subclasses say how strict they are, and in which words."""
 
@@ -112,13 +129,10 @@ class _Record(Reader):
 
     def section(self, cls: Type[T], values: Mapping[str, Any], prefix: str) -> T:
         arguments: Dict[str, Any] = {}
-        of = kinds(cls)
-        for item in dataclasses.fields(cls):  # type: ignore[arg-type]
-            name, kind = item.name, of[item.name]
+        for name, kind, may_be_missing in _fields_of(cls):
             if name in values:
-                kind = dataclasses.replace(kind, optional=False) if _ABSENT in item.metadata else kind
                 arguments[name] = self.value(values[name], kind, f"{prefix}{name}")
-            elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
+            elif not may_be_missing:
                 if not kind.optional:
                     raise ValueError(f"{prefix}{name} is missing")
                 arguments[name] = None
@@ -147,11 +161,24 @@ def read(cls: Type[T], values: Any, refusal: str, *, fix: str) -> T:
     Raises BadData: `refusal`, then in brackets what is wrong.
     """
     try:
-        if not isinstance(values, dict):
-            _RECORD.refuse(dict, "it")
-        return _RECORD.section(cls, values, "")
+        return _read(cls, values)
     except ValueError as error:
         raise BadData(f"{refusal} ({error})", fix=fix) from None
+
+
+def problem(cls: Type[Any], values: Any) -> Optional[str]:
+    """What keeps values from being a record, or None: for values that are used as they are."""
+    try:
+        _read(cls, values)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _read(cls: Type[T], values: Any) -> T:
+    if not isinstance(values, dict):
+        _RECORD.refuse(dict, "it")
+    return _RECORD.section(cls, values, "")
 
 
 def as_dict(record: Any) -> Dict[str, Any]:

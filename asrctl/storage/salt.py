@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import re
 import secrets
+from dataclasses import dataclass
 
-from asrctl.errors import BadData
-from asrctl.storage import files
-from asrctl.storage.json_shape import misfit
+from asrctl.storage import files, records
 from asrctl.storage.workspace import SALT, Workspace
 
 _BYTES = 32
 _FIX = "delete that file; speakers whose names were hidden with it then get other labels"
+
+
+@dataclass(frozen=True)
+class _Salt:
+    salt: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(rf"[0-9a-f]{{{2 * _BYTES}}}", self.salt):
+            raise ValueError("it holds no salt")
 
 
 def of(workspace: Workspace, *, write: bool = True) -> bytes:
@@ -29,7 +37,4 @@ def of(workspace: Workspace, *, write: bool = True) -> bytes:
             if not path.exists():
                 files.write_json(path, {"salt": drawn})
     found = files.read_json(path, fix=_FIX)
-    problem = misfit(found, {"salt": str})
-    if problem or not re.fullmatch(rf"[0-9a-f]{{{2 * _BYTES}}}", found["salt"]):
-        raise BadData(f"{path} is damaged ({problem or 'it holds no salt'})", fix=_FIX)
-    return bytes.fromhex(found["salt"])
+    return bytes.fromhex(records.read(_Salt, found, f"{path} is damaged", fix=_FIX).salt)

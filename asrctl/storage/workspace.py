@@ -19,11 +19,11 @@ from asrctl import __version__
 from asrctl.errors import BadData, Locked, MissingArtifact, UsageError
 from asrctl.messages import command_lines, suggestions
 from asrctl.messages.command_lines import place
-from asrctl.storage import atomic, files, locks, output_paths
+from asrctl.storage import atomic, files, locks, output_paths, records
 from asrctl.storage.hashing import short_id
-from asrctl.storage.json_shape import OPTIONAL_TEXT, misfit
 from asrctl.storage.names import is_plain_name, require_text, valid_name
 from asrctl.storage.ownership import ARTIFACTS, OwnFiles
+from asrctl.storage.workspace_files import Marker, Meta, Started
 
 SCHEMA_VERSION = 1
 MARKER = "workspace.json"
@@ -45,7 +45,6 @@ _BEING_REPLACED = re.compile(rf"({_ASIDE}|{_READY})(?P<kind>{'|'.join(KINDS)})-(
 _META_FIX = "delete that folder and run the stage again"
 _REF_FIX = "delete that file and run the stage again"
 _RUN_FIX = "see `asrctl status`; a damaged run can be replaced with --overwrite"
-_META = {"inputs?": dict, "parameters?": dict, "files?": {"*": str}, "summary?": {"run?": OPTIONAL_TEXT, "split?": str}}
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ class Workspace:
                 raise UsageError(f"{self.root} is not a folder", fix="choose another --workspace")
             return
         found = files.read_json(self.marker, fix="choose another --workspace, or delete this file")
-        problem = misfit(found, {"schema": int})
+        problem = records.problem(Marker, found)
         if problem:
             raise BadData(
                 f"{self.marker} is no workspace's marker ({problem})",
@@ -183,9 +182,7 @@ class Workspace:
 
     def _read(self, kind: str, identity: str, path: Path) -> Artifact:
         meta = files.read_json(path / "meta.json", fix=_META_FIX)
-        problem = misfit(meta, _META)
-        if problem:
-            raise BadData(f"{path / 'meta.json'} is not an artifact's description ({problem})", fix=_META_FIX)
+        records.read(Meta, meta, f"{path / 'meta.json'} is not an artifact's description", fix=_META_FIX)
         return Artifact(kind, identity, path, meta)
 
     def all(self, kind: str) -> List[Artifact]:
@@ -384,10 +381,7 @@ class Draft:
 def _sequence(run: Path) -> int:
     """Which run was started last. Raises BadData."""
     values = files.read_json(run / "run.json", fix=_RUN_FIX)
-    problem = misfit(values, {"sequence?": int})
-    if problem:
-        raise BadData(f"{run / 'run.json'} does not describe a run ({problem})", fix=_RUN_FIX)
-    return values.get("sequence", 0)
+    return records.read(Started, values, f"{run / 'run.json'} does not describe a run", fix=_RUN_FIX).sequence
 
 
 def _known_sequence(run: Path) -> int:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
-from asrctl.storage import files
-from asrctl.storage.json_shape import NUMBER, misfit
+from asrctl.storage import files, records
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What every line has. The rest depends on the kind: train or eval."""
+
+    kind: str
+    step: float
 
 
 class MetricsLog:
@@ -59,7 +67,7 @@ def _entry(line: bytes) -> Optional[Dict[str, Any]]:
         entry = files.parse_json(line.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
-    return None if misfit(entry, {"kind": str, "step": NUMBER}) else entry
+    return None if records.problem(_Entry, entry) else entry
 
 
 def read(folder: Path, kind: Optional[str] = None) -> "list[Dict[str, Any]]":

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from asrctl.data import staleness
+from asrctl.storage import records
 from asrctl.storage.workspace import Key, Workspace
 
 
@@ -230,9 +231,10 @@ def test_looking_takes_no_longer_for_a_large_corpus(tmp_path):
     status = tmp_path.stat()
     for number in range(20000):
         watcher.saw(f"/nowhere/{number // 100}/{number}.flac", status)
-    record = json.loads(json.dumps(watcher.record(["asrctl", "prepare"])))
-    assert len(record["audio"]) == staleness.SAMPLE
-    assert len({path.rpartition("/")[0] for path in record["audio"]}) > staleness.SAMPLE / 2, (
+    written = json.dumps(records.as_dict(watcher.record(["asrctl", "prepare"])))
+    record = staleness.checked(json.loads(written), "x")
+    assert len(record.audio) == staleness.SAMPLE
+    assert len({path.rpartition("/")[0] for path in record.audio}) > staleness.SAMPLE / 2, (
         "they are drawn from all over"
     )
     assert staleness.changes(record).startswith("64 of 64 audio files looked at are gone, such as /nowhere/")

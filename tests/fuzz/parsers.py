@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
 from asrctl.config import presets
-from asrctl.data import audio
+from asrctl.data import audio, rejects
 from asrctl.data.corpora import folder, librispeech, manifest
 from asrctl.data.corpus import CorpusRequest
 from asrctl.data.reading import archives
@@ -443,7 +443,7 @@ def _prepared(place: Path) -> None:
             int(item.pcm.astype("int64").sum())
         split.only(split.num_samples.argsort()[:1])
         float(split.seconds)
-        list(split.rejects())
+        list(rejects.read(split.folder / rejects.FILE))
         _texts(split)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Dict, List
 import numpy as np
 import soundfile
 
+from asrctl.data import rejects
 from asrctl.data.dataset import PreparedData
 from asrctl.storage.workspace import Workspace
 
@@ -46,5 +47,5 @@ def outcomes(data: PreparedData) -> Dict[str, str]:
     for name in data.splits:
         split = data.split(name)
         found.update({split.id(index): "prepared" for index in range(len(split))})
-        found.update({reject["id"]: reject["reason"] for reject in split.rejects()})
+        found.update({reject.id: reject.reason for reject in rejects.read(split.folder / rejects.FILE)})
     return found

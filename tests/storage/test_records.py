@@ -96,6 +96,11 @@ def test_the_first_problem_is_told_with_its_place(changed, problem):
     assert (caught.value.message, caught.value.fix) == (f"it is no such thing ({problem})", "mend it")
 
 
+def test_values_that_are_used_as_they_are_are_only_looked_at():
+    assert records.problem(Best, {"step": 1, "wer": None, "more": 1}) is None
+    assert records.problem(Best, {"wer": 1}) == "step is missing"
+
+
 @pytest.mark.parametrize("values", [None, 1, [], "x"])
 def test_a_record_is_a_section_of_keys(values):
     with pytest.raises(BadData, match=r"it is no such thing \(it is not a section of keys\)"):
