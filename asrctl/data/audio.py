@@ -142,11 +142,17 @@ def header(path: Union[Path, str]) -> Optional[Header]:
 
 def length_s(content: bytes) -> Optional[float]:
     """`duration_s` of a file whose bytes these are."""
+    found = shape(content)
+    return found[0] if found is not None else None
+
+
+def shape(content: bytes) -> Optional[Tuple[float, int]]:
+    """(seconds, channels) of a file whose bytes these are, by its header; None where that says nothing sensible."""
     import soundfile
 
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as sound:
-            return sound.frames / sound.samplerate if 0 <= sound.frames < 1 << 40 else None
+            return (sound.frames / sound.samplerate, sound.channels) if 0 <= sound.frames < 1 << 40 else None
     except (OSError, RuntimeError, ValueError):
         return None
 

@@ -10,8 +10,8 @@ from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
-from ..data_hub import DataHub, asrctl_with, serving
-from ..data_sets import card, repository, rows, write
+from ..helpers.data_hub import DataHub, asrctl_with, serving
+from ..helpers.data_sets import card, repository, rows, write
 
 OPTIONS = ("--preset", "tiny-cpu", "--min-s", "0.1", "--json")
 

@@ -19,7 +19,7 @@ from asrctl.data.utterance import Utterance, split_path
 from asrctl.errors import AsrctlError, BadData, UsageError
 from asrctl.events import Note, Warned
 
-from ..data_sets import AUDIO, RATE, card, flac, repository, rows, table, write
+from ..helpers.data_sets import AUDIO, RATE, card, flac, repository, rows, table, write
 
 
 def read(source: Path, *splits: str, **options: Any) -> List[Utterance]:
@@ -243,10 +243,15 @@ def test_ids_that_come_twice_are_none(tmp_path: Path) -> None:
 
 
 def test_columns_that_may_change_the_meaning_are_told(tmp_path: Path) -> None:
-    _, events = told(one_file(tmp_path / "set", rows(4, channel=1, is_valid=lambda at: at > 1, gender="f")))
+    _, events = told(
+        one_file(
+            tmp_path / "set",
+            rows(4, subset=lambda at: ("train", "test")[at % 2], is_valid=lambda at: at > 1, gender="f"),
+        )
+    )
     warned = [event.message for event in events if isinstance(event, Warned)]
     assert [message.partition(";")[0] for message in warned] == [
-        "not used of the data set: channel",
+        "not used of the data set: subset",
         "not used of the data set: is_valid",
     ]
     assert any(event.message.endswith("not used: gender") for event in events if isinstance(event, Note))
@@ -276,6 +281,14 @@ def test_times_are_what_the_recordings_say(
     found, events = told(one_file(tmp_path / "set", rows(3, audio=recording, begin_time=times[0], end_time=times[1])))
     assert {(one.start_s, one.end_s) for one in found} == {expected}
     assert any(says in event.message for event in events)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_channel_is_meant_where_there_are_several(tmp_path: Path, channels: int) -> None:
+    cell = lambda number: {"bytes": wav(np.tile(samples(number), (channels, 1)), RATE), "path": None}  # noqa: E731
+    folder = one_file(tmp_path / "set", rows(4, audio=cell, channel=lambda number: number % 2))
+    assert [one.channel for one in read(folder)] == ([0, 1, 0, 1] if channels == 2 else [None] * 4)
+    assert [one.channel for one in read(folder, channel=1)] == ([0, 1, 0, 1] if channels == 2 else [1] * 4)
 
 
 # -- which recordings -------------------------------------------------------------------------------------------------

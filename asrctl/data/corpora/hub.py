@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Iterator, Mapping
 
 from asrctl.data.corpus import Corpus, CorpusOption, CorpusRequest, Match, named_as_folder
-from asrctl.data.reading import hub_repository, hub_splits
-from asrctl.data.reading.hub_rows import Rows
+from asrctl.data.reading import channels, hub_repository, hub_splits
 from asrctl.data.utterance import Utterance
 from asrctl.errors import UsageError
 from asrctl.events import Note
@@ -27,6 +26,8 @@ _LOOKED_AT = 2000
 
 def utterances(request: CorpusRequest) -> Iterator[Utterance]:
     """The rows of the wanted splits, in the order of their files. Raises BadData, MissingArtifact, UsageError."""
+    from asrctl.data.reading.hub_rows import Rows
+
     if request.source is None and request.address is None:
         raise UsageError("hub needs a data set", fix=f"say which: `asrctl prepare hub {CORPUS.examples[0]}`")
     repository = hub_repository.find(request)
@@ -38,7 +39,7 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
     ]
     if unused:
         request.emit(Note(f"splits of {repository.label} that are not used: {', '.join(unused)}"))
-    yield from rows.utterances(plan)
+    yield from channels.chosen(request, rows.utterances(plan))
 
 
 def _is_there(typed: str, repository: hub_repository.Repository) -> bool:
@@ -104,6 +105,7 @@ CORPUS = Corpus(
         CorpusOption("--revision", "Branch, tag or commit of a data set on the hub.", metavar="REVISION"),
         CorpusOption("--audio-column", "Column of the recordings, where several may be.", metavar="COLUMN"),
         CorpusOption("--text-column", "Column of the transcripts, where several may be.", metavar="COLUMN"),
+        channels.OPTION,
     ),
     splits={"train": ("train",), "eval": ("validation", "dev")},
     split_names={},

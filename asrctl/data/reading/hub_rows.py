@@ -13,7 +13,7 @@ from asrctl.data.reading.columns import ColumnPlan, Columns
 from asrctl.data.reading.hub_places import Places
 from asrctl.data.reading.hub_repository import Repository
 from asrctl.data.reading.hub_splits import Part
-from asrctl.data.reading.hub_times import Times
+from asrctl.data.reading.hub_times import Sides, Times, first_recordings
 from asrctl.data.utterance import TABLE_SUFFIXES, Utterance
 from asrctl.errors import BadData
 from asrctl.events import Note, Warned
@@ -53,7 +53,7 @@ class Rows:
         self._request = request
         self._open: Dict[str, ColumnarFile] = {}
         self._places = Places(repository)
-        self._columns = Columns(("id", "speaker", "start", "end", "duration"))
+        self._columns = Columns(("id", "speaker", "start", "end", "duration", "channel"))
 
     def count(self, split: str) -> int:
         """Rows of a split: as the repository says, else as its files do. Raises BadData."""
@@ -71,14 +71,18 @@ class Rows:
         if first is None:
             return
         found = self._find_columns(first)
-        times = Times(
-            first.file, found.chosen, found.plan, self._places.addresses(first.file, first.name, found.chosen)
-        )
+        is_measured = not found.plan.fields.keys().isdisjoint(("start", "end", "channel"))
+        addresses = self._places.addresses(first.file, first.name, found.chosen)
+        measured = first_recordings(first.file, addresses) if is_measured else []
+        times = Times(first.file.schema, found.chosen, found.plan, measured)
+        sides = Sides(found.plan, measured)
         has_ids = self._has_ids(everything, found)
         for typed, several in pieces.items():
             for piece in several:
-                yield from self._read(piece, typed, found, times, has_ids)
-        self._tell(plan, found, times)
+                yield from self._read(piece, typed, found, times, sides, has_ids)
+        times.tell(self._request.emit)
+        sides.tell(self._request.emit)
+        self._tell(plan, found)
 
     def _refuse_other_kinds(self, split: str) -> None:
         names = self._repository.files[split]
@@ -162,7 +166,9 @@ class Rows:
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
-    def _read(self, piece: _Piece, typed: str, found: _Found, times: Times, has_ids: bool) -> Iterator[Utterance]:
+    def _read(
+        self, piece: _Piece, typed: str, found: _Found, times: Times, sides: Sides, has_ids: bool
+    ) -> Iterator[Utterance]:
         self._check_columns(piece, found)
         chosen, fields = found.chosen, found.plan.fields
         addresses = self._places.addresses(piece.file, piece.name, chosen)
@@ -179,7 +185,8 @@ class Rows:
             speakers = map(_word, rows[speaker]) if speaker in rows else repeat(None)
             starts, ends = zip(*(times.of_row(rows, at) for at in range(batch.num_rows)))
             audio = addresses.of(rows, numbers)
-            yield from map(Utterance, ids, audio, texts, repeat(typed), speakers, starts, ends)
+            channels, digests = sides.of(rows, batch.num_rows), repeat(None)
+            yield from map(Utterance, ids, audio, texts, repeat(typed), speakers, starts, ends, digests, channels)
 
     @staticmethod
     def _look_at(plan: ColumnPlan, rows: Mapping[str, Sequence[Any]]) -> None:
@@ -189,10 +196,9 @@ class Rows:
                     break
                 seen.look_at(value)
 
-    def _tell(self, plan: Mapping[str, Sequence[Part]], found: _Found, times: Times) -> None:
+    def _tell(self, plan: Mapping[str, Sequence[Part]], found: _Found) -> None:
         emit, label = self._request.emit, self._repository.label
         self._columns.tell(emit, "data set", _ADVICE)
-        times.tell(emit)
         self._places.tell(self._request)
         heavy = [field.name for field in found.schema if field.name not in (*found.read, found.chosen.audio)]
         if heavy:

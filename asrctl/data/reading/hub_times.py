@@ -1,7 +1,7 @@
-"""What a start and an end beside a recording mean: the stretch of it that is meant, or where it was cut from.
+"""What a start, an end and a channel beside a recording mean: the part of it that is meant, or where it was cut from.
 
-Many data sets keep both, as the segments of GigaSpeech and AMI on the hub do, whose recordings are cut already. The
-lengths of the first recordings tell.
+Many data sets keep them, as the segments of GigaSpeech and AMI on the hub do, whose recordings are cut already. The
+lengths and channels of the first recordings tell.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from asrctl.data import audio
+from asrctl.data.reading.channels import channel_of
 from asrctl.data.reading.columnar import ColumnarFile
 from asrctl.data.reading.columns import Column, ColumnPlan
 from asrctl.data.reading.embedded import CellReader
@@ -17,9 +19,59 @@ from asrctl.data.reading.hub_places import Addresses
 from asrctl.data.utterance import split_path
 from asrctl.errors import BadData
 from asrctl.events import Emit, Note, Warned
+from asrctl.storage import files
 
 _LOOKED_AT = 8
 _TOLERANCE_S = 0.25
+
+
+class First(NamedTuple):
+    """One of the first recordings: its row, as number `at` of rows, and what its header says."""
+
+    rows: Mapping[str, Sequence[Any]]
+    at: int
+    length_s: float
+    channels: int
+
+
+def first_recordings(file: ColumnarFile, addresses: Addresses) -> List[First]:
+    """Some of the recordings of a table that can be read."""
+    found: List[First] = []
+    reader = CellReader(file.path)
+    for first, batch in file.batches([*light(file.schema), *addresses.columns], 0, _LOOKED_AT):
+        rows = batch.to_pydict()
+        for at, place in enumerate(addresses.of(rows, range(first, first + batch.num_rows))):
+            shape = _shape(reader, place)
+            if shape is not None:
+                found.append(First(rows, at, *shape))
+    return found
+
+
+def _shape(reader: CellReader, place: str) -> Optional[Tuple[float, int]]:
+    member = split_path(place)[1]
+    try:
+        content = files.read_bytes(Path(place), fix="", most=1 << 28) if member is None else reader.read(member)
+    except (BadData, OSError):
+        return None
+    return audio.shape(content)
+
+
+class Sides:
+    """The channels of rows, where recordings have several and a column says which one is meant."""
+
+    def __init__(self, plan: ColumnPlan, first: Sequence[First]) -> None:
+        column = plan.fields.get("channel")
+        self._column = column.name if column is not None else ""
+        self._is_used = any(one.channels > 1 for one in first)
+
+    def of(self, rows: Mapping[str, Sequence[Any]], count: int) -> Sequence[Optional[int]]:
+        if not self._is_used or self._column not in rows:
+            return [None] * count
+        return [channel_of(value) for value in rows[self._column]]
+
+    def tell(self, emit: Emit) -> None:
+        if self._column and not self._is_used:
+            emit(Note(f"{self._column} is not used: the recordings have one channel"))
 
 
 class _Span(NamedTuple):
@@ -30,13 +82,12 @@ class _Span(NamedTuple):
 class Times:
     """The stretches of rows, where they are meant."""
 
-    def __init__(self, file: ColumnarFile, chosen: Chosen, plan: ColumnPlan, addresses: Addresses) -> None:
-        """file: the first one that is read, some of whose recordings are measured."""
+    def __init__(self, schema: Any, chosen: Chosen, plan: ColumnPlan, first: Sequence[First]) -> None:
         self._start, self._end = plan.fields.get("start"), plan.fields.get("end")
         self._duration = plan.fields.get("duration")
         given = [self._start, self._end] + ([self._duration] if self._start and not self._end else [])
-        self._columns = [column for column in given if column is not None and column.name in light(file.schema)]
-        self._meaning = self._measured(file, chosen, addresses) if self._start or self._end else ""
+        self._columns = [column for column in given if column is not None and column.name in light(schema)]
+        self._meaning = self._measured(chosen, first) if self._start or self._end else ""
 
     def of_row(self, rows: Mapping[str, Sequence[Any]], at: int) -> Tuple[Optional[float], Optional[float]]:
         """(start, end) of a row in seconds, None where that of the recording is meant."""
@@ -63,20 +114,12 @@ class Times:
             return None
         return _Span(start or 0.0, end)
 
-    def _measured(self, file: ColumnarFile, chosen: Chosen, addresses: Addresses) -> str:
+    def _measured(self, chosen: Chosen, first: Sequence[First]) -> str:
         """ "stretch", "cut" or "unclear"."""
         if any(column.unit.per_second is None for column in self._columns):
             return "unclear"
-        fits: List[str] = []
-        reader = CellReader(file.path)
-        for first, batch in file.batches([*light(file.schema), *addresses.columns], 0, _LOOKED_AT):
-            rows = batch.to_pydict()
-            places = list(addresses.of(rows, range(first, first + batch.num_rows)))
-            for at, place in enumerate(places):
-                span = self._span(rows, at)
-                length_s = _length_s(reader, place) if span is not None else None
-                if span is not None and length_s is not None:
-                    fits.append(_fit(span, length_s))
+        spans = ((self._span(one.rows, one.at), one.length_s) for one in first)
+        fits = [_fit(span, length_s) for span, length_s in spans if span is not None]
         if fits and all(fit == "cut" for fit in fits):
             return "cut"
         # In some rows the stretch may be the whole recording, which says nothing.
@@ -99,15 +142,3 @@ def _seconds(column: Optional[Column], rows: Mapping[str, Sequence[Any]], at: in
     except (TypeError, ValueError):
         return None
     return value / (column.unit.per_second or 1) if 0 <= value < 1e12 else None
-
-
-def _length_s(reader: CellReader, place: str) -> Optional[float]:
-    from asrctl.data import audio  # brings numpy, which the help must not load
-
-    member = split_path(place)[1]
-    if member is None:
-        return audio.duration_s(Path(place))
-    try:
-        return audio.length_s(reader.read(member))
-    except BadData:
-        return None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import unquote
 
-from .conftest import Result
+from .program import Result
 
 
 @dataclass
@@ -91,7 +91,7 @@ def _meant(parts: List[str]) -> Tuple[str, str, Optional[str]]:
 # Commands in the language of JSON lines: one process for many, as it takes seconds until the libraries are there.
 _CHILD = """
 import json, os, sys
-from tests.conftest import run_here
+from tests.helpers.program import run_here
 os.environ.update(json.loads(sys.argv[1]))
 told, sys.stdout = sys.stdout, sys.stderr
 for line in sys.stdin:
