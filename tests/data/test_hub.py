@@ -310,6 +310,31 @@ def test_paths_lead_from_the_table_or_the_repository(tmp_path: Path, alone: bool
     assert [Path(one.audio).read_bytes() for one in read(folder)] == [flac(0), flac(1), flac(2)]
 
 
+LISTS = {
+    "metadata.csv": 'file_name,transcription,speaker\na.flac,one,007\nb.flac,"two, three",8\n',
+    "metadata.jsonl": '{"file_name": "a.flac", "transcription": "one", "speaker": "007"}\n'
+    '{"file_name": "b.flac", "transcription": "two, three", "speaker": 8}\n'.replace("8}", '"8"}'),
+}
+
+
+@pytest.mark.parametrize("name", list(LISTS))
+@pytest.mark.parametrize("layout", ["audiofolder", "list"])
+def test_a_list_names_recordings_beside_it(tmp_path: Path, name: str, layout: str) -> None:
+    folder = tmp_path / "set" / ("train" if layout == "audiofolder" else "clips")
+    folder.mkdir(parents=True)
+    for number, recording in enumerate("ab"):
+        (folder / f"{recording}.flac").write_bytes(flac(number))
+    listed = LISTS[name]
+    if layout == "list":
+        card(tmp_path / "set", {"default": {"train": f"train{Path(name).suffix}"}})
+        listed = listed.replace("a.flac", "clips/a.flac").replace("b.flac", "clips/b.flac")
+    place = folder / name if layout == "audiofolder" else tmp_path / "set" / f"train{Path(name).suffix}"
+    place.write_text(listed, encoding="utf-8")
+    found = read(tmp_path / "set")
+    assert [(one.text, one.speaker) for one in found] == [("one", "007"), ("two, three", "8")]
+    assert [Path(one.audio).read_bytes() for one in found] == [flac(0), flac(1)]
+
+
 def samples(number: int) -> np.ndarray:
     return soundfile.read(io.BytesIO(flac(number)), dtype="float32")[0]
 

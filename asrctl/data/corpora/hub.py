@@ -93,7 +93,7 @@ def _names_below(folder: Path) -> Iterator[str]:
 
 CORPUS = Corpus(
     name="hub",
-    help="A data set of the Hugging Face hub: NAME, or the folder of its Parquet files or of save_to_disk.",
+    help="A data set of the Hugging Face hub: NAME, or a folder as the hub or save_to_disk stores it.",
     read=utterances,
     source="NAME",
     examples=(

@@ -1,4 +1,7 @@
-"""Parquet and Arrow files as the datasets library writes them: chosen columns of chosen rows, in bounded memory."""
+"""Parquet and Arrow files as the datasets library writes them: chosen columns of chosen rows, in bounded memory.
+
+Lists in CSV and JSON lines can be read in the same way; these lie in memory as a whole.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,13 @@ class ColumnarFile:
             stream.seek(-min(4, stream.seek(0, 2)), 2)
             tail = stream.read(4)
         with self._told("it can not be opened"):
-            self._opened: Any = self._open_parquet(head, tail) if path.suffix == ".parquet" else _ArrowRows(path)
+            self._opened: Any = self._open(head, tail)
+
+    def _open(self, head: bytes, tail: bytes) -> Any:
+        suffix = self.path.suffix.lower()
+        if suffix == ".parquet":
+            return self._open_parquet(head, tail)
+        return _TableRows(_LISTS[suffix](self.path) if suffix in _LISTS else _mapped(self.path))
 
     def _open_parquet(self, head: bytes, tail: bytes) -> "_ParquetRows":
         if not head:
@@ -146,17 +155,42 @@ class _ParquetRows:
         return self.num_rows > 0
 
 
-class _ArrowRows:
-    """Of a stream or file of Arrow's own form, mapped: what is not asked for is not read."""
+def _mapped(path: Path) -> "pyarrow.Table":
+    """A stream or file of Arrow's own form: what is not asked for is not read."""
+    import pyarrow
 
-    def __init__(self, path: Path) -> None:
-        import pyarrow
+    mapped = pyarrow.memory_map(str(path))
+    try:
+        return pyarrow.ipc.open_stream(mapped).read_all()
+    except pyarrow.ArrowInvalid:
+        return pyarrow.ipc.open_file(mapped).read_all()
 
-        mapped = pyarrow.memory_map(str(path))
-        try:
-            self._table = pyarrow.ipc.open_stream(mapped).read_all()
-        except pyarrow.ArrowInvalid:
-            self._table = pyarrow.ipc.open_file(mapped).read_all()
+
+def _csv(path: Path) -> "pyarrow.Table":
+    """All of it as text: whether 007 is a number is for others to say."""
+    import pyarrow
+    from pyarrow import csv
+
+    parse = csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",", newlines_in_values=True)
+    with csv.open_csv(str(path), parse_options=parse) as opened:
+        names = opened.schema.names
+    convert = csv.ConvertOptions(column_types=dict.fromkeys(names, pyarrow.string()))
+    return csv.read_csv(str(path), parse_options=parse, convert_options=convert)
+
+
+def _json_lines(path: Path) -> "pyarrow.Table":
+    from pyarrow import json
+
+    return json.read_json(str(path))
+
+
+_LISTS = {".csv": _csv, ".tsv": _csv, ".jsonl": _json_lines, ".ndjson": _json_lines, ".json": _json_lines}
+LIST_SUFFIXES = tuple(_LISTS)
+
+
+class _TableRows:
+    def __init__(self, table: "pyarrow.Table") -> None:
+        self._table = table
         self.schema = self._table.schema
         self.num_rows: int = self._table.num_rows
         self.starts = [0]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from array import array
 from itertools import repeat
+from pathlib import PurePosixPath
 from typing import Any, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence
 
 from asrctl.data.corpus import CorpusRequest
 from asrctl.data.reading import hub_columns
-from asrctl.data.reading.columnar import ColumnarFile
+from asrctl.data.reading.columnar import LIST_SUFFIXES, ColumnarFile
 from asrctl.data.reading.columns import ColumnPlan, Columns
+from asrctl.data.reading.file_names import is_audio
 from asrctl.data.reading.hub_places import Places
 from asrctl.data.reading.hub_repository import Repository
 from asrctl.data.reading.hub_splits import Part
@@ -19,6 +21,8 @@ from asrctl.errors import BadData
 from asrctl.events import Note, Warned
 from asrctl.messages import amounts
 
+# How the list of an audiofolder is called.
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _ADVICE = {
     "stretch": "if they say which part of a recording is meant, make a table with start and end, in seconds",
     "split": "if it says what a row is for, make splits of it",
@@ -58,13 +62,13 @@ class Rows:
     def count(self, split: str) -> int:
         """Rows of a split: as the repository says, else as its files do. Raises BadData."""
         told = self._repository.rows.get(split)
-        return told if told is not None else sum(self._file(name).num_rows for name in self._repository.files[split])
+        return told if told is not None else sum(self._file(name).num_rows for name in self._tables(split))
 
     def utterances(self, plan: Mapping[str, Sequence[Part]]) -> Iterator[Utterance]:
         """Raises BadData, MissingArtifact, UsageError."""
         for split in dict.fromkeys(part.split for parts in plan.values() for part in parts):
             self._repository.check_whole(split)
-            self._refuse_other_kinds(split)
+            self._tables(split)
         pieces = {typed: [piece for part in parts for piece in self._pieces(part)] for typed, parts in plan.items()}
         everything = [piece for found in pieces.values() for piece in found]
         first = next((piece for piece in everything if piece.start < piece.stop), None)
@@ -84,13 +88,30 @@ class Rows:
         sides.tell(self._request.emit)
         self._tell(plan, found)
 
-    def _refuse_other_kinds(self, split: str) -> None:
+    def _tables(self, split: str) -> Sequence[str]:
+        """The files of a split that have its rows: all, or the list beside its recordings. Raises BadData."""
         names = self._repository.files[split]
-        other = next((name for name in names if not name.endswith(TABLE_SUFFIXES)), None)
+        lists = [name for name in names if PurePosixPath(name).name in METADATA]
+        if lists and all(name in lists or is_audio(name) for name in names):
+            self._refuse_shared(split, lists)
+            return lists
+        other = next((name for name in names if not name.lower().endswith(TABLE_SUFFIXES + LIST_SUFFIXES)), None)
         if other is not None:
             raise BadData(
                 f"the split {split} of {self._repository.label} lies in files that are not read, such as {other}",
                 fix="give the corpus by its own kind (`asrctl prepare --help` lists them), or save it by save_to_disk",
+            )
+
+        return names
+
+    def _refuse_shared(self, split: str, lists: Sequence[str]) -> None:
+        """Raises BadData where a list is of several splits, as then the folders tell which row is for what."""
+        others = [name for other, names in self._repository.files.items() if other != split for name in names]
+        shared = next((name for name in lists if name in others), None)
+        if shared is not None:
+            raise BadData(
+                f"{shared} of {self._repository.label} is the list of several splits",
+                fix="put a list into the folder of each split, or use `asrctl prepare folder`",
             )
 
     def _file(self, name: str) -> ColumnarFile:
@@ -103,7 +124,7 @@ class Rows:
     def _pieces(self, part: Part) -> Iterator[_Piece]:
         """The rows of a part, file by file; files beyond them are neither fetched nor opened."""
         first = 0
-        for name in self._repository.files[part.split]:
+        for name in self._tables(part.split):
             if part.stop is not None and first >= part.stop:
                 return
             file = self._file(name)
@@ -205,7 +226,7 @@ class Rows:
             emit(Note(f"columns of the data set that are not used: {', '.join(heavy)}"))
         self._request.hint("no-transcript", f"fill the column {found.chosen.text} of these rows, or leave them out")
         for split in dict.fromkeys(part.split for parts in plan.values() for part in parts):
-            told, names = self._repository.rows.get(split), self._repository.files[split]
+            told, names = self._repository.rows.get(split), self._tables(split)
             if told is not None and all(name in self._open for name in names):
                 there = sum(self._open[name].num_rows for name in names)
                 if there != told:
