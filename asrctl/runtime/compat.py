@@ -236,6 +236,13 @@ def quiet_transformers() -> Iterator[None]:
             transformers.utils.logging.enable_progress_bar()
 
 
+def datasets_reads_cards() -> bool:
+    """Whether the datasets library goes by what a README.md says of configurations: from 2.14 on."""
+    from datasets.utils import metadata
+
+    return hasattr(metadata, "MetadataConfigs")
+
+
 @contextlib.contextmanager
 def undrawn() -> Iterator[None]:
     """Within the block transformers' models hold what their memory happens to hold, instead of random weights.

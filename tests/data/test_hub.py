@@ -14,6 +14,7 @@ import soundfile
 
 from asrctl.data.corpora import find, kind_of
 from asrctl.data.corpus import CorpusRequest
+from asrctl.data.reading import hub_card
 from asrctl.data.reading.embedded import CellReader, wav
 from asrctl.data.utterance import Utterance, split_path
 from asrctl.errors import AsrctlError, BadData, UsageError
@@ -155,6 +156,25 @@ def test_configurations_are_told_apart(tmp_path: Path) -> None:
     assert "several configurations: clean, other" in refused(folder).message
     error = refused(folder, config="claen")
     assert type(error) is UsageError and "did you mean clean" in error.fix
+
+
+@pytest.mark.parametrize("config", ["clean", "other"])
+def test_an_older_library_is_told_what_the_readme_says(tmp_path: Path, config: str) -> None:
+    import datasets
+
+    folder = tmp_path / "set"
+    for number, name in enumerate(("a/train.parquet", "a/more.parquet", "b/train.parquet", "b/test.parquet")):
+        write(folder / name, rows(2, number))
+    card(
+        folder,
+        {"clean": {"train.100": "a/*.parquet", "test": "b/test.parquet"}},
+        more="- config_name: other\n  data_files: [a/train.parquet, b/train.parquet]",
+    )
+    known = hub_card.configurations(folder)
+    ours = datasets.load_dataset_builder(str(folder), **known[config], cache_dir=str(tmp_path / "cache"))
+    theirs = datasets.load_dataset_builder(str(folder), config, cache_dir=str(tmp_path / "cache"))
+    assert dict(ours.config.data_files) == dict(theirs.config.data_files)
+    assert list(known) == ["clean", "other"] and hub_card.default(folder, known) is None
 
 
 def test_what_the_library_has_saved_is_read(tmp_path: Path) -> None:

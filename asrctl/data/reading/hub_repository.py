@@ -16,18 +16,17 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from asrctl.data.corpus import CorpusRequest
-from asrctl.data.reading import hub_snapshot
+from asrctl.data.reading import hub_card, hub_snapshot
 from asrctl.data.reading.hub_snapshot import Fetcher, Snapshot
 from asrctl.errors import AsrctlError, BadData, MissingArtifact, UsageError
 from asrctl.events import Note
 from asrctl.messages import amounts, reasons, suggestions
-from asrctl.runtime import memory
+from asrctl.runtime import compat, memory
 from asrctl.storage import files, hub
 from asrctl.storage.json_shape import OPTIONAL_TEXT, misfit
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 PARQUET_BRANCH = "refs/convert/parquet"
-_README = "README.md"
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\D.*)?")
 
 
@@ -99,7 +98,7 @@ def is_saved(folder: Path) -> bool:
 def has_card(folder: Path) -> bool:
     """Whether a README.md says in its head how the data set is made up, as it does on the hub."""
     try:
-        with files.open_regular(folder / _README, fix="") as stream:
+        with files.open_regular(folder / hub_card.README, fix="") as stream:
             head = stream.read(1 << 16)
     except (BadData, OSError):
         return False
@@ -154,8 +153,15 @@ def _layout(folder: Path, label: str, config: Optional[str]) -> Repository:
     with hub.quiet(), tempfile.TemporaryDirectory() as cache:
         import datasets
 
+        cards = {} if compat.datasets_reads_cards() else hub_card.configurations(folder)
+        chosen = config or hub_card.default(folder, cards)
+        if cards and chosen not in cards:
+            raise _unknown_config(label, config, list(cards))
         try:
-            builder = datasets.load_dataset_builder(str(folder), config, cache_dir=cache)
+            if cards:
+                builder = datasets.load_dataset_builder(str(folder), **cards[chosen or ""], cache_dir=cache)
+            else:
+                builder = datasets.load_dataset_builder(str(folder), config, cache_dir=cache)
         except Exception as error:  # the library's own, of several kinds in each generation
             memory.raise_shortage(error)
             raise _unknown_layout(folder, label, config, error) from None
@@ -163,7 +169,7 @@ def _layout(folder: Path, label: str, config: Optional[str]) -> Repository:
     root = os.path.join(os.path.realpath(str(folder)), "")
     names = {str(split): [_inside(root, str(path)) for path in paths] for split, paths in listed.items()}
     rows = {name: split.num_examples for name, split in (builder.info.splits or {}).items() if split.num_examples}
-    return Repository(label, builder.config.name, names, rows, dict(builder.info.features or {}))
+    return Repository(label, chosen or builder.config.name, names, rows, dict(builder.info.features or {}))
 
 
 def _inside(root: str, path: str) -> str:
@@ -179,18 +185,20 @@ def _unknown_layout(folder: Path, label: str, config: Optional[str], error: Exce
     except Exception as again:
         memory.raise_shortage(again)
         known = []
-    if config is not None and known and config not in known:
-        fix = suggestions.one_of(config, known) if known != ["default"] else "leave --config out"
-        return UsageError(f"{label} has no configuration {config!r}", fix=fix)
-    if config is None and len(known) > 1:
-        shown = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
-        return UsageError(
-            f"{label} has several configurations: {shown}", fix=f"choose one, such as --config {known[0]}"
-        )
+    if (config is not None and known and config not in known) or (config is None and len(known) > 1):
+        return _unknown_config(label, config, known)
     return BadData(
         f"{label} holds no data that the datasets library knows ({reasons.first_line(error, 160)})",
         fix="check that this is the folder of a data set: Parquet files, and a README.md that says their splits",
     )
+
+
+def _unknown_config(label: str, config: Optional[str], known: Sequence[str]) -> UsageError:
+    if config is not None:
+        fix = suggestions.one_of(config, known) if list(known) != ["default"] else "leave --config out"
+        return UsageError(f"{label} has no configuration {config!r}", fix=fix)
+    shown = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
+    return UsageError(f"{label} has several configurations: {shown}", fix=f"choose one, such as --config {known[0]}")
 
 
 # -- of the hub -------------------------------------------------------------------------------------------------------
@@ -232,9 +240,9 @@ def _imitated(place: Path, names: Sequence[str], fetch: Callable[[str], Path]) -
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    if _README in names:
-        readme = files.read_bytes(fetch(_README), fix="fetch the repository again")
-        (folder / _README).write_bytes(readme)
+    if hub_card.README in names:
+        readme = files.read_bytes(fetch(hub_card.README), fix="fetch the repository again")
+        (folder / hub_card.README).write_bytes(readme)
     return folder
 
 
@@ -254,7 +262,7 @@ def _is_converted(names: Mapping[str, Any]) -> bool:
     """Whether files lie as CONFIGURATION/SPLIT/0000.parquet, and no README.md says more."""
     data = [name for name in names if name.endswith(".parquet")]
     plain = all(re.fullmatch(r"[^/]+/[^/]+/\d{4,5}\.parquet", name) for name in data)
-    return bool(data) and plain and _README not in names
+    return bool(data) and plain and hub_card.README not in names
 
 
 def _converted_layout(name: str, config: Optional[str], names: Mapping[str, Any]) -> Repository:
