@@ -12,6 +12,7 @@ from asrctl.data.dataset import PreparedSplit
 from asrctl.errors import UsageError
 from asrctl.evaluation.transcribe import transcribe
 from asrctl.events import Emit, Note
+from asrctl.messages import suggestions
 from asrctl.models.loading import Recognizer
 from asrctl.models.packed import select
 from asrctl.runtime import devices, memory
@@ -33,6 +34,8 @@ def choose(trained: TrainedModel, device: str, precision: Optional[str], batch_s
 
     Raises UsageError, DeviceError, MissingDependency, PresetError.
     """
+    if precision is not None and precision not in devices.PRECISIONS:
+        raise UsageError(f"there is no precision {precision!r}", fix=suggestions.one_of(precision, devices.PRECISIONS))
     chosen = devices.choose(device)
     if not chosen.is_host and device == "auto":
         chosen = devices.choose("cuda" if devices.cuda_available() else "cpu")

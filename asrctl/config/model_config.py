@@ -127,7 +127,7 @@ def _problem(key: str, value: Any) -> Optional[str]:
 def _discord(values: Mapping[str, Any]) -> Optional[Tuple[str, str]]:
     """(key or nothing, sentence) for values that are each those of a model, and not together."""
     if len({len(values[name]) for name in _LISTS if name in values}) > 1:
-        return "", f"needs one number for each convolution in {', '.join(_LISTS)}"
+        return "", f"{', '.join(_LISTS)} must be equally long: each has a number for every convolution"
     width = values.get("hidden_size")
     for key in _DIVISORS:
         if width is not None and key in values and width % values[key]:

@@ -88,7 +88,7 @@ BROKEN: List[Tuple[Callable[[Path], Any], int, str]] = [
     (cut, 5, "model.safetensors can not be read as weights"),
     (weights(lambda tensors: tensors.pop("lm_head.weight")), 3, "base has no CTC head"),
     (weights(lambda tensors: tensors.pop("wav2vec2.encoder.layer_norm.weight")), 5, "do not fit its configuration"),
-    (lambda folder: config(folder, conv_stride=[8, 5]), 3, "conv_kernel and conv_stride must be lists"),
+    (lambda folder: config(folder, conv_stride=[8, 5]), 3, "must be equally long"),
     (lambda folder: (folder / "config.json").unlink(), 5, "config.json is missing"),
     (lambda folder: (folder / "model.safetensors").unlink(), 4, "holds no weights"),
 ]

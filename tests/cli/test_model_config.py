@@ -56,7 +56,7 @@ def test_what_no_model_can_have_is_told_by_us(asrctl, honest, honest_workspace, 
         ("layerdrop", "much", "layerdrop is 'much', not a number from 0 to 1"),
         ("hidden_act", None, "hidden_act is null, which there is not"),
         ("num_attention_heads", 7, "num_attention_heads is 7, which does not divide hidden_size"),
-        ("conv_dim", [32], "needs one number for each convolution in conv_dim, conv_kernel, conv_stride"),
+        ("conv_dim", [32], "conv_dim, conv_kernel, conv_stride must be equally long"),
     ],
 )
 def test_what_only_a_checkpoint_says(asrctl, honest_workspace, tmp_path, key, value, told) -> None:

@@ -87,10 +87,10 @@ def of_file(asrctl, folder: Path, text: str):
 )
 def test_numbers_of_the_model_are_numbers_too(asrctl, tmp_path: Path, typed: str, number: float) -> None:
     """transformers would take the text as it is."""
-    shown = of_file(asrctl, tmp_path, f"model: {{config: {{layer_norm_eps: {typed}, inner: [{typed}]}}}}")
+    shown = of_file(asrctl, tmp_path, f"model: {{config: {{own: {typed}, inner: [{typed}]}}}}")
     config = shown.result["recipe"]["model"]["config"]
-    assert (config["layer_norm_eps"], config["inner"]) == (number, [number])
-    assert type(config["layer_norm_eps"]) is type(number)
+    assert (config["own"], config["inner"]) == (number, [number])
+    assert type(config["own"]) is type(number)
 
 
 @pytest.mark.parametrize("text", ["0123", "2026-11-30", "12:30", "1e3", "0o17", "=", "<<", "n"])

@@ -85,7 +85,7 @@ def _names_below(folder: Path) -> Iterator[str]:
                 left -= 1
                 if entry.name.startswith("."):
                     continue
-                if entry.is_dir():
+                if Path(entry).is_dir():
                     waiting.append(entry.path)
                 else:
                     yield entry.name

@@ -255,7 +255,7 @@ def _recognizes(path: Path) -> Match:
     if files.is_file(path / SCP):
         return Match.CERTAIN
     with os.scandir(path) as entries:
-        folders = sorted(entry.path for entry in entries if entry.is_dir())[:100]
+        folders = sorted(entry.path for entry in entries if Path(entry).is_dir())[:100]
     return Match.CERTAIN if any(files.is_file(Path(folder) / SCP) for folder in folders) else Match.NO
 
 

@@ -211,7 +211,7 @@ def _folders(path: Path) -> List[str]:
     """Names of the folders in a folder that mean a split."""
     try:
         with os.scandir(path) as entries:
-            return [entry.name for entry in entries if split_named(entry.name) is not None and entry.is_dir()]
+            return [entry.name for entry in entries if split_named(entry.name) is not None and Path(entry).is_dir()]
     except OSError:
         return []
 
