@@ -15,6 +15,7 @@ import soundfile
 from asrctl.data.corpora import find, kind_of
 from asrctl.data.corpus import CorpusRequest
 from asrctl.data.reading import hub_card
+from asrctl.data.reading.columnar import ColumnarFile
 from asrctl.data.reading.embedded import CellReader, wav
 from asrctl.data.utterance import Utterance, split_path
 from asrctl.errors import AsrctlError, BadData, UsageError
@@ -410,6 +411,37 @@ def test_a_damaged_shard_is_told_by_its_name(tmp_path: Path, damage: Any, says: 
     error = refused(folder)
     assert type(error) is BadData
     assert says in error.message and shard.name in error.message
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow", "jsonl"])
+def test_damage_anywhere_is_told_and_ends_no_program(tmp_path: Path, ending: str) -> None:
+    """In Arrow's own form lengths are taken as they stand, and lead outside of the file."""
+    whole, path = damageable(tmp_path, ending), tmp_path / f"damaged.{ending}"
+    generator = np.random.default_rng(0)
+    for _ in range(150):
+        content = bytearray(whole)
+        for at in generator.integers(0, len(whole), 3):
+            content[at] = generator.integers(0, 256)
+        path.write_bytes(content)
+        try:
+            file = ColumnarFile(path)
+            for _, batch in file.batches(file.schema.names):
+                batch.to_pydict()
+        except BadData as error:
+            assert path.name in error.message
+
+
+def damageable(folder: Path, ending: str) -> bytes:
+    path = folder / f"whole.{ending}"
+    if ending == "parquet":
+        write(path, rows(6))
+    elif ending == "arrow":
+        made = table(rows(6))
+        with pa.OSFile(str(path), "wb") as stream, pa.ipc.new_stream(stream, made.schema) as writer:
+            writer.write_table(made)
+    else:
+        path.write_text(LISTS["metadata.jsonl"], encoding="utf-8")
+    return path.read_bytes()
 
 
 def test_other_columns_in_a_later_shard_are_told(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ class ColumnarFile:
             tail = stream.read(4)
         with self._told("it can not be opened"):
             self._opened: Any = self._open(head, tail)
+            self._opened.schema.to_string(show_schema_metadata=False)  # raises where a name is no text
 
     def _open(self, head: bytes, tail: bytes) -> Any:
         suffix = self.path.suffix.lower()
@@ -82,6 +83,7 @@ class ColumnarFile:
         while first < last:
             with self._told(f"from row {first} on"):
                 batch = next(found).slice(0, last - first)
+                batch.validate(full=True)  # of text, whether it is UTF-8; of bytes, only where they lie
             yield first, batch
             first += batch.num_rows
 
@@ -161,9 +163,12 @@ def _mapped(path: Path) -> "pyarrow.Table":
 
     mapped = pyarrow.memory_map(str(path))
     try:
-        return pyarrow.ipc.open_stream(mapped).read_all()
+        table = pyarrow.ipc.open_stream(mapped).read_all()
     except pyarrow.ArrowInvalid:
-        return pyarrow.ipc.open_file(mapped).read_all()
+        table = pyarrow.ipc.open_file(mapped).read_all()
+    # Nothing else does: lengths and places that a damaged file makes up lead outside of it, and end the program.
+    table.validate(full=True)
+    return table
 
 
 def _csv(path: Path) -> "pyarrow.Table":
