@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from asrctl.errors import BadData
 from asrctl.messages import reasons
@@ -37,7 +37,7 @@ class ColumnarFile:
             tail = stream.read(4)
         with self._told("it can not be opened"):
             self._opened: Any = self._open(head, tail)
-            self._opened.schema.to_string(show_schema_metadata=False)  # raises where a name is no text
+            _check_names(self._opened.schema)
 
     def _open(self, head: bytes, tail: bytes) -> Any:
         suffix = self.path.suffix.lower()
@@ -213,6 +213,14 @@ class _TableRows:
             return False
         chunks = self._table.column(column).chunks
         return self.num_rows > 0 and all(chunk.field(inner).null_count == len(chunk) for chunk in chunks)
+
+
+def _check_names(fields: "Iterable[pyarrow.Field]") -> None:
+    """Raises UnicodeDecodeError where the name of a column, or of a field in one, is no text."""
+    for field in fields:
+        str(field.name)
+        kind = field.type
+        _check_names(kind.field(index) for index in range(kind.num_fields))
 
 
 def is_heavy(kind: "pyarrow.DataType") -> bool:
