@@ -14,9 +14,9 @@ import soundfile
 
 from asrctl.data.corpora import find, kind_of
 from asrctl.data.corpus import CorpusRequest
-from asrctl.data.reading import hub_card
 from asrctl.data.reading.columnar import ColumnarFile
 from asrctl.data.reading.embedded import CellReader, wav
+from asrctl.data.reading.hub import card as hub_card
 from asrctl.data.utterance import Utterance, split_path
 from asrctl.errors import AsrctlError, BadData, UsageError
 from asrctl.events import Note, Warned

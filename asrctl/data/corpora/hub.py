@@ -1,7 +1,7 @@
 """A data set of the Hugging Face hub, by name or in a folder: Parquet files, or what `save_to_disk` has written.
 
 Rows are read from the files themselves; the datasets library says which files they are, and recordings are decoded from
-the bytes in their cells, without its cache, its decoder or any program of the data set. See data/reading/hub_*.py and
+the bytes in their cells, without its cache, its decoder or any program of the data set. See data/reading/hub/ and
 https://huggingface.co/docs/datasets/repository_structure.
 """
 
@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Iterator, Mapping
 
 from asrctl.data.corpus import Corpus, CorpusOption, CorpusRequest, Match, named_as_folder
-from asrctl.data.reading import channels, hub_repository, hub_splits
+from asrctl.data.reading import channels
+from asrctl.data.reading.hub import repository as hub_repository
+from asrctl.data.reading.hub import splits as hub_splits
 from asrctl.data.utterance import Utterance
 from asrctl.errors import UsageError
 from asrctl.events import Note
@@ -26,7 +28,7 @@ _LOOKED_AT = 2000
 
 def utterances(request: CorpusRequest) -> Iterator[Utterance]:
     """The rows of the wanted splits, in the order of their files. Raises BadData, MissingArtifact, UsageError."""
-    from asrctl.data.reading.hub_rows import Rows
+    from asrctl.data.reading.hub.rows import Rows
 
     if request.source is None and request.address is None:
         raise UsageError("hub needs a data set", fix=f"say which: `asrctl prepare hub {CORPUS.examples[0]}`")

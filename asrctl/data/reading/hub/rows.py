@@ -8,14 +8,14 @@ from pathlib import PurePosixPath
 from typing import Any, Dict, Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence
 
 from asrctl.data.corpus import CorpusRequest
-from asrctl.data.reading import hub_columns
 from asrctl.data.reading.columnar import LIST_SUFFIXES, ColumnarFile
 from asrctl.data.reading.columns import ColumnPlan, Columns
 from asrctl.data.reading.file_names import is_audio
-from asrctl.data.reading.hub_places import Places
-from asrctl.data.reading.hub_repository import Repository
-from asrctl.data.reading.hub_splits import Part
-from asrctl.data.reading.hub_times import Sides, Times, first_recordings
+from asrctl.data.reading.hub import columns as hub_columns
+from asrctl.data.reading.hub.places import Places
+from asrctl.data.reading.hub.repository import Repository
+from asrctl.data.reading.hub.splits import Part
+from asrctl.data.reading.hub.times import Sides, Times, first_recordings
 from asrctl.data.utterance import TABLE_SUFFIXES, Utterance
 from asrctl.errors import BadData
 from asrctl.events import Note, Warned

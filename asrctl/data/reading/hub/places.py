@@ -10,8 +10,8 @@ from typing import Any, Iterator, Mapping, Sequence, Tuple
 from asrctl.data.corpus import CorpusRequest
 from asrctl.data.reading import embedded, recording_paths
 from asrctl.data.reading.columnar import ColumnarFile
-from asrctl.data.reading.hub_columns import BYTES, PATH, Chosen
-from asrctl.data.reading.hub_repository import Repository
+from asrctl.data.reading.hub.columns import BYTES, PATH, Chosen
+from asrctl.data.reading.hub.repository import Repository
 
 
 class Places:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from asrctl.data.corpus import CorpusRequest
-from asrctl.data.reading import hub_card, hub_snapshot
-from asrctl.data.reading.hub_snapshot import Fetcher, Snapshot
+from asrctl.data.reading.hub import card as hub_card
+from asrctl.data.reading.hub import snapshot as hub_snapshot
+from asrctl.data.reading.hub.snapshot import Fetcher, Snapshot
 from asrctl.errors import AsrctlError, BadData, MissingArtifact, UsageError
 from asrctl.events import Note
 from asrctl.messages import amounts, reasons, suggestions

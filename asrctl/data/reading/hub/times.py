@@ -14,8 +14,8 @@ from asrctl.data.reading.channels import channel_of
 from asrctl.data.reading.columnar import ColumnarFile
 from asrctl.data.reading.columns import Column, ColumnPlan
 from asrctl.data.reading.embedded import CellReader
-from asrctl.data.reading.hub_columns import PATH, Chosen, light
-from asrctl.data.reading.hub_places import Addresses
+from asrctl.data.reading.hub.columns import PATH, Chosen, light
+from asrctl.data.reading.hub.places import Addresses
 from asrctl.data.utterance import split_path
 from asrctl.errors import BadData
 from asrctl.events import Emit, Note, Warned
