@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, cast
 
@@ -85,6 +86,11 @@ class CtcTrainer(IPUTrainer):
     def end_loaders(self) -> None:
         """End the processes that load training batches; they hold what was open when they were forked, locks too."""
         _end(getattr(self, "_train_loader", None))
+
+    def has_lost_a_loader(self) -> bool:
+        """Whether a process that loads training batches has died; one that is dying gets a second for it."""
+        workers = getattr(getattr(getattr(self, "_train_loader", None), "_iterator", None), "_workers", ())
+        return bool(workers and connection.wait([worker.sentinel for worker in workers], timeout=1))
 
     # -- order and schedule: the host's -----------------------------------------------------------------------------
 
