@@ -63,8 +63,21 @@ def train(job: TrainingJob, start: StartPoint, emit: Emit = ignore) -> Outcome:
             f"the {job.device.kind} device refused: {reasons.first_line(error, 300)}",
             fix="see docs/ipu.md for what fits, or train with `--device cpu`",
         ) from error
+    except RuntimeError as error:
+        # torch watches the processes that load data, and raises wherever the program is when one of them dies.
+        if "DataLoader worker" not in str(error):
+            raise
+        raise _loader_killed(job) from None
     finally:
         files.remove_tree(staging)
+
+
+def _loader_killed(job: TrainingJob) -> DeviceError:
+    return DeviceError(
+        "a process that loads training data was killed, most likely for lack of memory",
+        fix=f"go on without further processes: `asrctl train --resume --run {job.folder.name}"
+        f" --device {job.device.kind} --set ipu.dataloader_workers=0`",
+    )
 
 
 def compile_only(job: TrainingJob, start: StartPoint, emit: Emit = ignore) -> List[Path]:
@@ -185,15 +198,11 @@ class IpuRun(Trainer):
                 self._resume(self.start.checkpoint)
         except Stopped:
             self.loop.finish("interrupted")
-        except (RuntimeError, OSError, EOFError):
-            # What fails first depends on what the process was doing: torch watches it, and batches on their way break.
+        except (OSError, EOFError):
+            # A batch that was on its way from a process that died may be missed before torch notices.
             if not self.trainer.has_lost_a_loader():
                 raise
-            raise DeviceError(
-                "a process that loads training data was killed, most likely for lack of memory",
-                fix=f"go on without further processes: `asrctl train --resume --run {self.job.folder.name}"
-                f" --device {self.job.device.kind} --set ipu.dataloader_workers=0`",
-            ) from None
+            raise _loader_killed(self.job) from None
         finally:
             self.close()
         return self.loop.outcome()

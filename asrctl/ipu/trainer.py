@@ -90,7 +90,10 @@ class CtcTrainer(IPUTrainer):
     def has_lost_a_loader(self) -> bool:
         """Whether a process that loads training batches has died; one that is dying gets a second for it."""
         workers = getattr(getattr(getattr(self, "_train_loader", None), "_iterator", None), "_workers", ())
-        return bool(workers and connection.wait([worker.sentinel for worker in workers], timeout=1))
+        try:
+            return bool(workers and connection.wait([worker.sentinel for worker in workers], timeout=1))
+        except RuntimeError:  # torch has noticed it meanwhile
+            return True
 
     # -- order and schedule: the host's -----------------------------------------------------------------------------
 
