@@ -14,7 +14,8 @@ from asrctl.cli.report import Output, session, table
 from asrctl.messages import amounts
 
 if TYPE_CHECKING:
-    from asrctl.commands.prepare import PreparePlan, PrepareResult
+    from asrctl.commands.prepare import PrepareResult
+    from asrctl.commands.prepare_plan import PreparePlan
     from asrctl.storage.workspace import Workspace
 
 # Beside those of the corpora.
@@ -77,7 +78,9 @@ def command(
 ) -> None:
     """Turn a corpus into data that training reads: decoded, checked, in shards."""
     with session("prepare", Output(json, verbose, workspace)) as report:
-        from asrctl.commands.prepare import PrepareRequest, plan, prepare
+        from asrctl.commands.prepare import prepare
+        from asrctl.commands.prepare_plan import plan
+        from asrctl.commands.prepare_request import PrepareRequest
         from asrctl.commands.rule_flags import RuleFlags
         from asrctl.storage.workspace import Workspace
 

@@ -9,7 +9,8 @@ from typing import Any, Callable, Dict, List, Sequence, Set, Tuple, TypeVar
 
 from asrctl.commands.evaluate import EvaluateRequest, EvaluateResult, evaluate, read_hypotheses, shuffled_wer
 from asrctl.commands.export import ExportRequest, ExportResult, export
-from asrctl.commands.prepare import PrepareRequest, prepare
+from asrctl.commands.prepare import prepare
+from asrctl.commands.prepare_request import PrepareRequest
 from asrctl.commands.rule_flags import RuleFlags
 from asrctl.commands.run_training import TrainResult
 from asrctl.commands.train import train

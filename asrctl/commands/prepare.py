@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
 from asrctl.commands import kept_labels, rule_flags, vocab
+from asrctl.commands.prepare_request import Found, PrepareRequest, listed
 from asrctl.data import (
     alphabet,
     duplicates,
@@ -17,15 +17,12 @@ from asrctl.data import (
     manifest,
     rejects,
     remarks,
-    rules,
     shards,
     size_estimate,
-    split_roles,
     staleness,
     text_statistics,
 )
 from asrctl.data.dataset import PreparedData, totals
-from asrctl.data.manifest import CorpusChoice
 from asrctl.data.summary import PreparedSummary, SplitSummary
 from asrctl.data.text import Vocabulary
 from asrctl.data.utterance import Utterance, read_manifest
@@ -37,23 +34,6 @@ from asrctl.storage import files, records
 from asrctl.storage.workspace import Artifact, Draft, Key, Workspace
 
 VERSION = 2
-
-
-@dataclass(frozen=True)
-class PrepareRequest:
-    """What the user asked for. vocab: name of a vocabulary; max_rejects: share of utterances that may be dropped.
-
-    force: read every recording again, also where it looks unchanged, and make the data anew.
-    command: the words typed, for `asrctl status` to tell them again.
-    """
-
-    choice: CorpusChoice
-    flags: rule_flags.RuleFlags = rule_flags.RuleFlags()
-    vocab: Optional[str] = None
-    workers: Optional[int] = None
-    max_rejects: float = 0.05
-    force: bool = False
-    command: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,24 +59,6 @@ class PrepareResult:
         return dict(records.as_dict(self), path=str(self.path))
 
 
-@dataclass(frozen=True)
-class PreparePlan:
-    """What `prepare` would do. downloads: {file: bytes} to fetch first; where there are any, no more is known."""
-
-    name: str
-    splits: Mapping[str, Mapping[str, Any]]
-    note: Optional[str]
-    estimated_bytes: int
-    downloads: Mapping[str, int]
-    settings: Mapping[str, Any]
-    origins: Mapping[str, str]
-    unused: Mapping[str, int] = field(default_factory=dict)
-    alphabet: Mapping[str, Any] = field(default_factory=dict)
-
-    def as_dict(self) -> Dict[str, Any]:
-        return dict(self.__dict__)
-
-
 def prepare(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> PrepareResult:
     """List, check, decode and publish a corpus; a rerun goes on at the shard where it stopped.
 
@@ -108,56 +70,27 @@ def prepare(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) 
         raise UsageError(f"--max-rejects {request.max_rejects:g} is no share", fix="use a number from 0 to 1")
     workers = request.workers or default_workers()
     watcher = staleness.Watcher(request.choice.source, workspace.root)
-    with _listed(workspace, request, emit, watcher) as (found, listing):
-        listed = manifest.publish(workspace, listing, watcher, workers=workers, afresh=request.force, emit=emit)
+    with listed(workspace, request, emit, watcher) as (found, listing):
+        published = manifest.publish(workspace, listing, watcher, workers=workers, afresh=request.force, emit=emit)
         # Still in the block: until the name is set, nothing leads to what is made here, and only the listing's lock
         # tells `asrctl clean` that somebody is at work between one artifact and the next.
-        result = _Job(workspace, request, found, listed, workers, emit).run()
+        result = _Job(workspace, request, found, published, workers, emit).run()
         # What can not be trained on is never what the next `train` takes by itself.
         trains, source = "train" in result.splits, records.as_dict(watcher.record(request.command))
         workspace.set_ref("prepared", result.name, result.id, latest=trains, source=source)
     return replace(result, seconds=round(time.monotonic() - started, 2))
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A corpus that was listed: who does what, and by which rules."""
-
-    rules: rules.Rules
-    given: Optional[Artifact]
-    roles: split_roles.Roles
-    name: str
-    listing: manifest.Listing
-
-    def chooses_text(self, request: PrepareRequest) -> bool:
-        """Whether options decide what is left of a text, and no vocabulary that was named or taken from a model."""
-        return request.vocab is None and not (self.given is not None and self.given.summary.get("given"))
-
-
-@contextmanager
-def _listed(
-    workspace: Workspace, request: PrepareRequest, emit: Emit, watcher: Optional[staleness.Watcher]
-) -> Iterator[Tuple[_Found, manifest.Listing]]:
-    write = watcher is not None
-    decided = rule_flags.resolve(request.flags, workspace.root)
-    name = request.choice.data_name
-    text, given = vocab.choose(workspace, request.vocab, decided, name, emit)
-    with manifest.listed(workspace, request.choice, emit, write=write, watcher=watcher) as (_, wanted, listing):
-        assigned = split_roles.assign(wanted, listing.path, listing.counts)
-        assigned.tell(emit)
-        yield _Found(rules.with_text(decided, text), given, assigned, name, listing), listing
-
-
 class _Job:
     """The preparation of one corpus."""
 
     def __init__(
-        self, workspace: Workspace, request: PrepareRequest, found: _Found, listed: Artifact, workers: int, emit: Emit
+        self, workspace: Workspace, request: PrepareRequest, found: Found, published: Artifact, workers: int, emit: Emit
     ) -> None:
         self._workspace = workspace
         self._request = request
         self._found = found
-        self._manifest = listed
+        self._manifest = published
         self._workers = workers
         self._emit = emit
         self._scan = text_statistics.scan(self._utterances(), found.roles, found.rules.text)
@@ -367,34 +300,3 @@ class _Job:
             bytes=files.folder_bytes(artifact.path),
             seconds=0.0,
         )
-
-
-def plan(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> PreparePlan:
-    """What `prepare` would do; nothing is written, downloaded or decoded. Raises what `prepare` raises."""
-    decided = rule_flags.resolve(request.flags, workspace.root)
-    settings = {
-        **asdict(decided.audio),
-        "text": decided.text.as_dict(),
-        "vocab_splits": list(decided.vocab_splits),
-        "preset": decided.preset,
-        "max_rejects": request.max_rejects,
-    }
-    name = request.choice.data_name
-    downloads = size_estimate.downloads(workspace, request.choice)
-    if downloads:
-        return PreparePlan(name, {}, None, 0, downloads, settings, decided.origins)
-    with _listed(workspace, request, ignore, None) as (found, listing):
-        scanned = text_statistics.scan(listing.utterances(), found.roles, found.rules.text)
-        splits = {
-            role: {"utterances": scanned.utterances(role), "sources": list(sources)}
-            for role, sources in found.roles.by_role.items()
-        }
-        estimated = size_estimate.num_bytes(listing.utterances(), found.roles, scanned, found.rules.audio)
-        settings["text"] = found.rules.text.as_dict()
-        found.roles.tell_unused(emit)
-        labeled = labels.splits(scanned, found.roles, found.rules)
-        examined = alphabet.examine(scanned, labeled, listing.utterances(), found.roles, found.rules.text)
-        note, unused = found.roles.note, found.roles.unused
-        examined.warn(emit, proposes=found.chooses_text(request))
-        shown = examined.told(request.command, proposes=found.chooses_text(request))
-        return PreparePlan(name, splits, note, estimated, {}, settings, decided.origins, unused, shown)
