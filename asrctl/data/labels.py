@@ -6,8 +6,8 @@ from collections import Counter
 from typing import Callable, Iterable, Iterator, Set, Tuple
 
 from asrctl.data import shards, text_statistics
-from asrctl.data.dataset import PreparedUtterance
 from asrctl.data.rules import Rules
+from asrctl.data.shard_files import PreparedUtterance
 from asrctl.data.split_roles import Roles
 from asrctl.data.text import TextRules, build_vocabulary
 from asrctl.data.utterance import Utterance

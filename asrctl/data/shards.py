@@ -20,12 +20,12 @@ import numpy as np
 
 from asrctl.data import audio, rejects, remarks
 from asrctl.data.audio import Rejected, num_frames
-from asrctl.data.dataset import PreparedUtterance, count_repeats, write_shard
 from asrctl.data.reading.archives import MemberReader
 from asrctl.data.reading.embedded import CellReader
 from asrctl.data.rejects import Reject, RejectLimit, Unread
 from asrctl.data.remarks import Remark
 from asrctl.data.rules import Rules
+from asrctl.data.shard_files import PreparedUtterance, count_repeats, write_shard
 from asrctl.data.text import Vocabulary
 from asrctl.data.utterance import Utterance, is_table, split_path
 from asrctl.errors import BadData, StorageError

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from asrctl.data import dataset
-from asrctl.data.dataset import PreparedSplit, PreparedUtterance, totals, write_shard
+from asrctl.data import shard_files
+from asrctl.data.dataset import PreparedSplit, totals
+from asrctl.data.shard_files import PreparedUtterance, write_shard
 from asrctl.errors import BadData
 
 
@@ -24,7 +25,7 @@ def utterance(number: int) -> PreparedUtterance:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Ten shards of three utterances, of which two may be mapped at a time."""
-    monkeypatch.setattr(dataset, "_MAPPED", 2)
+    monkeypatch.setattr(shard_files, "_MAPPED", 2)
     for shard in range(10):
         rows = [utterance(3 * shard + row) for row in range(3)]
         write_shard(tmp_path / f"shard-{shard:05d}.arrow", rows)
@@ -86,8 +87,8 @@ def test_shards_of_both_widths_are_one_split(folder: Path) -> None:
     expected = [item.labels.tolist() for item in PreparedSplit(folder, name="train", sample_rate=16000)]
     path = folder / "shard-00004.arrow"
     batch = pa.ipc.open_stream(path.read_bytes()).read_next_batch()
-    columns = [batch.column(field.name).cast(field.type) for field in dataset.WIDE_SCHEMA]
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, dataset.WIDE_SCHEMA) as writer:
-        writer.write_batch(pa.record_batch(columns, schema=dataset.WIDE_SCHEMA))
+    columns = [batch.column(field.name).cast(field.type) for field in shard_files.WIDE_SCHEMA]
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, shard_files.WIDE_SCHEMA) as writer:
+        writer.write_batch(pa.record_batch(columns, schema=shard_files.WIDE_SCHEMA))
     mixed = PreparedSplit(folder, name="train", sample_rate=16000)
     assert [item.labels.tolist() for item in mixed] == expected

@@ -450,7 +450,7 @@ def _prepared_workspace(tmp_path: Path) -> Path:
 
 def _compressed_shard(path: Path) -> None:
     """A gigabyte of zeros as samples, in some kilobytes."""
-    from asrctl.data.dataset import SCHEMA
+    from asrctl.data.shard_files import SCHEMA
 
     count = 1 << 29
     samples = pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), pa.array(np.zeros(count, np.int16)))

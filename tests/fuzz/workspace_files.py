@@ -9,7 +9,7 @@ import numpy as np
 
 from asrctl.config import presets
 from asrctl.data.collate import FeatureRules
-from asrctl.data.dataset import PreparedUtterance, write_shard
+from asrctl.data.shard_files import PreparedUtterance, write_shard
 from asrctl.data.text import TextRules, Vocabulary, build_vocabulary
 from asrctl.models import processor
 from asrctl.storage import files

@@ -8,7 +8,8 @@ from typing import Any, Dict, List, Mapping, Tuple
 import numpy as np
 
 from asrctl.config.recipe import ModelSection, SpecAugment
-from asrctl.data.dataset import PreparedSplit, PreparedUtterance, write_shard
+from asrctl.data.dataset import PreparedSplit
+from asrctl.data.shard_files import PreparedUtterance, write_shard
 from asrctl.data.text import TextRules, Vocabulary, build_vocabulary
 from asrctl.models import loading
 

@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional
 
 from asrctl.config.recipe import Augment, BatchesSection, HostSection, ModelSection, OptimSection, Recipe, SpecAugment
-from asrctl.data.dataset import PreparedSplit, PreparedUtterance, write_shard
+from asrctl.data.dataset import PreparedSplit
+from asrctl.data.shard_files import PreparedUtterance, write_shard
 from asrctl.errors import BadData
 from asrctl.models import ctc, loading
 from asrctl.runtime import devices, free_memory
