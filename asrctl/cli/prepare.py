@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, List, Mapping, Optional
 
 import typer
 
-from asrctl.cli import corpus_command, numbers, options
+from asrctl.cli import corpus_command, numbers, options, preview
 from asrctl.cli import corpus_options as corpora
 from asrctl.cli.report import Output, session, table
 from asrctl.messages import amounts
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asrctl.storage.workspace import Workspace
 
 # Beside those of the corpora.
-EXAMPLES = ("asrctl prepare manifest utterances.csv --dry-run",)
+EXAMPLES = ("asrctl prepare manifest utterances.csv --dry-run", "asrctl prepare manifest utterances.csv --show 5")
 
 _SECONDS = "a number of seconds"
 _MIN_S = numbers.option(
@@ -71,6 +71,7 @@ def command(
     workers: Optional[int] = options.WORKERS,
     force: bool = options.FORCE,
     dry_run: bool = options.DRY_RUN,
+    show: Optional[int] = preview.SHOW,
     workspace: Path = options.WORKSPACE,
     json: bool = options.JSON,
     verbose: bool = options.VERBOSE,
@@ -100,6 +101,12 @@ def command(
         place = Workspace(workspace)
         typed = place.named(("asrctl", *sys.argv[1:]))
         request = PrepareRequest(choice, flags, vocab, workers, max_rejects, force, typed)
+        if show is not None:
+            from asrctl.commands.preview import preview as look
+
+            seen = look(place, request, show, report.emit)
+            report.done(seen.as_dict(), preview.lines(seen))
+            return
         if dry_run:
             planned = plan(place, request, report.emit)
             report.done(planned.as_dict(), plan_lines(planned, place))
