@@ -10,12 +10,13 @@ import typer
 
 from asrctl.cli import corpus_command, numbers, options, preview
 from asrctl.cli import corpus_options as corpora
-from asrctl.cli.report import Output, session, table
+from asrctl.cli.report import Output, Report, session, table
 from asrctl.messages import amounts
 
 if TYPE_CHECKING:
     from asrctl.commands.prepare import PrepareResult
     from asrctl.commands.prepare_plan import PreparePlan
+    from asrctl.commands.prepare_request import PrepareRequest
     from asrctl.storage.workspace import Workspace
 
 # Beside those of the corpora.
@@ -80,7 +81,6 @@ def command(
     """Turn a corpus into data that training reads: decoded, checked, in shards."""
     with session("prepare", Output(json, verbose, workspace)) as report:
         from asrctl.commands.prepare import prepare
-        from asrctl.commands.prepare_plan import plan
         from asrctl.commands.prepare_request import PrepareRequest
         from asrctl.commands.rule_flags import RuleFlags
         from asrctl.storage.workspace import Workspace
@@ -101,19 +101,26 @@ def command(
         place = Workspace(workspace)
         typed = place.named(("asrctl", *sys.argv[1:]))
         request = PrepareRequest(choice, flags, vocab, workers, max_rejects, force, typed)
-        if show is not None:
-            from asrctl.commands.preview import preview as look
-
-            seen = look(place, request, show, report.emit)
-            report.done(seen.as_dict(), preview.lines(seen))
-            return
-        if dry_run:
-            planned = plan(place, request, report.emit)
-            report.done(planned.as_dict(), plan_lines(planned, place))
+        if show is not None or dry_run:
+            _look(place, request, show, report)
             return
         result = prepare(place, request, report.emit)
         following = next_line(place, result, preset)
         report.done(result.as_dict(), result_lines(result, following))
+
+
+def _look(place: "Workspace", request: "PrepareRequest", show: Optional[int], report: Report) -> None:
+    """Tell what would be done, or `show` utterances as they would enter the model; nothing is written."""
+    if show is not None:
+        from asrctl.commands.preview import preview as look
+
+        seen = look(place, request, show, report.emit)
+        report.done(seen.as_dict(), preview.lines(seen))
+        return
+    from asrctl.commands.prepare_plan import plan
+
+    planned = plan(place, request, report.emit)
+    report.done(planned.as_dict(), plan_lines(planned, place))
 
 
 def build(name: str) -> Any:
