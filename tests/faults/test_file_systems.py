@@ -138,8 +138,9 @@ def test_somebodys_files_in_what_an_image_brings(job: Job, image: Image, faults:
         assert kept.read_text() == "ten years of work"
 
 
-@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.faults_full)])
-@pytest.mark.parametrize("stage", ["eval", pytest.param("train", marks=pytest.mark.faults_full)])
+@pytest.mark.faults_full
+@pytest.mark.parametrize("every", [7, 1])
+@pytest.mark.parametrize("stage", ["eval", "train"])
 def test_killed_while_what_an_image_brings_is_replaced(
     job: Job, image: Image, tmp_path: Path, faults: Faults, stage: str, every: int
 ) -> None:
@@ -226,6 +227,7 @@ def same_files(job: Job, workspace: Path) -> None:
     assert found == wanted
 
 
+@pytest.mark.faults_full
 def test_every_stage_on_fuse(job: Job, fuse: Mounted, faults: Faults) -> None:
     with faults.survives("every stage on FUSE"):
         shutil.copytree(str(job.before["prepare"]), str(fuse.workspace))
@@ -267,7 +269,8 @@ def test_replaced_while_others_read_it_on_fuse(job: Job, fuse: Mounted, faults: 
         assert names(fuse.seen) == ["out", "workspace"]
 
 
-@pytest.mark.parametrize("every", [16, pytest.param(1, marks=pytest.mark.faults_full)])
+@pytest.mark.faults_full
+@pytest.mark.parametrize("every", [16, 1])
 def test_killed_while_others_read_on_fuse(job: Job, fuse: Mounted, tmp_path: Path, faults: Faults, every: int) -> None:
     """What is left of an earlier one lies where the old one is to lie, and a reader has the old one open as well."""
     words = (*job.words("eval"), "--force")

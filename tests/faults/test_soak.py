@@ -110,7 +110,8 @@ def stays_level(standings: List[Dict[str, int]]) -> None:
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="NOT TESTED: there is no /proc")
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.faults_full)])
+@pytest.mark.faults_full
+@pytest.mark.parametrize("rounds", [3, 100])
 def test_commands_in_one_process(job: Job, tmp_path: Path, faults: Faults, rounds: int) -> None:
     """prepare and eval in turns, each doing its work again."""
     workspace = job.start_from("eval", tmp_path / "workspace")
@@ -119,7 +120,8 @@ def test_commands_in_one_process(job: Job, tmp_path: Path, faults: Faults, round
         stays_level(soak(COMMANDS, workspace, rounds, json.dumps(commands)))
 
 
-@pytest.mark.parametrize("steps", [200, pytest.param(10_000, marks=pytest.mark.faults_full)])
+@pytest.mark.faults_full
+@pytest.mark.parametrize("steps", [200, 10_000])
 def test_many_steps(many_shards: Job, tmp_path: Path, faults: Faults, steps: int) -> None:
     """Checkpoints and evaluations among them; the journal is one file."""
     workspace = many_shards.copy(many_shards.after["prepare"], tmp_path / "workspace")
