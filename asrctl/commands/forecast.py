@@ -13,6 +13,7 @@ from typing import Any, Dict, Optional, Tuple
 from asrctl.commands.train import plan
 from asrctl.commands.train_request import TrainPlan, TrainRequest
 from asrctl.config.recipe import Augment
+from asrctl.data.augmentation.chain import Augmenter
 from asrctl.data.collate import FeatureRules
 from asrctl.data.sampler import samples_in
 from asrctl.errors import AsrctlError
@@ -172,7 +173,7 @@ def _largest(planned: TrainPlan, pads: bool) -> Tuple[int, int]:
         split=train,
         plan=planned.job.batches,
         features=FeatureRules(rate),
-        augment=recipe.batches.augment,
+        augmenter=Augmenter(recipe.batches.augment, rate, recipe.optim.seed),
         limits=trainer.limits_of(section, kind, int(seconds * rate), pad_to, packs=not pads),
         delimiter=None,
         max_item_samples=samples_in(recipe.audio.max_s, rate),

@@ -184,6 +184,7 @@ def _info(run: Run, planned: TrainPlan, engine: Optional[str]) -> RunInfo:
         versions=versions(),
         seconds=kept.seconds,
         engine=engine,
+        recordings=planned.recordings or None,
     )
 
 

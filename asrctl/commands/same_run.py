@@ -56,6 +56,9 @@ def _inputs(planned: TrainPlan, max_minutes: Optional[float], base: Optional[str
     recipe = planned.recipe.as_dict()
     values = dict(planned.recipe.experiment(), run=recipe["run"])
     values["model"] = {name: value for name, value in values["model"].items() if name not in ("checkpoint", "revision")}
+    # Folders count by what they hold, wherever they lie.
+    augment = dict(values["batches"]["augment"], **planned.recordings)
+    values["batches"] = dict(values["batches"], augment=augment)
     return dict(
         values,
         asrctl=__version__,

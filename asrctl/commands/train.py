@@ -81,9 +81,17 @@ def plan(
         features=workspace.own(workspace.root / "cache" / "features"),
         data=data.content,
         command=request.command,
+        recordings=checked.recordings,
     )
     planned = TrainPlan(
-        workspace, job, data, selected.data_name, selected.resolved.sources, selected.base, checked.outline
+        workspace,
+        job,
+        data,
+        selected.data_name,
+        selected.resolved.sources,
+        selected.base,
+        checked.outline,
+        recordings=checked.digests,
     )
     return same_run.applied(request, planned, emit) if request.if_new else planned
 

@@ -10,12 +10,15 @@ from asrctl.commands.train_request import Selected, TrainRequest
 from asrctl.config import presets
 from asrctl.config.recipe import Recipe
 from asrctl.data import data_rules, staleness
+from asrctl.data.augmentation import chain
+from asrctl.data.augmentation.recordings import Recordings
 from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.errors import PresetError
 from asrctl.events import Emit, Note, Warned
 from asrctl.models import loading, weights
 from asrctl.models.hf_config import Convolutions
 from asrctl.runtime import devices
+from asrctl.storage import stat_cache
 from asrctl.storage.workspace import Workspace
 from asrctl.training.compatibility import alignable, conflicts, convolutions
 from asrctl.training.runs import Run, start_command
@@ -24,12 +27,15 @@ from asrctl.training.runs import Run, start_command
 @dataclass(frozen=True)
 class Checked:
     """What looking at everything told. outline: of the checkpoint to start from, the model without weights, where it is
-    on this machine. train: the utterances that the model can align.
+    on this machine. train: the utterances that the model can align. recordings: what folders hold that the recipe takes
+    noise or rooms from, by key; digests: of that.
     """
 
     precision: str
     train: PreparedSplit
     outline: Optional[loading.Recognizer]
+    recordings: Mapping[str, Recordings]
+    digests: Mapping[str, str]
 
 
 def check(
@@ -54,14 +60,27 @@ def check(
     if not device.is_host:
         presets.refuse_for_ipu(selected.resolved)
     precision = _precision(recipe, device, stored, hardware_needed)
+    chain.refuse_codecs(recipe.batches.augment)
+    recordings = chain.folders(recipe.batches.augment, emit)
+    digests = _digests(workspace, recordings, remember=fetch)
     if stored is not None:
-        _refuse_changes(workspace, stored, recipe, data)
+        _refuse_changes(workspace, stored, recipe, data, digests)
     outline = _look_at_checkpoint(recipe, data, emit, fetch=fetch) if stored is None else None
     train = data.split("train")
     encoder = convolutions(recipe, _config_folder(stored))
     _refuse_conflicts(workspace, selected, encoder, request.preset or data.summary.preset)
     _warn_of_no_effect(request.overrides, emit)
-    return Checked(precision, _alignable(encoder, train, emit), outline)
+    return Checked(precision, _alignable(encoder, train, emit), outline, recordings, digests)
+
+
+def _digests(workspace: Workspace, recordings: Mapping[str, Recordings], *, remember: bool) -> Dict[str, str]:
+    """Of what the folders hold. remember: keep digests of files in the workspace, for the next time."""
+    if not recordings:
+        return {}
+    if not remember:
+        return {key: found.digest() for key, found in recordings.items()}
+    with stat_cache.opened(workspace.own(workspace.cache("stat") / "stat.sqlite")) as cache:
+        return {key: found.digest(cache) for key, found in recordings.items()}
 
 
 def _config_folder(stored: Optional[Run]) -> Optional[Path]:
@@ -167,7 +186,9 @@ def _start_from(workspace: Workspace, stored: Run) -> str:
     return start_command(workspace, stored.info(), "--from-run", stored.name)
 
 
-def _refuse_changes(workspace: Workspace, stored: Run, recipe: Recipe, data: PreparedData) -> None:
+def _refuse_changes(
+    workspace: Workspace, stored: Run, recipe: Recipe, data: PreparedData, recordings: Mapping[str, str]
+) -> None:
     """Raises PresetError where what makes the experiment is not what the run to resume was started with."""
     info = stored.info()
     changed = changed_keys(stored.recipe().experiment(), recipe.experiment())
@@ -175,6 +196,12 @@ def _refuse_changes(workspace: Workspace, stored: Run, recipe: Recipe, data: Pre
         changed.append(f"data: was {info.data.id}, is {data.artifact.id}")
     elif info.data.content not in (None, data.content):
         changed.append(f"data: {data.artifact.id} was made again and holds other speech or labels")
+    before = info.recordings or {}
+    changed += [
+        f"batches.augment.{key}: the folder holds other files now"
+        for key, found in recordings.items()
+        if before.get(key, found) != found
+    ]
     if info.vocabulary != data.vocabulary().digest:
         changed.append("vocabulary: is not the one the run was started with")
     if changed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
@@ -66,6 +66,7 @@ class TrainPlan:
 
     outline: of a checkpoint that was looked at, the model without weights. inputs: what the run is made from, if asked
     for. new: with --if-new, whether anything is to be done; None where that was not asked for, or is not known.
+    recordings: {key of batches.augment: digest of what its folder holds}.
     """
 
     workspace: Workspace
@@ -77,6 +78,7 @@ class TrainPlan:
     outline: Optional[Recognizer] = None
     inputs: Optional[Mapping[str, Any]] = None
     new: Optional[bool] = None
+    recordings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:

@@ -96,13 +96,32 @@ class Augment:
         0.0, "loudness varies by up to this many dB; without effect where the model normalizes", low=0, high=40
     )
     eq_db: float = key(0.0, "standard deviation, in dB, of a random equalizer", low=0, high=20)
+    vtlp: float = key(0.0, "formants move by up to this share either way, as of another vocal tract", low=0, high=0.4)
     noise_snr_db: Optional[float] = key(
         None,
-        "half of the utterances get noise, this signal-to-noise ratio or up to 30 dB better; null: none",
+        "utterances get noise at this signal-to-noise ratio or up to 30 dB better; null: none",
         low=-100,
         high=100,
     )
+    noise_share: float = key(0.5, "share of the utterances that get noise", low=0, high=1)
+    noise_files: Optional[str] = key(None, "folder of recordings to take the noise from; null: it is made")
+    reverb_share: float = key(0.0, "share of the utterances that sound as in a room", low=0, high=1)
+    reverb_files: Optional[str] = key(None, "folder of recorded impulse responses; null: rooms are simulated")
+    clip_share: float = key(
+        0.0, "share of the utterances that are clipped, up to a tenth of their samples", low=0, high=1
+    )
+    low_pass_share: float = key(0.0, "share of the utterances that lose high frequencies", low=0, high=1)
+    low_pass_hz: float = key(1500.0, "lowest cutoff of that", low=200, high=24_000)
+    codec_share: float = key(0.0, "share of the utterances that go through a codec", low=0, high=1)
+    codecs: Tuple[str, ...] = key(
+        ("telephone", "opus", "mp3"), "which, each as often", choices=("telephone", "gsm", "opus", "mp3", "vorbis")
+    )
     join: int = key(1, "up to this many utterances are joined into one", low=1, high=16)
+
+    @property
+    def changes_lengths(self) -> bool:
+        """Whether an item of a batch may be longer or shorter than its utterance."""
+        return self.speed > 0 or self.join > 1
 
 
 @dataclass(frozen=True)

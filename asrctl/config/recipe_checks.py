@@ -33,12 +33,24 @@ def cross_checks(recipe: Recipe) -> Found:
         found.append(("optim.warmup_share", "and optim.warmup_steps exclude each other; set one of them to 0"))
     if recipe.batches.shapes == "static" and recipe.optim.global_batch_s is not None:
         found.append(("optim.global_batch_s", "needs `batches.shapes: free`; static batches count utterances"))
-    if recipe.batches.shapes == "static" and recipe.batches.augment != Augment():
-        found.append(("batches.augment", "needs `batches.shapes: free`"))
+    if recipe.batches.shapes == "static" and recipe.batches.augment.changes_lengths:
+        found.append(("batches.augment", "changes lengths by speed or join, which needs `batches.shapes: free`"))
+    found += _augment(recipe.batches.augment)
     if recipe.ipu is None and recipe.optim.optimizer == "lamb":
         found.append(("optim.optimizer", "is lamb, which needs an `ipu` section; use adamw"))
     model = model_config.problems(recipe.model.config, from_scratch=recipe.model.checkpoint is None)
     return found + [(f"model.config.{key}".rstrip("."), sentence) for key, sentence in model]
+
+
+def _augment(rules: Augment) -> Found:
+    found: Found = []
+    if rules.noise_files is not None and rules.noise_snr_db is None:
+        found.append(("batches.augment.noise_files", "needs batches.augment.noise_snr_db, such as 5"))
+    if rules.reverb_files is not None and not rules.reverb_share:
+        found.append(("batches.augment.reverb_files", "needs batches.augment.reverb_share, such as 0.5"))
+    if rules.codec_share and not rules.codecs:
+        found.append(("batches.augment.codecs", "must name at least one"))
+    return found
 
 
 def _names(recipe: Recipe) -> Found:

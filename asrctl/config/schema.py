@@ -188,9 +188,10 @@ def _without_percent(value: Any) -> str:
 
 def _check_limits(value: Any, limits: Mapping[str, Any]) -> None:
     choices: Optional[Tuple[str, ...]] = limits.get("choices")
-    if choices is not None and value not in choices:
-        raise ValueError(f"is {value!r}, not one of {', '.join(choices)}" + _close(value, choices))
     for item in value if isinstance(value, tuple) else (value,):
+        if choices is not None and item not in choices:
+            verb = "holds" if isinstance(value, tuple) else "is"
+            raise ValueError(f"{verb} {item!r}, not one of {', '.join(choices)}" + _close(item, choices))
         if not isinstance(item, (int, float)) or isinstance(item, bool):
             continue
         if "low" in limits and item < limits["low"]:

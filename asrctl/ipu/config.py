@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
-from asrctl.config.recipe import Augment, IpuSection, Recipe, SpecAugment
+from asrctl.config.recipe import IpuSection, Recipe, SpecAugment
 from asrctl.config.recipe_checks import ipu_checks
 from asrctl.errors import PresetError
 from asrctl.ipu.plan import placement
@@ -104,8 +104,8 @@ def _training_problems(recipe: Recipe) -> List[str]:
     found, optim, ipu = [], recipe.optim, section(recipe)
     if recipe.batches.shapes != "static":
         found.append("batches.shapes is free, but an IPU has static shapes; set batches.shapes=static")
-    if recipe.batches.augment != Augment():
-        found.append("batches.augment changes the audio's lengths; leave it out")
+    if recipe.batches.augment.changes_lengths:
+        found.append("batches.augment changes the audio's lengths; leave out speed and join")
     if not recipe.batches.drop_last:
         found.append("batches.drop_last is false, but a step always takes a whole batch; set batches.drop_last=true")
     if optim.max_grad_norm is not None:

@@ -11,7 +11,8 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 import torch
 
-from asrctl.data.collate import FeatureRules, collate
+from asrctl.data.augmentation.chain import Augmenter
+from asrctl.data.collate import FeatureRules, collate, to_float
 from asrctl.data.dataset import PreparedSplit
 from asrctl.data.sampler import BatchPlan
 
@@ -27,9 +28,17 @@ class StaticSpeech(torch.utils.data.Dataset):
     """
 
     def __init__(
-        self, split: PreparedSplit, rules: FeatureRules, *, pad_to: int, max_labels: Optional[int], half: bool
+        self,
+        split: PreparedSplit,
+        rules: FeatureRules,
+        *,
+        pad_to: int,
+        max_labels: Optional[int],
+        half: bool,
+        augmenter: Optional[Augmenter] = None,
     ) -> None:
         self.split, self.rules, self.pad_to, self.max_labels, self.half = split, rules, pad_to, max_labels, half
+        self.augmenter = augmenter
 
     def __getstate__(self) -> Dict[str, Any]:
         split = self.split
@@ -40,10 +49,14 @@ class StaticSpeech(torch.utils.data.Dataset):
         split = PreparedSplit(folder, name=name, sample_rate=sample_rate)
         self.__dict__.update(state, split=split if rows is None else split.only(rows))
 
-    def item(self, index: int) -> Dict[str, torch.Tensor]:
+    def item(self, index: int, epoch: Optional[int] = None) -> Dict[str, torch.Tensor]:
+        """epoch: of training, where the audio is to be changed as the recipe says."""
         _leave_signals_to_the_parent()
         utterance = self.split[index]
-        item = {name: rows[0] for name, rows in collate([utterance.pcm], self.rules, pad_to=self.pad_to).items()}
+        samples = utterance.pcm
+        if epoch is not None and self.augmenter is not None:
+            samples = self.augmenter(to_float(samples), epoch, index)
+        item = {name: rows[0] for name, rows in collate([samples], self.rules, pad_to=self.pad_to).items()}
         if self.half:
             item["input_values"] = item["input_values"].half()
         if self.max_labels is not None:
@@ -73,7 +86,7 @@ class TrainingOrder(StaticSpeech):
 
     def __getitem__(self, number: int) -> Dict[str, torch.Tensor]:
         step, place = divmod(number, self.plan.global_batch)
-        return self.item(int(self.batch(step)[place]))
+        return self.item(int(self.batch(step)[place]), epoch=step // self.plan.steps_per_epoch)
 
 
 class FromStep(torch.utils.data.Sampler):

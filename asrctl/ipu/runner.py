@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Optional, cast
 import numpy as np
 
 from asrctl.config.recipe import Recipe
+from asrctl.data.augmentation.chain import Augmenter
 from asrctl.data.dataset import PreparedSplit
 from asrctl.data.sampler import samples_in
 from asrctl.errors import BadData, DeviceError
@@ -145,6 +146,9 @@ class IpuRun(Trainer):
             total_steps=self.total,
             pad_to=self.pad_to,
             half=self.section.precision == "fp16",
+            augmenter=Augmenter(
+                job.recipe.batches.augment, job.train.sample_rate, job.recipe.optim.seed, job.recordings
+            ),
         )
         self.trainer = trainer.CtcTrainer(
             start.recognizer.model,

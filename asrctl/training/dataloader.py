@@ -10,8 +10,8 @@ from typing import Any, Deque, Generator, Iterator, List, Optional, Sequence, Tu
 
 import numpy as np
 
-from asrctl.config.recipe import Augment
-from asrctl.data import augment
+from asrctl.data.augmentation import joining
+from asrctl.data.augmentation.chain import Augmenter
 from asrctl.data.collate import FeatureRules, collate, input_values, to_float
 from asrctl.data.dataset import PreparedSplit
 from asrctl.data.sampler import BatchPlan, even_micro_batches, generator, micro_batches
@@ -20,7 +20,7 @@ from asrctl.training.feature_cache import FeatureCache
 _AHEAD_STEPS = 3
 # Samples at 16 kHz from which on attention takes more memory than the rest (see `_cost`).
 _EVEN_SAMPLES = 435 * 320
-_JOIN_STREAM, _AUDIO_STREAM = 3, 4
+_JOIN_STREAM = 3
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class TrainingDataLoader:
     split: PreparedSplit
     plan: BatchPlan
     features: FeatureRules
-    augment: Augment
+    augmenter: Augmenter
     limits: Limits
     delimiter: Optional[int]
     max_item_samples: int
@@ -134,7 +134,8 @@ class TrainingDataLoader:
 
     def make(self, step: int, epoch: int, indices: np.ndarray) -> StepBatch:
         rng = generator(self.plan.seed, _JOIN_STREAM, step)
-        items = augment.joins(indices, self.split.num_samples, self.augment.join, self.max_item_samples, rng)
+        most = self.augmenter.rules.join
+        items = joining.joins(indices, self.split.num_samples, most, self.max_item_samples, rng)
         made = [self._item(item, epoch) for item in items]
         cuts = self.limits.cut([item.num_samples for item in made])
         return StepBatch(step, epoch, [self._micro_batch([made[i] for i in cut]) for cut in cuts], len(indices))
@@ -142,22 +143,16 @@ class TrainingDataLoader:
     def _item(self, item: Sequence[int], epoch: int) -> Item:
         utterances = [self.split[index] for index in item]
         index = item[0] if len(item) == 1 else None
-        labels = augment.joined_labels([utterance.labels for utterance in utterances], self.delimiter)
+        labels = joining.joined_labels([utterance.labels for utterance in utterances], self.delimiter)
         known = self.cache.read(index) if self.cache is not None and index is not None else None
         if known is not None:
             return Item(labels, 1, index, len(utterances[0].pcm), features=known)
-        samples = [
-            self._audio(utterance.pcm, generator(self.plan.seed, _AUDIO_STREAM, epoch, index))
-            for utterance, index in zip(utterances, item)
-        ]
+        samples = [self.augmenter(to_float(utterance.pcm), epoch, index) for utterance, index in zip(utterances, item)]
         joined = samples[0] if len(samples) == 1 else np.concatenate(samples)
         return Item(labels, len(item), index, len(joined), self._input_values(joined))
 
     def _input_values(self, samples: np.ndarray) -> np.ndarray:
         return samples if self.pads else input_values(samples, self.features)
-
-    def _audio(self, pcm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return augment.change(to_float(pcm), self.augment, self.split.sample_rate, rng)
 
     def _micro_batch(self, items: Sequence[Item]) -> MicroBatch:
         import torch
@@ -183,7 +178,7 @@ class TrainingDataLoader:
         rows, samples = self.largest_shape()
         pcm = self.split[int(np.argmax(self.split.num_samples))].pcm
         labels = self.split[int(np.argmax(self.split.num_labels))].labels
-        label_count = len(labels) * self.augment.join + self.augment.join - 1
+        label_count = len(labels) * self.augmenter.rules.join + self.augmenter.rules.join - 1
         labels = np.resize(labels, label_count) if len(labels) else labels
         return self._micro_batch(
             [Item(labels, 1, None, samples, self._input_values(np.resize(to_float(pcm), samples)))] * rows
@@ -200,7 +195,7 @@ class TrainingDataLoader:
             # A step has so much audio at most, but a micro-batch pads the shortest to its longest.
             # Where an epoch is not much longer than a step, it is shared out to fewer and larger ones.
             stretch = math.ceil(int(self.split.num_samples.sum(dtype=np.int64)) / plan.steps_per_epoch)
-            step_samples = math.ceil(max(plan.batch_samples, stretch) / (1 - self.augment.speed)) + 2 * longest
+            step_samples = math.ceil(max(plan.batch_samples, stretch) / (1 - self.augmenter.rules.speed)) + 2 * longest
             most_rows = math.ceil(step_samples / max(1, int(self.split.num_samples.min()))) + 1
         most_rows = min(most_rows, limits.max_items or most_rows)
         budget = most_rows * length
@@ -217,9 +212,9 @@ class TrainingDataLoader:
     def _longest_item(self) -> int:
         """Samples of the longest item that joining and slowing down can make."""
         longest = int(self.split.num_samples.max())
-        if self.augment.join > 1:
-            longest = max(longest, min(self.max_item_samples, self.augment.join * longest))
-        return math.ceil(longest / (1 - self.augment.speed))
+        if self.augmenter.rules.join > 1:
+            longest = max(longest, min(self.max_item_samples, self.augmenter.rules.join * longest))
+        return math.ceil(longest / (1 - self.augmenter.rules.speed))
 
 
 def _cost(rows: int, samples: int) -> float:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 from asrctl.config.recipe import Recipe
+from asrctl.data.augmentation.recordings import Recordings
 from asrctl.data.dataset import PreparedSplit
 from asrctl.data.sampler import BatchPlan
 from asrctl.models.loading import Recognizer
@@ -24,7 +25,7 @@ class TrainingJob:
     total_steps: optimizer steps of the complete run. resume: go on from the run's newest checkpoint. max_steps,
     max_minutes: limits, as they were typed. cache: where executables compiled for an IPU are kept, outside the run.
     features: where a frozen encoder's output is kept (None: nowhere). data: a digest of what the prepared data holds.
-    command: the words that the user typed.
+    command: the words that the user typed. recordings: {key: what the folder holds} of `batches.augment`.
     """
 
     recipe: Recipe
@@ -41,6 +42,7 @@ class TrainingJob:
     features: Optional[Path] = None
     data: str = ""
     command: Sequence[str] = ()
+    recordings: Mapping[str, Recordings] = field(default_factory=dict)
 
     @functools.cached_property
     def batches(self) -> BatchPlan:

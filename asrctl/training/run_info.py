@@ -35,7 +35,8 @@ class RunInfo:
     recipe_steps: those of its whole recipe, where its time was enough for fewer. limits: {option: value} of --max-steps
     and --max-minutes, where they were typed. inputs: what it was made from (commands/same_run.py). versions: of what
     decides the numbers. seconds: of training, over all resumptions. engine: which arithmetic carries the model on a
-    host. reason: why it ended; error: what stopped it.
+    host. reason: why it ended; error: what stopped it. recordings: {key of batches.augment: digest of what its folder
+    holds}.
     """
 
     schema: int = 1
@@ -61,6 +62,7 @@ class RunInfo:
     recipe_steps: Optional[int] = records.absent()
     reason: Optional[str] = records.absent()
     error: Optional[str] = records.absent()
+    recordings: Optional[Mapping[str, str]] = records.absent()
 
     @property
     def lacks(self) -> Optional[str]:

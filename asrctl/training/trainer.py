@@ -7,6 +7,7 @@ from typing import Any, ContextManager, Dict, Iterator, Optional, Tuple, cast
 
 import numpy as np
 
+from asrctl.data.augmentation.chain import Augmenter
 from asrctl.data.sampler import generator, samples_in
 from asrctl.errors import BadData, DeviceError
 from asrctl.events import Emit, Note
@@ -79,7 +80,7 @@ class HostTrainer(Trainer):
             split=self.job.train,
             plan=self.job.batches,
             features=self.recognizer.features,
-            augment=self.recipe.batches.augment,
+            augmenter=Augmenter(self.recipe.batches.augment, rate, self.optim.seed, self.job.recordings),
             limits=self._limits(int(self.micro_batch_s * rate)),
             delimiter=self.recognizer.vocabulary.delimiter_id,
             max_item_samples=samples_in(self.recipe.audio.max_s, rate),

@@ -195,6 +195,7 @@ def test_a_run_goes_on_only_on_its_own_kind_of_device(ready, asrctl):
         ("model.architecture=wavlm", "no pipelined version"),
         ("ipu.layers_per_ipu=[8, 4]", "places 12 layers, the model has 11 layers"),
         ("optim.global_batch=2", "smallest legal value is 3"),
+        ("batches.augment.speed=0.1", "changes lengths by speed or join"),
     ],
 )
 def test_what_the_device_can_not_do_is_refused_before_any_work(ready, asrctl, override, said):
@@ -202,6 +203,16 @@ def test_what_the_device_can_not_do_is_refused_before_any_work(ready, asrctl, ov
     assert refused.exit_code == 3
     assert any(said in problem for problem in refused.error["problems"]), refused.error
     assert not (ready / "runs").exists()
+
+
+def test_changed_audio_reaches_the_device(ready, asrctl):
+    """Other losses than without, and the same once more."""
+    changed = ("--set", "batches.augment.reverb_share=1", "--set", "batches.augment.clip_share=1", "--max-steps", 2)
+    asrctl(*TRAIN, "--max-steps", 2).succeeded()
+    asrctl(*TRAIN, *changed, "--run", "one").succeeded()
+    asrctl(*TRAIN, *changed, "--run", "two").succeeded()
+    plain, one, two = (losses(ready / "runs" / name) for name in ("tiny", "one", "two"))
+    assert one == two and one != plain
 
 
 def test_a_preset_without_an_ipu_section(ready, asrctl):

@@ -1,0 +1,1 @@
+"""Changes to training audio, drawn anew for each utterance and epoch: speaker, room, noise, microphone, codec."""
