@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence,
 
 import typer
 
-from asrctl.cli import options
+from asrctl.cli import options, text_options
 from asrctl.cli.corpus_options import OwnOptions
 from asrctl.cli.usage import HELP_NAMES, Command
 from asrctl.cli.usage import build as build_command
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Before the names of parameters for the options of corpora: such an option may be called like any other parameter.
 _OWN = "own_"
+# Parameters that stand for several options.
+_GROUPS = ("own", "text")
 
 
 class CorpusCommand(Command):
@@ -47,7 +49,7 @@ class CorpusCommand(Command):
 
 
 def build(name: str, function: Callable[..., None], examples: Sequence[str], *, most: int) -> CorpusCommand:
-    """The Click command of a function with the parameter `own`, an OwnOptions.
+    """The Click command of a function with the parameters `own`, an OwnOptions, and `text`, a TextOptions.
 
     examples: whole lines, beside those of the corpora, of which each shows `most`.
     """
@@ -88,7 +90,10 @@ def _flags(function: Callable[..., None]) -> Set[str]:
 
 
 def _parameters(function: Callable[..., None]) -> List[inspect.Parameter]:
-    return [parameter for name, parameter in inspect.signature(function).parameters.items() if name != "own"]
+    found = [parameter for name, parameter in inspect.signature(function).parameters.items() if name not in _GROUPS]
+    place = [parameter.name for parameter in found].index("root")
+    texts = [_text_parameter(name, option) for name, option in text_options.OPTIONS.items()]
+    return [*found[:place], *texts, *found[place:]]
 
 
 def _distinct(corpora: Sequence["Corpus"], taken: Set[str]) -> Tuple[List["Corpus"], List[str]]:
@@ -122,13 +127,19 @@ def _taking(function: Callable[..., None], corpora: Sequence["Corpus"], problems
     def taking(**values: Any) -> None:
         typed = {key: values.pop(parameter.name) for key, parameter in extra.items()}
         given = {key: value for key, value in typed.items() if value not in (None, [], (), False)}
-        function(**values, own=OwnOptions(given, problems))
+        text = text_options.TextOptions(**{name: values.pop(name) for name in text_options.OPTIONS})
+        function(**values, text=text, own=OwnOptions(given, problems))
 
     parameters = [*_parameters(function), *extra.values()]
     taking.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    hints = {name: hint for name, hint in function.__annotations__.items() if name != "own"}
-    taking.__annotations__ = {**hints, **{parameter.name: parameter.annotation for parameter in extra.values()}}
+    hints = {name: hint for name, hint in function.__annotations__.items() if name not in _GROUPS}
+    more = {parameter.name: parameter.annotation for parameter in parameters if parameter.name not in hints}
+    taking.__annotations__ = {**hints, **more}
     return taking
+
+
+def _text_parameter(name: str, option: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=option, annotation=Optional[str])
 
 
 def _parameter(option: "CorpusOption") -> inspect.Parameter:

@@ -31,15 +31,6 @@ TRAIN = typer.Option([], "--train", metavar="SPLIT", help="Corpus split for trai
 EVAL = typer.Option([], "--eval", metavar="SPLIT", help="Split that picks the best model; none: a tenth is held out.")
 TEST = typer.Option([], "--test", metavar="SPLIT", help="Split for the last test, never used to choose. Repeatable.")
 NAME = typer.Option(None, "--name", help="Name of the result; default: that of the corpus or file.")
-CASE = typer.Option(None, "--case", help="Case of the text: lower, upper or keep; default: lower.")
-REMOVE = typer.Option(
-    None,
-    "--remove",
-    metavar="CHARS",
-    help='Plain characters to drop from the text, such as ".,!" (\\u200b is one that can not be seen); letters in both'
-    " cases, unless --case is keep.",
-    callback=lambda text: None if text is None else glyphs.untyped(text),
-)
 ROOT = typer.Option(None, "--root", help="Refuse audio outside this folder.", readable=False)
 NO_DOWNLOAD = typer.Option(False, "--no-download", help="Never fetch anything; say what is missing instead.")
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, List, Mapping, Optional
 
 import typer
 
-from asrctl.cli import corpus_command, numbers, options, preview
+from asrctl.cli import corpus_command, numbers, options, preview, text_options
 from asrctl.cli import corpus_options as corpora
 from asrctl.cli.report import Output, Report, session, table
+from asrctl.cli.text_options import TextOptions
 from asrctl.messages import amounts
 
 if TYPE_CHECKING:
@@ -64,8 +65,6 @@ def command(
     min_s: Optional[float] = _MIN_S,
     max_s: Optional[float] = _MAX_S,
     sample_rate: Optional[int] = _SAMPLE_RATE,
-    case: Optional[str] = corpora.CASE,
-    remove: Optional[str] = corpora.REMOVE,
     max_rejects: float = _MAX_REJECTS,
     root: Optional[Path] = corpora.ROOT,
     no_download: bool = corpora.NO_DOWNLOAD,
@@ -76,6 +75,7 @@ def command(
     workspace: Path = options.WORKSPACE,
     json: bool = options.JSON,
     verbose: bool = options.VERBOSE,
+    text: TextOptions = TextOptions(),
     own: corpora.OwnOptions = corpora.OwnOptions(),
 ) -> None:
     """Turn a corpus into data that training reads: decoded, checked, in shards."""
@@ -85,7 +85,7 @@ def command(
         from asrctl.commands.rule_flags import RuleFlags
         from asrctl.storage.workspace import Workspace
 
-        flags = RuleFlags(preset=preset, sample_rate=sample_rate, min_s=min_s, max_s=max_s, case=case, remove=remove)
+        flags = RuleFlags(preset=preset, sample_rate=sample_rate, min_s=min_s, max_s=max_s, **text.flags())
         choice = corpora.choice(
             corpus,
             source,
@@ -137,7 +137,7 @@ def plan_lines(planned: "PreparePlan", place: "Workspace") -> List[str]:
     for role, split in planned.splits.items():
         lines.append(f"{role}: {amounts.count(split['utterances'], 'utterance')} from {', '.join(split['sources'])}")
     lines += corpora.unused(planned.unused)
-    lines += corpora.alphabet(planned.alphabet)
+    lines += [*corpora.alphabet(planned.alphabet), *text_options.lines(planned.texts)]
     if planned.note:
         lines.append(planned.note)
     return lines + [f"{key}: {origin}" for key, origin in planned.origins.items() if origin != "default"]
@@ -162,6 +162,7 @@ def result_lines(result: "PrepareResult", following: str) -> List[str]:
         *table(rows, header=["split", "utterances", "speech", "rejected", ""]),
         *corpora.unused(result.unused),
         *corpora.alphabet(result.alphabet),
+        *text_options.lines(result.texts),
         *_rejects(result),
         f"{result.name} {done}: {result.path} ({amounts.size(result.bytes)}, "
         f"{amounts.count(result.vocabulary['size'], 'token')})",

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, List, Optional
 
 import typer
 
-from asrctl.cli import corpus_command, options
+from asrctl.cli import corpus_command, options, text_options
 from asrctl.cli import corpus_options as corpora
 from asrctl.cli.report import Output, session
+from asrctl.cli.text_options import TextOptions
 from asrctl.data import glyphs
 from asrctl.messages import amounts
 
@@ -35,8 +36,6 @@ def command(
     checkpoint: Optional[str] = typer.Option(
         None, "--from", metavar="CHECKPOINT", help="Use the tokenizer of this folder or hub name, and check it."
     ),
-    case: Optional[str] = corpora.CASE,
-    remove: Optional[str] = corpora.REMOVE,
     word_delimiter: Optional[str] = typer.Option(None, "--word-delimiter", help="Token for the space; default: |."),
     unk: Optional[str] = typer.Option(None, "--unk", help="Token for unknown characters; default: [UNK]."),
     pad: Optional[str] = typer.Option(None, "--pad", help="Token for padding and the CTC blank; default: [PAD]."),
@@ -47,6 +46,7 @@ def command(
     workspace: Path = options.WORKSPACE,
     json: bool = options.JSON,
     verbose: bool = options.VERBOSE,
+    text: TextOptions = TextOptions(),
     own: corpora.OwnOptions = corpora.OwnOptions(),
 ) -> None:
     """Build the character vocabulary of a corpus, or check that of a checkpoint against it."""
@@ -57,12 +57,11 @@ def command(
 
         flags = RuleFlags(
             preset=preset,
-            case=case,
-            remove=remove,
             word_delimiter=word_delimiter,
             unk=unk,
             pad=pad,
             vocab_splits=corpora.words(splits) or None,
+            **text.flags(),
         )
         choice = corpora.choice(
             corpus,
@@ -102,6 +101,7 @@ def result_lines(result: "VocabResult", following: str) -> List[str]:
         lines.append(f"beyond the vocabulary in {group}: {', '.join(corpora.characters(dict(found)))}")
     return lines + [
         *corpora.alphabet(result.alphabet, letters=0),
+        *text_options.lines(result.texts),
         *corpora.unused(result.unused),
         f"vocabulary {result.name}: {result.path}",
         f"next: {following}",

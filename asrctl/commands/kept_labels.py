@@ -35,7 +35,7 @@ def kept(
     rest = (item for item in utterances() if item.id not in gone and roles.of(item) not in empty)
     left = text_statistics.scan(rest, roles, text)
     groups = {key: left.groups.get(key, text_statistics.Group()) for key in scanned.groups}
-    return text_statistics.Scan(groups, scanned.digests)
+    return text_statistics.Scan(groups, scanned.digests, scanned.report)
 
 
 def tell(
@@ -75,7 +75,7 @@ def with_own_labels(
 
     name: of the data. holding: the rules of the vocabulary that was used; own: those of the command without it.
     """
-    wanted, without = holding.as_dict(), own.as_dict()
+    wanted, without = holding.spelled_out(), own.spelled_out()
     differing = {key for key in wanted if wanted[key] != without[key]}
     if not words or not differing <= {"case", "remove"}:
         return None

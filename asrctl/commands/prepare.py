@@ -40,6 +40,7 @@ VERSION = 2
 class PrepareResult:
     """Prepared data. new: False where it was there already. splits, reasons: as in the artifact's summary; unused:
     {split without a role: utterances}. alphabet: as in alphabet.Alphabet, with the command that leaves signs out.
+    texts: as in text_report.TextReport: replacements, numbers and tags.
     copies: {two roles: utterances of the second whose recording is in the first too}.
     """
 
@@ -51,6 +52,7 @@ class PrepareResult:
     unused: Mapping[str, int]
     vocabulary: Mapping[str, Any]
     alphabet: Mapping[str, Any]
+    texts: Mapping[str, Any]
     copies: Mapping[str, int]
     bytes: int
     seconds: float
@@ -127,6 +129,7 @@ class _Job:
         self._labeled = splits
         examined = alphabet.examine(self._scan, splits, self._utterances(), found.roles, found.rules.text)
         examined.warn(self._emit, proposes=found.chooses_text(self._request))
+        self._scan.report.warn(found.rules.text, self._emit)
         if found.given is not None:
             return Vocabulary.load(found.given.path), found.given.id
         built = vocab.publish(self._workspace, self._scan, found.rules.text, splits, name=found.name, emit=self._emit)
@@ -296,6 +299,7 @@ class _Job:
             unused=self._found.roles.unused,
             vocabulary={"id": summary.vocabulary, "size": summary.vocabulary_size},
             alphabet=self._tell_labels(artifact),
+            texts=self._scan.report.as_dict(self._found.rules.text),
             copies=self._copies,
             bytes=files.folder_bytes(artifact.path),
             seconds=0.0,

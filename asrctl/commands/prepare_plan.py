@@ -26,6 +26,7 @@ class PreparePlan:
     origins: Mapping[str, str]
     unused: Mapping[str, int] = field(default_factory=dict)
     alphabet: Mapping[str, Any] = field(default_factory=dict)
+    texts: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> Dict[str, Any]:
         return dict(self.__dict__)
@@ -59,4 +60,6 @@ def plan(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> 
         note, unused = found.roles.note, found.roles.unused
         examined.warn(emit, proposes=found.chooses_text(request))
         shown = examined.told(request.command, proposes=found.chooses_text(request))
-        return PreparePlan(name, splits, note, estimated, {}, settings, decided.origins, unused, shown)
+        scanned.report.warn(found.rules.text, emit)
+        texts = scanned.report.as_dict(found.rules.text)
+        return PreparePlan(name, splits, note, estimated, {}, settings, decided.origins, unused, shown, texts)

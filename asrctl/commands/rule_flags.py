@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from asrctl.config import presets
 from asrctl.config.recipe import Recipe
@@ -27,6 +27,8 @@ class RuleFlags:
     max_s: Optional[float] = None
     case: Optional[str] = None
     remove: Optional[str] = None
+    language: Optional[str] = None
+    replace: Optional[Mapping[str, str]] = None
     word_delimiter: Optional[str] = None
     unk: Optional[str] = None
     pad: Optional[str] = None
@@ -34,7 +36,7 @@ class RuleFlags:
 
 
 _AUDIO_KEYS = ("sample_rate", "min_s", "max_s")
-_TEXT_KEYS = ("case", "remove", "word_delimiter", "unk", "pad")
+_TEXT_KEYS = ("case", "remove", "word_delimiter", "unk", "pad", "language", "replace")
 
 
 def resolve(flags: RuleFlags, workspace: Optional[Path] = None) -> Rules:
@@ -46,7 +48,7 @@ def resolve(flags: RuleFlags, workspace: Optional[Path] = None) -> Rules:
     def pick(section: str, key: str) -> Any:
         flag = getattr(flags, key)
         dotted = f"{section}.{key}"
-        from_preset = resolved.sources.get(dotted) if resolved is not None else None
+        from_preset = presets.source(resolved.sources, dotted) if resolved is not None else None
         origins[dotted] = "flag" if flag is not None else from_preset or "default"
         return flag if flag is not None else getattr(getattr(recipe, section), key)
 

@@ -41,7 +41,7 @@ class VocabResult:
     """What was published, and what the transcripts hold.
 
     beyond: {split: {character: count}} of characters that the vocabulary does not have. unused: {split of the corpus
-    that has no role: utterances}. alphabet: as PrepareResult has it.
+    that has no role: utterances}. alphabet, texts: as PrepareResult has them.
     """
 
     name: str
@@ -58,6 +58,7 @@ class VocabResult:
     new: bool
     unused: Mapping[str, int] = field(default_factory=dict)
     alphabet: Mapping[str, Any] = field(default_factory=dict)
+    texts: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> Dict[str, Any]:
         return dict(self.__dict__, path=str(self.path), tokens=list(self.tokens), splits=list(self.splits))
@@ -84,9 +85,11 @@ def vocab(workspace: Workspace, request: VocabRequest, emit: Emit = ignore) -> V
             splits = labels.widened(scanned, assigned, decided, splits, emit)
         examined = alphabet.examine(scanned, splits, listing.utterances(), assigned, text)
         examined.warn(emit)
+        scanned.report.warn(text, emit)
         result = publish(workspace, scanned, text, splits, vocabulary=vocabulary, name=name, emit=emit)
         workspace.set_ref("vocab", name, result.id)
-    return replace(result, unused=assigned.unused, alphabet=examined.told(request.command))
+    shown, texts = examined.told(request.command), scanned.report.as_dict(text)
+    return replace(result, unused=assigned.unused, alphabet=shown, texts=texts)
 
 
 def _rules_for(text: TextRules, vocabulary: Vocabulary) -> TextRules:
@@ -94,7 +97,7 @@ def _rules_for(text: TextRules, vocabulary: Vocabulary) -> TextRules:
     delimiter = vocabulary.word_delimiter or ""
     if len(delimiter) != 1 or delimiter.isspace():
         delimiter = text.word_delimiter
-    return TextRules(text.case, text.remove, delimiter, vocabulary.unk or text.unk, vocabulary.pad)
+    return replace(text, word_delimiter=delimiter, unk=vocabulary.unk or text.unk, pad=vocabulary.pad)
 
 
 def _refuse_other_tokens(checkpoint: str, vocabulary: Vocabulary, decided: rules.Rules) -> None:
@@ -237,9 +240,12 @@ def choose(
 
 def _conflicts(artifact: Artifact, decided: rules.Rules) -> List[str]:
     """Rules that somebody set and the vocabulary was not made by."""
-    made, wanted = text_rules(artifact).as_dict(), decided.text.as_dict()
-    found = [f"{key} {made[key]!r}, not {wanted[key]!r}" for key in made if made[key] != wanted[key]]
-    found = [line for line in found if decided.chosen(f"text.{line.split()[0]}")]
+    made, wanted = text_rules(artifact).spelled_out(), decided.text.spelled_out()
+    differing = [key for key in made if made[key] != wanted[key] and decided.chosen(f"text.{key}")]
+    found = [
+        f"{key} {made[key]!r}, not {wanted[key]!r}" if key != "replace" else "another table of replacements"
+        for key in differing
+    ]
     summary = artifact.summary
     splits = tuple(summary.get("splits", ()))
     if not summary.get("given") and decided.chosen("text.vocab_splits") and splits != decided.vocab_splits:

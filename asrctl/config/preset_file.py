@@ -46,6 +46,7 @@ def read(path: Path) -> Layer:
         node = yaml.compose(text, Loader=Loader)
         lines: Dict[str, int] = {}
         _collect_lines(node, "", lines, path)
+        _as_texts(_table(node))
         values = Loader("").construct_document(node) if node is not None else {}
     except BadData as error:
         raise PresetError(error.message, fix=error.fix) from None
@@ -53,7 +54,49 @@ def read(path: Path) -> Layer:
         raise _wrong(path, error) from None
     if not isinstance(values, dict):
         raise PresetError(f"{path} is not a preset: it holds no keys", fix="see `asrctl presets show tiny-cpu` for one")
+    _embed_table(values, path)
     return Layer(path, values, lines)
+
+
+def read_table(path: Path) -> Dict[str, str]:
+    """{text: replacement} of a YAML file, where everything is text as it stands. Raises PresetError."""
+    fix = "write a line for each, as TEXT: REPLACEMENT, with quotes around text that holds other signs than letters"
+    try:
+        node = yaml.compose(files.read_bytes(path, fix=fix, most=MAX_BYTES).decode("utf-8-sig"), Loader=Loader)
+        _as_texts(node)
+        values = Loader("").construct_document(node) if node is not None else {}
+        lines: Dict[str, int] = {}
+        _collect_lines(node, "", lines, path)
+    except BadData as error:
+        raise PresetError(error.message, fix=error.fix) from None
+    except YAML_ERRORS as error:
+        raise _wrong(path, error) from None
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        raise PresetError(f"{path} is not a table of replacements", fix=fix)
+    return values
+
+
+def _table(node: Any) -> Any:
+    """The node of text.replace in that of a preset, or None."""
+    for name in ("text", "replace"):
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        node = next((value for key, value in pairs if key.value == name), None)
+    return node if isinstance(node, yaml.MappingNode) else None
+
+
+def _as_texts(node: Any) -> None:
+    """Let the keys and values of a table be the text that they look like: `no`, `1` and nothing at all, too."""
+    for pair in node.value if isinstance(node, yaml.MappingNode) else []:
+        for item in pair:
+            if isinstance(item, yaml.ScalarNode):
+                item.tag, item.style = "tag:yaml.org,2002:str", item.style or '"'
+
+
+def _embed_table(values: Dict[str, Any], path: Path) -> None:
+    """Put the content of a file of replacements in the place of its name, which is meant from the preset's folder."""
+    text = values.get("text")
+    if isinstance(text, dict) and isinstance(text.get("replace"), str):
+        values["text"] = dict(text, replace=read_table(path.parent / files.expanded(text["replace"])))
 
 
 # What PyYAML says -> what is wrong in the words of whoever typed it, and what to do.

@@ -54,6 +54,12 @@ class Resolved:
     origin: "_Origin" = field(default_factory=lambda: _Origin(""), repr=False)
 
 
+def source(sources: Mapping[str, str], key: str) -> Optional[str]:
+    """Where a key comes from, or one of those below it, in a table whose keys are free; --set goes first."""
+    below = [origin for name, origin in sources.items() if name == key or name.startswith(f"{key}.")]
+    return SET if SET in below else below[-1] if below else None
+
+
 # -- finding ----------------------------------------------------------------------------------------------------------
 
 

@@ -81,6 +81,12 @@ class AudioSection:
 class TextSection:
     case: str = key("lower", "case policy of transcripts", choices=("lower", "upper", "keep"))
     remove: str = key("", "plain characters dropped from transcripts; letters in both cases, unless case is keep")
+    language: Optional[str] = key(
+        None, "code of a language (tr, ar, de-CH ...) whose settled spelling is applied; null: none"
+    )
+    replace: Dict[str, str] = key(
+        {}, "texts that are replaced, {text: replacement}, or the name of a YAML file of them"
+    )
     vocab_splits: Tuple[str, ...] = key(("train",), "splits whose characters make the vocabulary")
     word_delimiter: str = key("|", "token that stands for the space")
     unk: str = key("[UNK]", "token of unknown characters")

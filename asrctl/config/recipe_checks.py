@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import List, Tuple
 
-from asrctl.config import model_config
+from asrctl.config import languages, model_config
 from asrctl.config.recipe import Augment, IpuSection, Recipe, TextSection
 from asrctl.errors import UsageError
 from asrctl.messages import amounts
@@ -75,6 +75,10 @@ def _text(text: TextSection) -> Found:
     found.extend((f"text.{name}", "is empty") for name in ("unk", "pad") if not getattr(text, name))
     if len({text.word_delimiter, text.unk, text.pad}) != 3:
         found.append(("text.pad", "must differ from text.unk and text.word_delimiter"))
+    try:
+        languages.canonical(text.language or "en")
+    except ValueError as error:
+        found.append(("text.language", f"is wrong: {error}"))
     if not text.vocab_splits:
         found.append(("text.vocab_splits", "must name at least one split"))
     return found

@@ -10,6 +10,7 @@ from asrctl.config.recipe import Recipe
 from asrctl.data.dataset import PreparedData
 from asrctl.data.text import TextRules
 from asrctl.events import Emit, Note, Warned
+from asrctl.messages import amounts
 from asrctl.storage.workspace import Workspace
 
 _AUDIO = ("sample_rate", "min_s", "max_s")
@@ -22,7 +23,7 @@ DECIDED = ("audio.min_s", "text.vocab_splits")
 def of_data(data: PreparedData) -> Dict[str, Any]:
     """{dotted key: value} of the rules that the data was made by, as a recipe holds them."""
     summary = data.summary
-    text = dict(TextRules().as_dict(), **summary.text)
+    text = dict(TextRules().spelled_out(), **summary.text)
     found: Dict[str, Any] = {"audio.sample_rate": data.sample_rate}
     found.update({"audio.min_s": float(summary.min_s), "audio.max_s": float(summary.max_s)})
     found.update((f"text.{name}", value) for name, value in text.items())
@@ -46,12 +47,12 @@ def of_run(recipe: Recipe) -> Dict[str, Any]:
 
 def of_recipe(recipe: Recipe) -> Dict[str, Any]:
     """The same, comparable with that of data: the order of the characters in `text.remove` is of no account."""
-    return {**of_run(recipe), **{f"text.{name}": value for name, value in _text_rules(recipe).as_dict().items()}}
+    return {**of_run(recipe), **{f"text.{name}": value for name, value in _text_rules(recipe).spelled_out().items()}}
 
 
 def _text_rules(recipe: Recipe) -> TextRules:
-    text = recipe.text
-    return TextRules(text.case, text.remove, text.word_delimiter, text.unk, text.pad)
+    of = {item.name for item in dataclasses.fields(TextRules)}
+    return TextRules(**{name: value for name, value in vars(recipe.text).items() if name in of})
 
 
 def applied(resolved: presets.Resolved, made: Mapping[str, Any], origin: str, emit: Emit) -> presets.Resolved:
@@ -74,8 +75,8 @@ def applied(resolved: presets.Resolved, made: Mapping[str, Any], origin: str, em
 
 
 def is_typed(sources: Mapping[str, str], key: str) -> bool:
-    """Whether --set names the key, or all of its section."""
-    return presets.SET in (sources.get(key), sources.get(key.partition(".")[0]))
+    """Whether --set names the key, one of those below it, or all of its section."""
+    return presets.SET in (presets.source(sources, key), sources.get(key.partition(".")[0]))
 
 
 def _replaced(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -95,11 +96,13 @@ def _tell(resolved: presets.Resolved, changed: Mapping[str, Tuple[Any, Any]], or
         values = [
             f"{key} is {_shown(changed[key][1])} ({name}: {_shown(changed[key][0])})"
             for key in told
-            if (key in sources) == is_said
+            if (presets.source(sources, key) is not None) == is_said
         ]
         if values:
             emit(event(f"the {origin} decides its rules: {', '.join(values)}"))
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return amounts.count(len(value), "replacement")
     return ",".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else repr(value)

@@ -33,8 +33,12 @@ def kind(character: str) -> str:
 
 def is_spelling(character: str, letters: Iterable[str]) -> bool:
     """Whether an unseen character belongs to how words of these letters are written."""
-    joining = character in _JOINERS
-    return joining and any(unicodedata.name(letter, "").split(" ")[0] in _JOINING for letter in letters)
+    return character in _JOINERS and any(map(joins, letters))
+
+
+def joins(letter: str) -> bool:
+    """Whether a letter or mark is of a script whose letters join by themselves, so that joiners are its spelling."""
+    return unicodedata.name(letter, "").split(" ")[0] in _JOINING if letter else False
 
 
 def code_point(character: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Mapping, Optional, Tuple
+from typing import Any, Mapping, Optional, Tuple
 
 from asrctl.storage import records
 
@@ -40,7 +40,7 @@ class PreparedSummary:
     sample_rate: int
     min_s: float
     max_s: float
-    text: Mapping[str, str]
+    text: Mapping[str, Any]
     conv_kernel: Tuple[int, ...]
     conv_stride: Tuple[int, ...]
     vocabulary: str
@@ -53,3 +53,7 @@ class PreparedSummary:
     def __post_init__(self) -> None:
         if not set(self.splits) <= set(SPLITS):
             raise ValueError(f"there is no split {sorted(set(self.splits) - set(SPLITS))[0]!r}")
+        for name, value in self.text.items():
+            texts = [*value, *value.values()] if isinstance(value, dict) else [value]
+            if not all(isinstance(text, str) for text in texts):
+                raise ValueError(f"text.{name} is not text")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
+from asrctl.config import languages
+from asrctl.data import orthography
+from asrctl.data.replacements import Table
 from asrctl.errors import BadData, UsageError
 from asrctl.messages import suggestions
 from asrctl.storage import files, records
@@ -22,9 +25,11 @@ _FIX_VOCABULARY = "build it again with `asrctl vocab CORPUS`, or choose another 
 class TextRules:
     """How a transcript becomes the text that is learned.
 
-    Unicode NFC, case, `remove` (a string of plain characters that are dropped; letters in both cases, unless case is
-    keep), white space collapsed. The word delimiter stands for a space in the vocabulary; where it occurs in the text
-    itself it counts as a space.
+    In this order: Unicode NFC; what is settled in how `language` is written (data/orthography.py); `replace`, a table
+    of replacements (data/replacements.py), which meets the text in its case; `remove`, a string of plain characters
+    that are dropped; case; white space collapsed. Letters of `replace` and `remove` mean both cases, unless case is
+    keep. The word delimiter stands for a space in the vocabulary; where it occurs in the text itself it counts as a
+    space.
     """
 
     case: str = "lower"
@@ -32,6 +37,8 @@ class TextRules:
     word_delimiter: str = "|"
     unk: str = "[UNK]"
     pad: str = "[PAD]"
+    language: Optional[str] = None
+    replace: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if self.case not in CASES:
@@ -42,22 +49,50 @@ class TextRules:
             )
         if len({self.word_delimiter, self.unk, self.pad}) != 3 or not self.unk or not self.pad:
             raise UsageError("word delimiter, [UNK] and [PAD] must differ", fix="give each its own token")
+        if self.language is not None:
+            try:
+                object.__setattr__(self, "language", languages.canonical(self.language))
+            except ValueError as error:
+                raise UsageError(str(error), fix="write a code such as tr, ar or de-CH") from None
+        table = Table(self.replace, lambda text: self._cased(self._written(text))) if self.replace else None
+        object.__setattr__(self, "_table", table)
+        object.__setattr__(self, "replace", {} if table is None else table.rules)
+        object.__setattr__(self, "_gone", {ord(character): None for character in self._removed()})
 
     def apply(self, text: str) -> str:
         """The text that is learned; words are separated by single spaces."""
-        text = unicodedata.normalize("NFC", text)
-        gone = {ord(character): None for character in self._removed()}
+        return self.finished(self.replaced(text))
+
+    def replaced(self, text: str, uses: "Optional[Counter[str]]" = None) -> str:
+        """The first half: the text with its replacements and all that `remove` will drop.
+
+        uses: is added how often each rule of `replace` was applied.
+        """
+        text = self._written(unicodedata.normalize("NFC", text))
+        table: Optional[Table] = self._table  # type: ignore[attr-defined]
+        if table is None:
+            return text
+        doubled = {code: None for code in self._gone if len(self._cased(chr(code))) > 1}  # type: ignore[attr-defined]
+        return table(self._cased(text.translate(doubled)), uses)
+
+    def finished(self, text: str) -> str:
+        """The second half: removal, case, white space."""
+        gone: Dict[int, None] = self._gone  # type: ignore[attr-defined]
         if self.case != "keep":
             # Before as well: the capitals of a letter that has two of them (SS) could not be told from others.
             text = self._cased(text.translate(gone))
         table: Dict[int, Any] = {**gone, ord(self.word_delimiter): " "}
         return " ".join(text.translate(table).split())
 
+    def _written(self, text: str) -> str:
+        return text if self.language is None else orthography.written(text, self.language)
+
     def _cased(self, text: str) -> str:
         if self.case == "keep":
             return text
+        change = orthography.lower if self.case == "lower" else orthography.upper
         # Changing case can decompose (Turkish dotted I), hence NFC once more.
-        return unicodedata.normalize("NFC", text.lower() if self.case == "lower" else text.upper())
+        return unicodedata.normalize("NFC", change(text, self.language or ""))
 
     def _removed(self) -> str:
         """`remove` as the text has it once its case is changed, sorted; a letter that becomes two stays as it is."""
@@ -65,14 +100,21 @@ class TextRules:
         cased = {character: self._cased(character) for character in given}
         return "".join(sorted({new if len(new) == 1 else old for old, new in cased.items()}))
 
-    def as_dict(self) -> Dict[str, str]:
+    def as_dict(self) -> Dict[str, Any]:
+        """What names data that is made by these rules: those that came later are in it only where they are set."""
+        later = {"language": self.language, "replace": dict(self.replace)}
         return {
             "case": self.case,
             "remove": self._removed(),
             "word_delimiter": self.word_delimiter,
             "unk": self.unk,
             "pad": self.pad,
+            **{name: value for name, value in later.items() if value},
         }
+
+    def spelled_out(self) -> Dict[str, Any]:
+        """The same with all keys, as a recipe has them."""
+        return {"language": None, "replace": {}, **self.as_dict()}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, 
 from asrctl.data import glyphs
 from asrctl.data.split_roles import Roles
 from asrctl.data.text import CASES, TextRules, Vocabulary
+from asrctl.data.text_report import TextReport
 from asrctl.data.utterance import Utterance
 from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, Warned
@@ -43,10 +44,11 @@ GroupKey = Tuple[Optional[str], str]
 
 @dataclass
 class Scan:
-    """One pass over a listing. digests: {role: sha256 of what it is}."""
+    """One pass over a listing. digests: {role: sha256 of what it is}. report: what the text rules did."""
 
     groups: Dict[GroupKey, Group]
     digests: Dict[str, str]
+    report: TextReport = field(default_factory=TextReport)
 
     def named(self, names: Sequence[str]) -> List[GroupKey]:
         """The groups of the roles or corpus splits called `names`. Raises UsageError."""
@@ -70,7 +72,7 @@ class Scan:
         """The same, as if the roles or corpus splits called `names` did not hold these characters."""
         gone, keys = set(characters), self.named(names)
         kept = {key: _without(group, gone) if key in keys else group for key, group in self.groups.items()}
-        return Scan(kept, self.digests)
+        return Scan(kept, self.digests, self.report)
 
     def by_name(self) -> Dict[str, Group]:
         """Groups under the name of their role, or of the corpus split where they have none."""
@@ -102,11 +104,14 @@ def scan(utterances: Iterable[Utterance], roles: Roles, rules: TextRules) -> Sca
     """Count characters and, for each role, digest everything about its utterances but where they lie."""
     groups: Dict[GroupKey, Group] = {}
     hashers: Dict[str, Any] = {role: hashlib.sha256() for role in roles.names}
+    report = TextReport()
     for utterance in utterances:
         role = roles.of(utterance)
         group = groups.setdefault((role, utterance.split), Group())
         group.utterances += 1
-        text = rules.apply(utterance.text)
+        uses: "Counter[str]" = Counter()
+        replaced = rules.replaced(utterance.text, uses)
+        text = rules.finished(replaced)
         group.characters.update(text)
         held = set(text)
         group.holders.update(held)
@@ -114,8 +119,9 @@ def scan(utterances: Iterable[Utterance], roles: Roles, rules: TextRules) -> Sca
             group.examples.update(dict.fromkeys(held - group.examples.keys(), utterance.id))
         group.delimiters += utterance.text.count(rules.word_delimiter)
         if role is not None:
+            report.add(replaced, uses, utterance.id)
             hashers[role].update(canonical_json(_identity(utterance)) + b"\n")
-    return Scan(groups, {role: hasher.hexdigest() for role, hasher in hashers.items()})
+    return Scan(groups, {role: hasher.hexdigest() for role, hasher in hashers.items()}, report)
 
 
 def _identity(utterance: Utterance) -> List[Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from asrctl.data.collate import FeatureRules
 from asrctl.data.summary import PreparedSummary
 from asrctl.data.text import Vocabulary
 from asrctl.evaluation.metrics import EvaluationMetrics
 from asrctl.export import usage
+from asrctl.messages import amounts
 from asrctl.storage.redact import redact
 from asrctl.training.run_info import RunInfo
 
@@ -169,13 +170,27 @@ def _data(facts: CardFacts) -> str:
     rules = facts.data.text
     lines = [
         f"## Data\n\n{facts.data_name}, corpus `{facts.data.corpus}`. "
-        f"Transcripts: case `{rules.get('case')}`, removed characters `{rules.get('remove') or 'none'}`.\n",
+        f"Transcripts: case `{rules.get('case')}`, removed characters `{rules.get('remove') or 'none'}`"
+        f"{_more_rules(rules)}.\n",
         "| split | utterances | hours |",
         "| --- | ---: | ---: |",
     ]
     for name, split in facts.data.splits.items():
         lines.append(f"| {name} | {split.utterances} | {split.seconds / 3600:.2f} |")
     return "\n".join(lines)
+
+
+def _more_rules(rules: Mapping[str, Any]) -> str:
+    language, table = rules.get("language"), rules.get("replace") or {}
+    return (f", spelling of `{language}`" if language else "") + (
+        f", {amounts.count(len(table), 'replacement')} ({'; '.join(_replacement(*pair) for pair in table.items())})"
+        if table
+        else ""
+    )
+
+
+def _replacement(text: str, value: str) -> str:
+    return f"{json.dumps(text, ensure_ascii=False)} by {json.dumps(value, ensure_ascii=False)}"
 
 
 def _training(facts: CardFacts) -> str:

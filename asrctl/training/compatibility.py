@@ -23,7 +23,12 @@ MAX_SHORT_SHARE = 0.05
 # Share of rejects from which on `prepare` asks for --max-rejects.
 MAX_REJECTS = 0.05
 # Options of `prepare` that set what a recipe calls so.
-_OPTIONS = {"audio.sample_rate": "--sample-rate", "text.case": "--case", "text.remove": "--remove"}
+_OPTIONS = {
+    "audio.sample_rate": "--sample-rate",
+    "text.case": "--case",
+    "text.remove": "--remove",
+    "text.language": "--language",
+}
 # Keys of which only utterances can tell whether they fit, and keys that fit any data.
 _NO_CONFLICT = ("audio.max_s", *data_rules.DECIDED)
 
@@ -104,7 +109,7 @@ def _rules(recipe: Recipe, data: PreparedData) -> List[Conflict]:
         Conflict(
             f"{key} is {own[key]!r}, the data was made with {made[key]!r}",
             f"leave out --set {key}, as the data decides it",
-            again={_OPTIONS[key]: str(own[key])} if key in _OPTIONS else {},
+            again={_OPTIONS[key]: str(own[key])} if key in _OPTIONS and own[key] is not None else {},
         )
         for key in made
         if own[key] != made[key] and key not in _NO_CONFLICT

@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from asrctl.cli import app, prepare
+from asrctl.cli.text_options import TextOptions
 from asrctl.cli.usage import COMPLAINT
 from asrctl.errors import UsageError
 
@@ -102,6 +103,7 @@ def place(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (in_folder / "small.yaml").write_text(json.dumps(PRESET), encoding="utf-8")
     (in_folder / "my presets").mkdir()
     (in_folder / "my presets" / "mine.yaml").write_text(json.dumps(PRESET), encoding="utf-8")
+    (in_folder / "my presets" / "a table.yaml").write_text("o: a\n", encoding="utf-8")
     return in_folder
 
 
@@ -117,12 +119,15 @@ OPTIONS: Dict[str, Sequence[Any]] = {
     "sample_rate": ("--sample-rate", "8000"),
     "case": ("--case", "upper"),
     "remove": ("--remove", "'$o"),
+    "language": ("--language", "tr"),
+    "replace": ("--replace", "my presets/a table.yaml"),
     "max_rejects": ("--max-rejects", "1"),
     "root": ("--root", "."),
     "no_download": ("--no-download",),
     "workers": ("--workers", "1"),
     "force": ("--force",),
     "dry_run": (),
+    "show": (),
     "workspace": ("--workspace", "~/$HOME \"quoted\" 'place'"),
     "json": (),
     "verbose": ("--verbose",),
@@ -130,7 +135,8 @@ OPTIONS: Dict[str, Sequence[Any]] = {
 
 
 def test_every_option_of_prepare_is_tried() -> None:
-    assert set(inspect.signature(prepare.command).parameters) - {"corpus", "source", "own"} == set(OPTIONS)
+    own = set(inspect.signature(prepare.command).parameters) - {"corpus", "source", "own", "text"}
+    assert own | set(TextOptions._fields) == set(OPTIONS)
 
 
 @pytest.mark.parametrize("name", [name for name, words in OPTIONS.items() if words])
