@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Set, Tuple, Type
 
 import typer
 
@@ -48,7 +48,14 @@ class CorpusCommand(Command):
         super().format_epilog(ctx, formatter)
 
 
-def build(name: str, function: Callable[..., None], examples: Sequence[str], *, most: int) -> CorpusCommand:
+def build(
+    name: str,
+    function: Callable[..., None],
+    examples: Sequence[str],
+    *,
+    most: int,
+    cls: Type[CorpusCommand] = CorpusCommand,
+) -> CorpusCommand:
     """The Click command of a function with the parameters `own`, an OwnOptions, and `text`, a TextOptions.
 
     examples: whole lines, beside those of the corpora, of which each shows `most`.
@@ -58,7 +65,7 @@ def build(name: str, function: Callable[..., None], examples: Sequence[str], *, 
     found = offered()
     corpora, clashes = _distinct(found.corpora, _flags(function))
     problems = [*found.problems, *clashes]
-    command = build_command(name, _taking(function, corpora, problems), "", CorpusCommand)
+    command = build_command(name, _taking(function, corpora, problems), "", cls)
     command.corpora, command.problems = corpora, problems
     shown = [f"asrctl {name} {corpus.name} {words}" for corpus in corpora for words in corpus.examples[:most]]
     command.examples = [line.strip() for line in shown] + list(examples)

@@ -49,6 +49,16 @@ WORKERS = numbers.option(
     help="Threads; default: the number of cores.",
 )
 
+TEMPERATURE = numbers.option(
+    "--temperature",
+    "a number",
+    example="2",
+    metavar="T",
+    low=0.1,
+    high=1000,
+    help="Instead of weights: each part of a mixture is drawn as its size to the power of 1/T; 1: as large as it is.",
+)
+
 
 def one_of(option: str, what: str, choices: Callable[[], Sequence[str]], help: str, default: Any = None) -> Any:
     """An option that takes a word of a few: a typing error is told before anything is looked for.

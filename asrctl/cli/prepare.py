@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, List, Mapping, Optional
 
 import typer
 
-from asrctl.cli import corpus_command, numbers, options, preview, text_options
+from asrctl.cli import corpus_command, mix, numbers, options, preview, text_options
 from asrctl.cli import corpus_options as corpora
 from asrctl.cli.report import Output, Report, session, table
 from asrctl.cli.text_options import TextOptions
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from asrctl.storage.workspace import Workspace
 
 # Beside those of the corpora.
-EXAMPLES = ("asrctl prepare manifest utterances.csv --dry-run", "asrctl prepare manifest utterances.csv --show 5")
+EXAMPLES = (
+    "asrctl prepare manifest utterances.csv --dry-run",
+    "asrctl prepare manifest utterances.csv --show 5",
+    "asrctl prepare mix first=2 second=1 --name both",
+)
 
 _SECONDS = "a number of seconds"
 _MIN_S = numbers.option(
@@ -125,7 +129,22 @@ def _look(place: "Workspace", request: "PrepareRequest", show: Optional[int], re
 
 def build(name: str) -> Any:
     """The command with the options of all corpora, which its help lists."""
-    return corpus_command.build(name, command, EXAMPLES, most=2)
+    return corpus_command.build(name, command, EXAMPLES, most=2, cls=PrepareCommand)
+
+
+class PrepareCommand(corpus_command.CorpusCommand):
+    """`prepare mix` has arguments and options of its own, and its own help."""
+
+    def make_context(self, info_name: Any, args: List[str], parent: Any = None, **extra: Any) -> Any:
+        words = mix.words(args, self.params)
+        if words is None:
+            return super().make_context(info_name, args, parent, **extra)
+        return mix.build(f"{info_name} {mix.WORD}").make_context(f"{info_name} {mix.WORD}", words, parent, **extra)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        super().format_options(ctx, formatter)
+        with formatter.section("Several at once"):
+            formatter.write_dl([(f"{mix.WORD} NAME=WEIGHT ...", mix.HELP)])
 
 
 def plan_lines(planned: "PreparePlan", place: "Workspace") -> List[str]:

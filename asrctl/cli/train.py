@@ -23,6 +23,7 @@ EPILOG = options.examples(
     "asrctl train --preset tiny-cpu",
     "asrctl train --preset base-4ipu --device cuda --set optim.learning_rate=1e-4",
     "asrctl train --resume",
+    "asrctl train --preset tiny-cpu --data first,second --weights 2,1",
     "asrctl train --preset tiny-cpu --if-new --json",
     "asrctl train --preset base-100h --from-run base-4ipu --run second --max-minutes 60",
 )
@@ -49,7 +50,13 @@ _MAX_MINUTES = numbers.option(
 
 def command(
     preset: Optional[str] = options.PRESET,
-    data: Optional[str] = typer.Option(None, "--data", help="Name of the prepared data; default: the latest."),
+    data: Optional[str] = typer.Option(
+        None, "--data", help="Name of the prepared data, or several: A,B; default: the latest."
+    ),
+    weights: Optional[str] = typer.Option(
+        None, "--weights", metavar="X,Y", help="How much is drawn of each of --data A,B; default: by their sizes."
+    ),
+    temperature: Optional[float] = options.TEMPERATURE,
     run: Optional[str] = options.run_name("--run", "Name of the run; default: the preset's."),
     device: str = options.DEVICE,
     overrides: List[str] = options.SET,
@@ -76,6 +83,8 @@ def command(
         request = TrainRequest(
             preset=preset,
             data=data,
+            weights=weights,
+            temperature=temperature,
             run=run,
             device=device,
             overrides=tuple(overrides),

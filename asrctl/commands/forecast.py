@@ -98,7 +98,8 @@ def _outline(planned: TrainPlan, run: Run) -> Optional[Recognizer]:
 def _time(workspace: Workspace, planned: TrainPlan, run: Run) -> Tuple[Optional[float], Optional[str], Optional[float]]:
     """(seconds, name of the run they were taken from, its seconds of speech a second)."""
     done = run.info().steps if planned.job.resume else 0
-    speech_s = planned.job.train.seconds * max(0, planned.job.total_steps - done) / planned.job.batches.steps_per_epoch
+    epoch_s = planned.job.batches.epoch_samples / planned.job.train.sample_rate
+    speech_s = epoch_s * max(0, planned.job.total_steps - done) / planned.job.batches.steps_per_epoch
     for folder in itertools.islice(reversed(workspace.runs()), _RUNS):
         speed = _speed(Run(folder), planned)
         if speed is not None:

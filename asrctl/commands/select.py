@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
+from asrctl.commands import mixture
 from asrctl.data.dataset import PreparedData
 from asrctl.data.text import Vocabulary
 from asrctl.errors import BadData, Locked, MissingArtifact, UsageError
@@ -140,7 +141,12 @@ def find_data(workspace: Workspace, trained: Optional[TrainedModel], name: Optio
 
 
 def named_data(workspace: Workspace, name: str) -> PreparedData:
-    """The data of a name or ID. Raises MissingArtifact."""
+    """The data of a name or ID; of several with commas between them, all of it as one, which is not written.
+
+    Raises MissingArtifact, UsageError.
+    """
+    if "," in name:
+        return mixture.planned(workspace, mixture.request(mixture.names(name), None, None))
     return PreparedData(workspace.resolve("prepared", name, fix=_FIX_DATA))
 
 

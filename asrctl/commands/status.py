@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
+from asrctl.commands import mixture
 from asrctl.commands.clean import held_locks
 from asrctl.config import presets
 from asrctl.data import staleness
@@ -108,6 +109,8 @@ def _prepared(workspace: Workspace) -> List[Line]:
         used, newest = artifact.summary.get("vocabulary"), vocabularies.get(name)
         is_old = newest is not None and used != newest
         why = f"the vocabulary {name!r} was built again since" if is_old else staleness.changes(record) or ""
+        if artifact.summary.get("mixture") is not None:
+            why = mixture.changes(workspace, PreparedData(artifact)) or ""
         details = {"id": artifact.id, "splits": artifact.summary.get("splits", {})}
         details.update(command=command, looked_at=len(record.audio))
         lines.append(Line("prepare", name, "stale" if why else "done", why, details))
@@ -139,9 +142,21 @@ def _runs(workspace: Workspace) -> List[Line]:
             why = run.error or run.reason or ""
         if state == "complete" and data.get(run.data.name, run.data.id) != run.data.id:
             state, why = "stale", f"the data {run.data.name!r} was prepared again since"
+        elif state == "complete" and run.data.name not in data:
+            why = _other_parts(workspace, run.data.id) or ""
+            state = "stale" if why else state
         told, known = records.as_dict(run), ("steps", "total_steps", "best", "device", "preset")
         lines.append(Line("train", folder.name, state, why, {key: told[key] for key in known if key in told}))
     return lines
+
+
+def _other_parts(workspace: Workspace, identity: str) -> Optional[str]:
+    """What has changed of the parts of a mixture that has no name of its own."""
+    artifact = workspace.find("prepared", identity) if is_plain_name(identity) else None
+    if artifact is None or artifact.summary.get("mixture") is None:
+        return None
+    why = mixture.changes(workspace, PreparedData(artifact))
+    return why and f"of its data, {why}"
 
 
 def _results(workspace: Workspace) -> List[Line]:

@@ -7,7 +7,7 @@ import dataclasses
 import math
 from typing import Any, Optional
 
-from asrctl.commands import same_run
+from asrctl.commands import mixture, same_run
 from asrctl.commands.run_training import TrainResult, as_it_is, carry_out
 from asrctl.commands.train_checks import check
 from asrctl.commands.train_request import TrainPlan, TrainRequest, select
@@ -44,7 +44,8 @@ def train(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> T
             )
         run.settle()
         with run.replaced() if request.overwrite else run.kept():
-            planned = dataclasses.replace(planned, inputs=same_run.inputs_to_keep(run, planned))
+            inputs = same_run.inputs_to_keep(run, planned)
+            planned = dataclasses.replace(planned, data=mixture.published(workspace, planned.data, emit), inputs=inputs)
             return carry_out(run, planned, emit)
 
 

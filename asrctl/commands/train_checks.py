@@ -157,7 +157,7 @@ def _refuse_conflicts(workspace: Workspace, selected: Selected, encoder: Convolu
     if not found:
         return
     options = {option: value for conflict in found for option, value in conflict.again.items()}
-    again = f", or prepare again {_prepare_command(workspace, data, name, options)}" if options else ""
+    again = f", or prepare {_prepared_again(workspace, data, name, options)}" if options else ""
     raise PresetError(
         f"preset {recipe.name} does not fit the prepared data {name}",
         fix="; ".join(dict.fromkeys(conflict.advice for conflict in found)) + again,
@@ -165,13 +165,14 @@ def _refuse_conflicts(workspace: Workspace, selected: Selected, encoder: Convolu
     )
 
 
-def _prepare_command(workspace: Workspace, data: PreparedData, name: str, options: Mapping[str, str]) -> str:
-    """What was typed to prepare the data, with other options; the options alone where that is not known any more."""
-    record = staleness.SourceRecord()
-    if workspace.names("prepared").get(name) == data.artifact.id:
-        record = staleness.checked(workspace.ref("prepared", name).get("source"), name)
-    typed = staleness.command(record, options)
-    return f"by `{typed}`" if typed else f"with {' '.join(f'{option} {value}' for option, value in options.items())}"
+def _prepared_again(workspace: Workspace, data: PreparedData, name: str, options: Mapping[str, str]) -> str:
+    """What to prepare again with other options, and how. Of a mixture, its parts."""
+    if data.summary.mixture is None:
+        return f"again {staleness.again(workspace, name, data.artifact.id, options)}"
+    parts = [
+        f"{part.name} {staleness.again(workspace, part.name, part.id, options)}" for part in data.summary.mixture.parts
+    ]
+    return f"its parts again ({'; '.join(parts)}) and mix them again"
 
 
 def _warn_of_no_effect(overrides: Sequence[str], emit: Emit) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
+from asrctl.commands import mixture
 from asrctl.commands.select import latest_data, sound_model
 from asrctl.config import presets
 from asrctl.config.recipe import Recipe
@@ -25,10 +26,15 @@ _FIX_DATA = "run `asrctl prepare CORPUS` first"
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What the user asked for. if_new: only where no run was made from the same. command: the words typed."""
+    """What the user asked for. data: a name, or several with commas between them; then weights, one for each and with
+    commas as well, or the temperature say how often each is drawn (asrctl.data.mixing). if_new: only where no run was
+    made from the same. command: the words typed.
+    """
 
     preset: Optional[str] = None
     data: Optional[str] = None
+    weights: Optional[str] = None
+    temperature: Optional[float] = None
     run: Optional[str] = None
     device: str = "auto"
     overrides: Tuple[str, ...] = ()
@@ -121,7 +127,13 @@ def select(workspace: Workspace, request: TrainRequest, emit: Emit) -> Selected:
 
 
 def _refuse_contradictions(request: TrainRequest) -> None:
-    """Raises UsageError for options that exclude each other."""
+    """Raises UsageError for options that exclude each other, or mean nothing without another."""
+    for name, value in (("--weights", request.weights), ("--temperature", request.temperature)):
+        if value is not None and "," not in (request.data or ""):
+            raise UsageError(
+                f"{name} says how several prepared data are mixed, and --data does not name several",
+                fix=f"name them with commas between them (--data A,B), or leave {name} out",
+            )
     for name, given in (("--overwrite", request.overwrite), ("--from-run", request.from_run is not None)):
         if request.resume and given:
             raise UsageError(
@@ -157,6 +169,10 @@ def _data_of(
         recorded = stored.info().data
         artifact = workspace.resolve("prepared", recorded.id, fix=_FIX_DATA)
         return recorded.name, PreparedData(artifact)
+    if request.data is not None and "," in request.data:
+        names, typed = mixture.names(request.data), request.weights
+        wanted = mixture.request(names, None if typed is None else typed.split(","), request.temperature)
+        return ",".join(names), mixture.planned(workspace, wanted)
     if request.data is not None:
         return request.data, PreparedData(workspace.resolve("prepared", request.data, fix=_FIX_DATA))
     name, data = latest_data(workspace)

@@ -32,6 +32,9 @@ def of_data(data: PreparedData) -> Dict[str, Any]:
 
 def of_vocabulary(workspace: Workspace, data: PreparedData) -> Dict[str, Any]:
     """The same of its vocabulary: the splits that it was collected from, unless a checkpoint brought it along."""
+    if data.summary.mixture is not None:
+        splits = data.summary.mixture.vocab_splits
+        return {"text.vocab_splits": splits} if splits else {}
     vocabulary = workspace.find("vocab", data.summary.vocabulary)
     if vocabulary is None or vocabulary.summary.get("given") or not vocabulary.summary.get("splits"):
         return {}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import List, Optional, Sequence
 
 import numpy as np
 
+from asrctl.data.mixing import Mixing
+
 # Utterances that `order: grouped` sorts together, in global batches: long enough for like lengths, short enough to mix.
 _GROUP_BATCHES = 50
-_ORDER_STREAM, _BATCH_STREAM = 1, 2
+_ORDER_STREAM, _BATCH_STREAM, _MIX_STREAM = 1, 2, 7
 
 
 def generator(*key: int) -> np.random.Generator:
@@ -23,7 +26,8 @@ class BatchPlan:
     """The batches of a training split.
 
     num_samples: (utterances,) int32. global_batch: utterances per optimizer step; or, where `batch_samples` is given,
-    about so many samples per step. order: shuffled | grouped | curriculum. An epoch has `steps_per_epoch` steps.
+    about so many samples per step. order: shuffled | grouped | curriculum. An epoch has `steps_per_epoch` steps, and
+    each utterance once. mixing: of a mixture, whose epochs have as many utterances, some more often than others.
     """
 
     num_samples: np.ndarray
@@ -32,19 +36,32 @@ class BatchPlan:
     drop_last: bool
     seed: int
     batch_samples: Optional[int] = None
+    mixing: Optional[Mixing] = None
 
-    @property
+    @functools.cached_property
+    def epoch_samples(self) -> int:
+        """Samples of an epoch; of a mixture, whose epochs differ, on average."""
+        if self.mixing is not None:
+            return self.mixing.expected_samples(self.num_samples)
+        return int(self.num_samples.sum(dtype=np.int64))
+
+    @functools.cached_property
+    def most_epoch_samples(self) -> int:
+        """Samples that no epoch has more of."""
+        return self.epoch_samples if self.mixing is None else self.mixing.most_samples(self.num_samples)
+
+    @functools.cached_property
     def steps_per_epoch(self) -> int:
         if self.batch_samples is not None:
             # No quota below the longest utterance, so that no batch of `_cut_by_samples` is empty.
             quota = max(self.batch_samples, int(self.num_samples.max()))
-            return max(1, int(self.num_samples.sum(dtype=np.int64)) // quota)
+            return max(1, self.epoch_samples // quota)
         count = len(self.num_samples) / self.global_batch
         return max(1, math.floor(count) if self.drop_last else math.ceil(count))
 
     def epoch(self, epoch: int) -> List[np.ndarray]:
         """The global batches of one epoch: each an array of utterance indices."""
-        order = generator(self.seed, _ORDER_STREAM, epoch).permutation(len(self.num_samples))
+        order = self._drawn(epoch)
         if self.order == "curriculum" and epoch == 0:
             order = order[np.argsort(self.num_samples[order], kind="stable")]
         if self.order == "grouped":
@@ -55,6 +72,16 @@ class BatchPlan:
             batches = [batches[place] for place in places]
         return batches
 
+    def _drawn(self, epoch: int) -> np.ndarray:
+        """The utterances of an epoch, in random order."""
+        order = generator(self.seed, _ORDER_STREAM, epoch).permutation(len(self.num_samples))
+        return order if self.mixing is None else self.mixing.draw(epoch, self._permutation)[order]
+
+    def _permutation(self, part: int, number: int) -> np.ndarray:
+        """Number `number` of the permutations that a part of a mixture is drawn from."""
+        size = len(self.mixing.members[part]) if self.mixing is not None else 0
+        return generator(self.seed, _MIX_STREAM, part, number).permutation(size)
+
     def _cut(self, order: np.ndarray) -> List[np.ndarray]:
         if self.batch_samples is not None:
             return self._cut_by_samples(order)
@@ -64,13 +91,16 @@ class BatchPlan:
     def _cut_by_samples(self, order: np.ndarray) -> List[np.ndarray]:
         """Equal stretches of the epoch's audio; an utterance belongs where its middle lies.
 
-        Middles are at most the longest utterance apart, and a stretch is at least that long: none is empty.
+        Middles are at most the longest utterance apart, and a stretch is at least that long: none is empty. Where an
+        epoch of a mixture is shorter than most, each has one utterance all the same.
         """
         lengths = self.num_samples[order].astype(np.float64)
         middles = np.cumsum(lengths) - lengths / 2
         steps = self.steps_per_epoch
         edges = np.arange(1, steps) * (lengths.sum() / steps)
-        return np.split(order, np.searchsorted(middles, edges))
+        cuts, places = np.searchsorted(middles, edges), np.arange(steps - 1)
+        cuts = np.maximum.accumulate(np.maximum(cuts - places, 1)) + places
+        return np.split(order, np.minimum(cuts, len(order) - steps + 1 + places))
 
     def _group(self, order: np.ndarray) -> np.ndarray:
         size = self.global_batch * _GROUP_BATCHES

@@ -19,6 +19,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from asrctl.messages import amounts, command_lines
 from asrctl.storage import records
 from asrctl.storage.redact import redact_values
+from asrctl.storage.workspace import Workspace
 
 SAMPLE = 64
 # Words of a command that say how it talks, not what it makes.
@@ -159,6 +160,18 @@ def command(record: SourceRecord, instead: Optional[Mapping[str, str]] = None) -
     words += [word for option, value in (instead or {}).items() for word in (option, value)]
     line = command_lines.shown(words)
     return line if record.cwd in ("", str(Path.cwd())) else f"cd {shlex.quote(record.cwd)} && {line}"
+
+
+def again(workspace: Workspace, name: str, identity: str, options: Mapping[str, str]) -> str:
+    """How to prepare data again with other options: by what was typed; with the options alone where that is not known.
+
+    identity: of the data that is meant, which may not be what its name stands for any more. Raises BadData.
+    """
+    record = SourceRecord()
+    if workspace.names("prepared").get(name) == identity:
+        record = checked(workspace.ref("prepared", name).get("source"), name)
+    typed = command(record, options)
+    return f"by `{typed}`" if typed else f"with {' '.join(f'{option} {value}' for option, value in options.items())}"
 
 
 def _other_folder(record: SourceRecord) -> Optional[str]:

@@ -26,12 +26,40 @@ class SplitSummary:
 
 
 @dataclass(frozen=True)
+class MixedPart:
+    """One of the prepared data that a mixture is of. content: what it held when it was mixed (PreparedData.content)."""
+
+    name: str
+    id: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What a mixture is of: it holds no speech itself.
+
+    weights, temperature: as asrctl.data.mixing.Shares has them. vocab_splits: those that the parts' vocabularies were
+    collected from, none where a checkpoint brought them along.
+    """
+
+    parts: Tuple[MixedPart, ...]
+    weights: Optional[Tuple[int, ...]]
+    temperature: float
+    vocab_splits: Tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.weights is not None and len(self.weights) != len(self.parts):
+            raise ValueError("there is not one weight for each part")
+
+
+@dataclass(frozen=True)
 class PreparedSummary:
     """preset: the name or path it was prepared with, if any. sample_rate: in Hz. min_s, max_s: durations kept.
 
     text: TextRules.as_dict(). conv_kernel, conv_stride: the encoder that says how many frames an utterance has, at
     most. vocabulary, manifest: IDs of these artifacts. note: how splits were chosen, where that was not the corpus'
-    word. splits: {"train" | "eval" | "test": ...}.
+    word. splits: {"train" | "eval" | "test": ...}. mixture: where it is one; its preset is what all parts have, its
+    vocabulary "" where theirs differ, and its manifest "".
     """
 
     name: str
@@ -49,6 +77,7 @@ class PreparedSummary:
     manifest: str
     note: Optional[str]
     splits: Mapping[str, SplitSummary]
+    mixture: Optional[Mixture] = records.absent()
 
     def __post_init__(self) -> None:
         if not set(self.splits) <= set(SPLITS):

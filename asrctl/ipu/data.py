@@ -40,15 +40,6 @@ class StaticSpeech(torch.utils.data.Dataset):
         self.split, self.rules, self.pad_to, self.max_labels, self.half = split, rules, pad_to, max_labels, half
         self.augmenter = augmenter
 
-    def __getstate__(self) -> Dict[str, Any]:
-        split = self.split
-        return dict(self.__dict__, split=(split.folder, split.name, split.sample_rate, split._rows))
-
-    def __setstate__(self, state: Dict[str, Any]) -> None:
-        folder, name, sample_rate, rows = state["split"]
-        split = PreparedSplit(folder, name=name, sample_rate=sample_rate)
-        self.__dict__.update(state, split=split if rows is None else split.only(rows))
-
     def item(self, index: int, epoch: Optional[int] = None) -> Dict[str, torch.Tensor]:
         """epoch: of training, where the audio is to be changed as the recipe says."""
         _leave_signals_to_the_parent()

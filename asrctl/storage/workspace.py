@@ -91,6 +91,18 @@ class Artifact:
         """What asrctl put into the folder."""
         return OwnFiles(["meta.json", *self.meta.get("files", {})])
 
+    def beside(self, identity: str) -> Optional["Artifact"]:
+        """Another artifact of this kind, or None. Raises BadData where its meta.json is damaged."""
+        return _found(self.kind, identity, self.path.parent / identity) if is_plain_name(identity) else None
+
+
+def _found(kind: str, identity: str, path: Path) -> Optional[Artifact]:
+    if not (path / "meta.json").exists():
+        return None
+    meta = files.read_json(path / "meta.json", fix=_META_FIX)
+    records.read(Meta, meta, f"{path / 'meta.json'} is not an artifact's description", fix=_META_FIX)
+    return Artifact(kind, identity, path, meta)
+
 
 class Workspace:
     """One workspace folder. Nothing is written until something is published, named or locked."""
@@ -177,13 +189,7 @@ class Workspace:
 
     def find(self, kind: str, identity: str) -> Optional[Artifact]:
         """The artifact, or None. Raises BadData where its meta.json is damaged."""
-        path = self.folder(kind, identity)
-        return self._read(kind, identity, path) if (path / "meta.json").exists() else None
-
-    def _read(self, kind: str, identity: str, path: Path) -> Artifact:
-        meta = files.read_json(path / "meta.json", fix=_META_FIX)
-        records.read(Meta, meta, f"{path / 'meta.json'} is not an artifact's description", fix=_META_FIX)
-        return Artifact(kind, identity, path, meta)
+        return _found(kind, identity, self.folder(kind, identity))
 
     def all(self, kind: str) -> List[Artifact]:
         """Every published artifact of a kind, in the order of their IDs."""
@@ -250,7 +256,8 @@ class Workspace:
         """Raises UsageError where an artifact about to be replaced, which lies at `old` now, holds what is not ours."""
         known = ARTIFACTS[key.kind]
         with contextlib.suppress(BadData):  # a damaged one is made anew
-            known = self._read(key.kind, key.id, old).ours if files.is_file(old / "meta.json") else known
+            found = _found(key.kind, key.id, old) if files.is_file(old / "meta.json") else None
+            known = known if found is None else found.ours
         known.refuse(old, self.folder(key.kind, key.id), fix="move that elsewhere, and run the command again")
 
     def _ways(self, kind: str, identity: str) -> Dict[str, Path]:

@@ -194,7 +194,7 @@ class TrainingDataLoader:
         if plan.batch_samples is not None:
             # A step has so much audio at most, but a micro-batch pads the shortest to its longest.
             # Where an epoch is not much longer than a step, it is shared out to fewer and larger ones.
-            stretch = math.ceil(int(self.split.num_samples.sum(dtype=np.int64)) / plan.steps_per_epoch)
+            stretch = math.ceil(plan.most_epoch_samples / plan.steps_per_epoch)
             step_samples = math.ceil(max(plan.batch_samples, stretch) / (1 - self.augmenter.rules.speed)) + 2 * longest
             most_rows = math.ceil(step_samples / max(1, int(self.split.num_samples.min()))) + 1
         most_rows = min(most_rows, limits.max_items or most_rows)

@@ -60,6 +60,7 @@ def batch_plan(recipe: Recipe, train: PreparedSplit) -> BatchPlan:
         order=recipe.batches.order,
         drop_last=recipe.batches.drop_last,
         seed=recipe.optim.seed,
+        mixing=train.mixing,
     )
 
 

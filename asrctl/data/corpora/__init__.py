@@ -23,8 +23,8 @@ from asrctl.runtime import memory
 from asrctl.storage.names import is_valid_name
 
 GROUP = "asrctl.corpora"
-# Folders of a workspace's cache that are not a corpus'.
-_TAKEN = ("features", "ipu", "stat")
+# Folders of a workspace's cache that are not a corpus', and what `prepare` takes for another thing.
+_TAKEN = ("features", "ipu", "stat", "mix")
 
 
 class Offered(NamedTuple):
