@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
-import threading
-from collections import Counter, OrderedDict
-from concurrent.futures import Future
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
-from asrctl.data import corpora, split_roles
+from asrctl.data import corpora, digests, split_roles
 from asrctl.data.corpus import Corpus, CorpusRequest
-from asrctl.data.reading.embedded import CellReader
 from asrctl.data.staleness import Watcher
-from asrctl.data.utterance import (
-    ARCHIVE_SEPARATOR,
-    Utterance,
-    is_table,
-    read_manifest,
-    split_path,
-    write_manifest,
-)
+from asrctl.data.utterance import Utterance, read_manifest, write_manifest
 from asrctl.errors import BadData, StorageError, UsageError
-from asrctl.events import Emit, Progress, Warned, ignore
+from asrctl.events import Emit, Progress, ignore
 from asrctl.messages import amounts, reasons
-from asrctl.runtime.os_errors import fault_of_file
-from asrctl.runtime.threads import in_order
-from asrctl.storage import files, salt, scratch, stat_cache
+from asrctl.storage import salt, scratch, stat_cache
 from asrctl.storage.hashing import file_sha256
 from asrctl.storage.names import made_of, shortened, valid_name
 from asrctl.storage.workspace import Artifact, Key, Workspace
 
 VERSION = 1
-_CHUNK = 64
-# Of the contents of cells, which are read before they are handed to a thread.
-_CHUNK_BYTES = 4 << 20
 _MAX_TWICE = 20
-_RECENT = 4096
 
 
 @dataclass(frozen=True)
@@ -217,27 +200,6 @@ class _Identities:
             ) from None
 
 
-# -- digests ----------------------------------------------------------------------------------------------------------
-
-
-class _Audio(NamedTuple):
-    """An utterance, and what is known of its audio file: status None where it can not be used.
-
-    content: of the cell of a table, where its digest is not known.
-    """
-
-    utterance: Utterance
-    container: str
-    status: Optional[os.stat_result]
-    sha256: Optional[str]
-    content: Optional[bytes] = None
-
-    @property
-    def hashed(self) -> str:
-        """What the digest is of: the file or archive, or the cell of a table."""
-        return self.utterance.audio if is_table(self.container) else self.container
-
-
 def publish(
     workspace: Workspace, listing: Listing, watcher: Watcher, *, workers: int, afresh: bool = False, emit: Emit = ignore
 ) -> Artifact:
@@ -249,7 +211,12 @@ def publish(
     named by digests alone. Raises OSError.
     """
     scratch_list = listing.path.with_name("digests.jsonl")
-    write_manifest(scratch_list, _with_digests(workspace, listing, watcher, workers, afresh, emit))
+    total = sum(listing.counts.values())
+    with stat_cache.opened(workspace.own(workspace.cache("stat") / "stat.sqlite")) as cache:
+        found = digests.filled_in(
+            listing.utterances(), total, cache, watcher.saw, workers=workers, afresh=afresh, emit=emit
+        )
+        write_manifest(scratch_list, found)
     key = Key("manifests", VERSION, inputs={"listing": file_sha256(scratch_list)})
     with workspace.publish(key) as draft:
         if draft.published is None:
@@ -260,128 +227,3 @@ def publish(
 
 def _vanished(key: Key) -> Artifact:
     raise BadData(f"{key.kind}/{key.id} was deleted meanwhile", fix="run the command again")
-
-
-def _with_digests(
-    workspace: Workspace, listing: Listing, watcher: Watcher, workers: int, afresh: bool, emit: Emit
-) -> Iterator[Utterance]:
-    total = sum(listing.counts.values())
-    with stat_cache.opened(workspace.own(workspace.cache("stat") / "stat.sqlite")) as cache:
-        known = _Known(cache, afresh)
-        chunks = known.chunks(listing.utterances())
-        done = 0
-        for chunk in in_order(_Hasher(), chunks, workers=workers, on_stall=_reporter(emit)):
-            for item in chunk:
-                known.remember(item)
-                watcher.saw(item.container, item.status)
-                yield replace(item.utterance, sha256=_digest_of(item))
-            done += len(chunk)
-            emit(Progress("check audio", done, total, "utterances"))
-
-
-def _reporter(emit: Emit) -> Any:
-    def stalled(chunk: List[_Audio], waited_s: float) -> None:
-        emit(Warned(f"no progress for {waited_s:.0f} s: still reading {chunk[0].container} or a file after it"))
-
-    return stalled
-
-
-class _Known:
-    """Digests that need no reading: of files seen a moment ago, or (but for afresh) unchanged since an earlier run."""
-
-    def __init__(self, cache: stat_cache.StatCache, afresh: bool) -> None:
-        self._cache = cache
-        self._afresh = afresh
-        self._recent: "OrderedDict[str, Tuple[Optional[os.stat_result], Optional[str]]]" = OrderedDict()
-        self._cells: Optional[CellReader] = None
-
-    def chunks(self, utterances: Iterable[Utterance]) -> Iterator[List[_Audio]]:
-        chunk: List[_Audio] = []
-        held = 0
-        for utterance in utterances:
-            item = self._seen(utterance)
-            chunk.append(item)
-            held += len(item.content or b"")
-            if len(chunk) >= _CHUNK or held >= _CHUNK_BYTES:
-                yield chunk
-                chunk, held = [], 0
-        if chunk:
-            yield chunk
-
-    def _seen(self, utterance: Utterance) -> _Audio:
-        container, member = split_path(utterance.audio)
-        is_cell = member is not None and is_table(container)
-        hashed = utterance.audio if is_cell else container
-        status, digest = self._recent.get(hashed) or (files.regular_status(container), None)
-        if status is not None and digest is None and not self._afresh:
-            digest = self._cache.get(hashed, status)
-        content = self._content(container, member) if is_cell and status is not None and digest is None else None
-        return _Audio(utterance, container, status, digest, content)
-
-    def _content(self, table: str, cell: Optional[str]) -> Optional[bytes]:
-        """Of a cell; None where it can not be read. Raises OSError."""
-        if self._cells is None or str(self._cells.path) != table:
-            self._cells = CellReader(Path(table))
-        try:
-            return self._cells.read(cell or "")
-        except BadData:  # told when it is to be decoded
-            return None
-
-    def remember(self, item: _Audio) -> None:
-        if item.hashed in self._recent:
-            return
-        if item.status is not None and item.sha256 is not None:
-            self._cache.put(item.hashed, item.status, item.sha256)
-        self._recent[item.hashed] = (item.status, item.sha256)
-        if len(self._recent) > _RECENT:
-            self._recent.popitem(last=False)
-
-
-class _Hasher:
-    """Fills in missing digests; a file that several utterances share is read by one thread, once."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._found: "OrderedDict[str, Future]" = OrderedDict()
-
-    def __call__(self, chunk: List[_Audio]) -> List[_Audio]:
-        return [self._filled(item) for item in chunk]
-
-    def _filled(self, item: _Audio) -> _Audio:
-        if item.status is None or item.sha256 is not None:
-            return item
-        if is_table(item.container):
-            digest = hashlib.sha256(item.content).hexdigest() if item.content is not None else None
-            return item._replace(sha256=digest, content=None)
-        return item._replace(sha256=self._digest(item.container))
-
-    def _digest(self, path: str) -> Optional[str]:
-        with self._lock:
-            first = path not in self._found
-            future = self._found.setdefault(path, Future())
-            if len(self._found) > _RECENT:
-                self._found.popitem(last=False)
-        if first:
-            try:
-                future.set_result(_sha256(path))
-            except BaseException as error:
-                future.set_exception(error)
-        return future.result()
-
-
-def _sha256(path: str) -> Optional[str]:
-    """None where the file can not be read to its end."""
-    try:
-        return file_sha256(Path(path))
-    except OSError as error:
-        if fault_of_file(error) is None:
-            raise
-        return None
-
-
-def _digest_of(item: _Audio) -> Optional[str]:
-    """The digest of the file or cell; for a member of an archive, one of the archive's digest and the member's name."""
-    member = split_path(item.utterance.audio)[1]
-    if item.sha256 is None or member is None or is_table(item.container):
-        return item.sha256
-    return hashlib.sha256(f"{item.sha256}{ARCHIVE_SEPARATOR}{member}".encode("utf-8", "surrogatepass")).hexdigest()
