@@ -124,7 +124,8 @@ def result_lines(result: "EvaluateResult", place: "Workspace", worst: int = _WOR
         "",
     ]
     header = ("", "error rate", "95 % interval", "in reference", "substituted", "deleted", "inserted")
-    lines += table([rates(found, "words", "wer", ""), rates(found, "characters", "cer", "character_")], header)
+    rows = [rates(found, "words", "wer", ""), *_other_rows(found), rates(found, "characters", "cer", "character_")]
+    lines += table(rows, header)
     if found.empty_references:
         empty = found.empty_references
         lines.append(
@@ -137,12 +138,22 @@ def result_lines(result: "EvaluateResult", place: "Workspace", worst: int = _WOR
     return [*lines, f"next: {place.command('export', *target, '--format', 'hf')}"]
 
 
+def _other_rows(found: "EvaluationMetrics") -> List[Sequence[Any]]:
+    """Words of the other forms of the texts, where the rate is another one."""
+    forms = (("words as in the corpus", found.raw), ("words, normalized", found.normalized))
+    return [
+        [name, *rates(score, "words", "wer", "")[1:]]
+        for name, score in forms
+        if score is not None and score.wer != found.wer
+    ]
+
+
 def device_words(kind: str) -> str:
     """cpu, cuda ...; an emulation is called one."""
     return "an emulated IPU" if kind == "ipu-emulated" else kind
 
 
-def rates(found: "EvaluationMetrics", units: str, rate: str, prefix: str) -> Sequence[Any]:
+def rates(found: Any, units: str, rate: str, prefix: str) -> Sequence[Any]:
     """A row of the table: how many of these units went wrong, and how."""
     edits = [f"{getattr(found, prefix + name):,}" for name in ("substitutions", "deletions", "insertions")]
     bounds, count = getattr(found, f"{rate}_interval"), getattr(found, units)

@@ -6,11 +6,12 @@ metrics.json       rates with intervals, edits, the worst utterances, and what t
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -29,9 +30,11 @@ from asrctl.commands.select import (
 from asrctl.commands.transcription import How
 from asrctl.data import glyphs
 from asrctl.data.dataset import PreparedSplit
+from asrctl.data.raw_texts import RawTexts
 from asrctl.errors import BadData, QualityGate, UsageError
-from asrctl.evaluation import metrics
+from asrctl.evaluation import metrics, other_texts
 from asrctl.evaluation.metrics import EvaluationMetrics
+from asrctl.evaluation.other_texts import OtherTexts
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.messages import amounts
 from asrctl.models import loading
@@ -43,6 +46,7 @@ DECODER = "greedy"
 # A limit of 20 is a percentage that somebody meant; nobody gates at ten times more errors than words.
 _HIGHEST_LIMIT = 10.0
 _FIX_EVALUATION = "evaluate again with --force"
+_NOT_SCORED = "an earlier asrctl made this evaluation; `asrctl eval --force` makes it again"
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class EvaluateResult:
 
     def as_dict(self, worst: int = 0) -> Dict[str, Any]:
         """worst: how many of the utterances with most errors it lists; the key is left out for none."""
-        values = records.as_dict(self.metrics)
+        values = {**dict.fromkeys(("raw", "raw_missing", "normalized")), **records.as_dict(self.metrics)}
         listed = values.pop("worst")[:worst]
         if worst:
             values["worst"] = listed
@@ -115,9 +119,9 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
             emit(Note(f"nothing has changed: evaluation {key.id} is there already (--force does it again)"))
             return _result(draft.published, trained, chosen, unchanged=True, seconds=None)
         began = time.monotonic()
-        tally = _transcribe(workspace, meant, draft.path, emit)
+        tally, others = _transcribe(workspace, meant, draft.path, emit)
         seconds = round(time.monotonic() - began, 3)
-        summary = records.as_dict(_metrics(tally.scores(), key, split, trained))
+        summary = records.as_dict(_metrics(tally.scores(), others.scores(), key, split, trained))
         files.write_json(draft.path / "metrics.json", summary)
         kept = ("wer", "wer_interval", "cer", "cer_interval", "utterances", "words", "split", "precision", "device")
         info = trained.info()
@@ -249,10 +253,13 @@ def _key(trained: TrainedModel, chosen: ChosenData, split: PreparedSplit, how: H
     )
 
 
-def _metrics(scores: metrics.Scores, key: Key, split: PreparedSplit, trained: TrainedModel) -> EvaluationMetrics:
+def _metrics(
+    scores: metrics.Scores, others: Mapping[str, Any], key: Key, split: PreparedSplit, trained: TrainedModel
+) -> EvaluationMetrics:
     info = trained.info()
     return EvaluationMetrics(
         **vars(scores),
+        **others,
         **key.parameters,
         model=key.inputs["model"],
         data=key.inputs["data"],
@@ -278,10 +285,12 @@ def _result(
     artifact: Artifact, trained: TrainedModel, chosen: ChosenData, *, unchanged: bool, seconds: Optional[float]
 ) -> EvaluateResult:
     found = read_metrics(artifact)
+    if found.normalized is None:  # an earlier version wrote it
+        found = dataclasses.replace(found, raw_missing=_NOT_SCORED)
     return EvaluateResult(artifact, found, trained.folder, _run_name(trained), chosen.name, unchanged, seconds)
 
 
-def _transcribe(workspace: Workspace, meant: _Meant, folder: Path, emit: Emit) -> metrics.Tally:
+def _transcribe(workspace: Workspace, meant: _Meant, folder: Path, emit: Emit) -> Tuple[metrics.Tally, OtherTexts]:
     recognizer, split = meant.trained.recognizer(), meant.split
     gap = _gap(recognizer, meant)
     if gap:
@@ -295,7 +304,7 @@ def _transcribe(workspace: Workspace, meant: _Meant, folder: Path, emit: Emit) -
     scratch, cache = folder / "scratch", workspace.root / "cache" / "ipu"
     try:
         found = transcription.hypotheses(meant.how, recognizer, split, cache=cache, scratch=scratch, emit=emit)
-        return _score(split, found, folder)
+        return _score(split, found, folder, _other_texts(meant))
     finally:
         files.remove_tree(scratch)
 
@@ -306,7 +315,17 @@ def _gap(recognizer: loading.Recognizer, meant: _Meant) -> List[str]:
     return alphabet_gap(recognizer.vocabulary, meant.chosen.data.vocabulary())
 
 
-def _score(split: PreparedSplit, hypotheses: Iterable[Tuple[int, str]], folder: Path) -> metrics.Tally:
+def _other_texts(meant: _Meant) -> OtherTexts:
+    """Raises BadData where what is kept of them is damaged."""
+    split = meant.split
+    if meant.chosen.data.summary.splits[split.name].raw_texts is None:
+        return OtherTexts(len(split), None, other_texts.NOT_KEPT)
+    return OtherTexts(len(split), RawTexts(split.folder, len(split)).text, None)
+
+
+def _score(
+    split: PreparedSplit, hypotheses: Iterable[Tuple[int, str]], folder: Path, others: OtherTexts
+) -> Tuple[metrics.Tally, OtherTexts]:
     """Score hypotheses as they come (any order) and write hypotheses.jsonl in the split's order, in flat memory."""
     tally = metrics.Tally(len(split))
     starts = np.full(len(split), -1, dtype=np.int64)
@@ -316,6 +335,7 @@ def _score(split: PreparedSplit, hypotheses: Iterable[Tuple[int, str]], folder: 
             # A stranger's vocabulary can hold half a character, which no file can.
             hypothesis = hypothesis.encode("utf-8", "replace").decode("utf-8")
             scored = tally.add(index, split.id(index), split.text(index), hypothesis)
+            others.add(index, scored.reference, hypothesis)
             starts[index] = stream.tell()
             stream.write(json.dumps(records.as_dict(scored), ensure_ascii=False).encode("utf-8") + b"\n")
     with open(spool, "rb") as source, open(folder / "hypotheses.jsonl", "wb") as target:
@@ -323,7 +343,7 @@ def _score(split: PreparedSplit, hypotheses: Iterable[Tuple[int, str]], folder: 
             source.seek(int(start))
             target.write(source.readline())
     spool.unlink()
-    return tally
+    return tally, others
 
 
 @dataclass(frozen=True)

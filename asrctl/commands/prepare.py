@@ -15,6 +15,7 @@ from asrctl.data import (
     duplicates,
     labels,
     manifest,
+    raw_texts,
     rejects,
     remarks,
     shards,
@@ -251,7 +252,13 @@ class _Job:
             reasons=dict(reasons),
             sources=tuple(self._found.roles.by_role[job.name]),
             remarks=remarks.tell(job.folder, self._emit) or None,
+            raw_texts=self._keep_texts(job),
         )
+
+    def _keep_texts(self, job: shards.SplitJob) -> int:
+        """The corpus' own texts beside those that the rules made; how many differ."""
+        left_out = rejects.read(job.folder / rejects.FILE)
+        return raw_texts.write(job.folder, self._utterances(job.name), left_out, self._found.rules.text.apply)
 
     def _empty(self, job: shards.SplitJob, limit: rejects.RejectLimit) -> None:
         """Nothing of a split is left: fatal, unless it was only held out."""

@@ -14,7 +14,8 @@ SPLITS = ("train", "eval", "test")
 class SplitSummary:
     """seconds: of speech. rejected: utterances left out; reasons: {reason: how many}. sources: the corpus' own splits.
 
-    remarks: {remark: utterances} of recordings that are used, but not as they stand.
+    remarks: {remark: utterances} of recordings that are used, but not as they stand. raw_texts: texts that differ from
+    those of the corpus, which lie beside (raw_texts.FILE); None where nobody has kept them.
     """
 
     utterances: int
@@ -23,6 +24,7 @@ class SplitSummary:
     reasons: Mapping[str, int]
     sources: Tuple[str, ...]
     remarks: Optional[Mapping[str, int]] = records.absent()
+    raw_texts: Optional[int] = records.absent()
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,15 @@ per unit of the hypothesis. A corpus without a single reference word divides by 
 
 from __future__ import annotations
 
+import functools
 import heapq
 from dataclasses import dataclass
 from typing import Any, List, Optional, Sequence, Tuple
 
 import jiwer
 import numpy as np
+
+from asrctl.storage import records
 
 CONFIDENCE = 0.95
 REPLICATES = 1000
@@ -56,6 +59,7 @@ def rate(errors: int, units: int) -> float:
     return errors / max(units, 1)
 
 
+@functools.lru_cache(maxsize=4)  # several forms of a text are often the same
 def word_edits(reference: str, hypothesis: str) -> Edits:
     return _edits(reference, hypothesis, len(reference.split()), len(hypothesis.split()), jiwer.process_words)
 
@@ -178,11 +182,25 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class TextScore:
+    """A word error rate over all texts of a split, in one form of them, with its edits."""
+
+    wer: float
+    wer_interval: Optional[Tuple[float, ...]]
+    words: int
+    substitutions: int
+    deletions: int
+    insertions: int
+
+
+@dataclass(frozen=True)
 class EvaluationMetrics(Scores):
     """What metrics.json of an evaluation holds: scores, and what they belong to.
 
     model: digest; data: ID; audio_s: seconds transcribed. trained_on: device of the run; None for what is no run.
     emulated: an IPU that is none took part, in training or here.
+    raw: against the texts as they stand in the corpus, or why there is no such score; normalized: both sides without
+    case and signs (scoring_text). None in what earlier versions wrote.
     """
 
     split: str
@@ -194,6 +212,9 @@ class EvaluationMetrics(Scores):
     audio_s: float
     trained_on: Optional[str]
     emulated: bool
+    raw: Optional[TextScore] = records.absent()
+    raw_missing: Optional[str] = records.absent()
+    normalized: Optional[TextScore] = records.absent()
 
 
 class Tally:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from asrctl.data.collate import FeatureRules
 from asrctl.data.summary import PreparedSummary
 from asrctl.data.text import Vocabulary
-from asrctl.evaluation.metrics import EvaluationMetrics
+from asrctl.evaluation.metrics import EvaluationMetrics, TextScore
 from asrctl.export import usage
 from asrctl.messages import amounts
 from asrctl.storage.redact import redact
 from asrctl.training.run_info import RunInfo
 
 _MODELS = {"wav2vec2": "wav2vec 2.0", "hubert": "HuBERT", "wavlm": "WavLM", "data2vec-audio": "Data2VecAudio"}
+
+
+_OTHER_TEXTS = (
+    "WER is against the text by the rules below; raw WER against the text as it stands in the corpus, where case and "
+    "punctuation count; normalized WER without case and punctuation on either side."
+)
+_OTHER_HEADS = " raw WER % | interval | normalized WER % | interval |"
 
 
 @dataclass(frozen=True)
@@ -148,20 +155,37 @@ def _results(facts: CardFacts) -> str:
         if best is None or best.wer is None:
             return "Not evaluated."
         return f"Not evaluated by itself. The best WER during training was {100 * best.wer:.2f} %."
+    scored = any(_differs(found) for _, found in facts.evaluations)
     lines = [
-        "Greedy decoding, no language model. The intervals hold 95 % (bootstrap over utterances).\n",
-        "| data | split | utterances | words | WER % | interval | CER % | device | precision |",
-        "| --- | --- | ---: | ---: | ---: | --- | ---: | --- | --- |",
+        "Greedy decoding, no language model. The intervals hold 95 % (bootstrap over utterances)."
+        + (f" {_OTHER_TEXTS}" if scored else "")
+        + "\n",
+        f"| data | split | utterances | words | WER % | interval |{_OTHER_HEADS if scored else ''} CER % | device "
+        "| precision |",
+        f"| --- | --- | ---: | ---: | ---: | --- |{' ---: | --- | ---: | --- |' if scored else ''} ---: | --- | --- |",
     ]
     for data, found in facts.evaluations:
-        bounds = found.wer_interval
-        interval = f"{100 * bounds[0]:.2f} - {100 * bounds[1]:.2f}" if bounds else "-"
+        others = [found.raw, found.normalized] if scored else []
+        more = "".join(f" {_rate(score)} |" for score in others)
         lines.append(
-            f"| {data or '-'} | {found.split} | {found.utterances} | {found.words} "
-            f"| {100 * found.wer:.2f} | {interval} | {100 * found.cer:.2f} | {found.device} "
-            f"| {found.precision} |"
+            f"| {data or '-'} | {found.split} | {found.utterances} | {found.words} | {_rate(found)} |{more} "
+            f"{100 * found.cer:.2f} | {found.device} | {found.precision} |"
         )
     return "\n".join(lines)
+
+
+def _differs(found: EvaluationMetrics) -> bool:
+    """Whether another form of the texts has another WER."""
+    return any(score is not None and score.wer != found.wer for score in (found.raw, found.normalized))
+
+
+def _rate(score: Union[EvaluationMetrics, TextScore, None]) -> str:
+    """Two cells: a WER in % and its interval."""
+    if score is None:
+        return "- | -"
+    bounds = score.wer_interval
+    interval = f"{100 * bounds[0]:.2f} - {100 * bounds[1]:.2f}" if bounds else "-"
+    return f"{100 * score.wer:.2f} | {interval}"
 
 
 def _data(facts: CardFacts) -> str:

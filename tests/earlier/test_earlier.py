@@ -59,6 +59,7 @@ def test_what_was_evaluated_is_not_evaluated_again(earlier: Path) -> None:
     assert done["unchanged"] and done["id"] == the_one(EARLIER / "evals").name
     assert (done["model"]["digest"], done["data"]["id"]) == (stored.pop("model"), stored.pop("data"))
     assert {key: done[key] for key in stored} == stored
+    assert (done["raw"], done["normalized"]) == (None, None) and "eval --force" in done["raw_missing"]
 
 
 def test_the_run_goes_on_and_is_evaluated_and_exported(earlier: Path, tmp_path: Path) -> None:
@@ -69,6 +70,8 @@ def test_the_run_goes_on_and_is_evaluated_and_exported(earlier: Path, tmp_path: 
     assert info["command"] == before["command"] and info["seconds"] >= before["seconds"]
     made = run_here("eval", "--device", "cpu", "--force", "--json").result
     assert made["utterances"] == 2 and not made["unchanged"]
+    assert made["raw"] is None and "does not hold the texts" in made["raw_missing"]
+    assert made["normalized"]["words"] == made["words"]
     exported = run_here("export", "--format", "hf", "--output", tmp_path / "out", "--json").result
     assert exported["verified"]["transcripts_equal"] == 2 and (tmp_path / "out" / "model.safetensors").exists()
     states = {item["stage"]: item["state"] for item in run_here("status", "--json").result["items"]}
