@@ -24,6 +24,7 @@ ROOMS = (
     "training",
     "ipu",
     "export",
+    "reports",
     "commands",
     "cli",
 )

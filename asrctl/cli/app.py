@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": ("demo", "Make a small spoken corpus and run every stage on it, in minutes."),
     "vocab": ("vocab", "Build the character vocabulary of a corpus, or check that of a checkpoint against it."),
     "prepare": ("prepare", "Turn a corpus into data that training reads: decoded, checked, in shards."),
+    "audit": ("audit", "Look for what is in two splits, and for utterances unlike the others."),
     "plan": ("plan", "Show what an IPU would do with a preset: placement, pipeline, memory, padding."),
     "train": ("train", "Fine-tune a model on prepared data, or train a small one from scratch."),
     "compile": ("compile", "Compile a preset for the IPU ahead of training, on a machine without one."),

@@ -60,6 +60,9 @@ def _detail(line: "Line") -> str:
     if best.get("wer") is not None:
         parts.append(f"best WER {100 * best['wer']:.2f} %")
     parts += [str(details[key]) for key in ("split", "format", "device") if key in details]
+    if line.stage == "audit":
+        parts.append(amounts.count(details.get("findings", 0), "finding"))
+        parts += [f"with run {details['run']}"] if "run" in details else []
     if line.stage == "eval" and "data" in details:
         parts.append(f"of {details['data']}")
     if details.get("wer") is not None:

@@ -20,8 +20,8 @@ from asrctl.training import checkpoints, runs
 from asrctl.training.runs import Run
 
 WHAT = ("cache", "unfinished", "unreferenced", "checkpoints")
-# Evaluations and exports are results: nothing leads to them, and people still want them.
-_ONLY_INPUTS = ("manifests", "vocab", "prepared", "lm")
+# Evaluations and exports are results: nothing leads to them, and people still want them. An audit goes with its data.
+_ONLY_INPUTS = ("manifests", "vocab", "prepared", "lm", "audits")
 # What asrctl makes in a workspace: the folder may hold other things too, which are nobody's business here.
 _ANYTHING = OwnFiles(["**"])
 _CACHES = {
@@ -258,7 +258,12 @@ def _named(artifacts: Mapping[str, Artifact], workspace: Workspace) -> Set[str]:
         if identity in artifacts and identity not in reached:
             reached.add(identity)
             waiting.extend(_strings(_known(artifacts[identity])))
-    return reached
+    return reached | {one.id for one in artifacts.values() if one.kind == "audits" and _data_of(one) in reached}
+
+
+def _data_of(audit: Artifact) -> Any:
+    """The ID of the data that an audit is of, without which nobody wants it; it keeps none."""
+    return audit.meta.get("inputs", {}).get("data")
 
 
 def _known(artifact: Artifact) -> List[Any]:

@@ -21,7 +21,7 @@ from asrctl.training.runs import Run, resume_command
 
 # Trained with where data was prepared without any.
 DEFAULT_PRESET = "tiny-cpu"
-STAGES = {"vocab": "vocab", "prepared": "prepare", "evals": "eval", "exports": "export"}
+STAGES = {"vocab": "vocab", "prepared": "prepare", "audits": "audit", "evals": "eval", "exports": "export"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Status:
 
 def status(workspace: Workspace) -> Status:
     """Look at everything, change nothing. An empty or missing folder is fine. Raises BadData."""
-    lines = [*_vocabularies(workspace), *_prepared(workspace), *_runs(workspace)]
+    lines = [*_vocabularies(workspace), *_prepared(workspace), *_audits(workspace), *_runs(workspace)]
     lines += _results(workspace) + _unfinished(workspace)
     folders = (*KINDS, "runs", "downloads", "cache", ".tmp")
     disk = {name.strip("."): files.disk_bytes(workspace.root / name) for name in folders}
@@ -114,6 +114,19 @@ def _prepared(workspace: Workspace) -> List[Line]:
         details = {"id": artifact.id, "splits": artifact.summary.get("splits", {})}
         details.update(command=command, looked_at=len(record.audio))
         lines.append(Line("prepare", name, "stale" if why else "done", why, details))
+    return lines
+
+
+def _audits(workspace: Workspace) -> List[Line]:
+    """Under the names of their data; those of data that was prepared again since are stale."""
+    names = {identity: name for name, identity in workspace.names("prepared").items()}
+    lines = []
+    for artifact in workspace.all("audits"):
+        summary, data = artifact.summary, artifact.meta.get("inputs", {}).get("data")
+        name = names.get(str(data)) or str(summary.get("data") or data)
+        why = "" if data in names else f"{name} was prepared again since"
+        known = {key: summary[key] for key in ("findings", "run") if summary.get(key) is not None}
+        lines.append(Line("audit", name, "stale" if why else "done", why, {"id": artifact.id, **known}))
     return lines
 
 

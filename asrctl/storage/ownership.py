@@ -143,6 +143,7 @@ ARTIFACTS = {
     "prepared": OwnFiles(
         ["meta.json", "*/shard-*.arrow", "*/part-*.json", "*/rejects.jsonl", *_below("vocab", _LABELS)]
     ),
+    "audits": OwnFiles(["meta.json", "findings.jsonl", "report.json", "report.html"]),
     "evals": OwnFiles(["meta.json", "metrics.json", "hypotheses.jsonl"]),
     "exports": OwnFiles(["meta.json", *EXPORT_FILES]),
     "lm": OwnFiles(["meta.json"]),

@@ -28,11 +28,12 @@ from asrctl.storage.workspace_files import Marker, Meta, Started
 SCHEMA_VERSION = 1
 MARKER = "workspace.json"
 SALT = "salt.json"
-KINDS = ("manifests", "vocab", "prepared", "evals", "exports", "lm")
+KINDS = ("manifests", "vocab", "prepared", "audits", "evals", "exports", "lm")
 _CALLED = {
     "manifests": "manifest",
     "vocab": "vocabulary",
     "prepared": "prepared data",
+    "audits": "audit",
     "evals": "evaluation",
     "exports": "export",
     "lm": "language model",

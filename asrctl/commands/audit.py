@@ -1,0 +1,246 @@
+"""Prepared data -> what is odd about it, published as audits/ID.
+
+findings.jsonl   every finding, with its kind and what is odd, in the order of the shards
+report.json      counts, histograms and the oddest of each kind (data/audit/report.py)
+report.html      the same as a page, with players
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+
+import numpy as np
+
+from asrctl.commands.select import ChosenData, find_data
+from asrctl.data.audit import overlap
+from asrctl.data.audit.findings import Finding
+from asrctl.data.audit.report import SCHEMA, AuditReport, Chart, SplitSize, Tally, chart
+from asrctl.data.audit.scan import Scan, scan
+from asrctl.data.dataset import PreparedData
+from asrctl.data.shard_files import open_shard
+from asrctl.data.utterance import Utterance, read_manifest
+from asrctl.errors import BadData, QualityGate, UsageError
+from asrctl.events import Emit, Note, ignore
+from asrctl.messages import amounts
+from asrctl.reports import audit_page
+from asrctl.storage import files, output_paths, records
+from asrctl.storage.workspace import Artifact, Draft, Key, Workspace
+
+VERSION = 1
+_FIX_AUDIT = "audit again with --force"
+_MARK = '<meta name="generator" content="asrctl">'
+_FEW = 20
+
+
+@dataclass(frozen=True)
+class AuditRequest:
+    """data: name of prepared data; default is the latest. output: where the page goes too, or the JSON."""
+
+    data: Optional[str] = None
+    output: Optional[Path] = None
+    workers: Optional[int] = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """unchanged: it was there already. seconds: that it took, if any. output: where the page was written too."""
+
+    artifact: Artifact
+    report: AuditReport
+    unchanged: bool
+    seconds: Optional[float]
+    output: Optional[Path] = None
+
+    @property
+    def page(self) -> Path:
+        return self.artifact.path / "report.html"
+
+    def as_dict(self, most: int = 5) -> Dict[str, Any]:
+        """most: findings of each kind."""
+        values = records.as_dict(self.report)
+        values["kinds"] = [dict(kind, findings=kind["findings"][:most]) for kind in values["kinds"]]
+        values["data"] = {"name": values["data"], "id": values.pop("id")}
+        del values["schema"], values["charts"]
+        return dict(
+            values,
+            id=self.artifact.id,
+            path=str(self.artifact.path),
+            report=str(self.artifact.path / "report.json"),
+            page=str(self.page),
+            output=None if self.output is None else str(self.output),
+            unchanged=self.unchanged,
+            seconds=self.seconds,
+        )
+
+
+def audit(workspace: Workspace, request: AuditRequest, emit: Emit = ignore) -> AuditResult:
+    """Look through all of the data; a result that is there already is returned as it is.
+
+    Raises MissingArtifact (no such data), BadData (damaged), UsageError (output), OSError.
+    """
+    output = None if request.output is None else _place(workspace, request.output, replace=request.force)
+    chosen = find_data(workspace, None, request.data)
+    emit(Note(f"auditing data {chosen.name} ({chosen.data.artifact.id}, {chosen.why})"))
+    key = Key("audits", VERSION, inputs={"data": chosen.data.artifact.id, "content": chosen.data.content})
+    began = time.monotonic()
+    with workspace.publish(key, replace=request.force) as draft:
+        unchanged = draft.published is not None
+        if not unchanged:
+            _Job(workspace, chosen, request.workers, emit).run(draft)
+    if draft.published is None:
+        raise BadData(f"{key.id} was not published", fix="run the command again")
+    if unchanged:
+        emit(Note(f"nothing has changed: audit {key.id} is there already (--force does it again)"))
+    seconds = None if unchanged else round(time.monotonic() - began, 2)
+    if output is not None:
+        _copy(draft.published, output)
+    return AuditResult(draft.published, read_report(draft.published), unchanged, seconds, output)
+
+
+def check_strict(result: AuditResult) -> None:
+    """Raises QualityGate where anything was found."""
+    if result.report.findings:
+        kinds = ", ".join(f"{kind.count} {kind.kind}" for kind in result.report.kinds)
+        raise QualityGate(
+            f"the audit has {amounts.count(result.report.findings, 'finding')} ({kinds})",
+            fix=f"look at {result.page}, mend the corpus and prepare it again",
+        )
+
+
+def read_report(artifact: Artifact) -> AuditReport:
+    """The report.json of an audit. Raises BadData."""
+    path = artifact.path / "report.json"
+    return records.read(AuditReport, files.read_json(path, fix=_FIX_AUDIT), f"{path} is damaged", fix=_FIX_AUDIT)
+
+
+def _place(workspace: Workspace, path: Path, *, replace: bool) -> Path:
+    """Where --output leads. Raises UsageError."""
+    if path.suffix not in (".html", ".json"):
+        raise UsageError(f"{path} says not what it is to be", fix="name a file that ends in .html or .json")
+    target = output_paths.resolve(path)
+    workspace.refuse_managed(target)
+    output_paths.refuse_overwriting(target, _is_ours, what="an audit's report", replace=replace)
+    output_paths.refuse_unwritable(target.parent)
+    return target
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is a page of ours, or such a report."""
+    if path.suffix == ".json":
+        try:
+            found = files.read_json(path, fix="")
+        except BadData:
+            return False
+        return records.problem(AuditReport, found) is None
+    with files.open_regular(path, fix="choose another name") as stream:
+        return _MARK.encode("ascii") in stream.read(4096)
+
+
+def _copy(artifact: Artifact, target: Path) -> None:
+    files.make_folder(target.parent)
+    with files.atomic_path(target) as temporary:
+        temporary.write_bytes((artifact.path / f"report{target.suffix}").read_bytes())
+
+
+class _Job:
+    """The audit of some data."""
+
+    def __init__(self, workspace: Workspace, chosen: ChosenData, workers: Optional[int], emit: Emit) -> None:
+        self._workspace, self._data, self._name = workspace, chosen.data, chosen.name
+        self._workers, self._emit = workers, emit
+        self._tally = Tally()
+
+    def run(self, draft: Draft) -> None:
+        with tempfile.TemporaryFile(dir=str(draft.path)) as spool:
+            found, findings = scan(self._data, spool, self._emit, workers=self._workers)
+            found.usual(self._listed())
+            speakers, facts = found.speakers.odd()
+            self._write(draft.path / "findings.jsonl", [findings, speakers])
+        report = self._report(found, [*facts, *_facts(self._data, found)])
+        files.write_json(draft.path / "report.json", records.as_dict(report))
+        samples = _Samples(self._data, report)
+        files.write_text(draft.path / "report.html", audit_page.render(report, samples))
+        draft.summary.update(data=self._name, findings=report.findings)
+
+    def _listed(self) -> Optional[Iterator[Utterance]]:
+        manifest = self._workspace.find("manifests", self._data.summary.manifest)
+        path = None if manifest is None else manifest.path / "utterances.jsonl"
+        return read_manifest(path) if path is not None and files.is_file(path) else None
+
+    def _write(self, path: Path, several: Iterable[Iterable[Finding]]) -> None:
+        with files.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
+            for finding in (finding for findings in several for finding in findings):
+                self._tally.add(finding)
+                stream.write(json.dumps(finding.as_dict(), ensure_ascii=False) + "\n")
+
+    def _report(self, found: Scan, facts: List[str]) -> AuditReport:
+        sizes = self._data.summary.splits.items()
+        return AuditReport(
+            schema=SCHEMA,
+            data=self._name,
+            id=self._data.artifact.id,
+            sample_rate=self._data.sample_rate,
+            splits={name: SplitSize(split.utterances, split.seconds) for name, split in sizes},
+            findings=self._tally.total,
+            kinds=self._tally.kinds(),
+            facts=tuple(facts),
+            charts=_charts(found),
+        )
+
+
+def _charts(found: Scan) -> Tuple[Chart, ...]:
+    return (
+        chart("duration", "Length of the utterances", "seconds", found.seconds),
+        chart("pace", "Text for the speech", "characters per second", found.pace),
+        chart("level", "Level of the speech", "dBFS", found.levels.histogram),
+        chart("bandwidth", "Highest frequency", "Hz", found.bands.histogram),
+    )
+
+
+def _facts(data: PreparedData, found: Scan) -> Iterator[str]:
+    """What is no fault, and people should know."""
+    for split in overlap.ORDER:
+        seen = found.seen[split]
+        if seen:
+            whole = data.summary.splits[split].utterances
+            have = amounts.noun(seen, "has", "have")
+            yield f"{seen} of {amounts.count(whole, 'utterance')} of {split} {have} a sentence that another split has"
+    if found.bands.share > 0 and not found.bands.are_odd:
+        yield f"{100 * found.bands.share:.0f} % of the utterances have a narrow band, as recordings of a lower rate do"
+    if found.seconds.total < _FEW:
+        yield f"{amounts.count(found.seconds.total, 'utterance')} are too few to tell what is unusual among them"
+
+
+class _Samples:
+    """The samples of the utterances that have a player."""
+
+    def __init__(self, data: PreparedData, report: AuditReport) -> None:
+        self._found: Dict[Tuple[str, str], np.ndarray] = {}
+        wanted: Dict[str, Set[str]] = {}
+        for kind in report.kinds:
+            for finding in kind.findings[: audit_page.HEARD]:
+                wanted.setdefault(finding["split"], set()).add(finding["id"])
+        for split, ids in wanted.items():
+            self._look(data.artifact.path / split, split, ids)
+
+    def _look(self, folder: Path, split: str, ids: Set[str]) -> None:
+        for path in sorted(folder.glob("shard-*.arrow")):
+            if not ids:
+                return
+            batch = open_shard(path)
+            for row, identity in enumerate(batch.column("id").to_pylist()):
+                if identity in ids:
+                    ids.discard(identity)
+                    column = batch.column("pcm")
+                    start, end = column.offsets[row].as_py(), column.offsets[row + 1].as_py()
+                    pcm = column.values.slice(start, end - start).to_numpy(zero_copy_only=True)
+                    self._found[split, identity] = pcm.copy()  # the map may go
+
+    def __call__(self, split: str, identity: str) -> Optional[np.ndarray]:
+        return self._found.get((split, identity))

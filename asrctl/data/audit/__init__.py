@@ -1,0 +1,1 @@
+"""Audits of prepared data: what is in two splits, and utterances that are unlike the others."""
