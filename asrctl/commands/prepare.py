@@ -23,6 +23,7 @@ from asrctl.data import (
     staleness,
     text_statistics,
 )
+from asrctl.data.audit import brief
 from asrctl.data.dataset import PreparedData, totals
 from asrctl.data.summary import PreparedSummary, SplitSummary
 from asrctl.data.text import Vocabulary
@@ -42,7 +43,8 @@ class PrepareResult:
     """Prepared data. new: False where it was there already. splits, reasons: as in the artifact's summary; unused:
     {split without a role: utterances}. alphabet: as in alphabet.Alphabet, with the command that leaves signs out.
     texts: as in text_report.TextReport: replacements, numbers and tags.
-    copies: {two roles: utterances of the second whose recording is in the first too}.
+    copies: {two roles: utterances of the second whose recording is in the first too}. shared: what two splits have in
+    common beyond that, as {"sentences" | "speakers" | "audio": {two roles: how many of the second}}.
     """
 
     name: str
@@ -55,6 +57,7 @@ class PrepareResult:
     alphabet: Mapping[str, Any]
     texts: Mapping[str, Any]
     copies: Mapping[str, int]
+    shared: Mapping[str, Mapping[str, int]]
     bytes: int
     seconds: float
 
@@ -308,6 +311,7 @@ class _Job:
             alphabet=self._tell_labels(artifact),
             texts=self._scan.report.as_dict(self._found.rules.text),
             copies=self._copies,
+            shared=brief.tell(PreparedData(artifact), self._copies, self._emit),
             bytes=files.folder_bytes(artifact.path),
             seconds=0.0,
         )

@@ -171,3 +171,24 @@ def test_what_can_not_be_audited_is_told(asrctl, workspace: Path, planted_worksp
     damaged = asrctl("audit", "--json")
     assert damaged.exit_code == 5 and "damaged" in damaged.error["message"]
     assert not (planted_workspace / "audits").exists() or not list((planted_workspace / "audits").iterdir())
+
+
+def test_prepare_tells_what_splits_share_in_a_line_each(asrctl, tmp_path: Path) -> None:
+    rows = rows_of(90)
+    plant(rows)
+    manifest = write(tmp_path / "corpus", rows)
+    for _ in range(2):
+        done = asrctl("prepare", "manifest", manifest, "--name", "planted", "--json")
+        assert done.result["shared"] == {
+            "sentences": {"train eval": 1},
+            "speakers": {"train test": 1},
+            "audio": {"train test": 1},
+        }
+        lines = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+        assert [line for line in lines if "1 utterance of eval has a sentence of train, such as u008.wav" in line]
+        assert [line for line in lines if "of test is in train too" in line and "other voices" in line]
+        assert [
+            line for line in lines if "1 utterance of test has the samples of one of train, such as copy.flac" in line
+        ]
+    clean = asrctl("prepare", "manifest", write(tmp_path / "clean", rows_of(40)), "--name", "clean", "--json")
+    assert not any(clean.result["shared"].values()) and "warning" not in clean.stderr

@@ -44,7 +44,9 @@ def write(folder: Path, rows: List[Row]) -> Path:
     """The recordings, and a manifest of them."""
     folder.mkdir(parents=True, exist_ok=True)
     for row in rows:
-        soundfile.write(str(folder / row["path"]), row["samples"], row.get("rate", RATE))
+        # Of 16 bits before it is written, so that lossless copies hold the same.
+        samples = np.clip(np.round(row["samples"] * 32768), -32768, 32767).astype(np.int16)
+        soundfile.write(str(folder / row["path"]), samples, row.get("rate", RATE))
     manifest = folder / "corpus.csv"
     with open(manifest, "w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, ["path", "text", "speaker", "split"], extrasaction="ignore")
