@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
@@ -21,8 +21,8 @@ from asrctl.data.audit import overlap
 from asrctl.data.audit.findings import Finding
 from asrctl.data.audit.report import SCHEMA, AuditReport, Chart, SplitSize, Tally, chart
 from asrctl.data.audit.scan import Scan, scan
+from asrctl.data.audit.sources import Source, sources, whole
 from asrctl.data.dataset import PreparedData
-from asrctl.data.shard_files import open_shard
 from asrctl.data.utterance import Utterance, read_manifest
 from asrctl.errors import BadData, QualityGate, UsageError
 from asrctl.events import Emit, Note, ignore
@@ -169,9 +169,15 @@ class _Job:
         draft.summary.update(data=self._name, findings=report.findings)
 
     def _listed(self) -> Optional[Iterator[Utterance]]:
-        manifest = self._workspace.find("manifests", self._data.summary.manifest)
-        path = None if manifest is None else manifest.path / "utterances.jsonl"
-        return read_manifest(path) if path is not None and files.is_file(path) else None
+        """The utterances under the names that findings have; None where their list is gone."""
+        lists = []
+        for name, part in whole(self._data):
+            manifest = self._workspace.find("manifests", part.summary.manifest)
+            path = None if manifest is None else manifest.path / "utterances.jsonl"
+            if path is not None and files.is_file(path):
+                lists.append((f"{name}/" if name else "", path))
+        named = (replace(one, id=f"{lead}{one.id}") for lead, path in lists for one in read_manifest(path))
+        return named if lists else None
 
     def _write(self, path: Path, several: Iterable[Iterable[Finding]]) -> None:
         with files.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
@@ -226,21 +232,19 @@ class _Samples:
         for kind in report.kinds:
             for finding in kind.findings[: audit_page.HEARD]:
                 wanted.setdefault(finding["split"], set()).add(finding["id"])
-        for split, ids in wanted.items():
-            self._look(data.artifact.path / split, split, ids)
+        for source in sources(data, list(wanted)):
+            if wanted[source.split]:
+                self._look(source, wanted[source.split])
 
-    def _look(self, folder: Path, split: str, ids: Set[str]) -> None:
-        for path in sorted(folder.glob("shard-*.arrow")):
-            if not ids:
-                return
-            batch = open_shard(path)
-            for row, identity in enumerate(batch.column("id").to_pylist()):
-                if identity in ids:
-                    ids.discard(identity)
-                    column = batch.column("pcm")
-                    start, end = column.offsets[row].as_py(), column.offsets[row + 1].as_py()
-                    pcm = column.values.slice(start, end - start).to_numpy(zero_copy_only=True)
-                    self._found[split, identity] = pcm.copy()  # the map may go
+    def _look(self, source: Source, ids: Set[str]) -> None:
+        batch = source.open()
+        column = batch.column("pcm")
+        for row, identity in enumerate(source.ids(batch)):
+            if identity in ids:
+                ids.discard(identity)
+                start, end = column.offsets[row].as_py(), column.offsets[row + 1].as_py()
+                pcm = column.values.slice(start, end - start).to_numpy(zero_copy_only=True)
+                self._found[source.split, identity] = pcm.copy()  # the map may go
 
     def __call__(self, split: str, identity: str) -> Optional[np.ndarray]:
         return self._found.get((split, identity))

@@ -6,12 +6,11 @@ Only what is cheap: samples are read where another split has as many.
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, Set, Tuple
+from typing import Dict, List, Mapping, Set, Tuple
 
 from asrctl.data.audit import overlap
+from asrctl.data.audit.sources import Source, sources
 from asrctl.data.dataset import PreparedData
-from asrctl.data.shard_files import open_shard
 from asrctl.events import Emit, Note, Warned
 from asrctl.messages import amounts
 
@@ -49,17 +48,13 @@ class _Found:
         self.speakers = overlap.Speakers()
         self._lengths: Set[int] = set()
         self._audio_of: List[Tuple[str, str, int]] = []
-        for split in overlap.ORDER:
-            for path in self._shards(split):
-                self._add(split, path)
+        for source in sources(data, overlap.ORDER):
+            self._add(source)
 
-    def _shards(self, split: str) -> Iterator[Path]:
-        return iter(sorted((self._data.artifact.path / split).glob("shard-*.arrow")))
-
-    def _add(self, split: str, path: Path) -> None:
-        batch = open_shard(path)
-        ids, texts, speakers = (batch.column(name).to_pylist() for name in ("id", "text", "speaker"))
-        self.speakers.add(split, ids, speakers)
+    def _add(self, source: Source) -> None:
+        split, batch = source.split, source.open()
+        ids, texts = source.ids(batch), batch.column("text").to_pylist()
+        self.speakers.add(split, ids, source.speakers(batch))
         column, lengths = batch.column("pcm"), batch.column("num_samples").to_pylist()
         offsets, samples = column.offsets.to_numpy(), column.values.to_numpy(zero_copy_only=True)
         for row, (identity, text) in enumerate(zip(ids, texts)):
@@ -74,14 +69,14 @@ class _Found:
     def tell_sentences(self, emit: Emit) -> Dict[str, int]:
         counts: "Counter[str]" = Counter()
         examples: Dict[str, Tuple[str, str]] = {}
-        for split in overlap.ORDER[:-1]:
-            for path in self._shards(split):
-                batch = open_shard(path)
-                for identity, text in zip(batch.column("id").to_pylist(), batch.column("text").to_pylist()):
-                    said = self._sentences.elsewhere(split, overlap.text_digest(text))
-                    if said is not None and not overlap.is_stock(text, said):
-                        counts[f"{said.split} {split}"] += 1
-                        examples.setdefault(f"{said.split} {split}", (identity, said.id))
+        for source in sources(self._data, overlap.ORDER[:-1]):
+            batch = source.open()
+            for identity, text in zip(source.ids(batch), batch.column("text").to_pylist()):
+                said = self._sentences.elsewhere(source.split, overlap.text_digest(text))
+                if said is not None and not overlap.is_stock(text, said):
+                    pair = f"{said.split} {source.split}"
+                    counts[pair] += 1
+                    examples.setdefault(pair, (identity, said.id))
         for pair, count in sorted(counts.items()):
             other, split = pair.split()
             have = f"{amounts.count(count, 'utterance')} of {split} {amounts.noun(count, 'has', 'have')}"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, Any, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -26,8 +25,8 @@ from asrctl.data.audit.findings import (
     SpeechRate,
 )
 from asrctl.data.audit.script import Scripts
+from asrctl.data.audit.sources import Source, sources
 from asrctl.data.dataset import PreparedData
-from asrctl.data.shard_files import open_shard
 from asrctl.data.utterance import Utterance
 from asrctl.events import Emit, Progress, Warned
 from asrctl.runtime.threads import default_workers, in_order
@@ -38,7 +37,6 @@ class _Shard(NamedTuple):
     measures.SKETCH), in the first pass only."""
 
     split: str
-    path: Path
     ids: List[str]
     texts: List[str]
     speakers: List[Optional[str]]
@@ -160,7 +158,7 @@ def scan(
     total_s = sum(split.seconds for split in data.summary.splits.values())
     done_s = 0.0
     counts: List[int] = []
-    jobs = ((name, path, data.sample_rate) for name, path in _shards(data))
+    jobs = ((source, data.sample_rate) for source in sources(data, overlap.ORDER))
     for shard in in_order(_measured, jobs, workers=workers or default_workers(), on_stall=_stalled(emit)):
         found.add(shard)
         spool.write(shard.measured.tobytes())
@@ -172,28 +170,21 @@ def scan(
 
 def _judged(data: PreparedData, found: Scan, spool: IO[bytes], counts: List[int]) -> Iterator[Finding]:
     spool.seek(0)
-    for (name, path), count in zip(_shards(data), counts):
+    for source, count in zip(sources(data, overlap.ORDER), counts):
         content = spool.read(count * measures.MEASURES.itemsize)
-        yield from found.judge(_named(name, path, np.frombuffer(content, dtype=measures.MEASURES)))
+        batch = source.open()
+        names = source.ids(batch), batch.column("text").to_pylist(), source.speakers(batch)
+        measured = np.frombuffer(content, dtype=measures.MEASURES)
+        yield from found.judge(_Shard(source.split, *names, measured, _NO_SKETCHES))
 
 
-def _shards(data: PreparedData) -> Iterator[Tuple[str, Path]]:
-    for name in overlap.ORDER:
-        if name in data.splits:
-            for path in sorted((data.artifact.path / name).glob("shard-*.arrow")):
-                yield name, path
+_NO_SKETCHES = np.zeros((0, measures.SKETCH), dtype=np.float32)
 
 
-def _named(split: str, path: Path, measured: np.ndarray) -> _Shard:
-    batch = open_shard(path)
-    ids, texts, speakers = (batch.column(name).to_pylist() for name in ("id", "text", "speaker"))
-    return _Shard(split, path, ids, texts, speakers, measured, np.zeros((0, measures.SKETCH), dtype=np.float32))
-
-
-def _measured(job: Tuple[str, Path, int]) -> _Shard:
-    split, path, sample_rate = job
-    batch = open_shard(path)
-    ids, texts, speakers = (batch.column(name).to_pylist() for name in ("id", "text", "speaker"))
+def _measured(job: Tuple[Source, int]) -> _Shard:
+    source, sample_rate = job
+    batch = source.open()
+    ids, texts, speakers = source.ids(batch), batch.column("text").to_pylist(), source.speakers(batch)
     column = batch.column("pcm")
     offsets, samples = column.offsets.to_numpy(), column.values.to_numpy(zero_copy_only=True)
     measured = np.zeros(len(ids), dtype=measures.MEASURES)
@@ -205,11 +196,11 @@ def _measured(job: Tuple[str, Path, int]) -> _Shard:
         seconds, active_s = len(pcm) / sample_rate, sound.active_s
         measured[row] = (*digests, seconds, active_s, len(text), *sound[1:-1])
         sketches[row] = sound.sketch
-    return _Shard(split, path, ids, texts, speakers, measured, sketches)
+    return _Shard(source.split, ids, texts, speakers, measured, sketches)
 
 
 def _stalled(emit: Emit) -> Any:
-    def tell(job: Tuple[str, Path, int], waited_s: float) -> None:
-        emit(Warned(f"no progress for {waited_s:.0f} s: still reading {job[1]}"))
+    def tell(job: Tuple[Source, int], waited_s: float) -> None:
+        emit(Warned(f"no progress for {waited_s:.0f} s: still reading {job[0].path}"))
 
     return tell
