@@ -132,6 +132,7 @@ def result_lines(result: "EvaluateResult", place: "Workspace", worst: int = _WOR
             f"{amounts.count(empty, 'reference is', 'references are')} empty; what was written for "
             f"{amounts.noun(empty, 'it', 'them')} counts as inserted"
         )
+    lines += seen_lines(found)
     lines += worst_lines(found.worst[:worst])
     lines += ["", f"all hypotheses: {result.hypotheses}"]
     target = ("--run", result.run) if result.run is not None else ("--model", str(result.model))
@@ -158,6 +159,19 @@ def rates(found: Any, units: str, rate: str, prefix: str) -> Sequence[Any]:
     edits = [f"{getattr(found, prefix + name):,}" for name in ("substitutions", "deletions", "insertions")]
     bounds, count = getattr(found, f"{rate}_interval"), getattr(found, units)
     return [units, percent(getattr(found, rate)), interval(bounds), f"{count:,}", *edits]
+
+
+def seen_lines(found: "EvaluationMetrics") -> List[str]:
+    """Words of sentences that were in training and of others apart, where there are both."""
+    parts = {"seen in training": found.seen, "not seen": found.unseen}
+    if any(part is None or not part.utterances for part in parts.values()):
+        return []
+    rows = [
+        (name, amounts.count(part.utterances, "utterance"), percent(part.wer), interval(part.wer_interval))
+        for name, part in parts.items()
+        if part is not None
+    ]
+    return ["", *table(rows, ("sentences", "", "error rate", "95 % interval"))]
 
 
 def worst_lines(worst: Sequence["Scored"]) -> List[str]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from asrctl.commands import transcription
 from asrctl.commands.dry_run import DryRun
+from asrctl.commands.seen import seen_in_training
 from asrctl.commands.select import (
     ChosenData,
     TrainedModel,
@@ -121,7 +122,10 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
         began = time.monotonic()
         tally, others = _transcribe(workspace, meant, draft.path, emit)
         seconds = round(time.monotonic() - began, 3)
-        summary = records.as_dict(_metrics(tally.scores(), others.scores(), key, split, trained))
+        seen = seen_in_training(workspace, trained, split)
+        parts = {} if seen is None else {"seen": tally.part(seen), "unseen": tally.part(~seen)}
+        found = _metrics(tally.scores(), {**others.scores(), **parts}, key, split, trained)
+        summary = records.as_dict(found)
         files.write_json(draft.path / "metrics.json", summary)
         kept = ("wer", "wer_interval", "cer", "cer_interval", "utterances", "words", "split", "precision", "device")
         info = trained.info()

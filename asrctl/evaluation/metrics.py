@@ -194,6 +194,16 @@ class TextScore:
 
 
 @dataclass(frozen=True)
+class PartScores:
+    """Word error rate of some utterances of the split."""
+
+    wer: float
+    wer_interval: Optional[Tuple[float, ...]]
+    utterances: int
+    words: int
+
+
+@dataclass(frozen=True)
 class EvaluationMetrics(Scores):
     """What metrics.json of an evaluation holds: scores, and what they belong to.
 
@@ -201,6 +211,8 @@ class EvaluationMetrics(Scores):
     emulated: an IPU that is none took part, in training or here.
     raw: against the texts as they stand in the corpus, or why there is no such score; normalized: both sides without
     case and signs (scoring_text). None in what earlier versions wrote.
+    seen: of the utterances whose sentence was in what the model was trained on; unseen: of the others; None where that
+    is not known.
     """
 
     split: str
@@ -215,6 +227,8 @@ class EvaluationMetrics(Scores):
     raw: Optional[TextScore] = records.absent()
     raw_missing: Optional[str] = records.absent()
     normalized: Optional[TextScore] = records.absent()
+    seen: Optional[PartScores] = records.absent()
+    unseen: Optional[PartScores] = records.absent()
 
 
 class Tally:
@@ -250,6 +264,13 @@ class Tally:
             if len(self._worst) > self._keep:
                 heapq.heappop(self._worst)
         return scored
+
+    def part(self, chosen: np.ndarray) -> PartScores:
+        """Of the utterances that are chosen: (utterances,) bool."""
+        errors, words = self._word_errors[chosen], self._words[chosen]
+        total = int(words.sum(dtype=np.int64))
+        whole = rate(int(errors.sum(dtype=np.int64)), total)
+        return PartScores(whole, bootstrap_interval(errors, words), len(words), total)
 
     def scores(self) -> Scores:
         words, characters = self._total_words, self._total_characters

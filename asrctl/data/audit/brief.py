@@ -54,7 +54,7 @@ class _Found:
     def _add(self, source: Source) -> None:
         split, batch = source.split, source.open()
         ids, texts = source.ids(batch), batch.column("text").to_pylist()
-        self.speakers.add(split, ids, source.speakers(batch))
+        self.speakers.add(split, ids, source.speakers(batch), source.part)
         column, lengths = batch.column("pcm"), batch.column("num_samples").to_pylist()
         offsets, samples = column.offsets.to_numpy(), column.values.to_numpy(zero_copy_only=True)
         for row, (identity, text) in enumerate(zip(ids, texts)):

@@ -137,27 +137,43 @@ class Speakers:
     def __init__(self) -> None:
         self._judged: Dict[str, Dict[str, Tuple[str, int]]] = {}
         self._trained: "Counter[str]" = Counter()
-        self._some: Set[str] = set()
+        self._part: Dict[str, str] = {}
+        self._some: Dict[str, Set[str]] = {}
 
-    def add(self, split: str, ids: Iterable[str], speakers: Iterable[Optional[str]]) -> None:
-        """Splits in the order of ORDER."""
+    def add(self, split: str, ids: Iterable[str], speakers: Iterable[Optional[str]], part: str = "") -> None:
+        """Splits in the order of ORDER. part: of a mixture, that all of these are of."""
+        some = self._some.setdefault(part, set())
         for identity, speaker in zip(ids, speakers):
             if speaker is None:
                 continue
-            if len(self._some) < _FEW_SPEAKERS:
-                self._some.add(speaker)
+            if len(some) < _FEW_SPEAKERS:
+                some.add(speaker)
             if split != "train":
+                self._part[speaker] = part
                 held = self._judged.setdefault(speaker, {})
                 first, count = held.get(split, (identity, 0))
                 held[split] = (first, count + 1)
             elif speaker in self._judged:
                 self._trained[speaker] += 1
 
-    def found(self) -> List[SameSpeaker]:
-        """Speakers of eval and test who are in train too, and of test who are in eval."""
-        return sorted(self._pairs(), key=lambda one: (one.split, one.other_split, -one.utterances, one.speaker))
+    def odd(self) -> Tuple[List[SameSpeaker], List[str]]:
+        """Speakers to be told, and sentences on splits that share all of theirs because there are few."""
+        groups: Dict[Tuple[str, str], List[SameSpeaker]] = {}
+        for one in sorted(self._pairs(), key=lambda one: (one.split, one.other_split, -one.utterances, one.speaker)):
+            groups.setdefault((one.split, self._part[one.speaker]), []).append(one)
+        told: List[SameSpeaker] = []
+        facts: List[str] = []
+        for (split, part), found in groups.items():
+            if len(found) == self._in_split(split, part) and len(self._some[part]) < _FEW_SPEAKERS:
+                who = "the speaker" if len(found) == 1 else f"all {len(found)} speakers"
+                where, verb = f"{split} of {part}" if part else split, amounts.noun(len(found), "is", "are")
+                facts.append(f"{who} of {where} {verb} in {found[0].other_split} too: results hold for known voices")
+            else:
+                told += found
+        return told, facts
 
     def _pairs(self) -> Iterator[SameSpeaker]:
+        """Those of eval and test who are in train too, and of test who are in eval."""
         for speaker, held in self._judged.items():
             for split, (first, count) in held.items():
                 if speaker in self._trained:
@@ -165,26 +181,5 @@ class Speakers:
                 elif split == "test" and "eval" in held:
                     yield SameSpeaker(first, split, speaker, count, "eval", held["eval"][1])
 
-    def in_split(self, split: str) -> int:
-        return sum(1 for held in self._judged.values() if split in held)
-
-    @property
-    def are_few(self) -> bool:
-        return len(self._some) < _FEW_SPEAKERS
-
-    def odd(self) -> Tuple[List[SameSpeaker], List[str]]:
-        """Those to be told, and sentences on splits that share all speakers because there are few."""
-        told: List[SameSpeaker] = []
-        facts: List[str] = []
-        found = self.found()
-        for split in ORDER[:-1]:
-            here = [one for one in found if one.split == split]
-            everybody = bool(here) and len({one.speaker for one in here}) == self.in_split(split)
-            if everybody and self.are_few:
-                count = len({one.speaker for one in here})
-                who = "the speaker" if count == 1 else f"all {amounts.count(count, 'speaker')}"
-                verb, other = amounts.noun(count, "is", "are"), here[0].other_split
-                facts.append(f"{who} of {split} {verb} in {other} too: results hold for known voices")
-            else:
-                told += here
-        return told, facts
+    def _in_split(self, split: str, part: str) -> int:
+        return sum(1 for speaker, held in self._judged.items() if split in held and self._part[speaker] == part)

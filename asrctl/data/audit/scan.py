@@ -37,6 +37,7 @@ class _Shard(NamedTuple):
     measures.SKETCH), in the first pass only."""
 
     split: str
+    part: str
     ids: List[str]
     texts: List[str]
     speakers: List[Optional[str]]
@@ -78,7 +79,7 @@ class Scan:
         for text in shard.texts:
             self.characters.update(text)
         self.recordings.add(shard.split, shard.ids, measured["seconds"], shard.sketches)
-        self.speakers.add(shard.split, shard.ids, shard.speakers)
+        self.speakers.add(shard.split, shard.ids, shard.speakers, shard.part)
         for digests, held in (("sentence", self.sentences), ("audio", self.audio)):
             for identity, digest in zip(shard.ids, measured[digests].tolist()):
                 held.add(shard.split, identity, digest)
@@ -175,7 +176,7 @@ def _judged(data: PreparedData, found: Scan, spool: IO[bytes], counts: List[int]
         batch = source.open()
         names = source.ids(batch), batch.column("text").to_pylist(), source.speakers(batch)
         measured = np.frombuffer(content, dtype=measures.MEASURES)
-        yield from found.judge(_Shard(source.split, *names, measured, _NO_SKETCHES))
+        yield from found.judge(_Shard(source.split, source.part, *names, measured, _NO_SKETCHES))
 
 
 _NO_SKETCHES = np.zeros((0, measures.SKETCH), dtype=np.float32)
@@ -196,7 +197,7 @@ def _measured(job: Tuple[Source, int]) -> _Shard:
         seconds, active_s = len(pcm) / sample_rate, sound.active_s
         measured[row] = (*digests, seconds, active_s, len(text), *sound[1:-1])
         sketches[row] = sound.sketch
-    return _Shard(source.split, ids, texts, speakers, measured, sketches)
+    return _Shard(source.split, source.part, ids, texts, speakers, measured, sketches)
 
 
 def _stalled(emit: Emit) -> Any:
