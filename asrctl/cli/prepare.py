@@ -12,6 +12,7 @@ from asrctl.cli import corpus_command, mix, numbers, options, preview, text_opti
 from asrctl.cli import corpus_options as corpora
 from asrctl.cli.report import Output, Report, session, table
 from asrctl.cli.text_options import TextOptions
+from asrctl.errors import UsageError
 from asrctl.messages import amounts
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ EXAMPLES = (
     "asrctl prepare manifest utterances.csv --dry-run",
     "asrctl prepare manifest utterances.csv --show 5",
     "asrctl prepare mix first=2 second=1 --name both",
+    "asrctl prepare folder recordings --shard 1/2",
+    "asrctl prepare folder recordings --merge",
 )
 
 _SECONDS = "a number of seconds"
@@ -56,6 +59,11 @@ _MAX_REJECTS = numbers.option(
     help="Share of the utterances that may be dropped, such as 0.05 or 5%.",
 )
 
+_SHARD = typer.Option(
+    None, "--shard", metavar="I/N", help="Only decode share I of N, as one of N jobs on a file system that they share."
+)
+_MERGE = typer.Option(False, "--merge", help="Take what the jobs of --shard have decoded.")
+
 
 def command(
     corpus: str = corpora.CORPUS,
@@ -76,6 +84,8 @@ def command(
     force: bool = options.FORCE,
     dry_run: bool = options.DRY_RUN,
     show: Optional[int] = preview.SHOW,
+    shard: Optional[str] = _SHARD,
+    merge: bool = _MERGE,
     workspace: Path = options.WORKSPACE,
     json: bool = options.JSON,
     verbose: bool = options.VERBOSE,
@@ -104,9 +114,12 @@ def command(
         )
         place = Workspace(workspace)
         typed = place.named(("asrctl", *sys.argv[1:]))
-        request = PrepareRequest(choice, flags, vocab, workers, max_rejects, force, typed)
+        request = PrepareRequest(choice, flags, vocab, workers, max_rejects, force, typed, merge)
         if show is not None or dry_run:
             _look(place, request, show, report)
+            return
+        if shard is not None:
+            _share(place, request, shard, report)
             return
         result = prepare(place, request, report.emit)
         following = next_line(place, result, preset)
@@ -125,6 +138,21 @@ def _look(place: "Workspace", request: "PrepareRequest", show: Optional[int], re
 
     planned = plan(place, request, report.emit)
     report.done(planned.as_dict(), plan_lines(planned, place))
+
+
+def _share(place: "Workspace", request: "PrepareRequest", shard: str, report: Report) -> None:
+    """Do what one of several jobs has to do."""
+    from asrctl.commands import prepare_share
+
+    if request.merge:
+        raise UsageError("--shard decodes a share and --merge makes one of all", fix="give one of them")
+    result = prepare_share.prepare_share(place, request, prepare_share.parse(shard), report.emit)
+    counts = f"{amounts.count(result.decoded, 'utterance')} decoded, {result.rejected} can not be used"
+    left = f", {result.left} left for --merge" if result.left else ""
+    told = f"shard {result.shard} of {result.name}: {counts}{left} ({result.seconds:.1f} s)"
+    missing = prepare_share.numbers(result.missing)
+    following = f"missing: {missing}" if missing else f"next: {prepare_share.again(request, '--merge')}"
+    report.done(result.as_dict(), [told, following])
 
 
 def build(name: str) -> Any:

@@ -28,6 +28,7 @@ _CACHES = {
     "features": FEATURES,
     "ipu": _ANYTHING,  # names are the compiler's
     "stat": OwnFiles(["stat.sqlite", "stat.sqlite-*"]),
+    "shares": OwnFiles([f"*/*/*/{name}" for name in ("share.json", "done.json", "piece-*", "digests-*", ".*.tmp")]),
 }
 _ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 _BUILDS = re.compile(rf"((replaced|replacing)-)?({'|'.join(KINDS)})-{_ID.pattern}|removed-.+|scratch-.+")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
-from asrctl.commands import kept_labels, rule_flags, vocab
+from asrctl.commands import kept_labels, prepare_share, rule_flags, vocab
 from asrctl.commands.prepare_request import Found, PrepareRequest, listed
 from asrctl.data import (
     alphabet,
@@ -25,6 +25,7 @@ from asrctl.data import (
 )
 from asrctl.data.audit import brief
 from asrctl.data.dataset import PreparedData, totals
+from asrctl.data.shared_work import Shares
 from asrctl.data.summary import PreparedSummary, SplitSummary
 from asrctl.data.text import Vocabulary
 from asrctl.data.utterance import Utterance, read_manifest
@@ -77,13 +78,18 @@ def prepare(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) 
     workers = request.workers or default_workers()
     watcher = staleness.Watcher(request.choice.source, workspace.root)
     with listed(workspace, request, emit, watcher) as (found, listing):
-        published = manifest.publish(workspace, listing, watcher, workers=workers, afresh=request.force, emit=emit)
+        shares = prepare_share.complete(workspace, request, found) if request.merge else None
+        published = manifest.publish(
+            workspace, listing, watcher, workers=workers, afresh=request.force, shares=shares, emit=emit
+        )
         # Still in the block: until the name is set, nothing leads to what is made here, and only the listing's lock
         # tells `asrctl clean` that somebody is at work between one artifact and the next.
-        result = _Job(workspace, request, found, published, workers, emit).run()
+        result = _Job(workspace, request, found, published, shares, workers, emit).run()
         # What can not be trained on is never what the next `train` takes by itself.
         trains, source = "train" in result.splits, records.as_dict(watcher.record(request.command))
         workspace.set_ref("prepared", result.name, result.id, latest=trains, source=source)
+        if shares is not None:
+            shares.give_back()
     return replace(result, seconds=round(time.monotonic() - started, 2))
 
 
@@ -91,12 +97,20 @@ class _Job:
     """The preparation of one corpus."""
 
     def __init__(
-        self, workspace: Workspace, request: PrepareRequest, found: Found, published: Artifact, workers: int, emit: Emit
+        self,
+        workspace: Workspace,
+        request: PrepareRequest,
+        found: Found,
+        published: Artifact,
+        shares: Optional[Shares],
+        workers: int,
+        emit: Emit,
     ) -> None:
         self._workspace = workspace
         self._request = request
         self._found = found
         self._manifest = published
+        self._sources = shards.sources if shares is None else shares.sources
         self._workers = workers
         self._emit = emit
         self._scan = text_statistics.scan(self._utterances(), found.roles, found.rules.text)
@@ -216,7 +230,13 @@ class _Job:
         splits = {}
         for role in names:
             job = shards.SplitJob(
-                role, draft.path / role, self._scan.utterances(role), convert, self._workers, decided.audio.sample_rate
+                role,
+                draft.path / role,
+                self._scan.utterances(role),
+                convert,
+                self._workers,
+                decided.audio.sample_rate,
+                self._sources,
             )
             reasons = shards.build_split(job, self._utterances(role), limit, self._emit)
             split = self._split_summary(job, reasons)

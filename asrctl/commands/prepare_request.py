@@ -18,7 +18,8 @@ class PrepareRequest:
     """What the user asked for. vocab: name of a vocabulary; max_rejects: share of utterances that may be dropped.
 
     force: read every recording again, also where it looks unchanged, and make the data anew.
-    command: the words typed, for `asrctl status` to tell them again.
+    command: the words typed, for `asrctl status` to tell them again. merge: take what jobs have decoded
+    (commands/prepare_share.py).
     """
 
     choice: CorpusChoice
@@ -28,6 +29,7 @@ class PrepareRequest:
     max_rejects: float = 0.05
     force: bool = False
     command: Tuple[str, ...] = ()
+    merge: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,15 @@ class Found:
 
 @contextmanager
 def listed(
-    workspace: Workspace, request: PrepareRequest, emit: Emit, watcher: Optional[staleness.Watcher]
+    workspace: Workspace,
+    request: PrepareRequest,
+    emit: Emit,
+    watcher: Optional[staleness.Watcher],
+    *,
+    salted: bool = False,
 ) -> Iterator[Tuple[Found, Listing]]:
-    """What a request means, with its listing in a scratch file. watcher: None leaves the workspace untouched.
+    """What a request means, with its listing in a scratch file. watcher: None leaves the workspace untouched, but for
+    its salt where that is to be kept.
 
     Raises BadData, MissingArtifact, UsageError, PresetError.
     """
@@ -57,7 +65,11 @@ def listed(
     decided = rule_flags.resolve(request.flags, workspace.root)
     name = request.choice.data_name
     text, given = vocab.choose(workspace, request.vocab, decided, name, emit)
-    with manifest.listed(workspace, request.choice, emit, write=write, watcher=watcher) as (_, wanted, listing):
+    with manifest.listed(workspace, request.choice, emit, write=write, watcher=watcher, salted=salted) as (
+        _,
+        wanted,
+        listing,
+    ):
         assigned = split_roles.assign(wanted, listing.path, listing.counts)
         assigned.tell(emit)
         yield Found(rules.with_text(decided, text), given, assigned, name, listing), listing

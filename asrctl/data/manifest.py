@@ -12,8 +12,9 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
 from asrctl.data import corpora, digests, split_roles
 from asrctl.data.corpus import Corpus, CorpusRequest
+from asrctl.data.shared_work import Shares
 from asrctl.data.staleness import Watcher
-from asrctl.data.utterance import Utterance, read_manifest, write_manifest
+from asrctl.data.utterance import Utterance, read_manifest, split_path, write_manifest
 from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Progress, ignore
 from asrctl.messages import amounts, reasons
@@ -89,17 +90,19 @@ def listed(
     *,
     write: bool = True,
     watcher: Optional[Watcher] = None,
+    salted: bool = False,
 ) -> Iterator[Tuple[Corpus, split_roles.WantedSplits, Listing]]:
     """List a corpus into a scratch file that goes when the block ends. write=False: leave the workspace untouched.
 
-    watcher: is shown every file of transcripts. Raises BadData, MissingArtifact, UsageError.
+    watcher: is shown every file of transcripts. salted: the workspace's salt is kept all the same, as several jobs need
+    one. Raises BadData, MissingArtifact, UsageError.
     """
     corpus = corpora.find(choice.corpus)
     wanted = split_roles.wanted_splits(corpus, choice.splits)
     options = corpora.options(corpus, choice.options)
     with scratch.folder(workspace, write=write) as folder:
         request = _request(workspace, choice, wanted, emit)
-        request = replace(request, options=options, write=write, salt=lambda: salt.of(workspace, write=write))
+        request = replace(request, options=options, write=write, salt=lambda: salt.of(workspace, write=write or salted))
         if watcher is not None:
             request = replace(request, watch=watcher.reads)
         path = folder / "utterances.jsonl"
@@ -201,22 +204,32 @@ class _Identities:
 
 
 def publish(
-    workspace: Workspace, listing: Listing, watcher: Watcher, *, workers: int, afresh: bool = False, emit: Emit = ignore
+    workspace: Workspace,
+    listing: Listing,
+    watcher: Watcher,
+    *,
+    workers: int,
+    afresh: bool = False,
+    shares: Optional[Shares] = None,
+    emit: Emit = ignore,
 ) -> Artifact:
     """The listing with audio digests, published as a `manifests` artifact. watcher: is shown every audio file.
 
-    afresh: read every audio file, also those that look unchanged.
+    afresh: read every audio file, also those that look unchanged. shares: of jobs that have read them.
 
     Its ID comes from its own content, paths included: it says where things lie on this machine. What is made of it is
     named by digests alone. Raises OSError.
     """
     scratch_list = listing.path.with_name("digests.jsonl")
-    total = sum(listing.counts.values())
-    with stat_cache.opened(workspace.own(workspace.cache("stat") / "stat.sqlite")) as cache:
-        found = digests.filled_in(
-            listing.utterances(), total, cache, watcher.saw, workers=workers, afresh=afresh, emit=emit
-        )
-        write_manifest(scratch_list, found)
+    if shares is not None:
+        write_manifest(scratch_list, _watched(shares.with_digests(listing.utterances()), watcher))
+    else:
+        total = sum(listing.counts.values())
+        with stat_cache.opened(workspace.own(workspace.cache("stat") / "stat.sqlite")) as cache:
+            found = digests.filled_in(
+                listing.utterances(), total, cache, watcher.saw, workers=workers, afresh=afresh, emit=emit
+            )
+            write_manifest(scratch_list, found)
     key = Key("manifests", VERSION, inputs={"listing": file_sha256(scratch_list)})
     with workspace.publish(key) as draft:
         if draft.published is None:
@@ -227,3 +240,10 @@ def publish(
 
 def _vanished(key: Key) -> Artifact:
     raise BadData(f"{key.kind}/{key.id} was deleted meanwhile", fix="run the command again")
+
+
+def _watched(utterances: Iterable[Utterance], watcher: Watcher) -> Iterator[Utterance]:
+    """The same; the watcher is shown their files, of which it looks at a few."""
+    for utterance in utterances:
+        watcher.passes(split_path(utterance.audio)[0])
+        yield utterance

@@ -76,13 +76,14 @@ def write_shard(path: Path, utterances: Sequence[PreparedUtterance]) -> None:
     largest = max((max(row, default=0) for row in labels), default=0)
     schema = SCHEMA if largest <= np.iinfo(np.int16).max else WIDE_SCHEMA
     arrays = [pa.array(columns[field.name], field.type) for field in list(schema)[:-1]]
-    arrays.append(_pcm_array([utterance.pcm for utterance in utterances]))
+    arrays.append(pcm_array([utterance.pcm for utterance in utterances]))
     with files.atomic_path(path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
         with pa.ipc.new_stream(sink, schema) as writer:
             writer.write_batch(pa.record_batch(arrays, schema=schema))
 
 
-def _pcm_array(rows: Sequence[np.ndarray]) -> pa.Array:
+def pcm_array(rows: Sequence[np.ndarray]) -> pa.Array:
+    """Samples of several utterances as a column of lists."""
     offsets = np.zeros(len(rows) + 1, dtype=np.int32)
     np.cumsum([len(row) for row in rows], out=offsets[1:])
     samples = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int16)
@@ -120,22 +121,27 @@ def largest_label(batch: pa.RecordBatch) -> int:
 
 def open_shard(path: Path) -> pa.RecordBatch:
     """Map a shard, and check all that later reads rely on: whoever goes by a wrong offset reads foreign memory."""
+    batch = open_batch(path, (SCHEMA, WIDE_SCHEMA), "a shard of prepared speech", fix=FIX)
+    problem = _inconsistency(batch)
+    if problem:
+        raise BadData(f"{path} is damaged ({problem})", fix=FIX)
+    return batch
+
+
+def open_batch(path: Path, schemas: Sequence[pa.Schema], what: str, *, fix: str) -> pa.RecordBatch:
+    """Map a file of one batch that we wrote, which has one of these schemas. Raises BadData."""
     try:
-        with files.open_regular(path, fix=FIX):
+        with files.open_regular(path, fix=fix):
             source = pa.memory_map(str(path), "r")
         schema = pa.ipc.read_schema(source)
-        known = schema.equals(SCHEMA) or schema.equals(WIDE_SCHEMA)
-        message = pa.ipc.read_message(source) if known else None
+        message = pa.ipc.read_message(source) if any(schema.equals(known) for known in schemas) else None
         if message is None or _is_compressed(message):
-            raise BadData(f"{path} is not a shard of prepared speech", fix=FIX)
+            raise BadData(f"{path} is not {what}", fix=fix)
         batch = pa.ipc.read_record_batch(message, schema)
         batch.validate(full=True)
     except (pa.ArrowException, OSError, EOFError, StopIteration, ValueError, struct.error) as error:
         memory.raise_shortage(error)
-        raise BadData(f"{path} is damaged ({reasons.reason(error)})", fix=FIX) from None
-    problem = _inconsistency(batch)
-    if problem:
-        raise BadData(f"{path} is damaged ({problem})", fix=FIX)
+        raise BadData(f"{path} is damaged ({reasons.reason(error)})", fix=fix) from None
     return batch
 
 

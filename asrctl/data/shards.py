@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -50,9 +50,17 @@ class Remarked(PreparedUtterance):
     remarks: Tuple[Remark, ...] = ()
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """Audio that was decoded before. pcm: (time,) int16. remarks: (name, detail) of each."""
+
+    pcm: np.ndarray
+    remarks: Tuple[Tuple[str, str], ...] = ()
+
+
 Outcome = Union[PreparedUtterance, Reject]
-# Where samples come from: a file, a member's bytes, or nowhere, with the reason.
-Stream = Union[Path, io.BytesIO, Exception, None]
+# Where samples come from: a file, a member's bytes, samples themselves, or nowhere, with the reason.
+Stream = Union[Path, io.BytesIO, Decoded, Exception, None]
 Source = Tuple[Utterance, Stream]
 
 
@@ -65,13 +73,13 @@ class Converter:
 
     def __call__(self, source: Source) -> Outcome:
         utterance, stream = source
-        path = _printable(utterance.audio)
+        path = printable(utterance.audio)
         try:
             return self._convert(utterance, stream)
         except Rejected as rejected:
-            return Reject(utterance.id, path, rejected.reason, _printable(rejected.detail))
+            return Reject(utterance.id, path, rejected.reason, printable(rejected.detail))
         except BadData as error:  # an archive that is damaged, or without this member
-            return Reject(utterance.id, path, "no-audio", _printable(error.message))
+            return Reject(utterance.id, path, "no-audio", printable(error.message))
         except OSError as error:
             fault = fault_of_file(error)
             if fault is None:
@@ -89,11 +97,9 @@ class Converter:
         found: List[Remark] = []
 
         def remark(name: str, detail: str) -> None:
-            found.append(Remark(utterance.id, _printable(utterance.audio), name, detail))
+            found.append(Remark(utterance.id, printable(utterance.audio), name, detail))
 
-        pcm = audio.decode(
-            stream, self._rules.audio, utterance.start_s, utterance.end_s, remark, channel=utterance.channel
-        )
+        pcm = self._pcm(utterance, stream, remark)
         labels, _ = self._encode(text)
         frames = num_frames(len(pcm), self._rules.kernels, self._rules.strides)
         if frames == 0:
@@ -106,6 +112,17 @@ class Converter:
             )
         values = utterance.id, utterance.speaker, text, np.asarray(labels, dtype=np.int32), pcm
         return Remarked(*values, remarks=tuple(found)) if found else PreparedUtterance(*values)
+
+    def _pcm(
+        self, utterance: Utterance, stream: Union[Path, io.BytesIO, Decoded], remark: Callable[[str, str], None]
+    ) -> np.ndarray:
+        if isinstance(stream, Decoded):
+            for name, detail in stream.remarks:
+                remark(name, detail)
+            return stream.pcm
+        return audio.decode(
+            stream, self._rules.audio, utterance.start_s, utterance.end_s, remark, channel=utterance.channel
+        )
 
 
 def _why_unreadable(path: Path) -> str:
@@ -120,7 +137,8 @@ def _why_unreadable(path: Path) -> str:
     return "it can not be read to its end"
 
 
-def _printable(path: str) -> str:
+def printable(path: str) -> str:
+    """Text that can be written, of a path that need not be."""
     return path.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -149,7 +167,10 @@ def _member(reader: Union[MemberReader, CellReader], name: str) -> Stream:
 
 @dataclass(frozen=True)
 class SplitJob:
-    """One split to build: its name, folder, number of utterances, and who converts them."""
+    """One split to build: its name, folder, number of utterances, and who converts them.
+
+    sources: how utterances get their audio.
+    """
 
     name: str
     folder: Path
@@ -157,6 +178,7 @@ class SplitJob:
     convert: Converter
     workers: int
     sample_rate: int
+    sources: Callable[[Iterable[Utterance]], Iterator[Source]] = sources
 
 
 def build_split(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLimit, emit: Emit) -> Dict[str, int]:
@@ -195,7 +217,7 @@ def _write_parts(job: SplitJob, utterances: Iterable[Utterance], limit: RejectLi
         shard.write(job.folder, index)
         limit.check()
 
-    for outcome in in_order(job.convert, sources(rest), workers=job.workers, on_stall=stalled(emit)):
+    for outcome in in_order(job.convert, job.sources(rest), workers=job.workers, on_stall=stalled(emit)):
         shard.add(outcome)
         progress.add(1, 0 if isinstance(outcome, Reject) else len(outcome.pcm))
         if shard.is_full:
@@ -307,7 +329,7 @@ def stalled(emit: Emit) -> Any:
     """For `in_order`: tells what takes long, and gives up after ten minutes."""
 
     def tell(source: Source, waited_s: float) -> None:
-        path = _printable(source[0].audio)
+        path = printable(source[0].audio)
         if waited_s >= _GIVE_UP_S:
             raise StorageError(
                 f"no progress for {waited_s:.0f} s: {path} can not be read",

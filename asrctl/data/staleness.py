@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from asrctl.messages import amounts, command_lines
-from asrctl.storage import records
+from asrctl.storage import files, records
 from asrctl.storage.redact import redact_values
 from asrctl.storage.workspace import Workspace
 
 SAMPLE = 64
 # Words of a command that say how it talks, not what it makes.
-_TALK = ("--json", "--verbose", "-v", "--force")
+_TALK = ("--json", "--verbose", "-v", "--force", "--merge")
 
 
 # Size and times in ns; that of the last change too, as an archive may give every version of a file the same mtime.
@@ -90,6 +90,10 @@ class Watcher:
     def saw(self, path: str, status: Optional[os.stat_result]) -> None:
         """path: an audio file or archive. status: None where there is no such file."""
         self._audio.offer(path, lambda: status)
+
+    def passes(self, path: str) -> None:
+        """path: an audio file or archive that another job has read; it is looked at only where it is in the sample."""
+        self._audio.offer(path, lambda: files.regular_status(path))
 
     def reads(self, path: str) -> None:
         """path: a file of transcripts that is about to be read, so that a change while it is read is noticed later."""

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -92,6 +93,25 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
     except BaseException:
         _discard(temporary)
+        raise
+    fsync_path(path.parent)
+
+
+@contextmanager
+def unlocked_path(path: Path) -> Iterator[Path]:
+    """As atomic_path, for file systems that have no locks, and for several who write the same there.
+
+    Each has a temporary file of its own, and whoever comes last takes the place. That of a killed process stays.
+    """
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.tmp")
+    try:
+        yield temporary
+        fsync_path(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
         raise
     fsync_path(path.parent)
 

@@ -76,6 +76,16 @@ def opened(path: Path) -> Iterator[StatCache]:
         path.unlink()
 
 
+@contextmanager
+def in_memory() -> Iterator[StatCache]:
+    """One that is kept nowhere."""
+    database = _connect(_IN_MEMORY)
+    try:
+        yield StatCache(database)
+    finally:
+        database.close()
+
+
 def _database(path: Path) -> sqlite3.Connection:
     try:
         with contextlib.suppress(OSError):  # as open as the user's mask says; SQLite's own files are less so

@@ -128,6 +128,8 @@ OPTIONS: Dict[str, Sequence[Any]] = {
     "force": ("--force",),
     "dry_run": (),
     "show": (),
+    "shard": (),
+    "merge": (),
     "workspace": ("--workspace", "~/$HOME \"quoted\" 'place'"),
     "json": (),
     "verbose": ("--verbose",),
