@@ -31,7 +31,6 @@ from asrctl.commands.select import (
 from asrctl.commands.transcription import How
 from asrctl.data import glyphs
 from asrctl.data.dataset import PreparedSplit
-from asrctl.data.raw_texts import RawTexts
 from asrctl.errors import BadData, QualityGate, UsageError
 from asrctl.evaluation import metrics, other_texts
 from asrctl.evaluation.metrics import EvaluationMetrics
@@ -324,7 +323,7 @@ def _other_texts(meant: _Meant) -> OtherTexts:
     split = meant.split
     if meant.chosen.data.summary.splits[split.name].raw_texts is None:
         return OtherTexts(len(split), None, other_texts.NOT_KEPT)
-    return OtherTexts(len(split), RawTexts(split.folder, len(split)).text, None)
+    return OtherTexts(len(split), split.raw_texts(), None)
 
 
 def _score(

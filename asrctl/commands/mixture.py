@@ -295,6 +295,7 @@ def _summary(parts: Sequence[Named], vocabulary: Vocabulary, mixture: Mixture) -
 
 def _split(split: str, parts: Sequence[Named]) -> SplitSummary:
     of = [(name, data.summary.splits[split]) for name, data in parts if split in data.splits]
+    raw_texts = [one.raw_texts for _, one in of]
     reasons: "Counter[str]" = Counter()
     for _, one in of:
         reasons.update(one.reasons)
@@ -304,6 +305,7 @@ def _split(split: str, parts: Sequence[Named]) -> SplitSummary:
         rejected=sum(one.rejected for _, one in of),
         reasons=dict(sorted(reasons.items())),
         sources=tuple(name for name, _ in of),
+        raw_texts=None if None in raw_texts else sum(count or 0 for count in raw_texts),
     )
 
 

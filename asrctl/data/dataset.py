@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from asrctl.data.mixing import Mixing, Shares
+from asrctl.data.raw_texts import RawTexts
 from asrctl.data.shard_files import FIX, PreparedUtterance, Shards, largest_label, open_shard
 from asrctl.data.summary import SPLITS, PreparedSummary
 from asrctl.data.text import Vocabulary
@@ -110,6 +111,12 @@ class PreparedSplit:
         shard, row = self._locate(index)
         return shard.column("id")[row].as_py()
 
+    def raw_texts(self) -> Callable[[int], Optional[str]]:
+        """Index -> the text as it stands in the corpus, None where it is the same. Raises BadData."""
+        found = RawTexts(self.folder, int(self._ends[-1]) if len(self._ends) else 0)
+        rows = self.rows
+        return lambda index: found.text(int(rows[index]))
+
     def _locate(self, index: int) -> Tuple[Any, int]:
         if not 0 <= index < len(self):
             raise IndexError(index)
@@ -179,6 +186,15 @@ class MixedSplit(PreparedSplit):
     def id(self, index: int) -> str:
         part, row = self._part(index)
         return f"{part.name}/{part.split.id(row)}"
+
+    def raw_texts(self) -> Callable[[int], Optional[str]]:
+        found = {part.name: part.split.raw_texts() for part in self._parts}
+
+        def text(index: int) -> Optional[str]:
+            part, row = self._part(index)
+            return found[part.name](row)
+
+        return text
 
     def _part(self, index: int) -> Tuple[SplitOfPart, int]:
         if not 0 <= index < len(self):

@@ -239,5 +239,7 @@ def test_parts_may_be_of_several_languages(ready, asrctl):
     asrctl("prepare", "manifest", manifest, "--name", "third", "--language", "tr").succeeded()
     asrctl("prepare", "mix", "first", "third", "--name", "both").succeeded()
     data = opened(ready, "both")
+    train = data.split("train")
+    assert [train.raw_texts()(index) for index in (0, len(train) - 1)] == [None, "KIRIK"]
     assert "\N{LATIN SMALL LETTER DOTLESS I}" in data.vocabulary().tokens
     assert "language" not in data.summary.text
