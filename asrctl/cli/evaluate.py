@@ -125,6 +125,9 @@ def result_lines(result: "EvaluateResult", place: "Workspace", worst: int = _WOR
     ]
     header = ("", "error rate", "95 % interval", "in reference", "substituted", "deleted", "inserted")
     rows = [rates(found, "words", "wer", ""), *_other_rows(found), rates(found, "characters", "cer", "character_")]
+    if found.phones:  # whose characters nobody counts
+        rows = [["phonemes", *rows[0][1:]]]
+        header = ("", "PER", *header[2:])
     lines += table(rows, header)
     if found.empty_references:
         empty = found.empty_references
@@ -133,7 +136,7 @@ def result_lines(result: "EvaluateResult", place: "Workspace", worst: int = _WOR
             f"{amounts.noun(empty, 'it', 'them')} counts as inserted"
         )
     lines += seen_lines(found)
-    lines += worst_lines(found.worst[:worst])
+    lines += worst_lines(found.worst[:worst], "phoneme" if found.phones else "word")
     lines += ["", f"all hypotheses: {result.hypotheses}"]
     target = ("--run", result.run) if result.run is not None else ("--model", str(result.model))
     return [*lines, f"next: {place.command('export', *target, '--format', 'hf')}"]
@@ -174,14 +177,14 @@ def seen_lines(found: "EvaluationMetrics") -> List[str]:
     return ["", *table(rows, ("sentences", "", "error rate", "95 % interval"))]
 
 
-def worst_lines(worst: Sequence["Scored"]) -> List[str]:
+def worst_lines(worst: Sequence["Scored"], unit: str = "word") -> List[str]:
     """Reference and hypothesis of each, word below word."""
     from asrctl.evaluation.metrics import aligned_lines
 
     width = max(shutil.get_terminal_size().columns - len("    ref  "), 40)
     lines: List[str] = ["", "most errors:"] if worst else []
     for row in worst:
-        lines.append(f"  {row.id}: {amounts.count(row.errors, 'error')} in {amounts.count(row.words, 'word')}")
+        lines.append(f"  {row.id}: {amounts.count(row.errors, 'error')} in {amounts.count(row.words, unit)}")
         pairs = aligned_lines(row.reference, row.hypothesis, width=width)
         for above, below in pairs[:_FOLDS_SHOWN]:
             lines += [f"    ref  {above}", f"    hyp  {below}"]

@@ -56,9 +56,9 @@ def _detail(line: "Line") -> str:
             if total
             else amounts.count(details["steps"], "step")
         )
-    best = details.get("best") or {}
+    best, rate = details.get("best") or {}, details.get("rate", "WER")
     if best.get("wer") is not None:
-        parts.append(f"best WER {100 * best['wer']:.2f} %")
+        parts.append(f"best {rate} {100 * best['wer']:.2f} %")
     parts += [str(details[key]) for key in ("split", "format", "device") if key in details]
     if line.stage == "audit":
         parts.append(amounts.count(details.get("findings", 0), "finding"))
@@ -66,7 +66,7 @@ def _detail(line: "Line") -> str:
     if line.stage == "eval" and "data" in details:
         parts.append(f"of {details['data']}")
     if details.get("wer") is not None:
-        parts.append(f"WER {100 * details['wer']:.2f} %")
+        parts.append(f"{rate} {100 * details['wer']:.2f} %")
     if line.why:
         parts.append(line.why)
     return ", ".join(parts)

@@ -18,6 +18,7 @@ class TextOptions(NamedTuple):
     remove: Optional[str] = None
     language: Optional[str] = None
     replace: Optional[str] = None
+    phonemes: Optional[str] = None
 
     def flags(self) -> Dict[str, Any]:
         """As RuleFlags takes them. Raises PresetError where the file of replacements is none."""
@@ -46,6 +47,9 @@ OPTIONS: Mapping[str, Any] = {
     ),
     "replace": typer.Option(
         None, "--replace", metavar="FILE", help="Replace texts by others: a YAML file with lines TEXT: REPLACEMENT."
+    ),
+    "phonemes": typer.Option(
+        None, "--phonemes", metavar="VOICE", help="Learn phonemes, as eSpeak NG speaks the text: en-us, de ..."
     ),
 }
 

@@ -187,7 +187,7 @@ def result_lines(result: "TrainResult", place: "Workspace", *, if_new: bool = Fa
 
     best = "no evaluation split, so the last model is kept"
     if result.best_wer is not None:
-        best = f"best WER {100 * result.best_wer:.2f} % at step {result.best_step}"
+        best = f"best {result.rate} {100 * result.best_wer:.2f} % at step {result.best_step}"
     emulated = " (on an emulated IPU)" if result.emulated else ""
     return [
         f"run {result.run}: {amounts.count(result.steps, 'step')}, {result.reason}{emulated}; {best}",

@@ -90,6 +90,8 @@ class EvaluateResult:
     def as_dict(self, worst: int = 0) -> Dict[str, Any]:
         """worst: how many of the utterances with most errors it lists; the key is left out for none."""
         values = {**dict.fromkeys(("raw", "raw_missing", "normalized")), **records.as_dict(self.metrics)}
+        if self.metrics.phones:
+            values.update(per=values["wer"], per_interval=values["wer_interval"])
         listed = values.pop("worst")[:worst]
         if worst:
             values["worst"] = listed
@@ -134,7 +136,8 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
             "data": chosen.name,
             "best": None if info is None else records.plain(info.best),
         }
-        draft.summary.update({name: summary[name] for name in kept}, **known)
+        rate = {"rate": "PER"} if summary.get("phones") else {}
+        draft.summary.update({name: summary[name] for name in kept}, **known, **rate)
     emit(Note(f"transcribed {split.seconds:.0f} s of speech in {seconds:.1f} s"))
     return _result(draft.artifact, trained, chosen, unchanged=False, seconds=seconds)
 
@@ -229,9 +232,10 @@ def check_limit(limit: Optional[float]) -> None:
 
 def check_gate(result: EvaluateResult, limit: Optional[float]) -> None:
     """Raises QualityGate where the WER is above `limit` (a fraction)."""
+    unit = "phone" if result.metrics.phones else "word"
     if limit is not None and result.wer > limit:
         raise QualityGate(
-            f"the word error rate is {100 * result.wer:.2f} %, above the limit of {100 * limit:.2f} %",
+            f"the {unit} error rate is {100 * result.wer:.2f} %, above the limit of {100 * limit:.2f} %",
             fix=f"train longer or on more data, or look at {result.hypotheses}",
         )
 
@@ -288,7 +292,7 @@ def _result(
     artifact: Artifact, trained: TrainedModel, chosen: ChosenData, *, unchanged: bool, seconds: Optional[float]
 ) -> EvaluateResult:
     found = read_metrics(artifact)
-    if found.normalized is None:  # an earlier version wrote it
+    if found.normalized is None and found.raw_missing is None:  # an earlier version wrote it
         found = dataclasses.replace(found, raw_missing=_NOT_SCORED)
     return EvaluateResult(artifact, found, trained.folder, _run_name(trained), chosen.name, unchanged, seconds)
 
@@ -321,6 +325,8 @@ def _gap(recognizer: loading.Recognizer, meant: _Meant) -> List[str]:
 def _other_texts(meant: _Meant) -> OtherTexts:
     """Raises BadData where what is kept of them is damaged."""
     split = meant.split
+    if meant.chosen.data.vocabulary().phones:
+        return OtherTexts(len(split), None, other_texts.PHONEMES, normalizes=False)
     if meant.chosen.data.summary.splits[split.name].raw_texts is None:
         return OtherTexts(len(split), None, other_texts.NOT_KEPT)
     return OtherTexts(len(split), split.raw_texts(), None)

@@ -15,6 +15,7 @@ from asrctl.data import (
     duplicates,
     labels,
     manifest,
+    phonemes,
     raw_texts,
     rejects,
     remarks,
@@ -27,7 +28,7 @@ from asrctl.data.audit import brief
 from asrctl.data.dataset import PreparedData, totals
 from asrctl.data.shared_work import Shares
 from asrctl.data.summary import PreparedSummary, SplitSummary
-from asrctl.data.text import Vocabulary
+from asrctl.data.text import TextRules, Vocabulary
 from asrctl.data.utterance import Utterance, read_manifest
 from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
@@ -64,6 +65,11 @@ class PrepareResult:
 
     def as_dict(self) -> Dict[str, Any]:
         return dict(records.as_dict(self), path=str(self.path))
+
+
+def _speaker(text: TextRules) -> Mapping[str, str]:
+    """What makes phonemes of texts adds to the key of the data: nothing where they stay texts."""
+    return {} if text.phonemes is None else {"speaker": phonemes.version(text.phonemes)}
 
 
 def prepare(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> PrepareResult:
@@ -190,6 +196,7 @@ class _Job:
             VERSION,
             parameters={
                 **self._found.listing.versioned,
+                **_speaker(decided.text),
                 "name": self._found.name,
                 "corpus": self._request.choice.corpus,
                 "preset": preset,

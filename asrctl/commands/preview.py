@@ -163,7 +163,7 @@ class _Shower:
             labels=tuple(ids),
             frames=None if pcm is None else audio.num_frames(len(pcm), rules.kernels, rules.strides),
             decoded=self._vocabulary.text(self._vocabulary.tokens[index] for index in ids),
-            lost=_lost(utterance.text, normalized),
+            lost=_lost(utterance.text, rules.text.spelled(rules.text.replaced(utterance.text))),
             unknown=unknown,
             rejected=_rejection(outcome),
             remarks=tuple((remark.remark, remark.detail) for remark in remarks),

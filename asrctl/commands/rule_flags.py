@@ -9,6 +9,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 
 from asrctl.config import presets
 from asrctl.config.recipe import Recipe
+from asrctl.data import phonemes
 from asrctl.data.audio import AudioRules
 from asrctl.data.rules import Rules
 from asrctl.data.text import TextRules
@@ -29,6 +30,7 @@ class RuleFlags:
     remove: Optional[str] = None
     language: Optional[str] = None
     replace: Optional[Mapping[str, str]] = None
+    phonemes: Optional[str] = None
     word_delimiter: Optional[str] = None
     unk: Optional[str] = None
     pad: Optional[str] = None
@@ -36,7 +38,7 @@ class RuleFlags:
 
 
 _AUDIO_KEYS = ("sample_rate", "min_s", "max_s")
-_TEXT_KEYS = ("case", "remove", "word_delimiter", "unk", "pad", "language", "replace")
+_TEXT_KEYS = ("case", "remove", "word_delimiter", "unk", "pad", "language", "replace", "phonemes")
 
 
 def resolve(flags: RuleFlags, workspace: Optional[Path] = None) -> Rules:
@@ -67,6 +69,8 @@ def resolve(flags: RuleFlags, workspace: Optional[Path] = None) -> Rules:
             f"the shortest duration ({rules.audio.min_s:g} s) is not below the longest ({rules.audio.max_s:g} s)",
             fix="change --min-s or --max-s",
         )
+    if rules.text.phonemes is not None:
+        phonemes.version(rules.text.phonemes)  # what is missing is told before any work
     return rules
 
 

@@ -28,6 +28,7 @@ from asrctl.training.trainer_state import TrainerState
 class TrainResult:
     """A run that came to its end. model: the folder of the best model. nothing_to_do: it had done so before.
 
+    rate: what best_wer is called, WER or PER (of phonemes).
     recipe_steps: steps of the whole recipe. planned_steps: those that the run was to have, fewer where its time was
     limited.
     """
@@ -46,6 +47,7 @@ class TrainResult:
     seconds: float
     audio_s_per_s: float
     emulated: bool
+    rate: str = "WER"
     nothing_to_do: bool = False
 
     def as_dict(self) -> Dict[str, Any]:
@@ -243,6 +245,7 @@ def _close(run: Run, planned: TrainPlan, info: RunInfo, outcome: Outcome) -> Tra
         seconds=round(outcome.seconds, 3),
         audio_s_per_s=round(outcome.audio_s / max(outcome.seconds, 1e-9), 2),
         emulated=info.emulated,
+        rate=info.rate_name,
     )
 
 
@@ -330,6 +333,7 @@ def as_it_is(run: Run, info: RunInfo) -> TrainResult:
         seconds=0.0,
         audio_s_per_s=0.0,
         emulated=info.emulated,
+        rate=info.rate_name,
         nothing_to_do=True,
     )
 

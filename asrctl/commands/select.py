@@ -181,6 +181,12 @@ def warn_of_newer_data(chosen: ChosenData, emit: Emit) -> None:
 
 def alphabet_gap(model: Vocabulary, data: Vocabulary) -> List[str]:
     """Characters of the data that the model can not write. Raises BadData where evaluation would be senseless."""
+    if model.phones != data.phones:
+        made = "phonemes (--phonemes)" if model.phones else "letters (without --phonemes)"
+        raise BadData(
+            "one of the model and the data has phonemes and the other letters, so nothing could be right",
+            fix=f"prepare the data again with {made}, or choose another model",
+        )
     wanted, known = _characters(data), _characters(model)
     gap = sorted(wanted - known)
     letters = {character for character in wanted if character.isalpha()}

@@ -159,7 +159,9 @@ def _runs(workspace: Workspace) -> List[Line]:
             why = _other_parts(workspace, run.data.id) or ""
             state = "stale" if why else state
         told, known = records.as_dict(run), ("steps", "total_steps", "best", "device", "preset")
-        lines.append(Line("train", folder.name, state, why, {key: told[key] for key in known if key in told}))
+        details = {key: told[key] for key in known if key in told}
+        details.update({"rate": run.rate_name} if run.rate_name != "WER" else {})
+        lines.append(Line("train", folder.name, state, why, details))
     return lines
 
 
@@ -183,7 +185,7 @@ def _results(workspace: Workspace) -> List[Line]:
         name = str(summary.get("run") or artifact.id)
         current = models.get(name)
         is_old = current is not None and artifact.meta.get("inputs", {}).get("model") != current
-        known = ("split", "wer", "cer", "format", "data")
+        known = ("split", "wer", "cer", "rate", "format", "data")
         details = {"id": artifact.id, **{key: summary[key] for key in known if key in summary}}
         why = f"run {name} has another model since" if is_old else ""
         lines.append(Line(STAGES[artifact.kind], name, "stale" if is_old else "done", why, details))

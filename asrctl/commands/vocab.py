@@ -74,6 +74,7 @@ def vocab(workspace: Workspace, request: VocabRequest, emit: Emit = ignore) -> V
         vocabulary, text = None, decided.text
         if request.checkpoint is not None:
             vocabulary = checkpoint_vocabulary(request.checkpoint, emit)
+            _refuse_other_units(request.checkpoint, vocabulary, text)
             _refuse_other_tokens(request.checkpoint, vocabulary, decided)
             text = _rules_for(text, vocabulary)
         scanned = text_statistics.scan(listing.utterances(), assigned, text)
@@ -98,6 +99,17 @@ def _rules_for(text: TextRules, vocabulary: Vocabulary) -> TextRules:
     if len(delimiter) != 1 or delimiter.isspace():
         delimiter = text.word_delimiter
     return replace(text, word_delimiter=delimiter, unk=vocabulary.unk or text.unk, pad=vocabulary.pad)
+
+
+def _refuse_other_units(checkpoint: str, vocabulary: Vocabulary, text: TextRules) -> None:
+    """Raises UsageError where the tokens of a checkpoint are phonemes and the texts letters, or the other way round."""
+    if vocabulary.phones and text.phonemes is None:
+        raise UsageError(
+            f"the tokens of {checkpoint} are phonemes",
+            fix="add --phonemes VOICE, such as --phonemes en-us, so that the texts are too",
+        )
+    if text.phonemes is not None and not vocabulary.phones:
+        raise UsageError(f"the tokens of {checkpoint} are no phonemes", fix="leave out --phonemes, or --from")
 
 
 def _refuse_other_tokens(checkpoint: str, vocabulary: Vocabulary, decided: rules.Rules) -> None:

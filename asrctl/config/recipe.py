@@ -87,6 +87,7 @@ class TextSection:
     replace: Dict[str, str] = key(
         {}, "texts that are replaced, {text: replacement}, or the name of a YAML file of them"
     )
+    phonemes: Optional[str] = key(None, "voice of eSpeak NG (en-us, de ...) whose phonemes are learned; null: letters")
     vocab_splits: Tuple[str, ...] = key(("train",), "splits whose characters make the vocabulary")
     word_delimiter: str = key("|", "token that stands for the space")
     unk: str = key("[UNK]", "token of unknown characters")

@@ -151,7 +151,7 @@ def examine(
         removed=text.as_dict()["remove"],
         signs=tuple(found for found in notable if found.kind == "sign" and found.character not in _APOSTROPHES),
         unseen=tuple(unseen),
-        mixed=_mixed(everywhere, utterances, assigned, text),
+        mixed=_mixed(everywhere, utterances, assigned, text) if text.phonemes is None else None,
     )
 
 

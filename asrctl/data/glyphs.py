@@ -25,6 +25,8 @@ _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})")
 
 def kind(character: str) -> str:
     """letter, mark (combining), digit, sign (punctuation and symbols), space or unseen."""
+    if len(character) > 1:  # a phoneme
+        return "letter"
     category = unicodedata.category(character)
     if category in _UNSEEN or ord(character) in _ALSO_UNSEEN:
         return "unseen"
@@ -42,11 +44,13 @@ def joins(letter: str) -> bool:
 
 
 def code_point(character: str) -> str:
-    return f"U+{ord(character):04X}"
+    return " ".join(f"U+{ord(one):04X}" for one in character)
 
 
 def name(character: str) -> str:
     """Unicode's name of it."""
+    if len(character) > 1:
+        return "PHONEME"
     return unicodedata.name(character, "") or _UNNAMED.get(unicodedata.category(character), "UNNAMED")
 
 

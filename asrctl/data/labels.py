@@ -138,7 +138,7 @@ class Witnesses:
         )
         for outcome in found:
             if isinstance(outcome, PreparedUtterance):
-                wanted.difference_update(outcome.text)
+                wanted.difference_update(self._text.units(outcome.text))
             self._emit(Progress("check characters", total - len(wanted), total, "characters"))
         return wanted
 
@@ -146,7 +146,7 @@ class Witnesses:
         """wanted: shrinks meanwhile."""
         for utterance in self._utterances():
             if (self._roles.of(utterance), utterance.split) in groups and not wanted.isdisjoint(
-                self._text.apply(utterance.text)
+                self._text.units(self._text.apply(utterance.text))
             ):
                 yield utterance
             if not wanted:

@@ -111,9 +111,9 @@ def _fresh_library() -> Iterator[ctypes.CDLL]:
     """The shared library with its C globals as they are at start."""
     import _ctypes
 
-    loader = _loader()
+    carrier = loader()
     try:
-        library = ctypes.CDLL(loader.get_library_path())
+        library = ctypes.CDLL(carrier.get_library_path())
     except OSError as error:
         raise _unusable(f"eSpeak NG's library does not load ({reasons.reason(error)})") from error
     library.espeak_Synth.argtypes = [
@@ -142,12 +142,13 @@ def _short_data_path() -> Iterator[str]:
 
 def _data_folder() -> Path:
     try:
-        return Path(_loader().get_data_path())
+        return Path(loader().get_data_path())
     except RuntimeError as error:
         raise _unusable("espeakng-loader carries no voice data") from error
 
 
-def _loader():
+def loader():
+    """The package that carries the library. Raises MissingDependency."""
     try:
         import espeakng_loader
     except ImportError as error:

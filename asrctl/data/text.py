@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from asrctl.config import languages
-from asrctl.data import orthography
+from asrctl.data import orthography, phonemes
 from asrctl.data.replacements import Table
 from asrctl.errors import BadData, UsageError
 from asrctl.messages import suggestions
@@ -29,7 +29,8 @@ class TextRules:
     of replacements (data/replacements.py), which meets the text in its case; `remove`, a string of plain characters
     that are dropped; case; white space collapsed. Letters of `replace` and `remove` mean both cases, unless case is
     keep. The word delimiter stands for a space in the vocabulary; where it occurs in the text itself it counts as a
-    space.
+    space. phonemes: a voice of eSpeak NG by which the text is spoken at last, and phonemes are learned
+    (data/phonemes.py).
     """
 
     case: str = "lower"
@@ -39,6 +40,7 @@ class TextRules:
     pad: str = "[PAD]"
     language: Optional[str] = None
     replace: Mapping[str, str] = field(default_factory=dict, hash=False)
+    phonemes: Optional[str] = None
 
     def __post_init__(self) -> None:
         if self.case not in CASES:
@@ -54,14 +56,20 @@ class TextRules:
                 object.__setattr__(self, "language", languages.canonical(self.language))
             except ValueError as error:
                 raise UsageError(str(error), fix="write a code such as tr, ar or de-CH") from None
+        if self.phonemes is not None:
+            object.__setattr__(self, "phonemes", self.phonemes.strip().lower())
         table = Table(self.replace, lambda text: self._cased(self._written(text))) if self.replace else None
         object.__setattr__(self, "_table", table)
         object.__setattr__(self, "replace", {} if table is None else table.rules)
         object.__setattr__(self, "_gone", {ord(character): None for character in self._removed()})
 
     def apply(self, text: str) -> str:
-        """The text that is learned; words are separated by single spaces."""
+        """The text that is learned; words are separated by single spaces. Of phonemes see data/phonemes.py."""
         return self.finished(self.replaced(text))
+
+    def units(self, text: str) -> Sequence[str]:
+        """A text that is learned, in what becomes labels: characters or phonemes, and spaces."""
+        return text if self.phonemes is None else phonemes.units(text)
 
     def replaced(self, text: str, uses: "Optional[Counter[str]]" = None) -> str:
         """The first half: the text with its replacements and all that `remove` will drop.
@@ -76,7 +84,12 @@ class TextRules:
         return table(self._cased(text.translate(doubled)), uses)
 
     def finished(self, text: str) -> str:
-        """The second half: removal, case, white space."""
+        """The second half: removal, case, white space, phonemes."""
+        spelled = self.spelled(text)
+        return spelled if self.phonemes is None else phonemes.spoken(spelled, self.phonemes)
+
+    def spelled(self, text: str) -> str:
+        """The second half without phonemes."""
         gone: Dict[int, None] = self._gone  # type: ignore[attr-defined]
         if self.case != "keep":
             # Before as well: the capitals of a letter that has two of them (SS) could not be told from others.
@@ -102,7 +115,7 @@ class TextRules:
 
     def as_dict(self) -> Dict[str, Any]:
         """What names data that is made by these rules: those that came later are in it only where they are set."""
-        later = {"language": self.language, "replace": dict(self.replace)}
+        later = {"language": self.language, "replace": dict(self.replace), "phonemes": self.phonemes}
         return {
             "case": self.case,
             "remove": self._removed(),
@@ -114,7 +127,7 @@ class TextRules:
 
     def spelled_out(self) -> Dict[str, Any]:
         """The same with all keys, as a recipe has them."""
-        return {"language": None, "replace": {}, **self.as_dict()}
+        return {"language": None, "replace": {}, "phonemes": None, **self.as_dict()}
 
 
 @dataclass(frozen=True)
@@ -122,7 +135,8 @@ class Vocabulary:
     """Tokens by id. `pad` is the CTC blank; `word_delimiter` stands for the space between words.
 
     What asrctl builds has all three. A checkpoint's may lack a word delimiter or a token for unknown characters (None).
-    lower_case: its letters are capitals that stand for small ones (`do_lower_case` of a tokenizer).
+    lower_case: its letters are capitals that stand for small ones (`do_lower_case` of a tokenizer). phones: its tokens
+    are phonemes, of any number of characters.
     """
 
     tokens: Tuple[str, ...]
@@ -130,6 +144,7 @@ class Vocabulary:
     unk: Optional[str] = "[UNK]"
     pad: str = "[PAD]"
     lower_case: bool = False
+    phones: bool = False
 
     def __post_init__(self) -> None:
         if len(set(self.tokens)) != len(self.tokens):
@@ -161,8 +176,10 @@ class Vocabulary:
 
     @property
     def letters(self) -> Dict[str, int]:
-        """Ids of the tokens that are a character of a text, the delimiter among them; unk and pad never are."""
+        """Ids of the tokens that are a character (or phoneme) of a text, the delimiter too; unk and pad never are."""
         special = (self.unk, self.pad)
+        if self.phones:
+            return {token: index for token, index in self.ids.items() if token not in special}
         found = {token: index for token, index in self.ids.items() if len(token) == 1 and token not in special}
         if not self.lower_case:
             return found
@@ -172,12 +189,14 @@ class Vocabulary:
     @property
     def digest(self) -> str:
         """sha256 over the tokens in their order and the special ones: what a model's head is bound to."""
-        return digest([list(self.tokens), self.word_delimiter, self.unk, self.pad] + [True] * self.lower_case)
+        kind = [True] * self.lower_case + ["phones"] * self.phones
+        return digest([list(self.tokens), self.word_delimiter, self.unk, self.pad] + kind)
 
     def special(self) -> Dict[str, Any]:
         """What special_tokens.json holds."""
         found: Dict[str, Any] = {"word_delimiter": self.word_delimiter, "unk": self.unk, "pad": self.pad}
-        return dict(found, lower_case=True) if self.lower_case else found
+        kind = {"lower_case": self.lower_case, "phones": self.phones}
+        return {**found, **{name: True for name, is_so in kind.items() if is_so}}
 
     def as_dict(self) -> Dict[str, Any]:
         return {"tokens": list(self.tokens), **self.special()}
@@ -208,6 +227,8 @@ class Vocabulary:
 
     def text(self, pieces: Iterable[str]) -> str:
         """Tokens -> text as transformers' tokenizer has it: a delimiter is a space, and none stands at the ends."""
+        if self.phones:
+            return phonemes.joined([" " if piece == self.word_delimiter else piece for piece in pieces])
         text = "".join(" " if piece == self.word_delimiter else piece for piece in pieces).strip()
         return text.lower() if self.lower_case else text
 
@@ -223,14 +244,20 @@ class Encoder:
         if vocabulary.delimiter_id is not None:
             self._ids[" "] = vocabulary.delimiter_id
         self._unk = vocabulary.unk_id
+        self._phones = vocabulary.phones
+        # Most models of phonemes know no border of words.
+        self._borders = not vocabulary.phones or vocabulary.delimiter_id is not None
 
     def __call__(self, text: str) -> Tuple[List[int], Dict[str, int]]:
-        """Normalized text -> (label ids, {unknown character: count})."""
-        found = [self._ids.get(character, self._unk) for character in text]
+        """Normalized text -> (label ids, {unknown character or phoneme: count})."""
+        units = phonemes.units(text) if self._phones else text
+        if not self._borders:
+            units = [unit for unit in units if unit != " "]
+        found = [self._ids.get(character, self._unk) for character in units]
         ids = [index for index in found if index is not None]
-        if len(ids) == len(text) and self._unk not in ids:
+        if len(ids) == len(units) and self._unk not in ids:
             return ids, {}
-        return ids, dict(Counter(character for character in text if character not in self._ids))
+        return ids, dict(Counter(character for character in units if character not in self._ids))
 
 
 @dataclass(frozen=True)
@@ -241,6 +268,7 @@ class _Special:
     unk: Optional[str] = None
     pad: str = ""
     lower_case: bool = False
+    phones: bool = False
 
 
 def read_special(folder: Path, *, fix: str) -> Dict[str, Any]:
@@ -290,4 +318,5 @@ def build_vocabulary(characters: Mapping[str, int], rules: TextRules) -> Vocabul
             )
     wanted = set(characters) | {" "}
     tokens = [rules.word_delimiter if character == " " else character for character in sorted(wanted)]
-    return Vocabulary(tuple(tokens) + (rules.unk, rules.pad), rules.word_delimiter, rules.unk, rules.pad)
+    phones = rules.phonemes is not None
+    return Vocabulary(tuple(tokens) + (rules.unk, rules.pad), rules.word_delimiter, rules.unk, rules.pad, phones=phones)

@@ -83,7 +83,7 @@ class TextReport:
                     f"{amounts.noun(len(idle), 'stands', 'stand')} in no text: {shown}"
                 )
             )
-        brackets = set(rules.as_dict()["remove"])
+        brackets = set(rules.as_dict()["remove"]) | set("[]<>(){}" if rules.phonemes is not None else "")
         tags = [tag for tag, _ in self.tags.forms.most_common() if {tag[0], tag[-1]} & brackets]
         if tags:
             shown = ", ".join(tags[:_MOST_TOLD]) + (" ..." if len(tags) > _MOST_TOLD else "")

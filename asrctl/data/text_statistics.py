@@ -112,8 +112,9 @@ def scan(utterances: Iterable[Utterance], roles: Roles, rules: TextRules) -> Sca
         uses: "Counter[str]" = Counter()
         replaced = rules.replaced(utterance.text, uses)
         text = rules.finished(replaced)
-        group.characters.update(text)
-        held = set(text)
+        units = rules.units(text)
+        group.characters.update(units)
+        held = set(units)
         group.holders.update(held)
         if not held <= group.examples.keys():
             group.examples.update(dict.fromkeys(held - group.examples.keys(), utterance.id))
@@ -138,7 +139,8 @@ def _identity(utterance: Utterance) -> List[Any]:
 
 
 def unknown_characters(characters: Mapping[str, int], vocabulary: Vocabulary) -> "Counter[str]":
-    known = {*vocabulary.letters, *([] if vocabulary.word_delimiter is None else [" "])}
+    has_border = vocabulary.word_delimiter is not None or vocabulary.phones
+    known = {*vocabulary.letters, *([" "] if has_border else [])}
     return Counter({character: count for character, count in characters.items() if character not in known})
 
 
@@ -211,7 +213,7 @@ def _fix_named(vocabulary: str) -> str:
 
 
 def _fix_unknown(characters: Mapping[str, int], vocabulary: Vocabulary, rules: TextRules, splits: Sequence[str]) -> str:
-    for case in CASES:
+    for case in CASES if rules.phonemes is None else ():
         changed: "Counter[str]" = Counter()
         for character, count in characters.items():
             cased = character.lower() if case == "lower" else character.upper() if case == "upper" else character
@@ -221,7 +223,9 @@ def _fix_unknown(characters: Mapping[str, int], vocabulary: Vocabulary, rules: T
             return f"use --case {case}: the vocabulary is in {case} case"
     build = f"build the vocabulary from these splits (`asrctl vocab CORPUS --splits {','.join(splits)}`)"
     unknown = unknown_characters(characters, vocabulary)
-    if any(glyphs.kind(character) in ("letter", "mark", "digit") for character in unknown):
+    if rules.phonemes is not None or any(
+        glyphs.kind(character) in ("letter", "mark", "digit") for character in unknown
+    ):
         return build
     return (
         f"leave these characters out with `--remove {shlex.quote(glyphs.typed({*unknown, *rules.remove}))}`, or {build}"
@@ -237,4 +241,6 @@ def describe(counts: Mapping[str, int], most: int = 12) -> str:
 
 def combining_characters(characters: Mapping[str, int]) -> Dict[str, int]:
     """Marks that NFC could not merge with their letter: each is a label of its own."""
-    return {c: n for c, n in sorted(characters.items()) if unicodedata.category(c) in ("Mn", "Mc", "Me")}
+    return {
+        c: n for c, n in sorted(characters.items()) if len(c) == 1 and unicodedata.category(c) in ("Mn", "Mc", "Me")
+    }

@@ -212,7 +212,7 @@ class EvaluationMetrics(Scores):
     raw: against the texts as they stand in the corpus, or why there is no such score; normalized: both sides without
     case and signs (scoring_text). None in what earlier versions wrote.
     seen: of the utterances whose sentence was in what the model was trained on; unseen: of the others; None where that
-    is not known.
+    is not known. phones: True where what was written is phonemes, so that each is a word to all these numbers.
     """
 
     split: str
@@ -229,6 +229,12 @@ class EvaluationMetrics(Scores):
     normalized: Optional[TextScore] = records.absent()
     seen: Optional[PartScores] = records.absent()
     unseen: Optional[PartScores] = records.absent()
+    phones: Optional[bool] = records.absent()
+
+    @property
+    def rate_name(self) -> str:
+        """What `wer` is: of texts of phonemes, whose words are phonemes, a phone error rate."""
+        return "PER" if self.phones else "WER"
 
 
 class Tally:

@@ -10,6 +10,7 @@ from asrctl.evaluation.metrics import Edits, TextScore, bootstrap_interval, word
 from asrctl.evaluation.scoring_text import normalized
 
 NOT_KEPT = "the data does not hold the texts of its corpus; `asrctl prepare CORPUS --force` keeps them"
+PHONEMES = "the model writes phonemes, and the texts of the corpus are letters"
 
 
 class _Words:
@@ -34,11 +35,19 @@ class _Words:
 class OtherTexts:
     """raw: what the corpus says of an utterance, or None where that is its text; None where nobody knows.
 
-    why: what to say of `raw` where it is not scored.
+    why: what to say of `raw` where it is not scored. normalizes: False for texts of phonemes.
     """
 
-    def __init__(self, utterances: int, raw: Optional[Callable[[int], Optional[str]]], why: Optional[str]) -> None:
+    def __init__(
+        self,
+        utterances: int,
+        raw: Optional[Callable[[int], Optional[str]]],
+        why: Optional[str],
+        *,
+        normalizes: bool = True,
+    ) -> None:
         self._raw_text = raw
+        self._normalizes = normalizes
         self._why = why
         self._raw, self._normalized = _Words(utterances), _Words(utterances)
 
@@ -48,9 +57,16 @@ class OtherTexts:
         standing = text if found is None else found
         if self._raw_text is not None:
             self._raw.add(index, standing, hypothesis)
-        self._normalized.add(index, normalized(standing), normalized(hypothesis))
+        if self._normalizes:
+            self._normalized.add(index, normalized(standing), normalized(hypothesis))
 
     def scores(self) -> Dict[str, Any]:
         """The fields of EvaluationMetrics that are about them."""
         raw = None if self._raw_text is None else self._raw.score()
-        return {"raw": raw, "raw_missing": self._why if raw is None else None, "normalized": self._normalized.score()}
+        plain = self._normalized.score() if self._normalizes else None
+        return {
+            "raw": raw,
+            "raw_missing": self._why if raw is None else None,
+            "normalized": plain,
+            "phones": not self._normalizes or None,
+        }

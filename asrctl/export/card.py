@@ -102,7 +102,7 @@ def _index(facts: CardFacts) -> Dict[str, Any]:
             "task": task,
             "dataset": {"name": data or "prepared data", "type": data or "prepared data", "split": found.split},
             "metrics": [
-                {"type": "wer", "value": round(100 * found.wer, 2), "name": "WER (%)"},
+                {"type": found.rate_name.lower(), "value": round(100 * found.wer, 2), "name": f"{found.rate_name} (%)"},
                 {"type": "cer", "value": round(100 * found.cer, 2), "name": "CER (%)"},
             ],
         }
@@ -127,8 +127,13 @@ def _opening(facts: CardFacts) -> str:
     return (
         f"A speech recognizer: {kind} with a CTC head of {facts.vocabulary} outputs, "
         f"{facts.parameters / 1e6:.1f} million parameters. {start} It hears {facts.sample_rate} Hz mono and writes "
-        "characters. Made with asrctl."
+        f"{_targets(facts)}. Made with asrctl."
     ).replace("  ", " ")
+
+
+def _targets(facts: CardFacts) -> str:
+    rates = [facts.run.rate_name] if facts.run is not None else [found.rate_name for _, found in facts.evaluations]
+    return "phonemes (IPA of eSpeak NG, without stress)" if "PER" in rates else "characters"
 
 
 def _emulation(facts: CardFacts) -> str:
@@ -154,14 +159,17 @@ def _results(facts: CardFacts) -> str:
         best = None if facts.run is None else facts.run.best
         if best is None or best.wer is None:
             return "Not evaluated."
-        return f"Not evaluated by itself. The best WER during training was {100 * best.wer:.2f} %."
+        rate = facts.run.rate_name if facts.run is not None else "WER"
+        return f"Not evaluated by itself. The best {rate} during training was {100 * best.wer:.2f} %."
+    name = facts.evaluations[0][1].rate_name
+    units = "phonemes" if name == "PER" else "words"
     scored = any(_differs(found) for _, found in facts.evaluations)
     lines = [
         "Greedy decoding, no language model. The intervals hold 95 % (bootstrap over utterances)."
         + (f" {_OTHER_TEXTS}" if scored else "")
         + "\n",
-        f"| data | split | utterances | words | WER % | interval |{_OTHER_HEADS if scored else ''} CER % | device "
-        "| precision |",
+        f"| data | split | utterances | {units} | {name} % | interval |"
+        f"{_OTHER_HEADS if scored else ''} CER % | device | precision |",
         f"| --- | --- | ---: | ---: | ---: | --- |{' ---: | --- | ---: | --- |' if scored else ''} ---: | --- | --- |",
     ]
     for data, found in facts.evaluations:
@@ -205,11 +213,16 @@ def _data(facts: CardFacts) -> str:
 
 
 def _more_rules(rules: Mapping[str, Any]) -> str:
+    voice = rules.get("phonemes")
     language, table = rules.get("language"), rules.get("replace") or {}
-    return (f", spelling of `{language}`" if language else "") + (
-        f", {amounts.count(len(table), 'replacement')} ({'; '.join(_replacement(*pair) for pair in table.items())})"
-        if table
-        else ""
+    return (
+        (f", phonemes of the voice `{voice}`" if voice else "")
+        + (f", spelling of `{language}`" if language else "")
+        + (
+            f", {amounts.count(len(table), 'replacement')} ({'; '.join(_replacement(*pair) for pair in table.items())})"
+            if table
+            else ""
+        )
     )
 
 

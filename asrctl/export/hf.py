@@ -59,7 +59,8 @@ def _compare(recognizer: Recognizer, pipe: Any, name: str, pcm: np.ndarray) -> f
     if not largest <= _LARGEST_RELATIVE * max(1.0, float(np.abs(ours).max())):
         raise _broken(f"its logits for {name} differ by {largest:.3g}")
     heard = pipe({"raw": samples, "sampling_rate": rate})["text"]
-    if heard != text:
+    # Of phonemes, transformers leaves the borders of words out.
+    if heard != (" ".join(text.split()) if recognizer.vocabulary.phones else text):
         raise _broken(f"it hears {heard!r} where asrctl hears {text!r} ({name})")
     return largest
 

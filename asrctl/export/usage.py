@@ -55,5 +55,5 @@ def onnx_program(rules: FeatureRules, vocabulary: Vocabulary) -> str:
         "    if label not in (previous, blank):\n"
         "        text.append(tokens[label])\n"
         "    previous = label\n"
-        f'print("".join(text).replace({delimiter}, " ").strip())\n'
+        f'print("{" " if vocabulary.phones else ""}".join(text).replace({delimiter}, " ").strip())\n'
     )

@@ -17,6 +17,8 @@ from asrctl.storage import files
 from asrctl.storage.records import is_text
 
 TOKENIZER_CLASS, FEATURE_CLASS = "Wav2Vec2CTCTokenizer", "Wav2Vec2FeatureExtractor"
+# Its tokens are phonemes, whose texts asrctl makes itself.
+PHONEME_CLASS = "Wav2Vec2PhonemeCTCTokenizer"
 TOKENIZER_FILES = (
     "vocab.json",
     "special_tokens.json",
@@ -29,7 +31,7 @@ TOKENIZER_FILES = (
 FEATURE_FILES = ("preprocessor_config.json", "processor_config.json")
 _FIX = "choose a folder that holds a complete CTC checkpoint (config.json, weights, vocab.json)"
 # Its old name, of which nothing but vocab.json counts here.
-_READ_CLASSES = (TOKENIZER_CLASS, "Wav2Vec2Tokenizer")
+_READ_CLASSES = (TOKENIZER_CLASS, "Wav2Vec2Tokenizer", PHONEME_CLASS)
 # Tokens that a tokenizer gives an id behind all others where no file does, in this order, and those it invents.
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _INVENTED = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
@@ -51,6 +53,8 @@ def write(folder: Path, vocabulary: Vocabulary, rules: FeatureRules) -> None:
         replace_word_delimiter_char=" ",
         clean_up_tokenization_spaces=False,
     )
+    if vocabulary.phones:
+        tokenizer.update(tokenizer_class=PHONEME_CLASS, do_phonemize=False, phone_delimiter_token=" ")
     files.write_json(folder / "tokenizer_config.json", tokenizer)
     named = {key: token for key, token in special.items() if token is not None}
     files.write_json(folder / "special_tokens_map.json", named)
@@ -96,7 +100,8 @@ def read_vocabulary(folder: Path, outputs: Optional[int] = None) -> Vocabulary:
             f"the tokenizer of {folder} pads with {pad!r}, the blank of CTC, for which the model has no output",
             fix="correct pad_token in tokenizer_config.json, or choose another checkpoint",
         )
-    return Vocabulary(tokens, delimiter, unk if unk in tokens else None, pad, settings.get("do_lower_case") is True)
+    is_lower, phones = settings.get("do_lower_case") is True, _class(folder, settings) == PHONEME_CLASS
+    return Vocabulary(tokens, delimiter, unk if unk in tokens else None, pad, is_lower and not phones, phones)
 
 
 def _settings(folder: Path) -> Dict[str, Any]:
@@ -108,7 +113,7 @@ def _settings(folder: Path) -> Dict[str, Any]:
     found: Dict[str, Any] = {}
     if (folder / "special_tokens.json").exists():
         ours = read_special(folder, fix=_FIX)
-        found = {f"{key}_token": value for key, value in ours.items() if key != "lower_case"}
+        found = {f"{key}_token": value for key, value in ours.items() if key not in ("lower_case", "phones")}
         found["do_lower_case"] = ours.get("lower_case", False)
     config = _plain_tokens(_read_section(folder / "tokenizer_config.json"))
     named = _plain_tokens(_read_section(folder / "special_tokens_map.json"))
@@ -140,12 +145,16 @@ def _content(value: Any) -> Any:
 
 def _refuse_other_tokenizers(folder: Path, settings: Mapping[str, Any]) -> None:
     """Raises BadData for the classes that read vocab.json in another way."""
-    name = settings.get("tokenizer_class") or _read_section(folder / "config.json").get("tokenizer_class")
+    name = _class(folder, settings)
     if isinstance(name, str) and name and name not in _READ_CLASSES:
         raise BadData(
             f"the tokenizer of {folder} is a {name}, and asrctl reads those of the class {TOKENIZER_CLASS}",
             fix="choose a checkpoint that writes characters",
         )
+
+
+def _class(folder: Path, settings: Mapping[str, Any]) -> Any:
+    return settings.get("tokenizer_class") or _read_section(folder / "config.json").get("tokenizer_class")
 
 
 def _configured_outputs(folder: Path) -> Optional[int]:

@@ -28,6 +28,7 @@ _OPTIONS = {
     "text.case": "--case",
     "text.remove": "--remove",
     "text.language": "--language",
+    "text.phonemes": "--phonemes",
 }
 # Keys of which only utterances can tell whether they fit, and keys that fit any data.
 _NO_CONFLICT = ("audio.max_s", *data_rules.DECIDED)

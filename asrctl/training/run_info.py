@@ -65,6 +65,12 @@ class RunInfo:
     recordings: Optional[Mapping[str, str]] = records.absent()
 
     @property
+    def rate_name(self) -> str:
+        """What the WER of this run is called: of phonemes, a phone error rate."""
+        text = (self.inputs or {}).get("text")
+        return "PER" if isinstance(text, dict) and text.get("phonemes") else "WER"
+
+    @property
     def lacks(self) -> Optional[str]:
         """What every run has and this one has not."""
         known = {"name": self.name, "state": self.state, "data": self.data.id, "vocabulary": self.vocabulary}

@@ -121,6 +121,7 @@ OPTIONS: Dict[str, Sequence[Any]] = {
     "remove": ("--remove", "'$o"),
     "language": ("--language", "tr"),
     "replace": ("--replace", "my presets/a table.yaml"),
+    "phonemes": ("--phonemes", "en-us"),
     "max_rejects": ("--max-rejects", "1"),
     "root": ("--root", "."),
     "no_download": ("--no-download",),

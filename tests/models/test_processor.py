@@ -162,7 +162,7 @@ def test_a_model_goes_on_learning_with_its_added_tokens(asrctl: Any, tones: Path
         ({"added_tokens": {"<s>": "six"}}, "added_tokens.json of {} does not map tokens to ids"),
         ({"added_tokens": {"<s>": 7}}, "must use each id from 0 to 6 once; no token has the id 6"),
         ({"vocab": dict(TOKENS, d=0)}, "must use each id from 0 to 6 once; '|' and 'd' have the id 0"),
-        ({"tokenizer_config": dict(CONFIG, tokenizer_class="Wav2Vec2PhonemeCTCTokenizer")}, "Wav2Vec2PhonemeCTC"),
+        ({"tokenizer_config": dict(CONFIG, tokenizer_class="WhisperTokenizer")}, "WhisperTokenizer"),
         ({"tokenizer_config": dict(CONFIG, pad_token="<x>", **NO_MARKS)}, "pads with '<x>', the blank of CTC"),
         ({"tokenizer_config": dict(CONFIG, replace_word_delimiter_char="_")}, "writes '_' between words"),
         (
