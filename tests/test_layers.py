@@ -87,10 +87,16 @@ def test_no_files_import_each_other_in_a_circle():
 ONE_PLACE = {
     "fcntl": {"storage.flock"},
     # Models, and data sets.
-    "huggingface_hub": {"storage.hub", "data.reading.hub.snapshot"},
+    "huggingface_hub": {"storage.hub", "storage.remote.hub", "data.reading.hub.snapshot"},
     "os.rename": {"storage.atomic"},
     # The others give a single file its name, over what lies there.
-    "os.replace": {"storage.files", "data.reading.download", "data.manifest", "export.delivery"},
+    "os.replace": {
+        "storage.files",
+        "storage.remote.fetching",
+        "data.reading.download",
+        "data.manifest",
+        "export.delivery",
+    },
 }
 
 

@@ -12,7 +12,7 @@ from asrctl.cli.report import Report, hanging
 from asrctl.data import glyphs
 from asrctl.errors import UsageError
 from asrctl.messages import amounts
-from asrctl.storage import files
+from asrctl.storage import addresses, files
 
 if TYPE_CHECKING:
     from asrctl.data.manifest import CorpusChoice
@@ -73,6 +73,8 @@ def choice(
     corpora.options(found, own.typed)  # what makes no sense is refused before any work
     with found.blamed():
         is_address = source is not None and found.is_address(source)
+    if source is not None and not (is_address and found.package is not None):
+        is_address = is_address or _is_url(source, kind, report.command or "prepare")
     return CorpusChoice(
         kind,
         Path(source) if source is not None and not is_address else None,
@@ -85,6 +87,20 @@ def choice(
     )
 
 
+def _is_url(source: str, kind: str, command: str) -> bool:
+    """Raises UsageError where a URL can not be fetched, or is better named otherwise."""
+    if not addresses.is_address(source):
+        return False
+    if not addresses.is_known(source):
+        scheme = source.partition("://")[0]
+        raise UsageError(f"{scheme}:// is not read", fix="use s3://, gs://, hf:// or https://, or copy it here first")
+    address = addresses.parsed(source)
+    if kind == "hub" and address.scheme == "hf" and address.host == "datasets":
+        name = "/".join(address.path.split("/")[:2])
+        raise UsageError(f"hub takes the name of a data set, not {source}", fix=f"type asrctl {command} hub {name}")
+    return True
+
+
 def _understood(corpus: str, source: Optional[str], report: Report) -> Tuple[str, Optional[str]]:
     """(kind of corpus, source), also where a path stands in the place of the kind. Raises UsageError."""
     from asrctl.data import corpora
@@ -92,6 +108,9 @@ def _understood(corpus: str, source: Optional[str], report: Report) -> Tuple[str
     known = corpora.names()
     if corpus in known:
         return corpus, source
+    if addresses.is_address(corpus) and source is None:
+        example = f"asrctl {report.command} folder {shlex.quote(corpus)}"
+        raise UsageError(f"{corpus} does not tell what kind of corpus lies there", fix=f"say so, such as {example}")
     path = files.expanded(corpus)
     if source is not None:
         return (source, str(path)) if source in known and path.exists() else (corpus, source)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set
 
-from asrctl.data import corpora
+from asrctl.data import corpora, elsewhere
 from asrctl.errors import Locked, MissingDependency
 from asrctl.events import Emit, Progress, ignore
 from asrctl.storage import atomic, files, flock, scratch
@@ -27,6 +27,7 @@ _ANYTHING = OwnFiles(["**"])
 _CACHES = {
     "features": FEATURES,
     "ipu": _ANYTHING,  # names are the compiler's
+    elsewhere.CACHE: _ANYTHING,  # names are those of other machines
     "stat": OwnFiles(["stat.sqlite", "stat.sqlite-*"]),
     "shares": OwnFiles([f"*/*/*/{name}" for name in ("share.json", "done.json", "piece-*", "digests-*", ".*.tmp")]),
 }

@@ -179,6 +179,8 @@ def _extras() -> Iterator[Check]:
     extras = {
         "demo": (["espeakng_loader"], "asrctl demo"),
         "onnx": (onnx.packages(), "asrctl export --format onnx"),
+        "s3": (["s3fs"], "corpora at s3://"),
+        "gs": (["gcsfs"], "corpora at gs://"),
     }
     for name, (modules, use) in extras.items():
         missing = [module for module in modules if util.find_spec(module) is None]

@@ -62,4 +62,5 @@ def plan(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) -> 
         shown = examined.told(request.command, proposes=found.chooses_text(request))
         scanned.report.warn(found.rules.text, emit)
         texts = scanned.report.as_dict(found.rules.text)
-        return PreparePlan(name, splits, note, estimated, {}, settings, decided.origins, unused, shown, texts)
+        fetched = listing.to_fetch
+        return PreparePlan(name, splits, note, estimated, fetched, settings, decided.origins, unused, shown, texts)

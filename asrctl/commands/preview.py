@@ -90,12 +90,9 @@ def preview(workspace: Workspace, request: PrepareRequest, count: int, emit: Emi
     it rejects. Raises what `prepare` raises, and MissingArtifact for a corpus that would have to be fetched.
     """
     missing = size_estimate.downloads(workspace, request.choice)
-    if missing:
-        raise MissingArtifact(
-            f"{request.choice.corpus} is not on this machine ({amounts.size(sum(missing.values()))} to download)",
-            fix="leave out --show, so that it is fetched and prepared",
-        )
+    _refuse_missing(request, missing)
     with listed(workspace, request, emit, None) as (found, listing):
+        _refuse_missing(request, listing.to_fetch)
         scanned = text_statistics.scan(listing.utterances(), found.roles, found.rules.text)
         total = sum(scanned.utterances(role) for role in found.roles.names)
         vocabulary = _vocabulary(found, scanned)
@@ -103,6 +100,15 @@ def preview(workspace: Workspace, request: PrepareRequest, count: int, emit: Emi
         shown = tuple(map(show, shards.sources(map(_readable, spread(listing, found, total, count)))))
     identity = None if found.given is None else found.given.id
     return Preview(found.name, total, len(vocabulary), identity, shown)
+
+
+def _refuse_missing(request: PrepareRequest, missing: Mapping[str, int]) -> None:
+    """Raises MissingArtifact. missing: {what: bytes} that would have to be fetched."""
+    if missing:
+        raise MissingArtifact(
+            f"{request.choice.corpus} is not on this machine ({amounts.size(sum(missing.values()))} to download)",
+            fix="leave out --show, so that it is fetched and prepared",
+        )
 
 
 def _vocabulary(found: Found, scanned: text_statistics.Scan) -> Vocabulary:

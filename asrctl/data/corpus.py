@@ -13,7 +13,7 @@ import secrets
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Sequence, Tuple
 
 from asrctl.data.utterance import Utterance, split_path
 from asrctl.errors import AsrctlError, BadData, UsageError
@@ -21,6 +21,9 @@ from asrctl.events import Emit, ignore
 from asrctl.messages import reasons, suggestions
 from asrctl.runtime import memory
 from asrctl.storage import records
+
+if TYPE_CHECKING:
+    from asrctl.storage.remote.mirror import Mirror
 
 ROLES = ("train", "eval", "test")
 
@@ -123,6 +126,7 @@ class CorpusRequest:
     a corpus may be made where it is not there; refuse_output: raises UsageError where it may not be made, given the
     resolved path.
     salt: bytes that are the workspace's own, for names that must mean nothing outside of it.
+    remote: fetches files of other machines, such as those that a list names by URL.
     """
 
     source: Optional[Path] = None
@@ -141,6 +145,7 @@ class CorpusRequest:
     write: bool = True
     refuse_output: Callable[[Path], Any] = _anywhere
     salt: Callable[[], bytes] = _fresh_salt
+    remote: Optional["Mirror"] = None
 
     def before_reading(self, path: str) -> None:
         """To be called with every file of transcripts. Raises BadData where it lies outside `root`."""
@@ -174,7 +179,8 @@ class Corpus:
     letters: the corpus' name of it}. recognizes: how much what lies at a path looks like this corpus; raises OSError.
     is_address: whether a source is a name or URL, and no path. default_name: of data prepared from a source; where
     there is none, data is called as the corpus. downloads: {file: bytes} that reading would fetch. cache_files: what
-    it keeps in `CorpusRequest.cache`, as patterns of paths. package: what brings it; None: asrctl itself.
+    it keeps in `CorpusRequest.cache`, as patterns of paths. fetches: whether it takes URLs of buckets and web servers
+    itself. package: what brings it; None: asrctl itself.
     """
 
     name: str
@@ -190,6 +196,7 @@ class Corpus:
     default_name: Optional[Callable[[str], str]] = None
     downloads: Callable[[CorpusRequest], Mapping[str, int]] = _nothing
     cache_files: Sequence[str] = ()
+    fetches: bool = False
     package: Optional[str] = None
 
     def __post_init__(self) -> None:
@@ -209,6 +216,10 @@ class Corpus:
     def split_name(self, name: str) -> str:
         """The corpus' own name of a split that a user may call otherwise."""
         return self.split_names.get(name.strip().lower(), name.strip())
+
+    def takes(self, word: str) -> bool:
+        """Whether its reader itself finds what lies at a URL; for others it is fetched before they read."""
+        return self.fetches or (self.package is not None and self.is_address(word))
 
     def needed(self, request: CorpusRequest) -> Path:
         """The path of the source, for a corpus that can not do without. Raises UsageError."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
-from asrctl.data import corpora, digests, split_roles
+from asrctl.data import corpora, digests, elsewhere, split_roles
 from asrctl.data.corpus import Corpus, CorpusRequest
 from asrctl.data.shared_work import Shares
 from asrctl.data.staleness import Watcher
@@ -18,7 +18,7 @@ from asrctl.data.utterance import Utterance, read_manifest, split_path, write_ma
 from asrctl.errors import BadData, StorageError, UsageError
 from asrctl.events import Emit, Progress, ignore
 from asrctl.messages import amounts, reasons
-from asrctl.storage import salt, scratch, stat_cache
+from asrctl.storage import addresses, salt, scratch, stat_cache
 from asrctl.storage.hashing import file_sha256
 from asrctl.storage.names import made_of, shortened, valid_name
 from asrctl.storage.workspace import Artifact, Key, Workspace
@@ -58,20 +58,22 @@ class CorpusChoice:
         if corpus.default_name is None or place is None:
             return valid_name(self.corpus)
         with corpus.blamed():
-            stem = corpus.default_name(place)
+            stem = corpus.default_name(addresses.without_query(place))
         return shortened(made_of(stem, "-_+").strip("-")[:100]) or self.corpus
 
 
 @dataclass(frozen=True)
 class Listing:
     """The utterances of a corpus in a file of JSON lines. counts: {corpus split: utterances}. hints: as its reader gave
-    them, {reason of a reject: what to do}. version: that of the corpus, where it has one.
+    them, {reason of a reject: what to do}. version: that of the corpus, where it has one. to_fetch: {what: bytes} that
+    a dry run has left where it is.
     """
 
     path: Path
     counts: Mapping[str, int]
     hints: Mapping[str, str] = field(default_factory=dict)
     version: Optional[str] = None
+    to_fetch: Mapping[str, int] = field(default_factory=dict)
 
     def utterances(self) -> Iterator[Utterance]:
         return read_manifest(self.path)
@@ -110,12 +112,13 @@ def listed(
         hints: Dict[str, str] = {}
         versions: List[str] = []
         request = replace(request, hint=hints.__setitem__, tell_version=versions.append)
-        with _Identities() as identities:
+        with elsewhere.reachable(workspace, corpus, request) as request, _Identities() as identities:
             found = _with_a_transcript(identities.checked(corpus.utterances(request)), choice, hints)
             write_manifest(path, _counted(found, counts, emit))
+            planned = request.remote.planned if request.remote is not None else {}
         if not counts:
             raise BadData(f"{choice.place or choice.corpus} holds no utterances", fix="check that this is the corpus")
-        yield corpus, wanted, Listing(path, dict(counts), hints, "+".join(versions) or None)
+        yield corpus, wanted, Listing(path, dict(counts), hints, "+".join(versions) or None, planned)
 
 
 def _with_a_transcript(

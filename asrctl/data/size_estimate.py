@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Set
 
-from asrctl.data import audio, corpora, split_roles, text_statistics
+from asrctl.data import audio, corpora, elsewhere, split_roles, text_statistics
 from asrctl.data.corpus import CorpusRequest
 from asrctl.data.manifest import CorpusChoice
 from asrctl.data.reading.embedded import CellReader
@@ -97,6 +97,12 @@ def downloads(workspace: Workspace, choice: CorpusChoice) -> Dict[str, int]:
         optional_splits=wanted.optional,
         options=corpora.options(corpus, choice.options),
         downloads=workspace.root / "downloads",
+        root=choice.root,
+        allow_download=choice.download,
+        write=False,
     )
-    with corpus.blamed():
-        return dict(corpus.downloads(request))
+    first = elsewhere.missing(workspace, corpus, request)
+    if first:
+        return first
+    with elsewhere.reachable(workspace, corpus, request) as reached, corpus.blamed():
+        return dict(corpus.downloads(reached))

@@ -255,3 +255,21 @@ def test_of_a_data_set_made_by_a_program_the_parquet_branch_is_read(hub, prepare
     assert "refs/convert/parquet" in done.stderr
     named = prepare(name, "--config", "clean", "--train", "train.100", "--revision", "refs/convert/parquet")
     assert named.result["id"] == done.result["id"]
+
+
+def test_recordings_in_a_repository_that_a_table_names(hub, _online, tmp_path: Path) -> None:
+    """hf://, with the token that the client has; a data set itself has its own command."""
+    (tmp_path / "set").mkdir()
+    found = rows(6)
+    for row in found:
+        (tmp_path / "set" / row["audio"]["path"]).write_bytes(row["audio"]["bytes"])
+    hub.commit("closed/clips", tmp_path / "set")
+    hub.gated[:] = ["closed/clips"]
+    lines = [f"hf://datasets/closed/clips/{row['audio']['path']},{row['text']},train" for row in found]
+    table = tmp_path / "clips.csv"
+    table.write_text("path,text,split\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    words = ("prepare", "manifest", table, "--workspace", tmp_path / "w", "--json")
+    refused = _online(*words)
+    assert refused.exit_code == 5 and refused.error["fix"].startswith("set HF_TOKEN to a token"), refused.stderr
+    done = _online(*words, HF_TOKEN="hf_open_sesame")
+    assert done.succeeded().result["splits"]["train"]["rejected"] == 0

@@ -24,7 +24,7 @@ from asrctl.storage.names import is_valid_name
 
 GROUP = "asrctl.corpora"
 # Folders of a workspace's cache that are not a corpus', and what `prepare` takes for another thing.
-_TAKEN = ("features", "ipu", "shares", "stat", "mix")
+_TAKEN = ("features", "ipu", "remote", "shares", "stat", "mix")
 
 
 class Offered(NamedTuple):

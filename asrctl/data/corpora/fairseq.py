@@ -65,7 +65,7 @@ class _Reader:
         self._source = source
         self._request = request
         self._walk = Walk(source, request.root)
-        self._places = Places(path_map.PathMap(request))
+        self._places = Places(path_map.PathMap(request), request.remote)
         self._other_lengths, self._differing, self._unknown, self._special = Tally(), Tally(), Tally(), Tally()
         self._compared = 0
 

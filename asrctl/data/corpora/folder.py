@@ -17,6 +17,7 @@ from asrctl.data.reading import channels
 from asrctl.data.reading.encodings import OtherEncoding, decode
 from asrctl.data.reading.file_names import is_audio, stem_of, suffix_of
 from asrctl.data.reading.pairing import TRANSCRIPT, pair
+from asrctl.data.reading.recording_paths import Places
 from asrctl.data.reading.split_names import SplitFolders
 from asrctl.data.reading.tally import Tally
 from asrctl.data.reading.walk import Walk
@@ -63,7 +64,7 @@ class _Reader:
         self._request = request
         self._walk = Walk(source, request.root)
         self._splits = SplitFolders(source)
-        self._lists = manifest.Account(self._splits)
+        self._lists = manifest.Account(self._splits, Places(remote=request.remote))
         self._copies, self._renamed, self._foreign = Tally(), Tally(), Tally()
         self._spoken, self._mute, self._lone, self._tables = Tally(), Tally(), Tally(), Tally()
         self._encoding: Optional[Tuple[OtherEncoding, Path]] = None  # of the first transcript that is not Unicode

@@ -116,4 +116,5 @@ CORPUS = Corpus(
     default_name=_default_name,
     downloads=_downloads,
     cache_files=("*.json",),
+    fetches=True,
 )

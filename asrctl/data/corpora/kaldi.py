@@ -67,7 +67,7 @@ class _Reader:
         self._walk = Walk(source, request.root)
         self._splits = SplitFolders(source)
         self._map = path_map.PathMap(request)
-        self._places = Places(self._map)
+        self._places = Places(self._map, request.remote)
         self._commands = Commands(
             request.cache if request.write else None, int(request.options.get("commands_gb", 50.0) * 1e9)
         )

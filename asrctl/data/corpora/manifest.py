@@ -6,8 +6,9 @@ import functools
 import math
 import re
 import shlex
+from collections import deque
 from pathlib import Path, PurePosixPath
-from typing import Any, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Deque, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from asrctl.data.corpus import Corpus, CorpusRequest, Match, lies_under, named_as_file
 from asrctl.data.reading import channels, tables
@@ -21,11 +22,12 @@ from asrctl.data.utterance import ARCHIVE_SUFFIXES, Utterance, split_path
 from asrctl.errors import BadData
 from asrctl.events import Note, Warned
 from asrctl.messages import amounts
-from asrctl.storage import files
+from asrctl.storage import addresses, files
 
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 _CLOCK = re.compile(r"(?:(\d{1,3}):)?(\d{1,3}):(\d{1,2}(?:\.\d+)?)")
 _MAX_PROBLEMS = 20
+_AHEAD = 32
 
 
 def utterances(request: CorpusRequest) -> Iterator[Utterance]:
@@ -37,7 +39,7 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
         )
     if not path.is_file():
         raise BadData(f"there is no manifest {path}", fix="check the path")
-    account = Account(SplitFolders(path.parent, used=False))
+    account = Account(SplitFolders(path.parent, used=False), Places(remote=request.remote))
     yield from channels.chosen(request, read(path, root=request.root, account=account))
     account.tell(request)
 
@@ -96,7 +98,8 @@ def read(
     problems: List[str] = []
     make = _Rows(path.parent, root, inside, account)
     checked = functools.partial(_check_columns, path, account.columns)
-    for line, row in tables.rows(path, check=checked) if rows is None else rows:
+    found = tables.rows(path, check=checked) if rows is None else rows
+    for line, row in make.looked_ahead(found):
         try:
             utterance = make(row)
         except ValueError as problem:
@@ -155,7 +158,9 @@ class _Rows:
             raise ValueError(f"{written} lies outside {self._root} (--root)")
         start, end = cells.stretch(audio)
         channel = cells.channel(self._account)
-        name = written if self._inside is None else (PurePosixPath(self._inside) / written).as_posix()
+        # What is fetched is called as within its bucket: moved to another one, the same speech is the same data.
+        named = addresses.parsed(written).plain if addresses.is_known(written) else written
+        name = named if self._inside is None else (PurePosixPath(self._inside) / named).as_posix()
         return Utterance(
             id=cells.text("id") or _default_id(name, start, end, channel),
             audio=audio,
@@ -166,6 +171,19 @@ class _Rows:
             end_s=end,
             channel=channel,
         )
+
+    def looked_ahead(self, rows: Iterable[Tuple[int, tables.Row]]) -> Iterator[Tuple[int, tables.Row]]:
+        """The same rows; of those that come next, recordings on other machines are on their way."""
+        waiting: Deque[Tuple[int, tables.Row]] = deque()
+        for line, row in rows:
+            column = self._account.columns.plan(row).fields.get("path") if not isinstance(row, str) else None
+            written = row.get(column.name) if column is not None and not isinstance(row, str) else None
+            if isinstance(written, str):
+                self._account.places.ahead(self._folder, written.strip())
+            waiting.append((line, row))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft()
+        yield from waiting
 
     def _split(self, written: str, name: str) -> str:
         if not written:

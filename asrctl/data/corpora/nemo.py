@@ -65,7 +65,7 @@ class _Reader:
         self._request = request
         self._walk = Walk(request.source, request.root) if request.source is not None else None
         self._split = _OneSplit(request.source or Path(), used=False)
-        self._account = manifest.Account(self._split, Places(path_map.PathMap(request)))
+        self._account = manifest.Account(self._split, Places(path_map.PathMap(request), request.remote))
         self._tars = nemo_manifests.tars(
             [path for pattern in request.options.get("tars", ()) for path in nemo_manifests.expanded(pattern)]
         )

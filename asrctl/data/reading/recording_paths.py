@@ -17,6 +17,8 @@ from asrctl.data.utterance import ARCHIVE_SEPARATOR, split_path
 from asrctl.events import Emit, Note
 from asrctl.messages import amounts
 from asrctl.storage import files
+from asrctl.storage.remote.failures import NotFetched
+from asrctl.storage.remote.mirror import Mirror
 
 # Where corpora keep recordings beside a list that names them without a folder: Common Voice, LJ Speech and others.
 _BESIDE = ("clips", "wavs", "wav", "audio")
@@ -29,10 +31,12 @@ _Index = Tuple[Dict[str, Optional[str]], Dict[str, Optional[str]]]
 
 
 class Places:
-    """Finds the files of lists, and keeps account of how. path_map: of a corpus that has the option --map."""
+    """Finds the files of lists, and keeps account of how. path_map: of a corpus that has the option --map. remote:
+    fetches those that lie on other machines."""
 
-    def __init__(self, path_map: Optional[PathMap] = None) -> None:
+    def __init__(self, path_map: Optional[PathMap] = None, remote: Optional[Mirror] = None) -> None:
         self._path_map = path_map
+        self._remote = remote
         self._indexes: "OrderedDict[str, Optional[_Index]]" = OrderedDict()
         self._entries = 0
         self._last = ("", "", "")
@@ -47,11 +51,29 @@ class Places:
         if (folder, written) != self._last[:2]:
             container, member = split_path(written)
             container = self._path_map(container) if self._path_map is not None else container
-            path = os.path.join(folder, container)
-            if not _is_there(path):
+            path = self._fetched(folder, container) or os.path.join(folder, container)
+            if not _is_there(path) and not self._is_kept(path):
                 path = self._elsewhere(folder, container) or path
             self._last = (folder, written, path if member is None else f"{path}{ARCHIVE_SEPARATOR}{member}")
         return self._last[2]
+
+    def ahead(self, folder: str, written: str) -> None:
+        """Begin to fetch what will soon be looked for, where it lies elsewhere."""
+        container = split_path(written)[0]
+        address = self._remote.meant(folder, container) if self._remote is not None else None
+        if self._remote is not None and address is not None:
+            self._remote.ahead(address)
+
+    def _fetched(self, folder: str, written: str) -> Optional[str]:
+        """The path of what lies on another machine; None for what does not. Raises BadData, MissingArtifact."""
+        address = self._remote.meant(folder, written) if self._remote is not None else None
+        if self._remote is None or address is None:
+            return None
+        try:
+            return str(self._remote.get(address))
+        except NotFetched as error:
+            self._missing.setdefault("elsewhere", Tally()).add(f"{error.fix}: {error.message}")
+            return str(self._remote.local(address))
 
     def tell(self, emit: Emit, hint: Callable[[str, str], None]) -> None:
         """How paths were found that are not as they are written, and what is wrong with most of the others."""
@@ -66,6 +88,10 @@ class Places:
             )
         if self._missing:
             hint("no-audio", max(self._missing.items(), key=lambda item: item[1].count)[1].first)
+
+    def _is_kept(self, path: str) -> bool:
+        """Whether it is what would be here of another machine: nothing else is meant by it."""
+        return self._remote is not None and self._remote.holds(path)
 
     def _elsewhere(self, folder: str, written: str) -> Optional[str]:
         for how, path in chain(_candidates(folder, written), self._similar(folder, written)):

@@ -13,7 +13,7 @@ from asrctl.errors import BadData
 from asrctl.storage import files
 
 README = "README.md"
-_MAX_BYTES = 1 << 22
+MAX_BYTES = 1 << 22
 _HEAD = re.compile(r"---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(\r?\n|$)", re.DOTALL)
 
 
@@ -40,7 +40,7 @@ def _head(folder: Path) -> Dict[str, Any]:
     path = folder / README
     if not path.is_file():
         return {}
-    text = files.read_bytes(path, fix="fetch the repository again", most=_MAX_BYTES).decode("utf-8", "replace")
+    text = files.read_bytes(path, fix="fetch the repository again", most=MAX_BYTES).decode("utf-8", "replace")
     found = _HEAD.match(text)
     try:
         head = yaml.safe_load(found[1]) if found else {}

@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 import posixpath
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Sequence, Tuple
+from typing import Any, Iterator, Mapping, Optional, Sequence, Tuple
 
 from asrctl.data.corpus import CorpusRequest
 from asrctl.data.reading import embedded, recording_paths
 from asrctl.data.reading.columnar import ColumnarFile
 from asrctl.data.reading.hub.columns import BYTES, PATH, Chosen
 from asrctl.data.reading.hub.repository import Repository
+from asrctl.storage.remote.mirror import Mirror
 
 
 class Places:
     """Finds the files that tables name, and keeps account of how."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, remote: Optional[Mirror]) -> None:
         self._repository = repository
-        self._paths = recording_paths.Places()
+        self._paths = recording_paths.Places(remote=remote)
 
     def addresses(self, file: ColumnarFile, name: str, chosen: Chosen) -> "Addresses":
         """Those of the recordings of one table. name: of its file in the repository."""

@@ -23,7 +23,8 @@ from asrctl.errors import AsrctlError, BadData, MissingArtifact, UsageError
 from asrctl.events import Note
 from asrctl.messages import amounts, reasons, suggestions
 from asrctl.runtime import compat, memory
-from asrctl.storage import files, hub
+from asrctl.storage import addresses, files, hub
+from asrctl.storage.addresses import Address
 from asrctl.storage.json_shape import OPTIONAL_TEXT, misfit
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -74,6 +75,8 @@ class Repository:
 def find(request: CorpusRequest) -> Repository:
     """What the user points at. Raises BadData, MissingArtifact, UsageError."""
     config, revision = request.options.get("config"), request.options.get("revision")
+    if request.address is not None and addresses.is_address(request.address):
+        return _of_folder_elsewhere(addresses.parsed(request.address), config, request)
     if request.address is not None:
         return _of_hub(request.address, config, revision, request)
     folder = request.source or Path()
@@ -245,6 +248,37 @@ def _imitated(place: Path, names: Sequence[str], fetch: Callable[[str], Path]) -
         readme = files.read_bytes(fetch(hub_card.README), fix="fetch the repository again")
         (folder / hub_card.README).write_bytes(readme)
     return folder
+
+
+# -- of a bucket ------------------------------------------------------------------------------------------------------
+
+
+def _of_folder_elsewhere(address: Address, config: Optional[str], request: CorpusRequest) -> Repository:
+    """As the hub lays it out, in a bucket. Raises BadData, MissingArtifact, MissingDependency, UsageError."""
+    mirror, label = request.remote, address.shown
+    if request.options.get("revision") is not None:
+        raise UsageError(f"--revision is of a name on the hub, and {label} is none", fix="leave --revision out")
+    if mirror is None or not request.allow_download:
+        raise MissingArtifact(f"{label} would have to be fetched", fix="run without --no-download, or name a folder")
+    listed = mirror.names(address)
+    if "dataset_dict.json" in listed or "state.json" in listed:
+        folder = mirror.whole(address) if request.write else None
+        saved = _saved(folder) if folder is not None else None
+        here = saved or Repository(
+            label, None, {}, sizes={"the saved data set": sum(one.size or 0 for one in listed.values())}
+        )
+        return replace(here, label=label)
+    _refuse_script(label, address.path.rpartition("/")[2], list(listed), is_folder=True)
+    with tempfile.TemporaryDirectory() as place:
+
+        def card(name: str) -> Path:
+            path = Path(place) / "card"
+            path.write_bytes(mirror.peek(address.beside(name), hub_card.MAX_BYTES))
+            return path
+
+        layout = _layout(_imitated(Path(place), list(listed), card), label, config)
+    sizes = {name: one.size or 0 for name, one in listed.items() if not one.is_here}
+    return replace(layout, names=list(listed), get=lambda name: mirror.get(address.beside(name)), sizes=sizes)
 
 
 # -- the parquet branch -----------------------------------------------------------------------------------------------

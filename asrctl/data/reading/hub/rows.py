@@ -56,7 +56,7 @@ class Rows:
         self._repository = repository
         self._request = request
         self._open: Dict[str, ColumnarFile] = {}
-        self._places = Places(repository)
+        self._places = Places(repository, request.remote)
         self._columns = Columns(("id", "speaker", "start", "end", "duration", "channel"))
 
     def count(self, split: str) -> int:
