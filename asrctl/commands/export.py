@@ -16,7 +16,8 @@ from asrctl.errors import MissingArtifact, UsageError
 from asrctl.events import Emit, Note, Progress, ignore
 from asrctl.export import card, delivery
 from asrctl.messages import suggestions
-from asrctl.models import hf_config, loading, weights
+from asrctl.models import frame_counts, loading, weights
+from asrctl.models.frames import Convolutions
 from asrctl.models.loading import Recognizer
 from asrctl.storage import checksums, files, records
 from asrctl.storage.hashing import digest
@@ -182,6 +183,10 @@ def _refuse_another(workspace: Workspace, target: Optional[delivery.Target], key
 
 def _trained(workspace: Workspace, request: ExportRequest, target: Optional[delivery.Target]) -> TrainedModel:
     trained = find_model(workspace, request.run, request.model)
+    if request.format == "onnx":
+        from asrctl.export import onnx
+
+        onnx.require_kind(str(weights.read_config(trained.folder)["model_type"]))
     if target is not None:
         delivery.refuse_source(target, trained.folder)
     return trained
@@ -260,10 +265,10 @@ def _write_onnx(
 
 
 def _chosen_utterances(trained: TrainedModel, chosen: ChosenData) -> List[Tuple[str, np.ndarray]]:
-    return choose_utterances(chosen.data, weights.read_convolutions(trained.folder))
+    return choose_utterances(chosen.data, frame_counts.of_folder(trained.folder))
 
 
-def choose_utterances(data: PreparedData, encoder: hf_config.Convolutions) -> List[Tuple[str, np.ndarray]]:
+def choose_utterances(data: PreparedData, encoder: Convolutions) -> List[Tuple[str, np.ndarray]]:
     """Up to six utterances (id, pcm (time,) int16), from the shortest to the longest of at most 30 s.
 
     Those of the evaluation split if there is one. encoder: the model's; data that was prepared for another one may hold
@@ -281,7 +286,7 @@ def choose_utterances(data: PreparedData, encoder: hf_config.Convolutions) -> Li
     )
 
 
-def _spread(split: PreparedSplit, encoder: hf_config.Convolutions) -> List[int]:
+def _spread(split: PreparedSplit, encoder: Convolutions) -> List[int]:
     order = np.argsort(split.num_samples, kind="stable")
     order = order[encoder.frames(split.num_samples[order]) > 0]
     short_enough = order[split.num_samples[order] <= _LONGEST_S * split.sample_rate]

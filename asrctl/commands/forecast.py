@@ -18,7 +18,7 @@ from asrctl.data.collate import FeatureRules
 from asrctl.data.sampler import samples_in
 from asrctl.errors import AsrctlError
 from asrctl.events import Emit
-from asrctl.models import ctc, loading
+from asrctl.models import loading, padding
 from asrctl.models.loading import Recognizer
 from asrctl.models.packed import memory_estimate, select
 from asrctl.storage.workspace import Workspace
@@ -140,7 +140,7 @@ def _memory(planned: TrainPlan, found: Optional[Recognizer]) -> Tuple[Optional[i
         return None, None
     total, trained = _numbers(found)
     weights = _WEIGHT_BYTES * total
-    if planned.job.device.kind != "cpu":
+    if planned.job.device.kind != "cpu" or not hasattr(found.model.config, "conv_dim"):
         return weights + _TRAINED_BYTES * trained, "at least"
     engine, pads = _engine(planned, found)
     rows, samples = _largest(planned, pads)
@@ -158,10 +158,8 @@ def _numbers(found: Recognizer) -> Tuple[int, int]:
 
 def _engine(planned: TrainPlan, found: Recognizer) -> Tuple[str, bool]:
     """Which arithmetic carries the run, and whether it pads."""
-    extractor = ctc.encoder_of(found.model).feature_extractor
-    frozen = not any(parameter.requires_grad for parameter in extractor.parameters())
     engine = forward.engine_of(planned.recipe, planned.job.device, found)
-    return engine, not (engine == select.PACKED and frozen)
+    return engine, not (engine == select.PACKED and padding.is_frozen(found.model))
 
 
 def _largest(planned: TrainPlan, pads: bool) -> Tuple[int, int]:

@@ -6,6 +6,7 @@ from asrctl.config.recipe import Recipe
 from asrctl.errors import PresetError
 from asrctl.events import Emit, Note
 from asrctl.models import architectures, processor, weight_matching, weights
+from asrctl.training import compatibility
 
 
 def look_at_checkpoint(recipe: Recipe, emit: Emit) -> None:
@@ -13,17 +14,20 @@ def look_at_checkpoint(recipe: Recipe, emit: Emit) -> None:
     section = recipe.model
     if section.checkpoint is None:
         architectures.require(section.architecture)
+        compatibility.refuse_for_kind(recipe, section.architecture)
+        compatibility.convolutions(recipe)
         return
     folder = weights.local_checkpoint(section.checkpoint, section.revision)
     if folder is None:
         emit(Note(f"{section.checkpoint} is not in the hub's cache on this machine, so it was not looked at"))
         return
-    architectures.require(str({**weights.read_config(folder), **section.config}.get("model_type", "")))
+    found = architectures.require(str({**weights.read_config(folder), **section.config}.get("model_type", "")))
+    compatibility.refuse_for_kind(recipe, found.kind)
+    compatibility.convolutions(recipe)
     weight_matching.require_head(section, folder, weights.read_shapes(folder))
-    found_rules = processor.read_features(folder, layer_norm=True)
-    if found_rules.sample_rate != recipe.audio.sample_rate:
+    rate = processor.read_rate(folder, found.extractor)
+    if rate != recipe.audio.sample_rate:
         raise PresetError(
-            f"{folder.name} hears {found_rules.sample_rate} samples per second, audio.sample_rate is "
-            f"{recipe.audio.sample_rate}",
-            fix=f"set audio.sample_rate: {found_rules.sample_rate}",
+            f"{folder.name} hears {rate} samples per second, audio.sample_rate is {recipe.audio.sample_rate}",
+            fix=f"set audio.sample_rate: {rate}",
         )

@@ -15,11 +15,13 @@ from asrctl.data.augmentation.recordings import Recordings
 from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.errors import PresetError
 from asrctl.events import Emit, Note, Warned
+from asrctl.messages import amounts
 from asrctl.models import loading, weights
-from asrctl.models.hf_config import Convolutions
+from asrctl.models.frames import Convolutions
 from asrctl.runtime import devices
 from asrctl.storage import stat_cache
 from asrctl.storage.workspace import Workspace
+from asrctl.training import compatibility
 from asrctl.training.compatibility import alignable, conflicts, convolutions
 from asrctl.training.runs import Run, start_command
 
@@ -66,6 +68,7 @@ def check(
     if stored is not None:
         _refuse_changes(workspace, stored, recipe, data, digests)
     outline = _look_at_checkpoint(recipe, data, emit, fetch=fetch) if stored is None else None
+    _look_at_kind(recipe, _config_folder(stored), emit)
     train = data.split("train")
     encoder = convolutions(recipe, _config_folder(stored))
     _refuse_conflicts(workspace, selected, encoder, request.preset or data.summary.preset)
@@ -96,6 +99,15 @@ def _precision(recipe: Recipe, device: Any, stored: Optional[Run], hardware_need
 
     runner.preflight(recipe, device.kind, started=_config_folder(stored), hardware_needed=hardware_needed)
     return config.section(recipe).precision
+
+
+def _look_at_kind(recipe: Recipe, started: Optional[Path], emit: Emit) -> None:
+    """Refuse, or tell, what a model of this type does not have. Raises PresetError, MissingDependency."""
+    kind = compatibility.kind_of(recipe, started)
+    compatibility.refuse_for_kind(recipe, kind)
+    lacking = compatibility.without_effect(recipe, kind)
+    if lacking:
+        emit(Warned(f"{', '.join(lacking)} {amounts.noun(len(lacking), 'has', 'have')} no effect on a {kind} model"))
 
 
 def _alignable(encoder: Convolutions, train: PreparedSplit, emit: Emit) -> PreparedSplit:

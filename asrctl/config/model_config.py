@@ -16,14 +16,20 @@ MAX_CONVOLUTIONS = 64
 _WIDTHS = (
     "hidden_size", "intermediate_size", "num_attention_heads", "num_conv_pos_embeddings", "num_buckets",
     "conv_pos_kernel_size", "output_hidden_size", "num_conv_pos_embedding_groups", "adapter_kernel_size",
-    "adapter_attn_dim", "max_bucket_distance",
+    "adapter_attn_dim", "max_bucket_distance", "num_mel_bins", "feature_projection_input_dim", "input_feat_per_channel",
+    "subsampling_conv_channels", "subsampling_conv_kernel_size", "subsampling_conv_stride", "subsampling_factor",
+    "conv_kernel_size", "conv_depthwise_kernel_size", "max_position_embeddings", "max_source_positions",
+    "left_max_position_embeddings", "right_max_position_embeddings", "attention_head_dim", "squeeze_factor",
+    "num_key_value_heads", "head_dim", "context_size", "conv_expansion_factor", "num_conv_layers", "input_channels",
 )  # fmt: skip
 _COUNTS = ("num_hidden_layers", "num_adapter_layers")
+# Keys below which the configuration of the encoder may stand.
+INNER = ("encoder_config", "audio_config")
 _LISTS = ("conv_dim", "conv_kernel", "conv_stride")
 # What a model may be without.
 _OPTIONAL = (
     "num_buckets", "conv_pos_kernel_size", "output_hidden_size", "adapter_kernel_size", "adapter_attn_dim",
-    "max_bucket_distance", "num_adapter_layers",
+    "max_bucket_distance", "num_adapter_layers", "num_key_value_heads", "head_dim",
 )  # fmt: skip
 # What the width of the model is divided by.
 _DIVISORS = ("num_attention_heads", "num_conv_pos_embedding_groups")
@@ -49,12 +55,16 @@ _DECIDED_BY = {
     "mask_time_length": "model.spec_augment.time_length",
     "mask_feature_prob": "model.spec_augment.feature_prob",
     "mask_feature_length": "model.spec_augment.feature_length",
+    "dropout": "model.hidden_dropout",
+    "hidden_dropout_prob": "model.hidden_dropout",
+    "attention_probs_dropout_prob": "model.attention_dropout",
     "model_type": "model.architecture",
 }  # fmt: skip
 # Keys that are decided by something else, or by nothing -> what to know of them.
 _NOT_HERE = {
     "vocab_size": "the vocabulary decides; leave this out",
     "pad_token_id": "the vocabulary decides, where text.pad names the token; leave this out",
+    "blank_token_id": "the vocabulary decides, where text.pad names the token; leave this out",
     "bos_token_id": "a CTC vocabulary has no sentence marks; leave this out",
     "eos_token_id": "a CTC vocabulary has no sentence marks; leave this out",
     "apply_spec_augment": "masks are on where model.spec_augment.time_prob or model.spec_augment.feature_prob is above "
@@ -94,17 +104,41 @@ DEFAULTS: Dict[str, Any] = {
     "num_conv_pos_embeddings": 128,
     "num_conv_pos_embedding_groups": 16,
 }
+# Architectures that have these defaults.
+_OF_DEFAULTS = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat", "wav2vec2-conformer")
 
 
-def problems(values: Mapping[str, Any], *, from_scratch: bool) -> List[Tuple[str, str]]:
+def merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> Dict[str, Any]:
+    """The values with those of `more` in their place, below the keys of an encoder's configuration too."""
+    found = {**values, **more}
+    for key in INNER:
+        if isinstance(values.get(key), Mapping) and isinstance(more.get(key), Mapping):
+            found[key] = {**values[key], **more[key]}
+    return found
+
+
+def flat(values: Mapping[str, Any]) -> Dict[str, Any]:
+    """The values of both levels; those of the encoder's own configuration win."""
+    found = dict(values)
+    for key in INNER:
+        below = found.pop(key, None)
+        found.update(below if isinstance(below, Mapping) else {})
+    return found
+
+
+def problems(values: Mapping[str, Any], *, from_scratch: bool, architecture: str = "wav2vec2") -> List[Tuple[str, str]]:
     """(key, sentence) for each key of a preset's `model.config` that does nothing, or asks for too much.
 
-    from_scratch: no checkpoint adds sizes of its own.
+    from_scratch: no checkpoint adds sizes of its own. architecture: whose defaults hold then.
     """
-    found = [(key, text) for key, value in values.items() for text in [_problem(key, value)] if text]
+    keys = [(key, key, value) for key, value in values.items()]
+    for outer in INNER:
+        below = values.get(outer)
+        keys += [(f"{outer}.{key}", key, value) for key, value in below.items()] if isinstance(below, Mapping) else []
+    found = [(place, text) for place, key, value in keys for text in [_problem(key, value)] if text]
     if found or not from_scratch:
         return found
-    everything = {**DEFAULTS, **values}
+    everything = {**(DEFAULTS if architecture in _OF_DEFAULTS else {}), **flat(values)}
     problem = _discord(everything)
     if problem:
         return [problem]
@@ -163,6 +197,7 @@ def misfit(values: Mapping[str, Any]) -> Optional[str]:
 
     Where it is silent it is not asked for more: `DEFAULTS` may hold.
     """
+    values = flat(values)
     for key in _CHECKED:
         problem = _value_problem(key, values[key]) if key in values else None
         if problem:
@@ -188,13 +223,14 @@ def _is_whole(value: Any) -> bool:
 
 
 def smallest_count(values: Mapping[str, Any]) -> int:
-    """A lower bound of the parameters of a model: its large matrices. values: all sizes, none of them a `misfit`."""
-    width, channels = values["hidden_size"], [1, *values["conv_dim"]]
-    convolutions = sum(a * b * kernel for a, b, kernel in zip(channels, channels[1:], values["conv_kernel"]))
-    layer = 4 * width * width + 2 * width * values["intermediate_size"]
-    position = values.get("conv_pos_kernel_size") or values["num_conv_pos_embeddings"]
+    """A lower bound of the parameters of a model: its large matrices. values: its sizes, none of them a `misfit`."""
+    values = flat(values)
+    width, channels = values.get("hidden_size", 1), [1, *values.get("conv_dim", ())]
+    convolutions = sum(a * b * kernel for a, b, kernel in zip(channels, channels[1:], values.get("conv_kernel", ())))
+    layer = 4 * width * width + 2 * width * values.get("intermediate_size", 1)
+    position = values.get("conv_pos_kernel_size") or values.get("num_conv_pos_embeddings") or 0
     groups = max(1, values.get("num_conv_pos_embedding_groups") or 1)
-    total = convolutions + values["num_hidden_layers"] * layer + width * (width // groups) * position
+    total = convolutions + values.get("num_hidden_layers", 0) * layer + width * (width // groups) * position
     if values.get("adapter_attn_dim"):
         total += 2 * values["num_hidden_layers"] * width * values["adapter_attn_dim"]
     return total + width * (values.get("vocab_size") or 0)

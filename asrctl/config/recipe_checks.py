@@ -38,7 +38,11 @@ def cross_checks(recipe: Recipe) -> Found:
     found += _augment(recipe.batches.augment)
     if recipe.ipu is None and recipe.optim.optimizer == "lamb":
         found.append(("optim.optimizer", "is lamb, which needs an `ipu` section; use adamw"))
-    model = model_config.problems(recipe.model.config, from_scratch=recipe.model.checkpoint is None)
+    model = model_config.problems(
+        recipe.model.config,
+        from_scratch=recipe.model.checkpoint is None,
+        architecture=recipe.model.architecture,
+    )
     return found + [(f"model.config.{key}".rstrip("."), sentence) for key, sentence in model]
 
 

@@ -14,9 +14,13 @@ def after(length: Any, kernel: int, stride: int) -> Any:
 
 
 def after_each(length: Any, kernels: Sequence[int], strides: Sequence[int]) -> List[Any]:
-    """What each of several in turn leaves, at least 0. length: a whole number, or an array of them."""
+    """What each of several in turn leaves, at least 0. length: a whole number, or an array of them.
+
+    Of nothing nothing is made, also where a kernel is 0 or negative for the padding around it.
+    """
     found = []
     for kernel, stride in zip(kernels, strides):
-        length = after(length, kernel, stride)
-        found.append(length * (length > 0))
+        made = after(length, kernel, stride)
+        length = made * ((made > 0) & (length > 0))
+        found.append(length)
     return found

@@ -13,10 +13,27 @@ from asrctl.data.text import Vocabulary
 from asrctl.evaluation.metrics import EvaluationMetrics, TextScore
 from asrctl.export import usage
 from asrctl.messages import amounts
+from asrctl.models import architectures
 from asrctl.storage.redact import redact
 from asrctl.training.run_info import RunInfo
 
-_MODELS = {"wav2vec2": "wav2vec 2.0", "hubert": "HuBERT", "wavlm": "WavLM", "data2vec-audio": "Data2VecAudio"}
+_MODELS = {
+    "wav2vec2": "wav2vec 2.0",
+    "hubert": "HuBERT",
+    "wavlm": "WavLM",
+    "data2vec-audio": "Data2VecAudio",
+    "unispeech": "UniSpeech",
+    "unispeech-sat": "UniSpeech-SAT",
+    "wav2vec2-conformer": "wav2vec 2.0 Conformer",
+    "wav2vec2-bert": "wav2vec2-BERT",
+    "sew": "SEW",
+    "sew-d": "SEW-D",
+    "parakeet_ctc": "Parakeet",
+    "lasr_ctc": "LASR",
+    "omniasr_ctc": "OmniASR",
+    "granite_speech5_ctc": "Granite Speech 5",
+    "mctct": "M-CTC-T",
+}
 
 
 _OTHER_TEXTS = (
@@ -146,6 +163,10 @@ def _emulation(facts: CardFacts) -> str:
 
 
 def _use(facts: CardFacts) -> str:
+    kind = architectures.find(facts.model_type)
+    if kind is not None and not kind.pipeline:
+        program = usage.parts_program(facts.sample_rate, generates=kind.generates)
+        return f"```python\n{program}```\n\n`pip install transformers torch soundfile soxr` installs what it needs."
     return (
         f"```python\n{usage.transformers_program(facts.sample_rate)}```\n\n"
         "`pip install transformers torch soundfile soxr` installs what it needs. Give it one recording at a time: "

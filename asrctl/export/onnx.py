@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 from asrctl.data import collate
-from asrctl.errors import BadData, MissingDependency
+from asrctl.errors import BadData, MissingDependency, UsageError
 from asrctl.messages import reasons
 from asrctl.messages.command_lines import pip_install
-from asrctl.models import ctc
+from asrctl.models import architectures, ctc
 from asrctl.models.loading import Recognizer
 from asrctl.runtime import memory
 from asrctl.storage import files
@@ -88,6 +88,18 @@ def require() -> None:
             raise MissingDependency(
                 f"ONNX export needs the package {name} ({reasons.reason(error)})", fix=pip_install("asrctl[onnx]")
             ) from None
+
+
+def require_kind(kind: str) -> None:
+    """Raises UsageError for a model that no graph is made of, with the reason."""
+    found = architectures.find(kind)
+    if found is None or (found.hears_samples and found.together):
+        return
+    if not found.hears_samples:
+        reason = f"its input is made by the {found.extractor} of transformers, which is not part of a graph"
+    else:
+        reason = "its own passes mix the padding of a batch into utterances"
+    raise UsageError(f"a {kind} model has no export to ONNX: {reason}", fix="use `--format hf`")
 
 
 def packages() -> List[str]:

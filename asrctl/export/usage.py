@@ -32,6 +32,26 @@ def transformers_program(rate: int) -> str:
     )
 
 
+def parts_program(rate: int, *, generates: bool) -> str:
+    """The same for a model that transformers' pipeline is not made for. generates: whether it has `generate`."""
+    labels = "model.generate(**inputs)" if generates else "model(**inputs).logits.argmax(-1)"
+    return (
+        "import soundfile\n"
+        "import soxr\n"
+        "import torch\n"
+        "from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer\n\n"
+        f'folder = "{FOLDER}"\n'
+        "extract = AutoFeatureExtractor.from_pretrained(folder)\n"
+        "tokenizer = AutoTokenizer.from_pretrained(folder)\n"
+        "model = AutoModelForCTC.from_pretrained(folder).eval()\n"
+        f"{_read(rate)}"
+        f'inputs = extract(samples, sampling_rate={rate}, return_tensors="pt")\n'
+        "with torch.inference_mode():\n"
+        f"    labels = {labels}\n"
+        "print(tokenizer.decode(labels[0]))\n"
+    )
+
+
 def onnx_program(rules: FeatureRules, vocabulary: Vocabulary) -> str:
     """Python that transcribes one recording with `model.onnx`, greedily."""
     normalize = f"samples = (samples - samples.mean()) / np.sqrt(samples.var() + {VARIANCE_FLOOR})\n"

@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from dataclasses import dataclass
-from typing import Any, Dict, FrozenSet, Mapping, Optional, Tuple
-
-import numpy as np
+from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional
 
 from asrctl.config import model_config
 from asrctl.config.model_config import MAX_PARAMETERS
-from asrctl.data import audio, conv_lengths
 from asrctl.errors import BadData
 from asrctl.messages import reasons, suggestions
 from asrctl.runtime import compat, memory
@@ -45,7 +41,7 @@ def make(model_type: str, values: Mapping[str, Any]) -> Any:
     with compat.quiet_transformers():
         from transformers import AutoConfig
 
-        plain = {key: value for key, value in values.items() if key in known_keys(model_type)}
+        plain = _known(model_type, values)
         problem = model_config.misfit(plain)
         if problem:  # before anything is made of it
             raise ValueError(problem)
@@ -59,6 +55,90 @@ def make(model_type: str, values: Mapping[str, Any]) -> Any:
     if problem:
         raise ValueError(problem)
     return config
+
+
+def inner_type(model_type: str, key: str) -> str:
+    """The type of the configuration that stands below a key of another; "" where none does."""
+    from transformers import AutoConfig
+
+    below = getattr(AutoConfig.for_model(model_type), key, None) if key in model_config.INNER else None
+    return str(getattr(below, "model_type", ""))
+
+
+def strangers(model_type: str, values: Mapping[str, Any]) -> List[str]:
+    """Keys, dotted where they stand below another, that shape no model of this type."""
+    found = []
+    for key, value in values.items():
+        below = inner_type(model_type, key) if isinstance(value, Mapping) else ""
+        if key not in known_keys(model_type):
+            found.append(key)
+        elif below:
+            found += [
+                f"{key}.{name}" for name in strangers(below, {k: v for k, v in value.items() if k != "model_type"})
+            ]
+    return found
+
+
+_SENTENCE_MARKS = ("bos_token_id", "eos_token_id")
+# What a recipe calls so -> other names of it, in older and newer models.
+_ALIASES = {
+    "hidden_dropout": ("dropout", "hidden_dropout_prob"),
+    "attention_dropout": ("attention_probs_dropout_prob",),
+}
+
+
+def with_decided(model_type: str, values: Mapping[str, Any], decided: Mapping[str, Any]) -> Dict[str, Any]:
+    """The values with what is decided elsewhere, under the names and on the levels that a type has for it."""
+    found, inner = dict(values), [key for key in model_config.INNER if inner_type(model_type, key)]
+    for key in inner:
+        below = found.get(key)
+        known = known_keys(inner_type(model_type, key))
+        found[key] = {**(below if isinstance(below, Mapping) else {}), **_named(decided, known)}
+    found.update(_named(decided, known_keys(model_type)))
+    for key in _SENTENCE_MARKS:
+        if key in found and found[key] is None and not _takes_none(model_type, key):
+            found[key] = found.get("pad_token_id")
+    return found
+
+
+def _named(decided: Mapping[str, Any], known: FrozenSet[str]) -> Dict[str, Any]:
+    """What a configuration with these keys has of what is decided."""
+    names = {name: value for key, value in decided.items() for name in (key, *_ALIASES.get(key, ()))}
+    return {name: value for name, value in names.items() if name in known}
+
+
+@functools.lru_cache(maxsize=None)
+def _takes_none(model_type: str, key: str) -> bool:
+    """Whether a configuration can be without the id of a sentence mark."""
+    from transformers import AutoConfig
+
+    try:
+        AutoConfig.for_model(model_type, **{key: None})
+    except Exception:  # the checks of transformers' generations raise many kinds
+        return False
+    return True
+
+
+def without_place(model_type: str, keys: Iterable[str]) -> List[str]:
+    """Those of the keys of a recipe that a model of this type has nothing for."""
+    known = set(known_keys(model_type))
+    for key in model_config.INNER:
+        below = inner_type(model_type, key)
+        known |= known_keys(below) if below else set()
+    return [key for key in keys if not {key, *_ALIASES.get(key, ())} & known]
+
+
+def _known(model_type: str, values: Mapping[str, Any]) -> Dict[str, Any]:
+    """The keys that shape a model, on both levels. Raises ValueError for an encoder of another type."""
+    found = {key: value for key, value in values.items() if key in known_keys(model_type)}
+    for key, value in found.items():
+        below = inner_type(model_type, key)
+        if not below or not isinstance(value, Mapping):
+            continue
+        if value.get("model_type", below) != below:
+            raise ValueError(f"{key} is of a {value['model_type']}, and not of a {below}")
+        found[key] = {**_of_right_kinds(below, _known(below, value)), "model_type": below}
+    return found
 
 
 _KINDS = {bool: (bool, "true or false"), int: ((int, float), "a number"), float: ((int, float), "a number")}
@@ -85,30 +165,6 @@ def _of_right_kinds(model_type: str, values: Mapping[str, Any]) -> Dict[str, Any
         key: float(value) if isinstance(value, int) and isinstance(usual.get(key), float) else value
         for key, value in values.items()
     }
-
-
-@dataclass(frozen=True)
-class Convolutions:
-    """Kernel and stride of each convolution of an encoder, in samples or frames of the one before it."""
-
-    kernels: Tuple[int, ...]
-    strides: Tuple[int, ...]
-
-    def frames(self, num_samples: np.ndarray) -> np.ndarray:
-        """(utterances,) samples -> (utterances,) frames, int64; 0 for what is too short for one."""
-        return conv_lengths.after_each(np.asarray(num_samples, dtype=np.int64), self.kernels, self.strides)[-1]
-
-
-def convolutions(values: Mapping[str, Any]) -> Convolutions:
-    """Those of config.json values, of the usual encoder where they are silent. Raises ValueError."""
-    kernels = values.get("conv_kernel", audio.CONV_KERNELS)
-    strides = values.get("conv_stride", audio.CONV_STRIDES)
-    problem = model_config.misfit({**values, "conv_kernel": kernels, "conv_stride": strides})
-    if problem:
-        raise ValueError(problem)
-    if len(kernels) != len(strides):
-        raise ValueError("conv_kernel and conv_stride must be lists of whole numbers, equally long")
-    return Convolutions(tuple(kernels), tuple(strides))
 
 
 def refuse_giants(config: Any, where: str, *, fix: str, held: Optional[int] = None) -> None:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple, cast
 
+from asrctl.config import model_config
 from asrctl.config.recipe import ModelSection
 from asrctl.data.collate import FeatureRules
 from asrctl.data.text import Vocabulary
 from asrctl.errors import BadData, PresetError
 from asrctl.messages import amounts, reasons
-from asrctl.models import architectures, ctc, filterbank_init, hf_config, processor, weight_matching
-from asrctl.models.architectures import ARCHITECTURES, KNOWN
-from asrctl.models.weight_matching import HEAD, seeded
+from asrctl.models import (
+    architectures,
+    ctc,
+    feature_rules,
+    filterbank_init,
+    hf_config,
+    padding,
+    processor,
+    weight_matching,
+)
+from asrctl.models.architectures import KNOWN, Architecture
+from asrctl.models.weight_matching import seeded
 from asrctl.models.weights import FIX_FOLDER, find_checkpoint, read_config, read_shapes, read_weights, write_tensors
 from asrctl.runtime import compat, memory
 from asrctl.storage import atomic, checksums, files
@@ -58,13 +68,13 @@ def build(section: ModelSection, vocabulary: Vocabulary, *, seed: int, sample_ra
 
 def _from_scratch(section: ModelSection, vocabulary: Vocabulary, seed: int, sample_rate: int) -> Built:
     config = _scratch_config(section, vocabulary)
+    rules = feature_rules.from_scratch(config, sample_rate)
     with seeded(seed):
         model = _instantiate(config)
     if section.filterbank:
-        filterbank_init.draw(ctc.encoder_of(model), sample_rate)
+        filterbank_init.draw(padding.encoder_of(model), sample_rate)
     _shift_blank(model, vocabulary, section.blank_bias)
-    rules = FeatureRules(sample_rate, True, _layer_norm(config))
-    return Built(Recognizer(_frozen(model, section), vocabulary, rules), new_head=True)
+    return Built(Recognizer(padding.frozen(model, section.freeze_feature_encoder), vocabulary, rules), new_head=True)
 
 
 def _scratch_config(section: ModelSection, vocabulary: Vocabulary) -> Any:
@@ -81,9 +91,15 @@ def _from_checkpoint(section: ModelSection, folder: Path, vocabulary: Vocabulary
     drawn = weight_matching.fill(model, weights, folder, new_head=not keep, seed=seed)
     if not keep:
         _shift_blank(model, vocabulary, section.blank_bias)
-    notes = [f"{name} is not in {folder.name} and was drawn anew" for name in drawn if name not in HEAD]
-    rules = processor.read_features(folder, layer_norm=_layer_norm(config))
-    return Built(Recognizer(_frozen(model, section), vocabulary, rules), not keep, tuple(notes))
+    notes = [
+        f"{name} is not in {folder.name} and was drawn anew"
+        for name in drawn
+        if name not in weight_matching.head_names(model)
+    ]
+    rules = feature_rules.of_folder(config, folder)
+    return Built(
+        Recognizer(padding.frozen(model, section.freeze_feature_encoder), vocabulary, rules), not keep, tuple(notes)
+    )
 
 
 def examine_start(section: ModelSection, folder: Path, vocabulary: Vocabulary) -> Recognizer:
@@ -96,20 +112,19 @@ def examine_start(section: ModelSection, folder: Path, vocabulary: Vocabulary) -
     keep = _can_start(section, folder, vocabulary, config, shapes)
     model = _outline(config)
     weight_matching.check(model, shapes, folder, new_head=not keep)
-    rules = processor.read_features(folder, layer_norm=_layer_norm(config))
-    return Recognizer(_frozen(model, section), vocabulary, rules)
+    rules = feature_rules.of_folder(config, folder)
+    return Recognizer(padding.frozen(model, section.freeze_feature_encoder), vocabulary, rules)
 
 
 def examine_scratch(section: ModelSection, vocabulary: Vocabulary, *, sample_rate: int) -> Recognizer:
     """A model to be trained from nothing, without its weights. Raises what `build` raises."""
     config = _scratch_config(section, vocabulary)
-    rules = FeatureRules(sample_rate, True, _layer_norm(config))
-    return Recognizer(_frozen(_outline(config), section), vocabulary, rules)
+    rules = feature_rules.from_scratch(config, sample_rate)
+    return Recognizer(padding.frozen(_outline(config), section.freeze_feature_encoder), vocabulary, rules)
 
 
 def _checkpoint_config(section: ModelSection, folder: Path, vocabulary: Vocabulary) -> Any:
-    values = read_config(folder)
-    values.update(section.config)
+    values = model_config.merged(read_config(folder), section.config)
     return _config(str(values.pop("model_type", "")), values, section, vocabulary)
 
 
@@ -124,13 +139,12 @@ def _can_start(
 def _config(model_type: str, values: Mapping[str, Any], section: ModelSection, vocabulary: Vocabulary) -> Any:
     """The transformers configuration with everything the recipe decides."""
     architectures.require(model_type)
-    known_keys = hf_config.known_keys(model_type)
-    strangers = [key for key in section.config if key not in known_keys]
+    strangers = hf_config.strangers(model_type, section.config)
     if strangers:
         lines = [f"model.config.{key} is not a key of a {model_type} configuration" for key in strangers]
         raise PresetError("the model's configuration has unknown keys", fix="remove or correct them", problems=lines)
     try:
-        config = hf_config.make(model_type, dict(values, **_decided(section, vocabulary)))
+        config = hf_config.make(model_type, hf_config.with_decided(model_type, values, _decided(section, vocabulary)))
     except ValueError as error:
         raise PresetError(
             f"the model's configuration does not fit together ({error})", fix="correct model.config"
@@ -140,7 +154,7 @@ def _config(model_type: str, values: Mapping[str, Any], section: ModelSection, v
 
 
 def _refuse_wide_masks(config: Any) -> None:
-    if config.mask_feature_prob > 0 and config.mask_feature_length > config.hidden_size:
+    if getattr(config, "mask_feature_prob", 0) > 0 and config.mask_feature_length > config.hidden_size:
         raise PresetError(
             f"a mask of {config.mask_feature_length} channels is wider than the model, which has {config.hidden_size}",
             fix="lower model.spec_augment.feature_length",
@@ -151,11 +165,7 @@ def _decided(section: ModelSection, vocabulary: Vocabulary) -> Dict[str, Any]:
     masks = section.spec_augment
     on = masks.time_prob > 0 or masks.feature_prob > 0
     return {
-        "vocab_size": len(vocabulary),
-        "pad_token_id": vocabulary.blank_id,
-        # No sentence marks in a CTC vocabulary; ids past the logits would be out of range somewhere.
-        "bos_token_id": None,
-        "eos_token_id": None,
+        **_vocabulary_values(vocabulary),
         "hidden_dropout": section.hidden_dropout,
         "attention_dropout": section.attention_dropout,
         "activation_dropout": section.activation_dropout,
@@ -173,6 +183,16 @@ def _decided(section: ModelSection, vocabulary: Vocabulary) -> Dict[str, Any]:
         "ctc_loss_reduction": section.ctc_loss_reduction,
         "ctc_zero_infinity": section.ctc_zero_infinity,
     }
+
+
+_SENTENCE_MARKS = ("bos_token_id", "eos_token_id")
+
+
+def _vocabulary_values(vocabulary: Vocabulary) -> Dict[str, Any]:
+    """What a vocabulary decides. No sentence marks: ids past the logits would be out of range somewhere."""
+    blank = vocabulary.blank_id
+    sizes = {"vocab_size": len(vocabulary), "pad_token_id": blank, "blank_token_id": blank}
+    return {**sizes, **dict.fromkeys(_SENTENCE_MARKS)}
 
 
 def _without_weights(config: Any) -> Any:
@@ -195,7 +215,9 @@ def _instantiate(config: Any) -> Any:
         from transformers import AutoModelForCTC
 
         try:
-            return AutoModelForCTC.from_config(config).float()
+            model = AutoModelForCTC.from_config(config).float()
+            model.tie_weights()
+            return model
         except Exception as error:  # whatever a layer says of sizes that do not go together
             memory.raise_shortage(error)
             raise PresetError(
@@ -209,18 +231,7 @@ def _shift_blank(model: Any, vocabulary: Vocabulary, bias: float) -> None:
 
     if bias:
         with torch.no_grad():
-            model.lm_head.bias[vocabulary.blank_id] += bias
-
-
-def _layer_norm(config: Any) -> bool:
-    """Whether the convolutional encoder norms each frame (data2vec always does) rather than each channel over time."""
-    return getattr(config, "feat_extract_norm", "layer") == "layer"
-
-
-def _frozen(model: Any, section: ModelSection) -> Any:
-    if section.freeze_feature_encoder:
-        model.freeze_feature_encoder()
-    return model
+            ctc.head_of(model).bias[vocabulary.blank_id] += bias
 
 
 # -- folders -----------------------------------------------------------------------------------------------------------
@@ -260,7 +271,7 @@ def _trained(folder: Path, read: Callable[[Path], Any], make: Callable[[Any], An
 def examine_shell(folder: Path, section: ModelSection) -> Recognizer:
     """The model of a run to be resumed, without its weights. Raises BadData."""
     recognizer = _shell(folder, _outline, None, None)
-    _frozen(recognizer.model, section)
+    padding.frozen(recognizer.model, section.freeze_feature_encoder)
     return recognizer
 
 
@@ -276,8 +287,9 @@ def _readable_config(folder: Path) -> Dict[str, Any]:
     """config.json of a trained model of a kind that asrctl knows. Raises BadData, MissingArtifact."""
     values = read_config(folder)
     kind = values["model_type"]
-    if kind not in ARCHITECTURES:
+    if architectures.find(kind) is None:
         raise BadData(f"{folder} is a {kind} model{architectures.why_not(kind)}", fix=f"choose one of {KNOWN}")
+    architectures.require(kind)
     return values
 
 
@@ -285,16 +297,16 @@ def _shell(folder: Path, make: Callable[[Any], Any], held: Optional[int], output
     values = _readable_config(folder)
     vocabulary = processor.read_vocabulary(folder, outputs)
     model_type = str(values.pop("model_type"))
-    values.update(vocab_size=len(vocabulary), pad_token_id=vocabulary.blank_id)
+    sizes = {name: value for name, value in _vocabulary_values(vocabulary).items() if name not in _SENTENCE_MARKS}
     try:
-        config = hf_config.make(model_type, values)
+        config = hf_config.make(model_type, hf_config.with_decided(model_type, values, sizes))
         hf_config.refuse_giants(config, str(folder / "config.json"), fix=FIX_FOLDER, held=held)
         model = make(config)
     except PresetError as error:
         raise BadData(f"{folder / 'config.json'}: {error.message}", fix=FIX_FOLDER) from None
     except ValueError as error:
         raise BadData(f"{folder / 'config.json'} does not fit together ({error})", fix=FIX_FOLDER) from None
-    return Recognizer(model, vocabulary, processor.read_features(folder, layer_norm=_layer_norm(config)))
+    return Recognizer(model, vocabulary, feature_rules.of_folder(config, folder))
 
 
 def num_bytes(recognizer: Recognizer) -> int:
@@ -313,7 +325,7 @@ def save_recognizer(recognizer: Recognizer, folder: Path) -> None:
     """Write a folder that plain transformers loads, in either generation: fp32 safetensors under the hub's names."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {
-        name: tensor.detach().cpu().float().contiguous()
+        name: (tensor.float() if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
         for name, tensor in compat.canonical_state(recognizer.model).items()
     }
     with files.atomic_path(folder / "model.safetensors") as temporary:
@@ -321,20 +333,21 @@ def save_recognizer(recognizer: Recognizer, folder: Path) -> None:
     save_shell(recognizer, folder)
 
 
+_OF_THIS_MACHINE = (
+    "_name_or_path", "transformers_version", "torch_dtype", "dtype", "_attn_implementation", "attn_implementation",
+)  # fmt: skip
+
+
 def portable_config(model: Any) -> Dict[str, Any]:
     """config.json values that every generation reads: the real architecture's name, fp32, no traces of this machine."""
     values = model.config.to_dict()
-    for key in (
-        "_name_or_path",
-        "transformers_version",
-        "torch_dtype",
-        "dtype",
-        "_attn_implementation",
-        "attn_implementation",
-    ):
+    for key in _OF_THIS_MACHINE:
         values.pop(key, None)
     model_type = values["model_type"]
-    values["architectures"] = [ARCHITECTURES[model_type]]
+    values["architectures"] = [cast(Architecture, architectures.find(model_type)).model_class]
+    for key in model_config.INNER:
+        if isinstance(values.get(key), dict):
+            values[key] = {name: value for name, value in values[key].items() if name not in _OF_THIS_MACHINE}
     values["torch_dtype"] = "float32"
     # Without it the pipelines of transformers 4.29 load no tokenizer for WavLM and Data2VecAudio.
     values["tokenizer_class"] = processor.TOKENIZER_CLASS

@@ -29,6 +29,8 @@ TOKENIZER_FILES = (
 )
 # transformers 4 writes the first, transformers 5 the second, with the same settings under `feature_extractor`.
 FEATURE_FILES = ("preprocessor_config.json", "processor_config.json")
+# What such a file says beside the settings.
+_NO_SETTINGS = ("feature_extractor_type", "processor_class")
 _FIX = "choose a folder that holds a complete CTC checkpoint (config.json, weights, vocab.json)"
 # Its old name, of which nothing but vocab.json counts here.
 _READ_CLASSES = (TOKENIZER_CLASS, "Wav2Vec2Tokenizer", PHONEME_CLASS)
@@ -58,19 +60,22 @@ def write(folder: Path, vocabulary: Vocabulary, rules: FeatureRules) -> None:
     files.write_json(folder / "tokenizer_config.json", tokenizer)
     named = {key: token for key, token in special.items() if token is not None}
     files.write_json(folder / "special_tokens_map.json", named)
-    files.write_json(
-        folder / "preprocessor_config.json",
-        {
-            "feature_extractor_type": FEATURE_CLASS,
-            "processor_class": "Wav2Vec2Processor",
-            "feature_size": 1,
-            "sampling_rate": rules.sample_rate,
-            "padding_value": 0.0,
-            "padding_side": "right",
-            "do_normalize": rules.normalize,
-            "return_attention_mask": rules.use_mask,
-        },
-    )
+    files.write_json(folder / "preprocessor_config.json", _feature_settings(rules))
+
+
+def _feature_settings(rules: FeatureRules) -> Dict[str, Any]:
+    if rules.front_end is not None:
+        return {**rules.front_end.settings, "feature_extractor_type": rules.front_end.name}
+    return {
+        "feature_extractor_type": FEATURE_CLASS,
+        "processor_class": "Wav2Vec2Processor",
+        "feature_size": 1,
+        "sampling_rate": rules.sample_rate,
+        "padding_value": 0.0,
+        "padding_side": "right",
+        "do_normalize": rules.normalize,
+        "return_attention_mask": rules.use_mask,
+    }
 
 
 def read_vocabulary(folder: Path, outputs: Optional[int] = None) -> Vocabulary:
@@ -259,8 +264,45 @@ def _words(rules: FeatureRules) -> str:
     return "normalized" if rules.normalize else "not normalized"
 
 
+def read_rate(folder: Path, extractor: str) -> int:
+    """Samples per second that a checkpoint folder's feature extractor wants. Raises BadData."""
+    if extractor == FEATURE_CLASS:
+        return read_features(folder, layer_norm=True).sample_rate
+    return int(read_settings(folder, extractor).get("sampling_rate", 16000))
+
+
+def read_settings(folder: Path, extractor: str) -> Dict[str, Any]:
+    """What a folder says of a feature extractor that makes more than samples; empty where it says nothing.
+
+    Raises BadData, also where the files of two library generations differ.
+    """
+    found = {name: values for name in FEATURE_FILES for values in _extractor_values(folder / name, extractor)}
+    told = [{key: value for key, value in values.items() if key not in _NO_SETTINGS} for values in found.values()]
+    if len(told) == 2 and any(told[0][key] != told[1][key] for key in set(told[0]) & set(told[1])):
+        raise BadData(
+            f"{' and '.join(found)} of {folder} say in two ways how a recording is heard",
+            fix="delete the file that is wrong",
+        )
+    return {key: value for values in told for key, value in values.items()}
+
+
 def _feature_rules(path: Path, layer_norm: bool) -> List[FeatureRules]:
     """The rules of a file; none where it is missing or only tells of the tokenizer. Raises BadData."""
+    return [
+        FeatureRules(
+            int(values.get("sampling_rate", 16000)),
+            bool(values.get("do_normalize", True)),
+            bool(values.get("return_attention_mask", layer_norm)),
+        )
+        for values in _extractor_values(path, FEATURE_CLASS)
+    ]
+
+
+def _extractor_values(path: Path, extractor: str) -> List[Dict[str, Any]]:
+    """What a file says of the feature extractor; nothing where it is missing or only tells of the tokenizer.
+
+    Raises BadData, for one of another class too.
+    """
     if not path.exists():
         return []
     values = files.read_json(path, fix=_FIX)
@@ -270,10 +312,9 @@ def _feature_rules(path: Path, layer_norm: bool) -> List[FeatureRules]:
         values = values.get("feature_extractor", values.get("audio_processor"))
     if not isinstance(values, dict):
         raise BadData(f"{path} holds no settings", fix=_FIX)
-    kind, rate = values.get("feature_extractor_type", FEATURE_CLASS), values.get("sampling_rate", 16000)
-    if kind != FEATURE_CLASS:
-        raise BadData(f"{path} is of a {kind}, and asrctl hears with a {FEATURE_CLASS}", fix=_FIX)
+    kind, rate = values.get("feature_extractor_type", extractor), values.get("sampling_rate", 16000)
+    if kind != extractor:
+        raise BadData(f"{path} is of a {kind}, and asrctl hears with a {extractor}", fix=_FIX)
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or rate != int(rate) or not 4000 <= rate <= 48000:
         raise BadData(f"{path} has a sampling_rate of {rate!r}", fix=_FIX)
-    normalize, mask = values.get("do_normalize", True), values.get("return_attention_mask", layer_norm)
-    return [FeatureRules(int(rate), bool(normalize), bool(mask))]
+    return [values]

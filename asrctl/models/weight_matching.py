@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, FrozenSet, Iterator, List, Mapping, Optional, Sequence
 
 from asrctl.config.recipe import ModelSection
 from asrctl.data.text import Vocabulary
@@ -17,8 +17,14 @@ from asrctl.models import processor
 from asrctl.runtime import compat
 
 HEAD = ("lm_head.weight", "lm_head.bias")
+_HEADS = (HEAD, ("ctc_head.weight", "ctc_head.bias"))
 # A model that was trained without SpecAugment has no such weight; it is drawn anew when masks are switched on.
 _MASK_EMBEDDING = "masked_spec_embed"
+# A count that older checkpoints lack, and that nothing but a momentum of null goes by.
+_BATCHES_SEEN = "num_batches_tracked"
+_OPTIONAL = (_MASK_EMBEDDING, _BATCHES_SEEN)
+# Parts within a model that have the vocabulary's size as well.
+_INNER_HEADS = ("encoder.out.weight", "encoder.out.bias", "encoder.out_mid.weight")
 # Parts of pre-training checkpoints that a CTC model has no use for.
 _PRETRAINING = ("quantizer.", "project_q.", "project_hid.", "dropout_features.", "label_embeddings_concat")
 _FIX = "fetch or export that model again"
@@ -27,7 +33,7 @@ _TOLD = 5
 
 def outputs(weights: Mapping[str, Any]) -> Optional[int]:
     """Of the CTC head; None where there is none."""
-    head = weights.get(HEAD[0])
+    head = next((weights[name] for name, _ in _HEADS if name in weights), None)
     return int(head.shape[0]) if head is not None and len(head.shape) else None
 
 
@@ -69,22 +75,31 @@ def _head_problem(folder: Path, size: int, vocabulary: Vocabulary) -> Optional[s
     return None
 
 
+def head_names(model: Any) -> FrozenSet[str]:
+    """The names on disk of the weights whose size is that of the vocabulary, and of their biases: a new head's."""
+    own = next((head for head in _HEADS if head[0] in compat.model_names(model)), HEAD)
+    return frozenset((*own, *(name for name in _INNER_HEADS if name in model.state_dict())))
+
+
 def check(model: Any, weights: Mapping[str, Any], folder: Path, *, new_head: bool) -> Mapping[str, Any]:
     """The weights under the names that the model's have on disk. Raises BadData where one is missing or does not fit.
 
-    A head that is drawn anew may be missing, and so may the embedding of masked frames.
+    A head that is drawn anew may be missing, and so may the embedding of masked frames, and one of two names of what
+    the model has only once.
     """
     names, shapes, given = compat.model_names(model), model.state_dict(), sorted(weights)
-    prefix = model.base_model_prefix + "."
-    if not any(name.startswith(prefix) for name in weights):
-        weights = {prefix + name: tensor for name, tensor in weights.items()}
-    wanted = {name for name in names if not (new_head and name in HEAD)}
+    head, prefix = head_names(model), model.base_model_prefix + "."
+    # Those of a model without a head have no prefix; those of a head never have one.
+    weights = {_of_model(name, prefix, names, weights): tensor for name, tensor in weights.items()}
+    twins = {one: other for one, other in compat.tied_names(model).items() if one not in weights and other in weights}
+    weights = {**weights, **{one: weights[other] for one, other in twins.items()}}
+    wanted = {name for name in names if not (new_head and name in head)}
     here = wanted & set(weights)
-    optional = {name for name in wanted if name.endswith(_MASK_EMBEDDING)}
+    optional = {name for name in wanted if name.endswith(_OPTIONAL)}
     missing = sorted(wanted - optional - here)
     unlike = [name for name in sorted(here) if tuple(weights[name].shape) != tuple(shapes[names[name]].shape)]
-    strangers = sorted(name for name in set(weights) - set(names) if not _ignorable(name, prefix))
-    if not here - set(HEAD):
+    strangers = sorted(name for name in set(weights) - set(names) if not _ignorable(name, prefix, head))
+    if not here - head:
         some = ", ".join(repr(name) for name in given[:2]) + " ..."
         raise BadData(
             f"the weights of {folder} are of another model than its configuration: none of the {len(missing)} that it "
@@ -99,6 +114,11 @@ def check(model: Any, weights: Mapping[str, Any], folder: Path, *, new_head: boo
     return {name: weights[name] for name in here}
 
 
+def _of_model(name: str, prefix: str, names: Mapping[str, Any], weights: Mapping[str, Any]) -> str:
+    whole = prefix + name
+    return whole if name not in names and whole in names and whole not in weights else name
+
+
 def _some(lines: List[str], verb: str) -> List[str]:
     """The first few lines, and how many more there are."""
     return lines if len(lines) <= _TOLD else [*lines[:_TOLD], f"{len(lines) - _TOLD} more {verb}"]
@@ -110,7 +130,10 @@ def fill(model: Any, weights: Mapping[str, Any], folder: Path, *, new_head: bool
 
     names = compat.model_names(model)
     found = check(model, weights, folder, new_head=new_head)
-    model.load_state_dict({names[name]: tensor.to(torch.float32) for name, tensor in found.items()}, strict=False)
+    floats = {
+        name: tensor.to(torch.float32) if tensor.is_floating_point() else tensor for name, tensor in found.items()
+    }
+    model.load_state_dict({names[name]: tensor for name, tensor in floats.items()}, strict=False)
     lacking = sorted(set(names) - set(found))
     _draw(model, [names[name] for name in lacking], seed)
     return lacking
@@ -123,15 +146,15 @@ def _draw(model: Any, names: Sequence[str], seed: int) -> None:
         for name in names:
             if name.endswith(_MASK_EMBEDDING):
                 state[name].uniform_()
-            elif name.endswith("bias"):
+            elif name.endswith(("bias", _BATCHES_SEEN)):
                 state[name].zero_()
             else:
                 state[name].normal_(std=model.config.initializer_range)
 
 
-def _ignorable(name: str, prefix: str) -> bool:
+def _ignorable(name: str, prefix: str, head: FrozenSet[str]) -> bool:
     bare = name[len(prefix) :] if name.startswith(prefix) else name
-    return bare.startswith(_PRETRAINING) or name in HEAD or name.endswith(_MASK_EMBEDDING)
+    return bare.startswith(_PRETRAINING) or name in head or name.endswith(_MASK_EMBEDDING)
 
 
 @contextmanager

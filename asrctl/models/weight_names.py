@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Dict, Iterable, List
 
+from asrctl.models import architectures
+
 # No speech encoder of transformers has parts of these names.
 _WRAPPERS = frozenset(("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"))
 # A weight that every model here has, and what stands before it in transformers' own files.
 _ANCHOR = "feature_extractor.conv_layers.0.conv.weight"
-_BASES = ("wav2vec2.", "hubert.", "wavlm.", "data2vec_audio.", "")
+_BASES = (*(f"{kind.replace('-', '_')}." for kind, item in architectures.LISTED.items() if item.hears_samples), "")
 # The same weight in a checkpoint of fairseq.
 _FAIRSEQ = "feature_extractor.conv_layers.0.0.weight"
 

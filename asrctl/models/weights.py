@@ -8,10 +8,10 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set
 
 from asrctl.errors import BadData, MissingArtifact
-from asrctl.models import hf_config, partial_models, processor, weight_files
+from asrctl.models import partial_models, processor, weight_files
 from asrctl.models.weight_names import plain_names
 from asrctl.runtime import compat
 from asrctl.storage import files, hub, records
@@ -91,14 +91,6 @@ def read_config(folder: Path) -> Dict[str, Any]:
     return values
 
 
-def read_convolutions(folder: Path) -> hf_config.Convolutions:
-    """The convolutional encoder that a model folder's config.json describes. Raises BadData, MissingArtifact."""
-    try:
-        return hf_config.convolutions(read_config(folder))
-    except ValueError as error:
-        raise BadData(f"{folder / 'config.json'} does not fit together ({error})", fix=FIX_FOLDER) from None
-
-
 def read_weights(folder: Path) -> Dict[str, Any]:
     """{name on disk: tensor}: safetensors, or a torch file read without running code.
 
@@ -130,10 +122,16 @@ def write_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    seen: Set[int] = set()
+    plain = {}
+    for name, tensor in tensors.items():  # the library refuses one memory under two names
+        place = tensor.data_ptr()
+        plain[name] = tensor.clone() if place and place in seen else tensor
+        seen.add(place)
     path.touch()
     mode = stat.S_IMODE(path.stat().st_mode)  # as the user's mask says; the library's own files are for the user alone
     try:
-        save_file(dict(tensors), str(path), metadata={"format": "pt"})
+        save_file(plain, str(path), metadata={"format": "pt"})
         if stat.S_IMODE(path.stat().st_mode) != mode:
             path.chmod(mode)
     except SafetensorError as error:

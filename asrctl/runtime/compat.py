@@ -35,6 +35,14 @@ def model_names(model: Any) -> Dict[str, str]:
     return {canonical_name(name): name for name in model.state_dict()}
 
 
+def tied_names(model: Any) -> Dict[str, str]:
+    """{name on disk: another name of the same parameter} where a model has one under several names."""
+    found: Dict[int, List[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        found.setdefault(id(parameter), []).append(canonical_name(name))
+    return {one: other for names in found.values() for one in names for other in names if one != other}
+
+
 def canonical_weights(weights: Mapping[str, Any]) -> Dict[str, Any]:
     return {canonical_name(name): tensor for name, tensor in weights.items()}
 

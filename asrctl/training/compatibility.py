@@ -9,17 +9,23 @@ from typing import Dict, List, Mapping, Optional
 
 import numpy as np
 
-from asrctl.config.recipe import Recipe
+from asrctl.config import model_config
+from asrctl.config.recipe import ModelSection, Recipe
 from asrctl.data import data_rules
 from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.data.sampler import samples_in
 from asrctl.errors import PresetError
 from asrctl.messages import amounts
-from asrctl.models import hf_config, weights
-from asrctl.models.hf_config import Convolutions
+from asrctl.models import architectures, frame_counts, weights
+from asrctl.models.frames import Convolutions
 
 # More training utterances than this that a model can not align, and it is the wrong model for the data.
 MAX_SHORT_SHARE = 0.05
+# What a checkpoint is taken for that is not here.
+_USUAL = "wav2vec2"
+_DROPOUTS = (
+    "hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout", "layerdrop",
+)  # fmt: skip
 # Share of rejects from which on `prepare` asks for --max-rejects.
 MAX_REJECTS = 0.05
 # Options of `prepare` that set what a recipe calls so.
@@ -35,22 +41,64 @@ _NO_CONFLICT = ("audio.max_s", *data_rules.DECIDED)
 
 
 def convolutions(recipe: Recipe, started: Optional[Path] = None) -> Convolutions:
-    """The convolutional encoder of the model that a recipe trains: a preset's keys win over its checkpoint's.
+    """The frames that the model of a recipe makes: a preset's keys win over its checkpoint's.
 
     started: the folder with the config.json of a run to resume, whose checkpoint may be gone. A checkpoint that is not
-    on this machine yet counts as the usual one. Raises PresetError, BadData.
+    on this machine yet counts as a usual one of wav2vec 2.0. Raises PresetError, BadData.
     """
     model = recipe.model
     folder = started
     if folder is None and model.checkpoint is not None:
         folder = weights.checkpoint_at_hand(model.checkpoint, model.revision)
-    known = {} if folder is None else weights.read_config(folder)
+    known = {"model_type": _kind(recipe, folder)} if folder is None else weights.read_config(folder)
     try:
-        return hf_config.convolutions({**known, **model.config})
+        return frame_counts.of_values(model_config.merged(known, model.config), folder)
     except ValueError as error:
         raise PresetError(
             f"the model of preset {recipe.name}: {error}", fix="correct model.config or model.checkpoint"
         ) from None
+
+
+def kind_of(recipe: Recipe, started: Optional[Path] = None) -> str:
+    """The type of the model that a recipe trains, as far as it is known here. Arguments as above."""
+    folder, model = started, recipe.model
+    if folder is None and model.checkpoint is not None:
+        folder = weights.checkpoint_at_hand(model.checkpoint, model.revision)
+    return _kind(recipe, folder)
+
+
+def _kind(recipe: Recipe, folder: Optional[Path]) -> str:
+    if folder is not None:
+        return str(weights.read_config(folder)["model_type"])
+    return recipe.model.architecture if recipe.model.checkpoint is None else _USUAL
+
+
+def refuse_for_kind(recipe: Recipe, kind: str) -> None:
+    """Raises PresetError where a recipe asks for what a model of this type can not do, MissingDependency."""
+    found = architectures.require(kind)
+    if recipe.model.filterbank and recipe.model.checkpoint is None and not found.hears_samples:
+        raise PresetError(
+            f"model.filterbank is true, and a {kind} model has no convolutions over samples",
+            fix="set model.filterbank=false",
+        )
+    if recipe.batches.shapes == "static" and not (found.hears_samples and found.together):
+        raise PresetError(
+            f"batches.shapes of preset {recipe.name} is static, and a {kind} model is trained with free shapes only",
+            fix="add `--set batches.shapes=free`",
+        )
+
+
+def without_effect(recipe: Recipe, kind: str) -> List[str]:
+    """Keys of a recipe that ask for something that a model of this type does not have."""
+    from asrctl.models import hf_config
+
+    if kind in architectures.ARCHITECTURES:
+        return []  # these have all of them
+    model, usual = recipe.model, ModelSection()
+    asked = [key for key in _DROPOUTS if getattr(model, key) != getattr(usual, key) and getattr(model, key)]
+    asked += [f"mask_{name}_prob" for name in ("time", "feature") if getattr(model.spec_augment, f"{name}_prob")]
+    lacking = hf_config.without_place(kind, asked)
+    return [f"model.spec_augment.{key[5:]}" if key.startswith("mask_") else f"model.{key}" for key in lacking]
 
 
 @dataclass(frozen=True)

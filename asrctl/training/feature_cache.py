@@ -28,8 +28,8 @@ import torch
 from asrctl.data import conv_lengths
 from asrctl.data.collate import FeatureRules
 from asrctl.data.dataset import PreparedSplit
-from asrctl.models.ctc import encoder_of
 from asrctl.models.packed import feature_encoder
+from asrctl.models.padding import encoder_of
 from asrctl.runtime import devices
 from asrctl.storage import atomic, files, flock
 from asrctl.storage.hashing import short_id

@@ -8,7 +8,7 @@ from asrctl.config.recipe import Augment, Recipe
 from asrctl.errors import StorageError
 from asrctl.events import Emit, Note, Warned
 from asrctl.messages import amounts
-from asrctl.models import ctc
+from asrctl.models import ctc, padding
 from asrctl.models.loading import Recognizer
 from asrctl.models.packed import feature_encoder, select, transformer
 from asrctl.runtime.devices import autocast
@@ -37,9 +37,8 @@ class ForwardPass:
         self._precision, self._emit = job.precision, emit
         self._exact = job.recipe.batches.shapes == "free"
         self.engine = engine_of(job.recipe, job.device, recognizer)
-        frozen = not any(p.requires_grad for p in ctc.encoder_of(self._model).feature_extractor.parameters())
         self._packs = self.engine == select.PACKED
-        self.pads = not (self._packs and frozen)
+        self.pads = not (self._packs and padding.is_frozen(self._model))
         self.cache: Optional[FeatureCache] = None if self.pads else _open_cache(job, recognizer, emit)
         emit(Note(f"engine: {self.engine}, {job.precision}"))
 

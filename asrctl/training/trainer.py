@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from typing import Any, ContextManager, Dict, Iterator, Optional, Tuple, cast
 
 import numpy as np
@@ -150,6 +151,8 @@ class HostTrainer(Trainer):
         import torch
 
         held = []
+        # Statistics that a batch norm keeps are not to know of this.
+        buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         try:
             if not self.adam.torch_optimizer.state:  # the moments will be there from the second step on
                 held = [torch.empty_like(tensor) for tensor in self.adam.parameters for _ in range(2)]
@@ -160,6 +163,8 @@ class HostTrainer(Trainer):
                 raise
             return False
         finally:
+            for buffer, before in buffers:
+                buffer.copy_(before)
             held.clear()
             self.adam.zero_grad()
         return True
@@ -230,6 +235,7 @@ class HostTrainer(Trainer):
         seed = int(generator(self.optim.seed, _MICRO_STREAM, *key).integers(0, 2**32))
         torch.manual_seed(seed)
         np.random.seed(seed)
+        random.seed(seed)  # M-CTC-T draws by it which layers are dropped
         logits, frames = self.forward_pass.logits(micro)
         losses = ctc.ctc_losses(
             logits,

@@ -47,8 +47,8 @@ def bert(folder: Path) -> None:
     config(folder, model_type="bert")
 
 
-def conformer(folder: Path) -> None:
-    config(folder, model_type="wav2vec2-conformer")
+def transducer(folder: Path) -> None:
+    config(folder, model_type="parakeet_tdt")
 
 
 def other_order(folder: Path) -> None:
@@ -81,7 +81,7 @@ BROKEN: List[Tuple[Callable[[Path], Any], int, str]] = [
     (shutil.rmtree, 4, "there is no checkpoint folder {}"),
     (whisper, 3, "asrctl trains no models of type 'whisper': its text comes from a decoder, not from CTC"),
     (bert, 3, "asrctl trains no models of type 'bert'"),
-    (conformer, 3, "asrctl trains no models of type 'wav2vec2-conformer': its layers are none that asrctl knows"),
+    (transducer, 3, "asrctl trains no models of type 'parakeet_tdt': it is a transducer, whose text comes from"),
     (larger_vocabulary, 3, "the head of base does not fit the vocabulary: it has 9 outputs"),
     (other_order, 3, "the head of base does not fit the vocabulary: output "),
     (other_rate, 3, "the checkpoint hears 8000 samples per second, the data has 16000"),
@@ -118,7 +118,7 @@ def test_train_refuses_a_checkpoint_before_it_begins(asrctl: Any, tones: Path, b
 
 
 @pytest.mark.parametrize("words", [("eval",), ("export",), ("export", "--format", "onnx")], ids=" ".join)
-@pytest.mark.parametrize("change", [whisper, bert, conformer, larger_vocabulary, other_rate, cut])
+@pytest.mark.parametrize("change", [whisper, bert, transducer, larger_vocabulary, other_rate, cut])
 def test_eval_and_export_do_too(words: Any, change: Any, asrctl: Any, model: Path) -> None:
     change(model)
     if change is larger_vocabulary:

@@ -26,7 +26,7 @@ from asrctl.data.text import Vocabulary
 from asrctl.errors import BadData, UsageError
 from asrctl.evaluation.metrics import EvaluationMetrics, Tally
 from asrctl.export import card, delivery, hf, usage
-from asrctl.models import hf_config
+from asrctl.models import frame_counts
 from asrctl.models.loading import Recognizer, load_recognizer
 from asrctl.runtime import compat
 from asrctl.storage import files
@@ -315,7 +315,7 @@ def test_a_failed_copy_leaves_the_old_folder(tones: Path, tmp_path: Path) -> Non
 
 def test_the_check_hears_short_and_long_utterances(tones: Path) -> None:
     data = tones_data(Workspace(tones))
-    lengths = [len(pcm) for _, pcm in choose_utterances(data, hf_config.convolutions({}))]
+    lengths = [len(pcm) for _, pcm in choose_utterances(data, frame_counts.of_values({"model_type": "wav2vec2"}, None))]
     every = data.split("eval").num_samples
     assert len(lengths) == 6 and lengths[0] == every.min() and lengths[-1] == every.max()
     assert lengths == sorted(lengths)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from asrctl.errors import BadData, Diverged, PresetError
 from asrctl.ipu import runner
-from asrctl.models import loading
+from asrctl.models import architectures, loading
 from asrctl.runtime.signals import StopRequest
 from asrctl.storage.files import file_digests, write_json
 from asrctl.storage.hashing import digest
@@ -199,7 +199,7 @@ def test_the_model_loads_in_plain_transformers(split, tmp_path, architecture, pr
     runner.train(*ipu_tiny.job(wanted, split, tmp_path / "run", steps=2), lambda event: None)
     folder = tmp_path / "run" / "model"
     values = json.loads((folder / "config.json").read_text())
-    assert values["architectures"] == [loading.ARCHITECTURES[architecture]]
+    assert values["architectures"] == [architectures.ARCHITECTURES[architecture]]
     assert values["torch_dtype"] == "float32"
     plain = AutoModelForCTC.from_pretrained(str(folder)).eval()
     ours = loading.load_recognizer(folder).model

@@ -10,7 +10,7 @@ from asrctl.config.recipe import ModelSection, SpecAugment
 from asrctl.data.collate import collate
 from asrctl.data.text import TextRules, Vocabulary, build_vocabulary
 from asrctl.errors import BadData, MissingArtifact, PresetError
-from asrctl.models import ctc, loading
+from asrctl.models import architectures, ctc, loading, weight_matching
 
 from ..helpers.tiny import VOCABULARY, geometry, noise, tiny_recognizer
 
@@ -105,11 +105,11 @@ def test_every_weight_but_a_head_declared_new_is_needed(norm, tmp_path):
     weights = load(path.read_bytes())  # a mapped file must not be overwritten
     for gone in weights:
         save_file({name: tensor for name, tensor in weights.items() if name != gone}, str(path))
-        with pytest.raises(BadData if gone != loading.HEAD[0] else (BadData, PresetError)):
+        with pytest.raises(BadData if gone != weight_matching.HEAD[0] else (BadData, PresetError)):
             make(checkpoint=str(tmp_path))
         with pytest.raises(BadData):
             loading.load_recognizer(tmp_path)
-        if gone not in loading.HEAD:
+        if gone not in weight_matching.HEAD:
             with pytest.raises(BadData, match="do not fit"):
                 make(checkpoint=str(tmp_path), head="reinit", vocabulary=Vocabulary(VOCABULARY.tokens[::-1]))
 
@@ -137,7 +137,7 @@ def test_masks_on_a_checkpoint_trained_without_them_are_said(tmp_path):
     assert built.notes == (f"wav2vec2.masked_spec_embed is not in {tmp_path.name} and was drawn anew",)
 
 
-@pytest.mark.parametrize("architecture", loading.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", architectures.ARCHITECTURES)
 def test_what_a_checkpoint_lacks_is_drawn_as_transformers_draws_it(architecture, tmp_path):
     config = {"hidden_size": 256, "num_hidden_layers": 1}  # large enough to tell a spread
     loading.save_recognizer(make(architecture, config), tmp_path)

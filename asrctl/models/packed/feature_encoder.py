@@ -14,7 +14,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from asrctl.models.ctc import encoder_of
 from asrctl.models.packed import feature_encoder_batched, shape_rounding
 from asrctl.models.packed.feature_encoder_layers import (
     Layer,
@@ -26,6 +25,7 @@ from asrctl.models.packed.feature_encoder_layers import (
     layers_of,
     numbers_per_frame,
 )
+from asrctl.models.padding import encoder_of
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Largest intermediate of a pass, in numbers: below what the allocator takes from, and gives back to, the system.

@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from asrctl.data import conv_lengths
-from asrctl.models.ctc import encoder_of
 from asrctl.models.packed.layer_norm import layer_norm
+from asrctl.models.padding import encoder_of
 
 
 @dataclass(frozen=True)

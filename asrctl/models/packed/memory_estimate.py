@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from asrctl.models.ctc import encoder_of
 from asrctl.models.packed.feature_encoder import DTYPES
 from asrctl.models.packed.feature_encoder_layers import frames_of_layers
+from asrctl.models.padding import encoder_of
 
 # Tensors of a layer's frames that the backward pass needs, or makes, at most at once: of the hidden width (inputs and
 # outputs of both norms, sums, queries, keys, values, mixed values ...), of the feed-forward width (before and after the

@@ -18,4 +18,4 @@ def choose(model: Any, device_type: str, wanted: str, *, shapes_free: bool) -> s
     """
     if wanted == PLAIN or not shapes_free or (wanted == "auto" and device_type not in ("cpu", "cuda")):
         return PLAIN
-    return PACKED if feature_encoder.supports(model) and transformer.supports(model) else PLAIN
+    return PACKED if transformer.supports(model) and feature_encoder.supports(model) else PLAIN

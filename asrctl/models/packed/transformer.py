@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from asrctl.models.ctc import encoder_of, no_logits
+from asrctl.models.ctc import no_logits
 from asrctl.models.packed import positions, shape_rounding, spec_augment, weight_cache
 from asrctl.models.packed.attention import attention
 from asrctl.models.packed.dropout import Dice, drop
@@ -21,6 +21,7 @@ from asrctl.models.packed.feature_encoder import DTYPES
 from asrctl.models.packed.layer_norm import layer_norm
 from asrctl.models.packed.linear import linear
 from asrctl.models.packed.weight_cache import Copies
+from asrctl.models.padding import encoder_of
 from asrctl.runtime import compat
 
 _CLASSES = {"Wav2Vec2ForCTC", "HubertForCTC"}
