@@ -20,6 +20,7 @@ ROOMS = (
     "config",
     "data",
     "models",
+    "language_models",
     "evaluation",
     "training",
     "ipu",

@@ -7,8 +7,8 @@ or not: score = log P(prefix | sound) + sum over words of (alpha * log P(word | 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, List, Optional, Tuple
+from dataclasses import dataclass
+from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -21,8 +21,8 @@ _LOWEST = float(np.finfo(np.float64).min)
 # Prefixes are told apart by a hash that grows with them; two that are alike by chance are 1 in 10**19.
 _HASH = np.uint64(0x9E3779B97F4A7C15)
 _HASH_START = np.uint64(0x243F6A8885A308D3)
-# Of more extensions than this times the width none gets among the best.
-_CANDIDATES = 2
+# Utterances that are searched side by side: a frame costs hardly more for many than for one.
+_TOGETHER = 64
 # From this many letters on, what no word begins with costs more with each letter (as pyctcdecode has it).
 _LETTERS = 6
 
@@ -32,16 +32,18 @@ class BeamRules:
     """How a search is done. All scores are natural logarithms.
 
     width: most prefixes that are kept after a frame. alpha: weight of the language model; beta: added for each word.
-    unknown: added, times alpha, for a word that the model does not know. drop: prefixes that are so much worse than the
-    best are dropped. least: labels less likely than this in a frame are not tried, but for the likeliest.
+    unknown: added, times alpha, for a word that the model does not know (-10 as a logarithm of 10, as pyctcdecode has it). drop: prefixes that are so much worse than the
+    best are dropped. least: labels less likely than this in a frame are not tried, but for the likeliest. merge: with a
+    language model, keep one of prefixes with the same future; it makes room for others, and is quicker.
     """
 
     width: int = 100
     alpha: float = 0.5
     beta: float = 1.5
-    unknown: float = -10.0
+    unknown: float = -23.0
     drop: float = -10.0
     least: float = -5.0
+    merge: bool = True
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Hypothesis:
 def beam(vocabulary: Vocabulary, rules: BeamRules, scores: Optional[WordScores] = None) -> Decoder:
     """A decoder that searches. scores: of the language model; without one the prefix is found that sounds likeliest."""
     search = BeamSearch(vocabulary, rules, scores)
-    return lambda logits, frames: [search.best(row) for row in log_probabilities(logits, frames)]
+    return lambda logits, frames: search.texts(log_probabilities(logits, frames))
 
 
 def log_probabilities(logits: Any, frames: Any) -> List[np.ndarray]:
@@ -72,179 +74,210 @@ def log_probabilities(logits: Any, frames: Any) -> List[np.ndarray]:
 
 @dataclass
 class _Beams:
-    """The prefixes after a frame, one a row.
+    """The prefixes of all utterances after a frame, one a row: an utterance after the other, the best first.
 
-    node: (beams,) where the prefix is in the list of all. parent, own: (beams,) uint64 hashes of the prefix without its
-    last label, and of it. last: (beams,) its last label, -1 for none. blank, label: (beams,) logarithms of the
-    probabilities of the paths that end in a blank, or in the last label. lm: (beams,) what words have scored; part:
-    (beams,) what the unfinished word costs. states: of the language model. words: the unfinished words.
+    All arrays are (rows,). utterance: whose it is. node: where the prefix is in the list of all. own: uint64 hash of
+    the prefix and its utterance. last: its last label, -1 for none. blank, label: logarithms of the probabilities of the
+    paths that end in a blank, or in the last label. lm: what words have scored; part: what the unfinished word costs.
+    state: of the language model. letters: uint64 hashes of the unfinished words; words: these.
     """
 
+    utterance: np.ndarray
     node: np.ndarray
-    parent: np.ndarray
     own: np.ndarray
     last: np.ndarray
     blank: np.ndarray
     label: np.ndarray
     lm: np.ndarray
     part: np.ndarray
-    states: List[int]
+    state: np.ndarray
+    letters: np.ndarray
     words: List[str]
 
     def total(self) -> np.ndarray:
         return np.logaddexp(self.blank, self.label)
 
+    def rows(self, chosen: np.ndarray) -> "_Beams":
+        found = {name: getattr(self, name)[chosen] for name in _COLUMNS}
+        return _Beams(**found, words=[self.words[row] for row in chosen.tolist()])
+
+    def and_rows(self, more: "_Beams", chosen: np.ndarray) -> "_Beams":
+        """The chosen ones of both, numbered on."""
+        found = {name: np.concatenate([getattr(self, name), getattr(more, name)])[chosen] for name in _COLUMNS}
+        words = self.words + more.words
+        return _Beams(**found, words=[words[row] for row in chosen.tolist()])
+
+
+_COLUMNS = ("utterance", "node", "own", "last", "blank", "label", "lm", "part", "state", "letters")
+
 
 class BeamSearch:
-    """Searches utterances one after the other; what it has learned of a language model stays."""
+    """Searches many utterances at once; what it has learned of a language model stays."""
 
     def __init__(self, vocabulary: Vocabulary, rules: BeamRules, scores: Optional[WordScores] = None) -> None:
         self._vocabulary, self._rules, self._scores = vocabulary, rules, scores
         self._blank, self._delimiter = vocabulary.blank_id, vocabulary.delimiter_id
         lower = vocabulary.lower_case
         self._tokens = [token.lower() if lower else token for token in vocabulary.tokens]
+        # (node before, label) of every prefix that was kept, of the utterances that are being searched.
         self._nodes: List[Tuple[int, int]] = []
 
-    def best(self, logs: np.ndarray) -> str:
-        """logs: (frames, vocabulary) log-probabilities -> the text of the best hypothesis."""
-        return self.hypotheses(logs, most=1)[0].text
+    def texts(self, logs: Sequence[np.ndarray]) -> List[str]:
+        """logs: (frames, vocabulary) log-probabilities of each utterance -> the text of its best hypothesis."""
+        return [found[0].text for found in self.hypotheses(logs, most=1)]
 
-    def hypotheses(self, logs: np.ndarray, most: int) -> List[Hypothesis]:
-        """The best of an utterance, the best first."""
+    def hypotheses(self, logs: Sequence[np.ndarray], most: int) -> List[List[Hypothesis]]:
+        """The best of each utterance, the best first."""
+        order = sorted(range(len(logs)), key=lambda place: len(logs[place]))
+        found: List[List[Hypothesis]] = [[] for _ in logs]
+        for start in range(0, len(order), _TOGETHER):
+            places = order[start : start + _TOGETHER]
+            for place, hypotheses in zip(places, self._searched([logs[place] for place in places], most)):
+                found[place] = hypotheses
+        return found
+
+    def _searched(self, logs: Sequence[np.ndarray], most: int) -> List[List[Hypothesis]]:
+        """logs: ordered by their lengths."""
         self._nodes = [(-1, -1)]
-        beams = self._start()
-        best = logs.argmax(-1)
-        tried = logs >= self._rules.least
-        tried[np.arange(len(logs)), best] = True
-        tried[:, self._blank] = False
-        for frame, labels in zip(logs.astype(np.float64), tried):
-            beams = self._step(beams, frame, np.flatnonzero(labels))
-        return self._finished(beams, most)
+        found: List[List[Hypothesis]] = []
+        padded = np.full((len(logs), max(map(len, logs)), len(self._tokens)), _NEVER, dtype=np.float32)
+        for row, values in zip(padded, logs):
+            row[: len(values)] = values
+        beams = self._start(len(logs))
+        for number in range(padded.shape[1] + 1):
+            while len(found) < len(logs) and len(logs[len(found)]) == number:
+                mine = beams.utterance == len(found)
+                found.append(self._finished(beams.rows(np.flatnonzero(mine)), most))
+                beams = beams.rows(np.flatnonzero(~mine))
+            if number < padded.shape[1]:
+                beams = self._step(beams, padded[:, number].astype(np.float64))
+        return found
 
-    def _start(self) -> _Beams:
+    def _start(self, count: int) -> _Beams:
         start = 0 if self._scores is None else self._scores.model.begin
-        none = np.zeros(1)
-        hashed = np.array([_HASH_START])
+        utterance = np.arange(count)
+        hashes = _hashed(np.full(count, _HASH_START), utterance)
+        zeros = np.zeros(count)
         return _Beams(
-            np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.uint64), hashed, np.full(1, -1), none.copy(),
-            np.full(1, _NEVER), none.copy(), none.copy(), [start], [""],
-        )  # fmt: skip
+            utterance=utterance,
+            node=np.zeros(count, dtype=np.int64),
+            own=hashes,
+            last=np.full(count, -1),
+            blank=zeros.copy(),
+            label=np.full(count, _NEVER),
+            lm=zeros.copy(),
+            part=zeros.copy(),
+            state=np.full(count, start, dtype=np.int64),
+            letters=hashes,
+            words=[""] * count,
+        )
 
     # -- one frame --------------------------------------------------------------------------------------------------
 
-    def _step(self, beams: _Beams, frame: np.ndarray, labels: np.ndarray) -> _Beams:
-        total = beams.total()
-        stay = replace(beams, blank=total + frame[self._blank], label=beams.label + frame[beams.last])
-        if not len(labels):
-            return stay
-        longer = np.where(beams.last[:, None] == labels, beams.blank[:, None], total[:, None]) + frame[labels]
-        self._merge(stay, longer, labels)
-        return self._pruned(stay, longer, labels)
+    def _step(self, beams: _Beams, frame: np.ndarray) -> _Beams:
+        """frame: (utterances, vocabulary) log-probabilities."""
+        total, mine = beams.total(), beams.utterance
+        tried = frame >= self._rules.least
+        tried[np.arange(len(frame)), frame.argmax(-1)] = True
+        tried[:, self._blank] = False
+        rows, labels = np.nonzero(tried[mine])
+        logs = np.where(beams.last[rows] == labels, beams.blank[rows], total[rows]) + frame[mine[rows], labels]
+        beams.blank, beams.label = total + frame[mine, self._blank], beams.label + frame[mine, beams.last]
+        return self._pruned(beams, *self._merged(beams, rows, labels, logs)) if len(rows) else beams
 
     @staticmethod
-    def _merge(stay: _Beams, longer: np.ndarray, labels: np.ndarray) -> None:
-        """Add to prefixes that are there what their own beginnings become by one more label."""
-        order = np.argsort(stay.own)
-        at = np.minimum(np.searchsorted(stay.own[order], stay.parent), len(order) - 1)
-        shorter = order[at]
-        column = np.minimum(np.searchsorted(labels, stay.last), len(labels) - 1)
-        rows = np.flatnonzero((stay.own[shorter] == stay.parent) & (labels[column] == stay.last))
-        shorter, column = shorter[rows], column[rows]
-        stay.label[rows] = np.logaddexp(stay.label[rows], longer[shorter, column])
-        longer[shorter, column] = _NEVER
+    def _merged(
+        beams: _Beams, rows: np.ndarray, labels: np.ndarray, logs: np.ndarray
+    ) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Add extensions that are there as prefixes to these; (rows, labels, logs, hashes) of the others."""
+        own = _hashed(beams.own[rows], labels)
+        order = np.argsort(beams.own)
+        at = order[np.minimum(np.searchsorted(beams.own[order], own), len(order) - 1)]
+        there = beams.own[at] == own
+        beams.label[at[there]] = np.logaddexp(beams.label[at[there]], logs[there])
+        new = ~there
+        return rows[new], labels[new], logs[new], own[new]
 
-    def _pruned(self, stay: _Beams, longer: np.ndarray, labels: np.ndarray) -> _Beams:
-        width, rules = self._rules.width, self._rules
-        kept = stay.total() + stay.lm + stay.part
-        grown = longer + (stay.lm + stay.part)[:, None]
-        # Never -inf, which stands for what was merged.
-        lowest = max(max(float(kept.max()), float(grown.max())) + rules.drop, _LOWEST)
-        rows, columns = np.nonzero(grown >= lowest)
-        if len(rows) > _CANDIDATES * width:
-            chosen = np.argpartition(-grown[rows, columns], _CANDIDATES * width)[: _CANDIDATES * width]
-            rows, columns = rows[chosen], columns[chosen]
-        more = self._extended(stay, rows, labels[columns], longer[rows, columns])
-        scores = np.concatenate([kept, more.total() + more.lm + more.part])
-        good = np.flatnonzero(scores >= max(float(scores.max()) + rules.drop, _LOWEST))
-        if len(good) > width:
-            good = good[np.argpartition(-scores[good], width)[:width]]
-        return self._taken(stay, more, good)
+    def _pruned(self, beams: _Beams, rows: np.ndarray, labels: np.ndarray, logs: np.ndarray, own: np.ndarray) -> _Beams:
+        """What is left of prefixes and their extensions."""
+        base = beams.lm + beams.part
+        kept, grown = beams.total() + base, logs + base[rows]
+        least = self._least(beams.utterance, kept, beams.utterance[rows], grown)
+        good = np.flatnonzero(grown >= least[beams.utterance[rows]])
+        more = self._extended(beams, rows[good], labels[good], logs[good], own[good])
+        scores = np.concatenate([kept, more.label + more.lm + more.part])
+        whose = np.concatenate([beams.utterance, more.utterance])
+        least = self._least(beams.utterance, kept, more.utterance, scores[len(kept) :])
+        chosen = np.lexsort((-scores, whose))
+        chosen = chosen[scores[chosen] >= least[whose[chosen]]]
+        if self._scores is not None and self._rules.merge:
+            chosen = _best_of_alike(beams, more, chosen)
+        whose = whose[chosen]
+        chosen = chosen[np.arange(len(chosen)) - np.searchsorted(whose, whose) < self._rules.width]
+        count = len(kept)
+        new = np.flatnonzero(chosen >= count)
+        found = beams.and_rows(more, chosen)
+        first = len(self._nodes)
+        self._nodes.extend(zip(found.node[new].tolist(), found.last[new].tolist()))
+        found.node[new] = np.arange(first, first + len(new))
+        return found
 
-    def _extended(self, beams: _Beams, rows: np.ndarray, labels: np.ndarray, logs: np.ndarray) -> _Beams:
+    def _least(self, one: np.ndarray, scores: np.ndarray, other: np.ndarray, more: np.ndarray) -> np.ndarray:
+        """(utterances,) what a prefix must score to be kept; never -inf. one, other: whose scores they are, ascending."""
+        best = np.full(int(one[-1]) + 1, _LOWEST)
+        for whose, values in ((one, scores), (other, more)):
+            if len(whose):
+                starts = np.flatnonzero(np.diff(whose, prepend=-1))
+                best[whose[starts]] = np.maximum(best[whose[starts]], np.maximum.reduceat(values, starts))
+        return np.maximum(best + self._rules.drop, _LOWEST)
+
+    def _extended(
+        self, beams: _Beams, rows: np.ndarray, labels: np.ndarray, logs: np.ndarray, own: np.ndarray
+    ) -> _Beams:
         """The prefixes of `rows`, each with one more label. They are no nodes yet."""
-        lm, part = beams.lm[rows].copy(), beams.part[rows].copy()
+        lm, part, state = beams.lm[rows], beams.part[rows], beams.state[rows]  # copies
         before = [beams.words[row] for row in rows.tolist()]
-        states = [beams.states[row] for row in rows.tolist()]
+        ends = labels == (-1 if self._delimiter is None else self._delimiter)
+        tokens = self._tokens
         words = [
-            "" if label == self._delimiter else word + self._tokens[label]
-            for word, label in zip(before, labels.tolist())
+            "" if end else word + tokens[label] for word, label, end in zip(before, labels.tolist(), ends.tolist())
         ]
         if self._scores is not None:
-            self._score(before, words, labels, states, lm, part)
-        with np.errstate(over="ignore"):
-            own = (beams.own[rows] ^ (labels.astype(np.uint64) + np.uint64(1))) * _HASH
-            own ^= own >> np.uint64(29)
-        never = np.full(len(rows), _NEVER)
-        return _Beams(beams.node[rows], beams.own[rows], own, labels, never, logs, lm, part, states, words)
-
-    def _score(
-        self,
-        before: List[str],
-        words: List[str],
-        labels: np.ndarray,
-        states: List[int],
-        lm: np.ndarray,
-        part: np.ndarray,
-    ) -> None:
-        """Words that end now are scored; those that go on cost where no known word begins like this."""
-        scores, rules = self._scores, self._rules
-        if scores is None:
-            return
-        ending = [at for at, label in enumerate(labels.tolist()) if label == self._delimiter and before[at]]
-        for at, (log, state, known) in zip(ending, scores.of([(states[at], before[at]) for at in ending])):
-            lm[at] += rules.alpha * (log + (0.0 if known else rules.unknown)) + rules.beta
-            states[at] = state
-        for at, word in enumerate(words):
-            part[at] = 0.0 if not word or scores.begins_a_word(word) else _unfinished(word, rules)
-
-    def _taken(self, stay: _Beams, more: _Beams, chosen: np.ndarray) -> _Beams:
-        """The chosen ones of both, as one; new prefixes become nodes."""
-        count = len(stay.words)
-        old, new = chosen[chosen < count], chosen[chosen >= count] - count
-        first = len(self._nodes)
-        self._nodes.extend(zip(more.node[new].tolist(), more.last[new].tolist()))
-        nodes = np.arange(first, first + len(new))
-
-        def both(name: str) -> np.ndarray:
-            return np.concatenate([getattr(stay, name)[old], getattr(more, name)[new]])
-
+            self._finish([at for at in np.flatnonzero(ends).tolist() if before[at]], before, state, lm)
+            begins = self._scores.begins_a_word
+            part[:] = [0.0 if not word or begins(word) else _unfinished(word, self._rules) for word in words]
+        start = _hashed(np.full(len(rows), _HASH_START), beams.utterance[rows])
         return _Beams(
-            node=np.concatenate([stay.node[old], nodes]),
-            parent=both("parent"),
-            own=both("own"),
-            last=both("last"),
-            blank=both("blank"),
-            label=both("label"),
-            lm=both("lm"),
-            part=both("part"),
-            states=[stay.states[at] for at in old.tolist()] + [more.states[at] for at in new.tolist()],
-            words=[stay.words[at] for at in old.tolist()] + [more.words[at] for at in new.tolist()],
+            utterance=beams.utterance[rows],
+            node=beams.node[rows],
+            own=own,
+            last=labels,
+            blank=np.full(len(rows), _NEVER),
+            label=logs,
+            lm=lm,
+            part=part,
+            state=state,
+            letters=np.where(ends, start, _hashed(beams.letters[rows], labels)),
+            words=words,
         )
+
+    def _finish(self, ending: List[int], words: List[str], state: np.ndarray, lm: np.ndarray) -> None:
+        """Score the words of the rows `ending`."""
+        if self._scores is None or not ending:
+            return
+        rules = self._rules
+        found = self._scores.of([(int(state[at]), words[at]) for at in ending])
+        lm[ending] += [rules.alpha * (log + (0.0 if known else rules.unknown)) + rules.beta for log, _, known in found]
+        state[ending] = [reached for _, reached, _ in found]
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def _finished(self, beams: _Beams, most: int) -> List[Hypothesis]:
-        """The last word ends, and the sentence."""
-        sound, lm = beams.total(), beams.lm.copy()
+        """The last words of an utterance end, and the sentence."""
+        sound, lm, state = beams.total(), beams.lm.copy(), beams.state.copy()
         if self._scores is not None:
-            rules, states = self._rules, list(beams.states)
-            ending = [at for at, word in enumerate(beams.words) if word]
-            for at, (log, state, known) in zip(
-                ending, self._scores.of([(states[at], beams.words[at]) for at in ending])
-            ):
-                lm[at] += rules.alpha * (log + (0.0 if known else rules.unknown)) + rules.beta
-                states[at] = state
-            lm += rules.alpha * np.array(self._scores.ends(states))
+            self._finish([at for at, word in enumerate(beams.words) if word], beams.words, state, lm)
+            lm += self._rules.alpha * np.array(self._scores.ends(state.tolist()))
         scores = sound + lm
         found = np.argsort(-scores, kind="stable")[:most]
         return [Hypothesis(self._text(int(beams.node[at])), float(sound[at]), float(scores[at])) for at in found]
@@ -255,6 +288,24 @@ class BeamSearch:
             node, label = self._nodes[node]
             labels.append(self._vocabulary.tokens[label])
         return self._vocabulary.text(reversed(labels))
+
+
+def _best_of_alike(beams: _Beams, more: _Beams, chosen: np.ndarray) -> np.ndarray:
+    """Of prefixes whose future is the same (state, unfinished word, last label) the best one, as only it can win.
+
+    chosen: rows of both, the best of an utterance first. Not to the letter: they may end in a blank with other shares.
+    """
+    with np.errstate(over="ignore"):
+        alike = np.concatenate([each.letters ^ (each.state.astype(np.uint64) * _HASH) for each in (beams, more)])
+    _, first = np.unique(alike[chosen], return_index=True)
+    return chosen[np.sort(first)]
+
+
+def _hashed(before: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(rows,) uint64 hashes of what has hash `before` and goes on with a label."""
+    with np.errstate(over="ignore"):
+        mixed = (before ^ (labels.astype(np.uint64) + np.uint64(1))) * _HASH
+    return mixed ^ (mixed >> np.uint64(29))
 
 
 def _unfinished(word: str, rules: BeamRules) -> float:

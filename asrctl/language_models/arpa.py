@@ -7,6 +7,7 @@ import io
 import math
 import re
 import zlib
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Dict, Iterator, List, NoReturn, Tuple
 
@@ -48,11 +49,13 @@ def write(model: NgramModel, path: Path) -> None:
         stream.write("\n\\end\\\n")
 
 
-def _opened_to_write(path: Path, *, packed: bool) -> IO[str]:
-    if packed:  # without the time and the name, so that equal models give equal bytes
-        binary = gzip.GzipFile(filename="", mode="wb", fileobj=open(path, "wb"), mtime=0)  # noqa: SIM115
-        return io.TextIOWrapper(binary, encoding="utf-8")  # type: ignore[arg-type]
-    return open(path, "w", encoding="utf-8")
+@contextmanager
+def _opened_to_write(path: Path, *, packed: bool) -> Iterator[IO[str]]:
+    with open(path, "wb") as binary:
+        # Without the time and the name, so that equal models give equal bytes.
+        raw: Any = gzip.GzipFile(filename="", mode="wb", fileobj=binary, mtime=0) if packed else binary
+        with io.TextIOWrapper(raw, encoding="utf-8") as stream:
+            yield stream
 
 
 def read(path: Path) -> NgramModel:

@@ -34,12 +34,13 @@ class Estimated:
 
 
 def estimate(counts: NgramCounts, prune: Sequence[int] = ()) -> Estimated:
-    """prune: for each order the count up to which its n-grams are left out, 0 for single words; missing ones are 0.
+    """prune: for each order the count up to which its n-grams are left out, 0 for single words; the last one holds for
+    the orders after it too.
 
     Raises ValueError where these fall from an order to the next, or name single words.
     """
     orders = counts.orders
-    least = [*prune, *([0] * len(orders))][: len(orders)]
+    least = [*(prune or (0,)), *([max(prune, default=0)] * len(orders))][: len(orders)]
     if least[0] or any(low > high for low, high in zip(least, least[1:])):
         raise ValueError("prune must begin with 0 and never fall")
     adjusted = [_adjusted(orders, place) for place in range(len(orders))]
