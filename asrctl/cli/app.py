@@ -31,7 +31,7 @@ COMMANDS = {
     "train": ("train", "Fine-tune a model on prepared data, or train a small one from scratch."),
     "compile": ("compile", "Compile a preset for the IPU ahead of training, on a machine without one."),
     "eval": ("evaluate", "Transcribe a split and count the errors."),
-    "lm": ("language_model", "Estimate an n-gram language model from transcripts and texts, for `asrctl eval --lm`."),
+    "lm": ("language_model", "Estimate an n-gram language model from transcripts and texts, for eval --lm."),
     "export": ("export", "Write a trained model for use elsewhere, verified on real utterances."),
     "presets": ("presets", "List, show, check and import presets."),
     "status": ("status", "Show what is done, what is stale, and what to type next."),

@@ -23,6 +23,7 @@ EPILOG = options.examples(
     "asrctl eval",
     "asrctl eval --run base-4ipu --split test --precision bf16",
     "asrctl eval --max-wer 0.2 --json",
+    "asrctl eval --lm librispeech",
     "asrctl eval --model my-model/ --data librispeech",
 )
 _WORST_SHOWN, _FOLDS_SHOWN = 5, 4
@@ -55,6 +56,32 @@ _WORST = numbers.option(
     help="List N utterances with most errors, at most 10; default: 5, in JSON 0.",
 )
 
+_DECODER = options.one_of(
+    "--decoder", "decoder", lambda: ("greedy", "beam"), "greedy or beam; default: beam with --lm, else greedy.", None
+)
+_BEAM_WIDTH = numbers.option(
+    "--beam-width",
+    "a whole number",
+    example="100",
+    metavar="N",
+    low=1,
+    high=10_000,
+    whole=True,
+    help="Most hypotheses kept by the search; default: 100.",
+)
+_ALPHA = numbers.option(
+    "--alpha",
+    "a number",
+    example="0.5",
+    metavar="WEIGHT",
+    low=0,
+    high=10,
+    help="Language model's weight; default: 0.5.",
+)
+_BETA = numbers.option(
+    "--beta", "a number", example="1.5", metavar="SCORE", low=-20, high=20, help="Added for each word; default: 1.5."
+)
+
 
 def command(
     run: Optional[str] = typer.Option(None, "--run", help="Name of the run; default: the latest with a model."),
@@ -67,6 +94,16 @@ def command(
     precision: Optional[str] = options.PRECISION,
     device: str = options.DEVICE,
     batch_s: Optional[float] = _BATCH_S,
+    decoder: Optional[str] = _DECODER,
+    lm: Optional[str] = typer.Option(
+        None,
+        "--lm",
+        metavar="NAME|FILE",
+        help="Search with this language model: a name of `asrctl lm`, or an ARPA file.",
+    ),
+    beam_width: Optional[int] = _BEAM_WIDTH,
+    alpha: Optional[float] = _ALPHA,
+    beta: Optional[float] = _BETA,
     worst: Optional[int] = _WORST,
     force: bool = options.FORCE,
     dry_run: bool = options.DRY_RUN,
@@ -76,12 +113,14 @@ def command(
 ) -> None:
     """Transcribe a split and count the errors."""
     with session("eval", Output(json, verbose, workspace)) as report:
+        from asrctl.commands.decoder_choice import DecoderRequest
         from asrctl.commands.evaluate import EvaluateRequest, check_gate, check_limit, evaluate, plan
         from asrctl.storage.workspace import Workspace
 
         check_limit(max_wer)
         place = Workspace(workspace)
-        request = EvaluateRequest(run, model, data, split, precision, device, batch_s, force)
+        how = DecoderRequest(decoder, lm, beam_width, alpha, beta)
+        request = EvaluateRequest(run, model, data, split, precision, device, batch_s, force, how)
         if dry_run:
             planned = plan(place, request, report.emit)
             report.done(planned.as_dict(), plan_lines(planned))
@@ -99,7 +138,7 @@ def plan_lines(planned: "DryRun") -> List[str]:
         f"{found['utterances']:,} {amounts.noun(found['utterances'], 'utterance')}, {found['audio_s'] / 60:.1f} "
         f"min, {found['precision']}"
     )
-    lines = [f"to transcribe: split {found['split']}, {what} on {found['device']}, greedy"]
+    lines = [f"to transcribe: split {found['split']}, {what} on {found['device']}, {found['decoder']}"]
     if not planned.unchanged:
         lines.append(f"time: {_time(found['time_s'])}")
     if found["memory_bytes"] is not None:
@@ -120,7 +159,7 @@ def result_lines(result: "EvaluateResult", place: "Workspace", worst: int = _WOR
         f"split {found.split} of {result.data}: {found.utterances:,} "
         f"{amounts.noun(found.utterances, 'utterance')}, "
         f"{found.audio_s / 60:.1f} min, "
-        f"{found.precision} on {device_words(found.device)}, greedy",
+        f"{found.precision} on {device_words(found.device)}, {decoder_words(found)}",
         "",
     ]
     header = ("", "error rate", "95 % interval", "in reference", "substituted", "deleted", "inserted")
@@ -150,6 +189,14 @@ def _other_rows(found: "EvaluationMetrics") -> List[Sequence[Any]]:
         for name, score in forms
         if score is not None and score.wer != found.wer
     ]
+
+
+def decoder_words(found: "EvaluationMetrics") -> str:
+    """greedy, or the search with its language model."""
+    if found.beam is None:
+        return found.decoder
+    lm = "no language model" if found.lm is None else f"language model {found.lm[:12]}"
+    return f"beam of {found.beam['width']}, {lm}"
 
 
 def device_words(kind: str) -> str:

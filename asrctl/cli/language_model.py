@@ -19,7 +19,6 @@ EPILOG = options.examples(
     "asrctl lm librispeech",
     "asrctl lm librispeech books.txt.gz --name books --order 4 --prune 0,0,1",
     "asrctl lm books.txt --output books.arpa",
-    "asrctl eval --lm librispeech",
 )
 _ORDER = numbers.option(
     "--order",
@@ -57,7 +56,7 @@ def command(
     json: bool = options.JSON,
     verbose: bool = options.VERBOSE,
 ) -> None:
-    """Estimate an n-gram language model from transcripts and texts, for `asrctl eval --lm`."""
+    """Estimate an n-gram language model from transcripts and texts, for eval --lm."""
     with session("lm", Output(json, verbose, workspace)) as report:
         from asrctl.commands.language_model import LanguageModelRequest, default_name, language_model
         from asrctl.storage.workspace import Workspace

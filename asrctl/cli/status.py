@@ -66,7 +66,8 @@ def _detail(line: "Line") -> str:
     if line.stage == "eval" and "data" in details:
         parts.append(f"of {details['data']}")
     if details.get("wer") is not None:
-        parts.append(f"{rate} {100 * details['wer']:.2f} %")
+        searched = f" ({details['decoder']})" if details.get("decoder") else ""
+        parts.append(f"{rate} {100 * details['wer']:.2f} %{searched}")
     if line.why:
         parts.append(line.why)
     return ", ".join(parts)

@@ -15,7 +15,8 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from asrctl.commands import transcription
+from asrctl.commands import decoder_choice, transcription
+from asrctl.commands.decoder_choice import ChosenDecoder, DecoderRequest
 from asrctl.commands.dry_run import DryRun
 from asrctl.commands.seen import seen_in_training
 from asrctl.commands.select import (
@@ -42,7 +43,6 @@ from asrctl.storage import files, records
 from asrctl.storage.workspace import Artifact, Key, Workspace
 
 VERSION = 2
-DECODER = "greedy"
 # A limit of 20 is a percentage that somebody meant; nobody gates at ten times more errors than words.
 _HIGHEST_LIMIT = 10.0
 _FIX_EVALUATION = "evaluate again with --force"
@@ -65,6 +65,7 @@ class EvaluateRequest:
     device: str = "auto"
     batch_s: Optional[float] = None
     force: bool = False
+    decoder: DecoderRequest = DecoderRequest()
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class EvaluateResult:
 
 
 def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) -> EvaluateResult:
-    """Transcribe a split greedily and count the errors; a result that is there already is returned as it is.
+    """Transcribe a split and count the errors; a result that is there already is returned as it is.
 
     Raises MissingArtifact (no model, data or split), BadData (empty split, another alphabet or sample rate),
     DeviceError, UsageError, and on an IPU PresetError where the run's preset can not be carried out there.
@@ -137,7 +138,8 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
             "best": None if info is None else records.plain(info.best),
         }
         rate = {"rate": "PER"} if summary.get("phones") else {}
-        draft.summary.update({name: summary[name] for name in kept}, **known, **rate)
+        searched = {} if meant.decoder.rules is None else {"decoder": meant.decoder.name}
+        draft.summary.update({name: summary[name] for name in kept}, **known, **rate, **searched)
     emit(Note(f"transcribed {split.seconds:.0f} s of speech in {seconds:.1f} s"))
     return _result(draft.artifact, trained, chosen, unchanged=False, seconds=seconds)
 
@@ -164,6 +166,7 @@ def plan(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) ->
             **_facts(meant.chosen, meant.split),
             "device": meant.how.device.kind,
             "precision": meant.how.precision,
+            "decoder": meant.decoder.name,
             "id": meant.key.id,
             "time_s": None if unchanged else _most_time_s(meant),
             "memory_bytes": None if found is None else loading.num_bytes(found),
@@ -187,6 +190,7 @@ def _plan_unseen(workspace: Workspace, request: EvaluateRequest) -> DryRun:
     chosen = find_data(workspace, None, request.data)
     split = chosen.data.split(request.split or chosen.data.usual_split)
     facts = {"device": devices.choose(request.device).kind, "precision": request.precision or "fp32", "id": None}
+    facts["decoder"] = decoder_choice.choose(workspace, request.decoder).name
     facts.update(time_s=None, memory_bytes=None)
     reads = {"model": Path(str(request.model)), "data": split.folder}
     return DryRun(reads, {}, unchanged=False, facts={"run": None, **_facts(chosen, split), **facts})
@@ -203,12 +207,13 @@ def _facts(chosen: ChosenData, split: PreparedSplit) -> Dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Meant:
-    """A request, resolved: model, data, split, device and precision."""
+    """A request, resolved: model, data, split, device and precision, decoder."""
 
     trained: TrainedModel
     chosen: ChosenData
     split: PreparedSplit
     how: How
+    decoder: ChosenDecoder
     key: Key
 
 
@@ -221,7 +226,13 @@ def _resolve(workspace: Workspace, request: EvaluateRequest, emit: Emit) -> _Mea
     if not len(split):
         raise BadData(f"split {split.name!r} of {chosen.name} is empty", fix="choose another with --split")
     how = transcription.choose(trained, request.device, request.precision, request.batch_s, emit)
-    return _Meant(trained, chosen, split, how, _key(trained, chosen, split, how))
+    decoder = decoder_choice.choose(workspace, request.decoder)
+    if decoder.name != decoder_choice.GREEDY and how.recipe is not None:
+        raise UsageError(
+            f"on {how.device.kind} hypotheses are found greedily",
+            fix="leave --decoder and --lm out, or use `--device cpu`",
+        )
+    return _Meant(trained, chosen, split, how, decoder, _key(trained, chosen, split, how, decoder))
 
 
 def check_limit(limit: Optional[float]) -> None:
@@ -246,7 +257,7 @@ def shuffled_wer(references: Sequence[str], hypotheses: Sequence[str], seed: int
     return metrics.word_error_rate([references[place] for place in places], hypotheses)
 
 
-def _key(trained: TrainedModel, chosen: ChosenData, split: PreparedSplit, how: How) -> Key:
+def _key(trained: TrainedModel, chosen: ChosenData, split: PreparedSplit, how: How, decoder: ChosenDecoder) -> Key:
     return Key(
         kind="evals",
         version=VERSION,
@@ -254,7 +265,7 @@ def _key(trained: TrainedModel, chosen: ChosenData, split: PreparedSplit, how: H
             "split": split.name,
             "precision": how.precision,
             "device": how.device.kind,
-            "decoder": DECODER,
+            **decoder.parameters,
         },
         inputs={"model": trained.digest, "data": chosen.data.artifact.id, "content": chosen.data.content},
     )
@@ -310,7 +321,10 @@ def _transcribe(workspace: Workspace, meant: _Meant, folder: Path, emit: Emit) -
         )
     scratch, cache = folder / "scratch", workspace.root / "cache" / "ipu"
     try:
-        found = transcription.hypotheses(meant.how, recognizer, split, cache=cache, scratch=scratch, emit=emit)
+        decode = meant.decoder.make(recognizer.vocabulary, emit)
+        found = transcription.hypotheses(
+            meant.how, recognizer, split, cache=cache, scratch=scratch, emit=emit, decode=decode
+        )
         return _score(split, found, folder, _other_texts(meant))
     finally:
         files.remove_tree(scratch)

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
+from asrctl.commands.decoder_choice import GREEDY
 from asrctl.commands.dry_run import DryRun
 from asrctl.commands.evaluate import read_metrics
 from asrctl.commands.select import ChosenData, TrainedModel, find_data, find_model, is_elsewhere, sentence
@@ -193,8 +194,9 @@ def _trained(workspace: Workspace, request: ExportRequest, target: Optional[deli
 
 
 def _evaluations(workspace: Workspace, trained: TrainedModel) -> List[Artifact]:
-    """Evaluations of this very model, by split and precision."""
+    """Greedy evaluations of this very model, by split and precision; a search brings a language model along."""
     found = [artifact for artifact in workspace.all("evals") if _model_of(artifact) == trained.digest]
+    found = [artifact for artifact in found if artifact.meta.get("parameters", {}).get("decoder", GREEDY) == GREEDY]
     return sorted(
         found, key=lambda artifact: (artifact.summary.get("split", ""), str(artifact.summary.get("precision", "")))
     )

@@ -185,7 +185,7 @@ def _results(workspace: Workspace) -> List[Line]:
         name = str(summary.get("run") or artifact.id)
         current = models.get(name)
         is_old = current is not None and artifact.meta.get("inputs", {}).get("model") != current
-        known = ("split", "wer", "cer", "rate", "format", "data")
+        known = ("split", "wer", "cer", "rate", "decoder", "format", "data")
         details = {"id": artifact.id, **{key: summary[key] for key in known if key in summary}}
         why = f"run {name} has another model since" if is_old else ""
         lines.append(Line(STAGES[artifact.kind], name, "stale" if is_old else "done", why, details))

@@ -10,6 +10,7 @@ from asrctl.commands.select import TrainedModel
 from asrctl.config.recipe import HostSection, Recipe
 from asrctl.data.dataset import PreparedSplit
 from asrctl.errors import UsageError
+from asrctl.evaluation.decoding import Decoder
 from asrctl.evaluation.transcribe import transcribe
 from asrctl.events import Emit, Note
 from asrctl.messages import suggestions
@@ -70,9 +71,19 @@ def _on_ipu(
 
 
 def hypotheses(
-    how: How, recognizer: Recognizer, split: PreparedSplit, *, cache: Path, scratch: Path, emit: Emit
+    how: How,
+    recognizer: Recognizer,
+    split: PreparedSplit,
+    *,
+    cache: Path,
+    scratch: Path,
+    emit: Emit,
+    decode: Optional[Decoder] = None,
 ) -> Iterator[Tuple[int, str]]:
-    """(index in the split, hypothesis) for each utterance, in any order. cache, scratch: for an IPU's library."""
+    """(index in the split, hypothesis) for each utterance, in any order.
+
+    cache, scratch: for an IPU's library. decode: default is greedy; on an IPU there is no other.
+    """
     if how.recipe is not None:
         from asrctl.ipu import inference
 
@@ -95,5 +106,6 @@ def hypotheses(
             engine=engine,
             emit=emit,
             task="evaluate",
+            decode=decode,
         )
     memory.give_back()  # the heap was kept from batch to batch; a process that does more has no use for its holes

@@ -32,9 +32,10 @@ class BeamRules:
     """How a search is done. All scores are natural logarithms.
 
     width: most prefixes that are kept after a frame. alpha: weight of the language model; beta: added for each word.
-    unknown: added, times alpha, for a word that the model does not know (-10 as a logarithm of 10, as pyctcdecode has it). drop: prefixes that are so much worse than the
-    best are dropped. least: labels less likely than this in a frame are not tried, but for the likeliest. merge: with a
-    language model, keep one of prefixes with the same future; it makes room for others, and is quicker.
+    unknown: added, times alpha, for a word that the model does not know (ten powers of ten, as pyctcdecode has it).
+    drop: prefixes that are so much worse than the best are dropped. least: labels less likely than this in a frame are
+    not tried, but for the likeliest. merge: with a language model, keep one of prefixes with the same future; it makes
+    room for others, and is quicker.
     """
 
     width: int = 100
@@ -77,9 +78,9 @@ class _Beams:
     """The prefixes of all utterances after a frame, one a row: an utterance after the other, the best first.
 
     All arrays are (rows,). utterance: whose it is. node: where the prefix is in the list of all. own: uint64 hash of
-    the prefix and its utterance. last: its last label, -1 for none. blank, label: logarithms of the probabilities of the
-    paths that end in a blank, or in the last label. lm: what words have scored; part: what the unfinished word costs.
-    state: of the language model. letters: uint64 hashes of the unfinished words; words: these.
+    the prefix and its utterance. last: its last label, -1 for none. blank, label: logarithms of the probabilities of
+    the paths that end in a blank, or in the last label. lm: what words have scored; part: what the unfinished word
+    costs. state: of the language model. letters: uint64 hashes of the unfinished words; words: these.
     """
 
     utterance: np.ndarray
@@ -223,7 +224,7 @@ class BeamSearch:
         return found
 
     def _least(self, one: np.ndarray, scores: np.ndarray, other: np.ndarray, more: np.ndarray) -> np.ndarray:
-        """(utterances,) what a prefix must score to be kept; never -inf. one, other: whose scores they are, ascending."""
+        """(utterances,) what a prefix must score to be kept, never -inf. one, other: whose scores are, ascending."""
         best = np.full(int(one[-1]) + 1, _LOWEST)
         for whose, values in ((one, scores), (other, more)):
             if len(whose):

@@ -1,4 +1,4 @@
-"""From logits to text. Greedy so far; a beam search with a language model will be another `Decoder`."""
+"""From logits to text, greedily. The search with a language model is in beam_search.py."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import heapq
 from dataclasses import dataclass
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 import jiwer
 import numpy as np
@@ -213,6 +213,7 @@ class EvaluationMetrics(Scores):
     case and signs (scoring_text). None in what earlier versions wrote.
     seen: of the utterances whose sentence was in what the model was trained on; unseen: of the others; None where that
     is not known. phones: True where what was written is phonemes, so that each is a word to all these numbers.
+    beam, lm: how a beam search was done, and the ID or digest of its language model.
     """
 
     split: str
@@ -230,6 +231,8 @@ class EvaluationMetrics(Scores):
     seen: Optional[PartScores] = records.absent()
     unseen: Optional[PartScores] = records.absent()
     phones: Optional[bool] = records.absent()
+    beam: Optional[Mapping[str, Any]] = records.absent()
+    lm: Optional[str] = records.absent()
 
     @property
     def rate_name(self) -> str:

@@ -1,4 +1,4 @@
-"""Greedy transcription of a prepared split, in bounded memory: logits never outlive their batch."""
+"""Transcription of a prepared split, in bounded memory: logits never outlive their batch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from asrctl.data.collate import collate, input_values
 from asrctl.data.dataset import PreparedSplit
 from asrctl.data.sampler import micro_batches
 from asrctl.evaluation import decoding
+from asrctl.evaluation.decoding import Decoder
 from asrctl.events import Emit, Progress, ignore
 from asrctl.models import ctc
 from asrctl.models.loading import Recognizer
@@ -32,20 +33,21 @@ def transcribe(
     engine: str = "auto",
     emit: Emit = ignore,
     task: str = "transcribe",
+    decode: Optional[Decoder] = None,
 ) -> Iterator[Tuple[int, str]]:
     """(index in the split, hypothesis) for each utterance, longest first.
 
     Batches hold at most `batch_s` seconds of padded audio. indices: only these. pad_to: pad every utterance to this
     many samples and let a group-norm encoder see the padding (the static-shape experiment); without it each utterance
     gets the logits that it gets alone. precision: fp32, bf16 or fp16. engine: auto, packed or plain, see
-    asrctl.models.packed.select.
+    asrctl.models.packed.select. decode: default is greedy.
     """
     if device.type == "cpu":
         memory.keep_for_reuse()
     chosen = np.arange(len(split)) if indices is None else np.asarray(indices)
     lengths = split.num_samples[chosen]
     batches = micro_batches(lengths, max_samples=int(batch_s * split.sample_rate), pad_to=pad_to)
-    decode = decoding.greedy(recognizer.vocabulary)
+    decode = decode or decoding.greedy(recognizer.vocabulary)
     way = _Way(recognizer, split, device, precision, pad_to)
     model = recognizer.model.to(device).eval()
     is_packed = select.choose(model, device.type, engine, shapes_free=pad_to is None) == select.PACKED

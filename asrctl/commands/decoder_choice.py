@@ -1,0 +1,147 @@
+"""Which decoder `asrctl eval` uses: greedy, or a beam search with a language model that fits the model's letters."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+from asrctl.commands.language_model import spellable
+from asrctl.data.text import Vocabulary
+from asrctl.errors import BadData, MissingArtifact, UsageError
+from asrctl.evaluation import beam_search, decoding
+from asrctl.evaluation.beam_search import BeamRules
+from asrctl.evaluation.decoding import Decoder
+from asrctl.events import Emit, Warned
+from asrctl.language_models import arpa, stored
+from asrctl.language_models.ngram import NgramModel
+from asrctl.language_models.word_scores import WordScores
+from asrctl.messages import amounts, suggestions
+from asrctl.storage import files
+from asrctl.storage.hashing import file_sha256
+from asrctl.storage.workspace import Workspace
+
+GREEDY, BEAM = "greedy", "beam"
+DECODERS = (GREEDY, BEAM)
+_ENDINGS = (".arpa", ".arpa.gz", ".gz", ".lm")
+# KenLM's binary files begin like this (lm/binary_format.cc).
+_KENLM = b"mmap lm http://kheafield.com/code"
+# Of a language model's words at most this share may be beyond the letters of the model.
+_MOST_BEYOND = 0.5
+_FIX_LM = "make one with `asrctl lm SOURCE`, or give an ARPA file"
+
+
+@dataclass(frozen=True)
+class DecoderRequest:
+    """What was asked for. name: greedy or beam; default: beam where there is a language model. lm: its name, or an ARPA
+    file. width, alpha, beta: of the search, default as in BeamRules.
+    """
+
+    name: Optional[str] = None
+    lm: Optional[str] = None
+    width: Optional[int] = None
+    alpha: Optional[float] = None
+    beta: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class ChosenDecoder:
+    """rules: None for greedy. lm: digest or ID of the language model, and where it is."""
+
+    rules: Optional[BeamRules] = None
+    lm: Optional[str] = None
+    lm_path: Optional[Path] = None
+
+    @property
+    def name(self) -> str:
+        return GREEDY if self.rules is None else BEAM
+
+    @property
+    def parameters(self) -> Dict[str, Any]:
+        """What becomes part of an evaluation's ID, and of its metrics."""
+        if self.rules is None:
+            return {"decoder": GREEDY}
+        return {"decoder": BEAM, "beam": asdict(self.rules), **({"lm": self.lm} if self.lm else {})}
+
+    def make(self, vocabulary: Vocabulary, emit: Emit) -> Decoder:
+        """Load the language model, and see whether it goes with the model's letters. Raises BadData."""
+        if self.rules is None:
+            return decoding.greedy(vocabulary)
+        scores = None
+        if self.lm_path is not None:
+            model = _load(self.lm_path)
+            _check(model, self.lm_path, vocabulary, emit)
+            scores = WordScores(model)
+        return beam_search.beam(vocabulary, self.rules, scores)
+
+
+def choose(workspace: Workspace, request: DecoderRequest) -> ChosenDecoder:
+    """Raises UsageError, MissingArtifact, BadData."""
+    name = request.name or (GREEDY if request.lm is None else BEAM)
+    options = {"--lm": request.lm, "--beam-width": request.width, "--alpha": request.alpha, "--beta": request.beta}
+    if name == GREEDY:
+        given = [option for option, value in options.items() if value is not None]
+        if given:
+            raise UsageError(f"the greedy decoder takes no {given[0]}", fix="add `--decoder beam`, or leave it out")
+        return ChosenDecoder()
+    if request.lm is None and (request.alpha is not None or request.beta is not None):
+        raise UsageError("--alpha and --beta weigh a language model, and there is none", fix="name one with --lm")
+    rules = BeamRules() if request.width is None else BeamRules(width=request.width)
+    rules = rules if request.alpha is None else replace(rules, alpha=request.alpha)
+    rules = rules if request.beta is None else replace(rules, beta=request.beta)
+    if request.lm is None:
+        return ChosenDecoder(rules)
+    return _with_model(workspace, request.lm, rules)
+
+
+def _with_model(workspace: Workspace, word: str, rules: BeamRules) -> ChosenDecoder:
+    known = workspace.names("lm")
+    path = files.expanded(word)
+    if word not in known and path.is_file():
+        with files.open_regular(path, fix=_FIX_LM) as stream:
+            if stream.read(len(_KENLM)) == _KENLM:
+                raise UsageError(
+                    f"{path} is a binary file of KenLM, which only KenLM reads",
+                    fix="give the ARPA file it was made from",
+                )
+        return ChosenDecoder(rules, file_sha256(path), path)
+    if word not in known and word.lower().endswith(_ENDINGS):
+        raise MissingArtifact(f"there is no file {word}", fix=suggestions.question(word, list(known), str) or _FIX_LM)
+    artifact = workspace.resolve("lm", word, fix=_FIX_LM)
+    return ChosenDecoder(rules, artifact.id, artifact.path)
+
+
+def _load(path: Path) -> NgramModel:
+    return stored.load(path) if path.is_dir() else arpa.read(path)
+
+
+def _check(model: NgramModel, path: Path, vocabulary: Vocabulary, emit: Emit) -> None:
+    """Raises BadData where the language model's words are of other letters, or of another case."""
+    if vocabulary.delimiter_id is None:
+        raise BadData(
+            "this model's labels do not tell where a word ends, so a language model of words does not go with it",
+            fix="leave --lm out",
+        )
+    words = list(arpa.known_words(model))
+    beyond = [word for word in words if not spellable(word, vocabulary)]
+    if not words or len(beyond) > _MOST_BEYOND * len(words):
+        example = f", such as {beyond[0]!r}" if beyond else ""
+        raise BadData(
+            f"{len(beyond):,} of the {amounts.count(len(words), 'word')} of the language model {path}{example}, can "
+            "not be written with the letters of this model",
+            fix=_fix(words, vocabulary),
+        )
+    if beyond:
+        emit(
+            Warned(
+                f"{amounts.count(len(beyond), 'word')} of the language model, such as {beyond[0]!r}, can not be "
+                "written with the letters of this model"
+            )
+        )
+
+
+def _fix(words: "list[str]", vocabulary: Vocabulary) -> str:
+    for case, changed in (("capitals", str.upper), ("small letters", str.lower)):
+        if words and sum(spellable(changed(word), vocabulary) for word in words) > _MOST_BEYOND * len(words):
+            return f"this model writes {case}: `asrctl lm TEXT --data DATA` writes texts by the rules of that data"
+    return "make a language model of texts in this model's language"
