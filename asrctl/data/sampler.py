@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import List, Optional, Sequence
+from typing import Any, List, Optional, Sequence
 
 import numpy as np
 
@@ -59,17 +59,16 @@ class BatchPlan:
         count = len(self.num_samples) / self.global_batch
         return max(1, math.floor(count) if self.drop_last else math.ceil(count))
 
-    def epoch(self, epoch: int) -> List[np.ndarray]:
-        """The global batches of one epoch: each an array of utterance indices."""
+    def epoch(self, epoch: int) -> "Batches":
+        """The global batches of one epoch."""
         order = self._drawn(epoch)
         if self.order == "curriculum" and epoch == 0:
             order = order[np.argsort(self.num_samples[order], kind="stable")]
         if self.order == "grouped":
-            order = self._group(order)
+            self._group(order)
         batches = self._cut(order)
         if self.order == "grouped":
-            places = generator(self.seed, _BATCH_STREAM, epoch).permutation(len(batches))
-            batches = [batches[place] for place in places]
+            batches = batches.arranged(generator(self.seed, _BATCH_STREAM, epoch).permutation(len(batches)))
         return batches
 
     def _drawn(self, epoch: int) -> np.ndarray:
@@ -82,13 +81,13 @@ class BatchPlan:
         size = len(self.mixing.members[part]) if self.mixing is not None else 0
         return generator(self.seed, _MIX_STREAM, part, number).permutation(size)
 
-    def _cut(self, order: np.ndarray) -> List[np.ndarray]:
+    def _cut(self, order: np.ndarray) -> "Batches":
         if self.batch_samples is not None:
             return self._cut_by_samples(order)
-        batches = [order[start : start + self.global_batch] for start in range(0, len(order), self.global_batch)]
-        return batches[: self.steps_per_epoch]
+        starts = np.arange(0, len(order), self.global_batch)[: self.steps_per_epoch]
+        return Batches(order, starts, np.minimum(starts + self.global_batch, len(order)))
 
-    def _cut_by_samples(self, order: np.ndarray) -> List[np.ndarray]:
+    def _cut_by_samples(self, order: np.ndarray) -> "Batches":
         """Equal stretches of the epoch's audio; an utterance belongs where its middle lies.
 
         Middles are at most the longest utterance apart, and a stretch is at least that long: none is empty. Where an
@@ -100,12 +99,37 @@ class BatchPlan:
         edges = np.arange(1, steps) * (lengths.sum() / steps)
         cuts, places = np.searchsorted(middles, edges), np.arange(steps - 1)
         cuts = np.maximum.accumulate(np.maximum(cuts - places, 1)) + places
-        return np.split(order, np.minimum(cuts, len(order) - steps + 1 + places))
+        cuts = np.minimum(cuts, len(order) - steps + 1 + places)
+        return Batches(order, np.concatenate([[0], cuts]), np.concatenate([cuts, [len(order)]]))
 
-    def _group(self, order: np.ndarray) -> np.ndarray:
+    def _group(self, order: np.ndarray) -> None:
+        """Put like lengths together, in place."""
         size = self.global_batch * _GROUP_BATCHES
-        groups = (order[start : start + size] for start in range(0, len(order), size))
-        return np.concatenate([group[np.argsort(-self.num_samples[group], kind="stable")] for group in groups])
+        for start in range(0, len(order), size):
+            group = order[start : start + size]
+            order[start : start + size] = group[np.argsort(-self.num_samples[group], kind="stable")]
+
+
+class Batches(Sequence[np.ndarray]):
+    """The batches of an epoch: each an array of utterance indices, (utterances,) int64. A slice of them is one, too.
+
+    order: of all utterances. starts, ends: (batches,) the places of each batch in it.
+    """
+
+    def __init__(self, order: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> None:
+        self._order, self._starts, self._ends = order, starts, ends
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return Batches(self._order, self._starts[place], self._ends[place])
+        return self._order[self._starts[place] : self._ends[place]]
+
+    def arranged(self, places: np.ndarray) -> "Batches":
+        """The same in another order."""
+        return Batches(self._order, self._starts[places], self._ends[places])
 
 
 def samples_in(seconds: float, sample_rate: int) -> int:

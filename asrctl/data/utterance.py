@@ -39,8 +39,8 @@ class Utterance:
     channel: Optional[int] = records.absent()
 
     def as_dict(self) -> Dict[str, Any]:
-        """Only what is set, in the order of the fields."""
-        return records.as_dict(self)
+        """Only what is set, in the order of the fields: as records.as_dict, which is slow for millions of them."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 def split_path(audio: str) -> Tuple[str, Optional[str]]:
@@ -58,9 +58,10 @@ def is_table(container: str) -> bool:
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> int:
     """Write JSON lines to `path` as they come, in flat memory; the number of utterances."""
     count = 0
+    encode = json.JSONEncoder(ensure_ascii=False).encode
     with open(path, "w", encoding="utf-8", errors="surrogatepass") as stream:  # file names need not be UTF-8
         for utterance in utterances:
-            stream.write(json.dumps(utterance.as_dict(), ensure_ascii=False) + "\n")
+            stream.write(encode(utterance.as_dict()) + "\n")
             count += 1
     return count
 
@@ -69,9 +70,30 @@ def read_manifest(path: Path) -> Iterator[Utterance]:
     """The utterances of a manifest that `write_manifest` wrote. Raises BadData."""
     fix = "prepare the corpus again"
     for number, values in files.read_json_lines(path, fix=fix):
+        if _is_plain(values):
+            yield Utterance(**values)
+            continue
         damaged = f"{path}, line {number} is damaged"
         found = records.read(Utterance, values, damaged, fix=fix)
         unknown = values.keys() - vars(found)  # it may say that other samples are meant
         if unknown:
             raise BadData(f"{damaged} ({', '.join(f'{key} is unknown' for key in sorted(unknown))})", fix=fix)
         yield found
+
+
+# The types that values have in a manifest, by key.
+_TYPES = {
+    **dict.fromkeys(("id", "audio", "text", "split", "speaker", "sha256"), (str,)),
+    **dict.fromkeys(("start_s", "end_s"), (float,)),
+}
+_ALWAYS = {"id", "audio", "text", "split"}
+
+
+def _is_plain(values: Any) -> bool:
+    """Whether a line is as `write_manifest` writes all of them, so that nothing has to be looked at more closely.
+
+    Manifests are read several times; records.read takes ten times as long.
+    """
+    if type(values) is not dict or not values.keys() >= _ALWAYS:
+        return False
+    return all(type(value) in _TYPES.get(key, ()) for key, value in values.items())

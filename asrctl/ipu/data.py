@@ -6,7 +6,7 @@ Picklable: the loader's workers may be processes of their own, which map the sha
 from __future__ import annotations
 
 import signal
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -63,7 +63,7 @@ class TrainingOrder(StaticSpeech):
     def __init__(self, *arguments: Any, plan: BatchPlan, total_steps: int, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.plan, self.total_steps = plan, total_steps
-        self._epoch: Tuple[int, List[np.ndarray]] = (-1, [])
+        self._epoch: Tuple[int, Sequence[np.ndarray]] = (-1, [])
 
     def __len__(self) -> int:
         return self.total_steps * self.plan.global_batch

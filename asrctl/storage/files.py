@@ -252,7 +252,7 @@ def read_json(path: Path, *, fix: str) -> Any:
 
 def parse_json(text: str) -> Any:
     """JSON without NaN and infinities, which no other program reads. Raises ValueError, RecursionError."""
-    return json.loads(text, parse_constant=_no_number, parse_float=_finite)
+    return _DECODER.decode(text)
 
 
 def _no_number(name: str) -> Any:
@@ -264,6 +264,10 @@ def _finite(digits: str) -> float:
     if value in (float("inf"), float("-inf")):
         raise ValueError(f"{digits[:20]} is too large a number")
     return value
+
+
+# Made once: json.loads would make one for each line of a manifest.
+_DECODER = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite)
 
 
 def read_json_lines(path: Path, *, fix: str) -> Iterator[Tuple[int, Any]]:
