@@ -18,6 +18,8 @@ from asrctl.messages import amounts
 if TYPE_CHECKING:
     from asrctl.commands.vocab import VocabResult
 
+# A tokenizer of pieces of words has thousands.
+_TOKENS = 300
 # Beside those of the corpora.
 EXAMPLES = (
     "asrctl vocab librispeech LibriSpeech --train train-clean-100 --splits train,eval",
@@ -94,7 +96,7 @@ def result_lines(result: "VocabResult", following: str) -> List[str]:
     """Tokens, what is beyond them, and what to type next."""
     lines = [
         f"{amounts.count(len(result.tokens), 'token')} from {', '.join(result.splits)}: "
-        f"{' '.join(map(_token, result.tokens))}",
+        f"{' '.join(map(_token, result.tokens[:_TOKENS]))}{' ...' if len(result.tokens) > _TOKENS else ''}",
         f"characters: {', '.join(corpora.characters(dict(result.characters)))}",
     ]
     for group, found in result.beyond.items():

@@ -6,11 +6,12 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from asrctl.config import languages
-from asrctl.data import orthography, phonemes
+from asrctl.data import orthography, phonemes, subwords
 from asrctl.data.replacements import Table
+from asrctl.data.subwords import SPACES, SubwordEncoder, Subwords
 from asrctl.errors import BadData, UsageError
 from asrctl.messages import suggestions
 from asrctl.storage import files, records
@@ -136,7 +137,8 @@ class Vocabulary:
 
     What asrctl builds has all three. A checkpoint's may lack a word delimiter or a token for unknown characters (None).
     lower_case: its letters are capitals that stand for small ones (`do_lower_case` of a tokenizer). phones: its tokens
-    are phonemes, of any number of characters.
+    are phonemes, of any number of characters. subwords: the tokenizer that cuts texts into its tokens and puts them
+    together again, where these are pieces of words.
     """
 
     tokens: Tuple[str, ...]
@@ -145,6 +147,7 @@ class Vocabulary:
     pad: str = "[PAD]"
     lower_case: bool = False
     phones: bool = False
+    subwords: Optional[Subwords] = None
 
     def __post_init__(self) -> None:
         if len(set(self.tokens)) != len(self.tokens):
@@ -177,7 +180,9 @@ class Vocabulary:
     @property
     def letters(self) -> Dict[str, int]:
         """Ids of the tokens that are a character (or phoneme) of a text, the delimiter too; unk and pad never are."""
-        special = (self.unk, self.pad)
+        special: Tuple[Optional[str], ...] = (self.unk, self.pad)
+        if self.subwords is not None:
+            special += SPACES
         if self.phones:
             return {token: index for token, index in self.ids.items() if token not in special}
         found = {token: index for token, index in self.ids.items() if len(token) == 1 and token not in special}
@@ -189,20 +194,27 @@ class Vocabulary:
     @property
     def digest(self) -> str:
         """sha256 over the tokens in their order and the special ones: what a model's head is bound to."""
-        kind = [True] * self.lower_case + ["phones"] * self.phones
+        kind: List[Any] = [True] * self.lower_case + ["phones"] * self.phones
+        kind += [] if self.subwords is None else [self.subwords.json]
         return digest([list(self.tokens), self.word_delimiter, self.unk, self.pad] + kind)
 
     def special(self) -> Dict[str, Any]:
         """What special_tokens.json holds."""
         found: Dict[str, Any] = {"word_delimiter": self.word_delimiter, "unk": self.unk, "pad": self.pad}
         kind = {"lower_case": self.lower_case, "phones": self.phones}
-        return {**found, **{name: True for name, is_so in kind.items() if is_so}}
+        found.update({name: True for name, is_so in kind.items() if is_so})
+        return found if self.subwords is None else {**found, "subwords": self.subwords.kind}
 
     def as_dict(self) -> Dict[str, Any]:
         return {"tokens": list(self.tokens), **self.special()}
 
     def save(self, folder: Path) -> None:
-        """Write `vocab.json` ({token: id}, as tokenizers have it) and `special_tokens.json` into `folder`."""
+        """Write `vocab.json` ({token: id}, as tokenizers have it) and `special_tokens.json` into `folder`.
+
+        And the tokenizer.json of a tokenizer of pieces of words.
+        """
+        if self.subwords is not None:
+            files.write_text(folder / subwords.FILE, self.subwords.json)
         files.write_json(folder / "vocab.json", self.ids)
         files.write_json(folder / "special_tokens.json", self.special())
 
@@ -210,25 +222,34 @@ class Vocabulary:
     def load(cls, folder: Path) -> "Vocabulary":
         """What `save` wrote. Raises BadData."""
         special = read_special(folder, fix=_FIX_VOCABULARY)
+        kind = special.pop("subwords", None)
+        if kind is not None:
+            special["subwords"] = Subwords.read(folder / subwords.FILE, kind, fix=_FIX_VOCABULARY)
         ids = files.read_json(folder / "vocab.json", fix=_FIX_VOCABULARY)
         return cls(tokens_by_id(ids, folder / "vocab.json", fix=_FIX_VOCABULARY), **special)
 
-    def encoder(self) -> "Encoder":
-        return Encoder(self)
+    def encoder(self) -> Callable[[str], Tuple[List[int], Dict[str, int]]]:
+        """Normalized text -> (label ids, {unknown character or phoneme: count})."""
+        return Encoder(self) if self.subwords is None else SubwordEncoder(self.subwords, self.unk_id)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Frame labels -> text: collapse repeats, drop the blank (greedy CTC, Graves et al. 2006, section 3.2)."""
-        blank, pieces, previous = self.blank_id, [], None
+        blank, kept, previous = self.blank_id, [], None
         for index in ids:
             if index != previous and index != blank:
-                pieces.append(self.tokens[index])
+                kept.append(index)
             previous = index
-        return self.text(pieces)
+        return (
+            self.subwords.decode(kept) if self.subwords is not None else self.text(map(self.tokens.__getitem__, kept))
+        )
 
     def text(self, pieces: Iterable[str]) -> str:
         """Tokens -> text as transformers' tokenizer has it: a delimiter is a space, and none stands at the ends."""
         if self.phones:
             return phonemes.joined([" " if piece == self.word_delimiter else piece for piece in pieces])
+        if self.subwords is not None:
+            ids = self.ids
+            return self.subwords.decode([ids[piece] for piece in pieces])
         text = "".join(" " if piece == self.word_delimiter else piece for piece in pieces).strip()
         return text.lower() if self.lower_case else text
 
@@ -269,6 +290,7 @@ class _Special:
     pad: str = ""
     lower_case: bool = False
     phones: bool = False
+    subwords: Optional[str] = None
 
 
 def read_special(folder: Path, *, fix: str) -> Dict[str, Any]:

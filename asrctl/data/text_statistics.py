@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, 
 
 from asrctl.data import glyphs
 from asrctl.data.split_roles import Roles
+from asrctl.data.subwords import SubwordEncoder
 from asrctl.data.text import CASES, TextRules, Vocabulary
 from asrctl.data.text_report import TextReport
 from asrctl.data.utterance import Utterance
@@ -139,6 +140,9 @@ def _identity(utterance: Utterance) -> List[Any]:
 
 
 def unknown_characters(characters: Mapping[str, int], vocabulary: Vocabulary) -> "Counter[str]":
+    if vocabulary.subwords is not None:
+        encode = SubwordEncoder(vocabulary.subwords, vocabulary.unk_id)
+        return Counter({character: count for character, count in characters.items() if not encode.knows(character)})
     has_border = vocabulary.word_delimiter is not None or vocabulary.phones
     known = {*vocabulary.letters, *([" "] if has_border else [])}
     return Counter({character: count for character, count in characters.items() if character not in known})

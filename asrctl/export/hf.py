@@ -9,9 +9,9 @@ from typing import Any, Dict, List, Sequence, Tuple
 import numpy as np
 
 from asrctl.data import collate
-from asrctl.errors import BadData
+from asrctl.errors import BadData, MissingDependency
 from asrctl.evaluation import decoding
-from asrctl.models import architectures, ctc, loading
+from asrctl.models import architectures, ctc, loading, processor
 from asrctl.models.loading import Recognizer
 from asrctl.runtime import compat
 from asrctl.storage import files
@@ -34,6 +34,12 @@ def verify(recognizer: Recognizer, folder: Path, utterances: Sequence[Tuple[str,
     """
     import transformers
 
+    if recognizer.vocabulary.subwords is not None and not hasattr(transformers, processor.SUBWORD_CLASS):
+        raise MissingDependency(
+            f"transformers {transformers.__version__} can not decode CTC in pieces of words, so nothing verifies the "
+            "export",
+            fix="install transformers 4.57 or newer, or use --format onnx",
+        )
     with compat.quiet_transformers():
         plain = _plain(recognizer, folder)
         outputs = len(recognizer.vocabulary)

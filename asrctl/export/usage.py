@@ -56,6 +56,16 @@ def onnx_program(rules: FeatureRules, vocabulary: Vocabulary) -> str:
     """Python that transcribes one recording with `model.onnx`, greedily."""
     normalize = f"samples = (samples - samples.mean()) / np.sqrt(samples.var() + {VARIANCE_FLOOR})\n"
     delimiter = json.dumps(vocabulary.word_delimiter, ensure_ascii=False)
+    spaces = "" if vocabulary.word_delimiter is None else f'.replace({delimiter}, " ")'
+    tokens = "    tokens = {index: token for token, index in json.load(file).items()}\n"
+    shown = f'print("{" " if vocabulary.phones else ""}".join(text){spaces}.strip())\n'
+    if vocabulary.subwords is not None:
+        shown = (
+            "from tokenizers import Tokenizer\n\n"
+            "ids = {token: index for index, token in tokens.items()}\n"
+            'tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")\n'
+            "print(tokenizer.decode([ids[token] for token in text], skip_special_tokens=False).strip())\n"
+        )
     return (
         "import json\n\n"
         "import numpy as np\n"
@@ -64,7 +74,7 @@ def onnx_program(rules: FeatureRules, vocabulary: Vocabulary) -> str:
         "import soxr\n\n"
         f'folder = "{FOLDER}"\n'
         'with open(f"{folder}/vocab.json", encoding="utf-8") as file:\n'
-        "    tokens = {index: token for token, index in json.load(file).items()}\n"
+        f"{tokens}"
         'session = onnxruntime.InferenceSession(f"{folder}/model.onnx", providers=["CPUExecutionProvider"])\n\n'
         f"{_read(rules.sample_rate)}"
         f"{normalize if rules.normalize else ''}"
@@ -75,5 +85,5 @@ def onnx_program(rules: FeatureRules, vocabulary: Vocabulary) -> str:
         "    if label not in (previous, blank):\n"
         "        text.append(tokens[label])\n"
         "    previous = label\n"
-        f'print("{" " if vocabulary.phones else ""}".join(text).replace({delimiter}, " ").strip())\n'
+        f"{shown}"
     )

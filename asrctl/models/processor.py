@@ -9,7 +9,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from asrctl.data import sentencepiece_model, subwords
 from asrctl.data.collate import FeatureRules
+from asrctl.data.subwords import Subwords
 from asrctl.data.text import Vocabulary, read_special, tokens_by_id
 from asrctl.errors import BadData
 from asrctl.models import partial_models
@@ -17,6 +19,8 @@ from asrctl.storage import files
 from asrctl.storage.records import is_text
 
 TOKENIZER_CLASS, FEATURE_CLASS = "Wav2Vec2CTCTokenizer", "Wav2Vec2FeatureExtractor"
+# The one that collapses repeats and leaves out the blank where tokens are pieces of words; since transformers 4.57.
+SUBWORD_CLASS = "ParakeetTokenizer"
 # Its tokens are phonemes, whose texts asrctl makes itself.
 PHONEME_CLASS = "Wav2Vec2PhonemeCTCTokenizer"
 TOKENIZER_FILES = (
@@ -26,6 +30,7 @@ TOKENIZER_FILES = (
     "tokenizer_config.json",
     "added_tokens.json",
     "tokenizer.json",
+    *sentencepiece_model.NAMES,
 )
 # transformers 4 writes the first, transformers 5 the second, with the same settings under `feature_extractor`.
 FEATURE_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -34,6 +39,8 @@ _NO_SETTINGS = ("feature_extractor_type", "processor_class")
 _FIX = "choose a folder that holds a complete CTC checkpoint (config.json, weights, vocab.json)"
 # Its old name, of which nothing but vocab.json counts here.
 _READ_CLASSES = (TOKENIZER_CLASS, "Wav2Vec2Tokenizer", PHONEME_CLASS)
+# What special_tokens.json says beside tokens.
+_KINDS = ("lower_case", "phones", "subwords")
 # Tokens that a tokenizer gives an id behind all others where no file does, in this order, and those it invents.
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _INVENTED = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
@@ -57,6 +64,8 @@ def write(folder: Path, vocabulary: Vocabulary, rules: FeatureRules) -> None:
     )
     if vocabulary.phones:
         tokenizer.update(tokenizer_class=PHONEME_CLASS, do_phonemize=False, phone_delimiter_token=" ")
+    if vocabulary.subwords is not None:
+        tokenizer = dict(special, tokenizer_class=SUBWORD_CLASS, clean_up_tokenization_spaces=False)
     files.write_json(folder / "tokenizer_config.json", tokenizer)
     named = {key: token for key, token in special.items() if token is not None}
     files.write_json(folder / "special_tokens_map.json", named)
@@ -86,6 +95,8 @@ def read_vocabulary(folder: Path, outputs: Optional[int] = None) -> Vocabulary:
     themselves, and for tokenizers of other kinds.
     """
     settings = _settings(folder)
+    if _has_subwords(folder, settings):
+        return _subword_vocabulary(folder, settings, outputs)
     _refuse_other_tokenizers(folder, settings)
     if outputs is None:
         outputs = _configured_outputs(folder)
@@ -109,6 +120,47 @@ def read_vocabulary(folder: Path, outputs: Optional[int] = None) -> Vocabulary:
     return Vocabulary(tokens, delimiter, unk if unk in tokens else None, pad, is_lower and not phones, phones)
 
 
+def _has_subwords(folder: Path, settings: Mapping[str, Any]) -> bool:
+    """Whether a folder's tokenizer writes pieces of words."""
+    kind = _class(folder, settings)
+    are_there = any((folder / name).exists() for name in (subwords.FILE, *sentencepiece_model.NAMES))
+    return are_there and (kind not in _READ_CLASSES if kind else not (folder / "vocab.json").exists())
+
+
+def _subword_vocabulary(folder: Path, settings: Mapping[str, Any], outputs: Optional[int]) -> Vocabulary:
+    """That of a tokenizer.json. Raises BadData."""
+    tokenizer = _subwords(folder, _class(folder, settings))
+    tokens = tokenizer.tokens()
+    if outputs is None:
+        outputs = _configured_outputs(folder)
+    blank = _read_section(folder / "config.json").get("pad_token_id")
+    pad = settings.get("pad_token")
+    if pad not in tokens and outputs == len(tokens) + 1:
+        # As NeMo has it: the blank follows on the tokens, and no file names it.
+        pad = pad or "<pad>"
+        tokens = (*tokens, str(pad))
+    if pad is None and isinstance(blank, int) and 0 <= blank < len(tokens):
+        pad = tokens[blank]
+    if outputs is not None and outputs != len(tokens):
+        raise BadData(f"the tokenizer of {folder} has {len(tokens)} tokens, and the model {outputs} outputs", fix=_FIX)
+    if pad not in tokens:
+        raise BadData(
+            f"the tokenizer of {folder} names no token for padding, the blank of CTC",
+            fix="name it as pad_token in tokenizer_config.json, or choose another checkpoint",
+        )
+    unk = settings.get("unk_token") or next((token for token in ("<unk>", "[UNK]") if token in tokens), None)
+    return Vocabulary(tokens, None, unk if unk in tokens else None, str(pad), subwords=tokenizer)
+
+
+def _subwords(folder: Path, kind: Any) -> Subwords:
+    """Raises BadData."""
+    named = kind if isinstance(kind, str) and kind else subwords.USUAL_CLASS
+    if (folder / subwords.FILE).exists():
+        return Subwords.read(folder / subwords.FILE, named, fix=_FIX)
+    path = next(folder / name for name in sentencepiece_model.NAMES if (folder / name).exists())
+    return Subwords(sentencepiece_model.to_tokenizer_json(path, fix=_FIX), named)
+
+
 def _settings(folder: Path) -> Dict[str, Any]:
     """What the files beside vocab.json say, special tokens as plain text. Raises BadData.
 
@@ -118,7 +170,8 @@ def _settings(folder: Path) -> Dict[str, Any]:
     found: Dict[str, Any] = {}
     if (folder / "special_tokens.json").exists():
         ours = read_special(folder, fix=_FIX)
-        found = {f"{key}_token": value for key, value in ours.items() if key not in ("lower_case", "phones")}
+        found = {f"{key}_token": value for key, value in ours.items() if key not in _KINDS}
+        found.update({"tokenizer_class": ours["subwords"]} if "subwords" in ours else {})
         found["do_lower_case"] = ours.get("lower_case", False)
     config = _plain_tokens(_read_section(folder / "tokenizer_config.json"))
     named = _plain_tokens(_read_section(folder / "special_tokens_map.json"))
