@@ -98,6 +98,11 @@ class CorpusOption:
             ) from None
 
 
+STREAMING = CorpusOption(
+    "--streaming", "Read what lies elsewhere where it is: for what does not fit on the disk.", type=bool
+)
+
+
 def _nobody(*_: str) -> None:
     """Who is told where nobody asks."""
 

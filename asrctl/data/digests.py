@@ -18,7 +18,7 @@ from asrctl.events import Emit, Progress, Warned
 from asrctl.runtime.os_errors import fault_of_file
 from asrctl.runtime.threads import in_order
 from asrctl.storage import files, stat_cache
-from asrctl.storage.hashing import file_sha256
+from asrctl.storage.remote import streaming
 
 _CHUNK = 64
 # Of the contents of cells, which are read before they are handed to a thread.
@@ -164,7 +164,7 @@ class _Hasher:
 def _sha256(path: str) -> Optional[str]:
     """None where the file can not be read to its end."""
     try:
-        return file_sha256(Path(path))
+        return streaming.sha256(Path(path))
     except OSError as error:
         if fault_of_file(error) is None:
             raise

@@ -5,11 +5,13 @@ from __future__ import annotations
 import posixpath
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Dict, Iterator
+from typing import Dict, Iterator, Tuple
 
-from asrctl.data.corpus import Corpus, CorpusRequest
+from asrctl.data.corpus import STREAMING, Corpus, CorpusRequest
 from asrctl.data.reading import shards
+from asrctl.data.utterance import ARCHIVE_SUFFIXES
 from asrctl.errors import UsageError
+from asrctl.events import Note
 from asrctl.storage import addresses
 from asrctl.storage.addresses import Address
 from asrctl.storage.remote.mirror import Mirror
@@ -37,7 +39,7 @@ def missing(workspace: Workspace, corpus: Corpus, request: CorpusRequest) -> Dic
     with _mirror(workspace, request) as mirror:
         found: Dict[str, int] = {}
         for address in _meant(request.address, corpus):
-            found.update(mirror.missing(address))
+            found.update(mirror.missing(address, _streams(request)))
         return found
 
 
@@ -53,6 +55,9 @@ def _mirror(workspace: Workspace, request: CorpusRequest) -> Iterator[Mirror]:
 
 def _localized(request: CorpusRequest, mirror: Mirror, corpus: Corpus) -> CorpusRequest:
     word = request.address
+    is_name = word is not None and corpus.fetches and not addresses.is_address(word)
+    if request.options.get(STREAMING.key) and not is_name and (word is None or not addresses.is_address(word)):
+        request.emit(Note("the corpus lies on this machine, so --streaming changes nothing"))
     if word is None or not addresses.is_address(word):
         return request
     if corpus.takes(word):
@@ -61,15 +66,21 @@ def _localized(request: CorpusRequest, mirror: Mirror, corpus: Corpus) -> Corpus
     address = addresses.parsed(word)
     if corpus.is_address(word):
         everything = _meant(word, corpus)
-        for one in everything:
+        streams = _streams(request)
+        for one in everything if not streams else ():
             mirror.ahead(one)
         for one in everything:
-            mirror.get(one)
-        return replace(request, address=str(mirror.local(address)))
-    source = mirror.whole(address)
+            mirror.whole(one, streams)
+        return replace(request, address=str(mirror.standing(address) if streams else mirror.local(address)))
+    source = mirror.whole(address, _streams(request))
     if source.is_file():  # what it names lies beside it
         mirror.top = address._replace(path=posixpath.dirname(address.path), query="")
     return replace(request, source=source, address=None)
+
+
+def _streams(request: CorpusRequest) -> Tuple[str, ...]:
+    """Endings of the files that are read where they are."""
+    return ARCHIVE_SUFFIXES if request.options.get(STREAMING.key) else ()
 
 
 def _meant(word: str, corpus: Corpus) -> "list[Address]":

@@ -112,13 +112,15 @@ def listed(
         hints: Dict[str, str] = {}
         versions: List[str] = []
         request = replace(request, hint=hints.__setitem__, tell_version=versions.append)
-        with elsewhere.reachable(workspace, corpus, request) as request, _Identities() as identities:
-            found = _with_a_transcript(identities.checked(corpus.utterances(request)), choice, hints)
-            write_manifest(path, _counted(found, counts, emit))
+        with elsewhere.reachable(workspace, corpus, request) as request:
+            with _Identities() as identities:
+                found = _with_a_transcript(identities.checked(corpus.utterances(request)), choice, hints)
+                write_manifest(path, _counted(found, counts, emit))
+            if not counts:
+                what = f"{choice.place or choice.corpus} holds no utterances"
+                raise BadData(what, fix="check that this is the corpus")
             planned = request.remote.planned if request.remote is not None else {}
-        if not counts:
-            raise BadData(f"{choice.place or choice.corpus} holds no utterances", fix="check that this is the corpus")
-        yield corpus, wanted, Listing(path, dict(counts), hints, "+".join(versions) or None, planned)
+            yield corpus, wanted, Listing(path, dict(counts), hints, "+".join(versions) or None, planned)
 
 
 def _with_a_transcript(

@@ -12,6 +12,7 @@ from asrctl.data.reading.embedded import CellReader
 from asrctl.data.utterance import Utterance, is_table, split_path
 from asrctl.errors import BadData
 from asrctl.storage import files
+from asrctl.storage.remote import streaming
 from asrctl.storage.workspace import Workspace
 
 # Headers that are read, at most about so many.
@@ -42,7 +43,7 @@ def num_bytes(
                 durations_s.append(_kept_s(utterance, length_s, limits))
         elif member is not None and container not in archive_bytes:
             status = files.regular_status(container)
-            archive_bytes[container] = status.st_size if status is not None else 0
+            archive_bytes[container] = streaming.size_of(Path(container)) if status is not None else 0
         if member is None and index % step == 0:
             durations_s.append(_duration_s(utterance, limits))
     if any(archive_bytes.values()):

@@ -96,12 +96,14 @@ def web() -> Iterator[Web]:
 
 @dataclass
 class Buckets:
-    """port: of the server. environment: what a process needs to use it. proxy: between both, where it breaks."""
+    """port: of the server. environment: what a process needs to use it. proxy: between both, where it breaks. folder:
+    what tests keep beside it."""
 
     port: int
     client: Any
     environment: Dict[str, str]
     proxy: "Proxy"
+    folder: Path = Path()
 
     def put(self, bucket: str, folder: Path, inside: str = "") -> None:
         """Everything in a folder, as objects of a bucket, which is made."""

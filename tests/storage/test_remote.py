@@ -7,9 +7,10 @@ from typing import Any, Iterator, List
 
 import pytest
 
-from asrctl.errors import BadData
+from asrctl.errors import BadData, MissingArtifact
 from asrctl.events import Event, Warned
 from asrctl.storage import addresses
+from asrctl.storage.remote import streaming
 from asrctl.storage.remote.mirror import Mirror
 from asrctl.storage.remote.stores import Patience
 
@@ -93,6 +94,29 @@ def test_what_changes_all_the_time_is_told(server: Web, tmp_path: Path) -> None:
     with pytest.raises(BadData) as caught:
         mirror(tmp_path).get(addresses.parsed(f"{server.url}/a/x.bin"))
     assert caught.value.message.endswith("/a/x.bin changes while it is read")
+
+
+def test_what_is_read_where_it_lies(server: Web, tmp_path: Path) -> None:
+    """By ranges that grow; a connection that stays broken is no fault of what is read."""
+    address = addresses.parsed(f"{server.url}/a/x.bin")
+    stand = streaming.stand(mirror(tmp_path).streamed(address))
+    assert stand is not None and stand.address == address
+    server.breaks["a/x.bin"] = 100_000
+    found = streaming.RangedFile(stand, QUICK)
+    assert b"".join(iter(lambda: found.read(70_000), b"")) == CONTENT
+    assert 3 < len(server.asked) < 8
+    server.always, server.breaks["a/x.bin"] = ["a/x.bin"], 0
+    for content in (CONTENT, CONTENT[:-1]):
+        server.files["a/x.bin"] = content
+        with pytest.raises(MissingArtifact) as caught:
+            streaming.RangedFile(stand, QUICK).read(10)
+        assert not isinstance(caught.value, BadData)
+    assert caught.value.message.endswith("/a/x.bin has changed since it was listed")
+    server.ranges, server.always, server.files["a/x.bin"] = False, [], CONTENT
+    with pytest.raises(MissingArtifact, match="its server gives no parts of files"):
+        last = streaming.RangedFile(stand, QUICK)
+        last.seek(-10, 2)
+        last.read(10)
 
 
 def test_nobody_there(tmp_path: Path, server: Web) -> None:

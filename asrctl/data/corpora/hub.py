@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Iterator, Mapping
 
-from asrctl.data.corpus import Corpus, CorpusOption, CorpusRequest, Match, named_as_folder
+from asrctl.data.corpus import STREAMING, Corpus, CorpusOption, CorpusRequest, Match, named_as_folder
 from asrctl.data.reading import channels
 from asrctl.data.reading.hub import repository as hub_repository
 from asrctl.data.reading.hub import splits as hub_splits
@@ -108,6 +108,7 @@ CORPUS = Corpus(
         CorpusOption("--audio-column", "Column of the recordings, where several may be.", metavar="COLUMN"),
         CorpusOption("--text-column", "Column of the transcripts, where several may be.", metavar="COLUMN"),
         channels.OPTION,
+        STREAMING,
     ),
     splits={"train": ("train",), "eval": ("validation", "dev")},
     split_names={},

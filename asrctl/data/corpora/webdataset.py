@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from asrctl.data.corpus import Corpus, CorpusOption, CorpusRequest, Match
+from asrctl.data.corpus import STREAMING, Corpus, CorpusOption, CorpusRequest, Match
 from asrctl.data.reading import archives
 from asrctl.data.reading.columns import COLUMNS, Columns
 from asrctl.data.reading.encodings import OtherEncoding, decode
@@ -244,6 +244,7 @@ CORPUS = Corpus(
             "Field of the JSON, or ending of the members, that holds the transcript.",
             metavar="NAME",
         ),
+        STREAMING,
     ),
     recognizes=_recognizes,
     is_address=is_pattern,

@@ -18,6 +18,7 @@ from asrctl.errors import BadData
 from asrctl.messages import reasons
 from asrctl.runtime.os_errors import naming
 from asrctl.storage import files
+from asrctl.storage.remote import streaming
 
 MAX_AUDIO_BYTES = 1 << 26
 MAX_TEXT_BYTES = 1 << 24
@@ -47,7 +48,7 @@ class Member:
 
 def members(path: Path) -> Iterator[Member]:
     """The regular files of a tar or tar.gz, in their order. Raises BadData where it is damaged, OSError."""
-    with open(path, "rb") as raw, _unpacked(path, raw) as stream:
+    with streaming.opened(path) as raw, _unpacked(path, raw) as stream:
         position = _Position(path, raw, stream)
         long_name: Optional[str] = None
         while True:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from asrctl.errors import BadData
 from asrctl.messages import reasons
 from asrctl.runtime import memory
 from asrctl.storage import files
+from asrctl.storage.remote import streaming
 
 if TYPE_CHECKING:
     import pyarrow
@@ -35,6 +36,10 @@ class ColumnarFile:
             head = stream.read(4)
             stream.seek(-min(4, stream.seek(0, 2)), 2)
             tail = stream.read(4)
+        meant = streaming.stand(path) if path.suffix.lower() == ".parquet" and head[:1] == b"{" else None
+        self._elsewhere = streaming.RangedFile(meant) if meant is not None else None
+        if self._elsewhere is not None:
+            head = tail = _PARQUET  # pyarrow looks itself
         with self._told("it can not be opened"):
             self._opened: Any = self._open(head, tail)
             _check_names(self._opened.schema)
@@ -52,7 +57,7 @@ class ColumnarFile:
             raise BadData(f"{self.path} is no Parquet file", fix="check what the repository holds, or fetch it again")
         if tail != _PARQUET:
             raise BadData(f"{self.path} is cut off: its end is missing", fix=_FIX)
-        return _ParquetRows(self.path)
+        return _ParquetRows(self.path if self._elsewhere is None else self._elsewhere)
 
     @property
     def schema(self) -> "pyarrow.Schema":
@@ -114,10 +119,11 @@ class _Told:
 
 
 class _ParquetRows:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, source: Union[Path, streaming.RangedFile]) -> None:
         import pyarrow.parquet
 
-        self._file = pyarrow.parquet.ParquetFile(str(path), memory_map=False, buffer_size=_BUFFER_BYTES)
+        opened = str(source) if isinstance(source, Path) else pyarrow.PythonFile(source, mode="r")
+        self._file = pyarrow.parquet.ParquetFile(opened, memory_map=False, buffer_size=_BUFFER_BYTES)
         self.schema = self._file.schema_arrow
         metadata = self._file.metadata
         self.num_rows: int = metadata.num_rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Iterator, Mapping, Optional, Tuple
 from urllib.parse import quote
 
@@ -45,6 +46,12 @@ class HubStore(WebStore):
             raise Changed
         return super().blocks(address, start, found)
 
+    def read(self, address: Address, start: int, size: int, info: Info) -> bytes:
+        kind, _, revision, _ = _parted(address)
+        if kind == "dataset" and revision is not None and re.fullmatch("[0-9a-f]{40}", revision):
+            return self.part(address, start, size, info)  # of a commit nothing changes
+        return super().read(address, start, size, info)
+
     def url(self, address: Address) -> str:
         from huggingface_hub import constants
 
@@ -64,7 +71,8 @@ def _parted(address: Address) -> Tuple[str, str, Optional[str], str]:
     parts = [part for part in (address.host, *address.path.split("/")) if part]
     kind = _KINDS.get(parts[0], "model")
     parts = parts[1:] if kind != "model" else parts
-    if len(parts) < 2:
+    words = 1 if parts and "@" in parts[0] else 2  # some of the first data sets have no owner
+    if len(parts) < words:
         raise Refused(OTHER, "it is not hf://datasets/OWNER/NAME/PATH")
-    name, _, revision = "/".join(parts[:2]).partition("@")
-    return kind, name, revision or None, "/".join(parts[2:])
+    name, _, revision = "/".join(parts[:words]).partition("@")
+    return kind, name, revision or None, "/".join(parts[words:])

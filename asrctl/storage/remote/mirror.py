@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import shutil
+import tempfile
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
@@ -16,13 +17,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
-from asrctl.errors import StorageError
+from asrctl.errors import StorageError, UsageError
 from asrctl.events import Emit, Note, Progress, Warned, ignore
 from asrctl.messages import amounts
 from asrctl.runtime.threads import in_order
 from asrctl.storage import addresses, files
 from asrctl.storage.addresses import Address
-from asrctl.storage.remote import failures
+from asrctl.storage.remote import failures, streaming
 from asrctl.storage.remote.fetching import Fetcher
 from asrctl.storage.remote.stores import NO_FOLDERS, NOT_THERE, Info, Patience, Refused
 
@@ -63,6 +64,7 @@ class Mirror:
         self._write = write
         # The folder of a list that was fetched: relative paths in the list lead from there.
         self.top: Optional[Address] = None
+        self._scratch: Optional[tempfile.TemporaryDirectory] = None
         self._files = Fetcher(folder, patience, write=write)
         self.local = self._files.local
         self._lock = threading.Lock()
@@ -91,6 +93,8 @@ class Mirror:
             self._tasks.put(None)
         for thread in self._threads:
             thread.join(0.1)
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
     # -- single files -------------------------------------------------------------------------------------------------
 
@@ -142,6 +146,32 @@ class Mirror:
         store = self._files.store(address)
         return self._files.told(address, lambda: store.read(address, 0, size, info)) if size else b""
 
+    def streamed(self, address: Address, known: Optional[Info] = None) -> Path:
+        """What lies here in the place of a file that is read where it is; the file itself where it has been fetched.
+
+        Raises BadData, MissingArtifact, MissingDependency, UsageError, OSError.
+        """
+        if not self._download:
+            raise failures.forbidden(address)
+        if address.whole() not in (address.shown, address.shown + "/") or address.login:
+            what = f"the address of {address.shown} holds who may read it, which is kept nowhere"
+            raise UsageError(f"{what}, and --streaming keeps addresses", fix="leave --streaming out")
+        info = known or self._files.info(address)
+        path = self.standing(address)
+        if self._write and self._files.is_here(address, info):
+            return path
+        files.make_folder(path.parent)
+        streaming.write(path, address, info)
+        return path
+
+    def standing(self, address: Address) -> Path:
+        """Where what stands for a file or folder lies: for a dry run, in a folder that goes with this mirror."""
+        if self._write:
+            return self.local(address)
+        if self._scratch is None:
+            self._scratch = tempfile.TemporaryDirectory()
+        return Path(self._scratch.name) / address.local
+
     def _only_asked(self, address: Address, path: Path) -> Path:
         """What a dry run does in place of fetching: count, and ask for the sizes of some."""
         self._planned += 1
@@ -185,31 +215,38 @@ class Mirror:
 
     # -- folders ------------------------------------------------------------------------------------------------------
 
-    def whole(self, address: Address) -> Path:
-        """The file or folder, fetched. Raises BadData, MissingArtifact, MissingDependency, StorageError, OSError."""
+    def whole(self, address: Address, streams: Tuple[str, ...] = ()) -> Path:
+        """The file or folder, fetched, but for files with the endings `streams`: these are read where they are.
+
+        Raises BadData, MissingArtifact, MissingDependency, StorageError, UsageError, OSError.
+        """
         path = self.local(address)
         if not self._download:
             if not path.exists():
                 raise failures.forbidden(address)
             return path
         if self._is_file(address):
-            return self.get(address)
-        missing, size, _ = self._listed(address)
+            return self.streamed(address) if address.path.endswith(streams) and streams else self.get(address)
+        missing, size, _ = self._listed(address, streams)
         if missing:
             self._tell_size(missing, size, address)
-        self._fetch_listed(address, size)
+        self._fetch_listed(address, size, streams)
+        if not self._write:
+            return self.standing(address)
         self._remove_others(path)
         return path
 
-    def missing(self, address: Address) -> Dict[str, int]:
+    def missing(self, address: Address, streams: Tuple[str, ...] = ()) -> Dict[str, int]:
         """{file or folder: bytes} that `whole` would fetch. Raises as it does."""
         if not self._download:
             return {}
         if self._is_file(address):
+            if address.path.endswith(streams) and streams:
+                return {}
             info = self._files.info(address)
             is_here = self._files.is_here(address, info)
             return {} if is_here else {address.shown: info.size or 0}
-        missing, size, _ = self._listed(address)
+        missing, size, _ = self._listed(address, streams)
         return {f"{amounts.count(missing, 'file')} of {address.shown}": size} if missing else {}
 
     def names(self, address: Address) -> Dict[str, Listed]:
@@ -227,7 +264,7 @@ class Mirror:
             raise failures.refused(address, Refused(NO_FOLDERS, ""))
         return self._files.told(address, lambda: self._files.store(address).info(address)) is not None
 
-    def _listed(self, address: Address) -> Tuple[int, int, int]:
+    def _listed(self, address: Address, streams: Tuple[str, ...] = ()) -> Tuple[int, int, int]:
         """(files that are not here, bytes of them, all files); the ledger has the list. Raises BadData."""
         ledger, store = self._files.ledger, self._files.store(address)
 
@@ -238,7 +275,8 @@ class Mirror:
                 inner = address.beside(name)
                 ledger.list(name, inner.local, info)
                 known += 1
-                if not self._files.is_here(inner, info):
+                is_streamed = bool(streams) and name.endswith(streams)
+                if not is_streamed and not self._files.is_here(inner, info):
                     missing, size = missing + 1, size + (info.size or 0)
                 if known % 1000 == 0:
                     self._emit(Progress("list", known, None, "files"))
@@ -261,9 +299,12 @@ class Mirror:
                 fix="free some space, or choose a --workspace on a larger disk",
             )
 
-    def _fetch_listed(self, address: Address, size: int) -> None:
+    def _fetch_listed(self, address: Address, size: int, streams: Tuple[str, ...]) -> None:
         def fetch(item: Tuple[str, Info]) -> None:
-            self._files.fetch(address.beside(item[0]), item[1])
+            if streams and item[0].endswith(streams):
+                self.streamed(address.beside(item[0]), item[1])
+            else:
+                self._files.fetch(address.beside(item[0]), item[1])
 
         def stalled(item: Tuple[str, Info], waited_s: float) -> None:
             self._emit(Warned(f"no progress for {waited_s:.0f} s: still fetching {item[0]}"))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
-from asrctl.data.corpus import CorpusRequest
+from asrctl.data.corpus import STREAMING, CorpusRequest
 from asrctl.data.reading.hub import card as hub_card
 from asrctl.data.reading.hub import snapshot as hub_snapshot
 from asrctl.data.reading.hub.snapshot import Fetcher, Snapshot
@@ -230,7 +230,8 @@ def _of_hub(name: str, config: Optional[str], revision: Optional[str], request: 
         with tempfile.TemporaryDirectory() as place:
             folder = _imitated(Path(place), list(found.names), fetch)
             layout = _layout(folder, name, config)
-    sizes = {file: size or 0 for file, size in found.names.items() if fetch.cached(file) is None}
+    there = (file for file in found.names if not fetch.streams(file) and fetch.cached(file) is None)
+    sizes = {file: found.names[file] or 0 for file in there}
     return replace(layout, names=list(found.names), get=fetch, sizes=sizes)
 
 
@@ -277,8 +278,15 @@ def _of_folder_elsewhere(address: Address, config: Optional[str], request: Corpu
             return path
 
         layout = _layout(_imitated(Path(place), list(listed), card), label, config)
-    sizes = {name: one.size or 0 for name, one in listed.items() if not one.is_here}
-    return replace(layout, names=list(listed), get=lambda name: mirror.get(address.beside(name)), sizes=sizes)
+
+    def is_streamed(name: str) -> bool:
+        return bool(request.options.get(STREAMING.key)) and name.endswith(".parquet")
+
+    def get(name: str) -> Path:
+        return (mirror.streamed if is_streamed(name) else mirror.get)(address.beside(name))
+
+    sizes = {name: one.size or 0 for name, one in listed.items() if not one.is_here and not is_streamed(name)}
+    return replace(layout, names=list(listed), get=get, sizes=sizes)
 
 
 # -- the parquet branch -----------------------------------------------------------------------------------------------

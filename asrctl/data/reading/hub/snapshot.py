@@ -10,13 +10,15 @@ import errno
 from pathlib import Path
 from typing import Mapping, NamedTuple, Optional
 
-from asrctl.data.corpus import CorpusRequest
+from asrctl.data.corpus import STREAMING, CorpusRequest
 from asrctl.errors import MissingArtifact
 from asrctl.events import Progress
 from asrctl.messages import reasons
 from asrctl.runtime import memory
 from asrctl.storage import files, hub
+from asrctl.storage.addresses import Address
 from asrctl.storage.json_shape import misfit
+from asrctl.storage.remote.stores import Info
 
 _TRIES = 5
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE)
@@ -113,6 +115,10 @@ class Fetcher:
         path = try_to_load_from_cache(self._name, file, revision=self._found.commit, repo_type="dataset")
         return Path(path) if isinstance(path, str) else None
 
+    def streams(self, file: str) -> bool:
+        """Whether a file is read where it is."""
+        return bool(self._request.options.get(STREAMING.key)) and file.endswith(".parquet")
+
     def __call__(self, file: str) -> Path:
         """Raises MissingArtifact, OSError where the disk takes no more."""
         from huggingface_hub import utils
@@ -120,6 +126,11 @@ class Fetcher:
         path = self.cached(file)
         if path is not None:
             return path
+        if self.streams(file) and self._request.remote is not None:
+            address = Address("hf", "datasets", f"{self._name}@{self._found.commit}/{file}")
+            size = self._found.names.get(file)
+            known = Info(size, self._found.commit) if size is not None else None
+            return self._request.remote.streamed(address, known)
         offline = self._found.offline
         if offline:
             what = f"{file} of {self._name} could not be fetched"
