@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, List, Optional, Sequence
 
@@ -16,6 +17,7 @@ from asrctl.messages import amounts
 if TYPE_CHECKING:
     from asrctl.commands.dry_run import DryRun
     from asrctl.commands.evaluate import EvaluateResult
+    from asrctl.commands.tuning import Tuned
     from asrctl.evaluation.metrics import EvaluationMetrics, Scored
     from asrctl.storage.workspace import Workspace
 
@@ -57,7 +59,11 @@ _WORST = numbers.option(
 )
 
 _DECODER = options.one_of(
-    "--decoder", "decoder", lambda: ("greedy", "beam"), "greedy or beam; default: beam with --lm, else greedy.", None
+    "--decoder",
+    "decoder",
+    lambda: ("greedy", "beam", "tuned"),
+    "greedy, beam or tuned; default: beam with --lm, else greedy.",
+    None,
 )
 _BEAM_WIDTH = numbers.option(
     "--beam-width",
@@ -104,6 +110,9 @@ def command(
     beam_width: Optional[int] = _BEAM_WIDTH,
     alpha: Optional[float] = _ALPHA,
     beta: Optional[float] = _BETA,
+    tune: bool = typer.Option(
+        False, "--tune", help="First find --alpha and --beta on the eval split, and keep them for --decoder tuned."
+    ),
     worst: Optional[int] = _WORST,
     force: bool = options.FORCE,
     dry_run: bool = options.DRY_RUN,
@@ -121,13 +130,20 @@ def command(
         place = Workspace(workspace)
         how = DecoderRequest(decoder, lm, beam_width, alpha, beta)
         request = EvaluateRequest(run, model, data, split, precision, device, batch_s, force, how)
+        tuned = None
+        if tune and not dry_run:
+            from asrctl.commands.tuning import tune as find_weights
+
+            tuned = find_weights(place, request, report.emit)
+            request = replace(request, decoder=replace(how, alpha=tuned.alpha, beta=tuned.beta))
         if dry_run:
             planned = plan(place, request, report.emit)
             report.done(planned.as_dict(), plan_lines(planned))
             return
         result = evaluate(place, request, report.emit)
         shown = worst if worst is not None else (0 if json else _WORST_SHOWN)
-        report.done(result.as_dict(worst=shown), result_lines(result, place, shown))
+        values = {**result.as_dict(worst=shown), **({} if tuned is None else {"tuned": tuned.as_dict()})}
+        report.done(values, [*tuned_lines(tuned), *result_lines(result, place, shown)])
         check_gate(result, max_wer)
 
 
@@ -188,6 +204,20 @@ def _other_rows(found: "EvaluationMetrics") -> List[Sequence[Any]]:
         [name, *rates(score, "words", "wer", "")[1:]]
         for name, score in forms
         if score is not None and score.wer != found.wer
+    ]
+
+
+def tuned_lines(tuned: "Optional[Tuned]") -> List[str]:
+    """What `--tune` has found."""
+    if tuned is None:
+        return []
+    rates = sorted(tuned.tried, key=lambda row: row[2])
+    worst = f"{percent(rates[-1][2])} at alpha {rates[-1][0]:g}, beta {rates[-1][1]:g}"
+    return [
+        f"tuned on {amounts.count(tuned.utterances, 'utterance')}: alpha {tuned.alpha:g}, beta {tuned.beta:g}, "
+        f"WER {percent(tuned.wer)}; of {len(tuned.tried)} tried the worst had {worst}",
+        "they are kept: `--decoder tuned` takes them; the rate below is of the split they were chosen on",
+        "",
     ]
 
 

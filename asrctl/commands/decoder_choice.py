@@ -17,12 +17,12 @@ from asrctl.language_models import arpa, stored
 from asrctl.language_models.ngram import NgramModel
 from asrctl.language_models.word_scores import WordScores
 from asrctl.messages import amounts, suggestions
-from asrctl.storage import files
+from asrctl.storage import files, records
 from asrctl.storage.hashing import file_sha256
 from asrctl.storage.workspace import Workspace
 
-GREEDY, BEAM = "greedy", "beam"
-DECODERS = (GREEDY, BEAM)
+GREEDY, BEAM, TUNED = "greedy", "beam", "tuned"
+DECODERS = (GREEDY, BEAM, TUNED)
 _ENDINGS = (".arpa", ".arpa.gz", ".gz", ".lm")
 # KenLM's binary files begin like this (lm/binary_format.cc).
 _KENLM = b"mmap lm http://kheafield.com/code"
@@ -33,8 +33,8 @@ _FIX_LM = "make one with `asrctl lm SOURCE`, or give an ARPA file"
 
 @dataclass(frozen=True)
 class DecoderRequest:
-    """What was asked for. name: greedy or beam; default: beam where there is a language model. lm: its name, or an ARPA
-    file. width, alpha, beta: of the search, default as in BeamRules.
+    """What was asked for. name: one of DECODERS; default: beam where there is a language model. lm: its name, or an
+    ARPA file. width, alpha, beta: of the search, default as in BeamRules.
     """
 
     name: Optional[str] = None
@@ -67,16 +67,21 @@ class ChosenDecoder:
         """Load the language model, and see whether it goes with the model's letters. Raises BadData."""
         if self.rules is None:
             return decoding.greedy(vocabulary)
-        scores = None
-        if self.lm_path is not None:
-            model = _load(self.lm_path)
-            _check(model, self.lm_path, vocabulary, emit)
-            scores = WordScores(model)
-        return beam_search.beam(vocabulary, self.rules, scores)
+        return beam_search.beam(vocabulary, self.rules, self.word_scores(vocabulary, emit))
+
+    def word_scores(self, vocabulary: Vocabulary, emit: Emit) -> Optional[WordScores]:
+        """Those of the language model, where there is one. Raises BadData."""
+        if self.lm_path is None:
+            return None
+        model = _load(self.lm_path)
+        _check(model, self.lm_path, vocabulary, emit)
+        return WordScores(model)
 
 
-def choose(workspace: Workspace, request: DecoderRequest) -> ChosenDecoder:
-    """Raises UsageError, MissingArtifact, BadData."""
+def choose(workspace: Workspace, request: DecoderRequest, model: Optional[str]) -> ChosenDecoder:
+    """model: digest of the one that is heard, where that is known. Raises UsageError, MissingArtifact, BadData."""
+    if request.name == TUNED:
+        request = _tuned(workspace, request, model)
     name = request.name or (GREEDY if request.lm is None else BEAM)
     options = {"--lm": request.lm, "--beam-width": request.width, "--alpha": request.alpha, "--beta": request.beta}
     if name == GREEDY:
@@ -92,6 +97,66 @@ def choose(workspace: Workspace, request: DecoderRequest) -> ChosenDecoder:
     if request.lm is None:
         return ChosenDecoder(rules)
     return _with_model(workspace, request.lm, rules)
+
+
+def _tuned(workspace: Workspace, request: DecoderRequest, model: Optional[str]) -> DecoderRequest:
+    """The request with the weights that `eval --tune` has kept. Raises UsageError, MissingArtifact."""
+    if request.alpha is not None or request.beta is not None:
+        raise UsageError("--decoder tuned has its own --alpha and --beta", fix="leave these out, or use --decoder beam")
+    known = [request.lm] if request.lm is not None else list(workspace.names("lm"))
+    found = {name: weights for name in known for weights in [_weights(workspace, name, model)] if weights is not None}
+    if not found:
+        what = f"the language model {request.lm!r}" if request.lm else "no language model"
+        raise MissingArtifact(
+            f"{what} has {'not ' if request.lm else ''}been tuned for this model",
+            fix=f"tune it: `asrctl eval --lm {request.lm or 'NAME'} --tune`",
+        )
+    if len(found) > 1:
+        raise UsageError(
+            f"several language models are tuned for this model: {', '.join(found)}", fix="name one of them with --lm"
+        )
+    ((name, weights),) = found.items()
+    return replace(request, name=BEAM, lm=name, alpha=weights.alpha, beta=weights.beta)
+
+
+@dataclass(frozen=True)
+class TunedWeights:
+    """What is kept with a language model's name for a model. lm: ID of what the name meant then; data: ID of what the
+    weights were tuned on; wer: there, as a fraction."""
+
+    alpha: float
+    beta: float
+    wer: float
+    data: str
+    lm: str
+
+
+def _weights(workspace: Workspace, name: str, model: Optional[str]) -> Optional[TunedWeights]:
+    """None where the language model was not tuned for this model, or was made anew since. Raises BadData."""
+    if name not in workspace.names("lm"):
+        return None
+    known = workspace.ref("lm", name)
+    kept = known.get("tuned")
+    values = kept.get(model) if isinstance(kept, dict) else None
+    if values is None:
+        return None
+    refusal = f"what {name} was tuned to can not be read"
+    found = records.read(TunedWeights, values, refusal, fix=f"tune it again: `asrctl eval --lm {name} --tune`")
+    return found if found.lm == known["id"] else None
+
+
+def tunable(workspace: Workspace, request: DecoderRequest) -> str:
+    """The name of the language model that is to be tuned. Raises UsageError."""
+    if request.name == GREEDY or request.alpha is not None or request.beta is not None:
+        raise UsageError(
+            "--tune finds --alpha and --beta of a beam search", fix="leave --decoder, --alpha and --beta out"
+        )
+    if request.lm is None or request.lm not in workspace.names("lm"):
+        raise UsageError(
+            "--tune keeps what it finds with the name of a language model of this workspace",
+            fix="name one with --lm; `asrctl lm SOURCE` makes one",
+        )
+    return request.lm
 
 
 def _with_model(workspace: Workspace, word: str, rules: BeamRules) -> ChosenDecoder:

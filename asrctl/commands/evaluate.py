@@ -115,7 +115,7 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
     Raises MissingArtifact (no model, data or split), BadData (empty split, another alphabet or sample rate),
     DeviceError, UsageError, and on an IPU PresetError where the run's preset can not be carried out there.
     """
-    meant = _resolve(workspace, request, emit)
+    meant = resolve(workspace, request, emit)
     trained, chosen, split, key = meant.trained, meant.chosen, meant.split, meant.key
     with workspace.publish(key, replace=request.force) as draft:
         if draft.published is not None:
@@ -151,7 +151,7 @@ def plan(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) ->
     """
     if request.run is None and is_elsewhere(request.model, emit):
         return _plan_unseen(workspace, request)
-    meant = _resolve(workspace, request, emit)
+    meant = resolve(workspace, request, emit)
     folder = workspace.folder(meant.key.kind, meant.key.id)
     unchanged = not request.force and workspace.find(meant.key.kind, meant.key.id) is not None
     found = None if unchanged else loading.examine_trained(meant.trained.folder)
@@ -174,7 +174,7 @@ def plan(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) ->
     )
 
 
-def _most_time_s(meant: _Meant) -> Optional[float]:
+def _most_time_s(meant: ResolvedEvaluation) -> Optional[float]:
     """Seconds that training took for as much speech on such a device, which is more work; None where unknown."""
     from asrctl.commands.forecast import speech_s_per_s
 
@@ -190,7 +190,7 @@ def _plan_unseen(workspace: Workspace, request: EvaluateRequest) -> DryRun:
     chosen = find_data(workspace, None, request.data)
     split = chosen.data.split(request.split or chosen.data.usual_split)
     facts = {"device": devices.choose(request.device).kind, "precision": request.precision or "fp32", "id": None}
-    facts["decoder"] = decoder_choice.choose(workspace, request.decoder).name
+    facts["decoder"] = decoder_choice.choose(workspace, request.decoder, None).name
     facts.update(time_s=None, memory_bytes=None)
     reads = {"model": Path(str(request.model)), "data": split.folder}
     return DryRun(reads, {}, unchanged=False, facts={"run": None, **_facts(chosen, split), **facts})
@@ -206,7 +206,7 @@ def _facts(chosen: ChosenData, split: PreparedSplit) -> Dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Meant:
+class ResolvedEvaluation:
     """A request, resolved: model, data, split, device and precision, decoder."""
 
     trained: TrainedModel
@@ -217,7 +217,8 @@ class _Meant:
     key: Key
 
 
-def _resolve(workspace: Workspace, request: EvaluateRequest, emit: Emit) -> _Meant:
+def resolve(workspace: Workspace, request: EvaluateRequest, emit: Emit) -> ResolvedEvaluation:
+    """Raises what `evaluate` raises before it does anything."""
     trained = find_model(workspace, request.run, request.model)
     chosen = find_data(workspace, trained, request.data)
     emit(Note(f"evaluating {sentence(trained, chosen)}"))
@@ -226,13 +227,13 @@ def _resolve(workspace: Workspace, request: EvaluateRequest, emit: Emit) -> _Mea
     if not len(split):
         raise BadData(f"split {split.name!r} of {chosen.name} is empty", fix="choose another with --split")
     how = transcription.choose(trained, request.device, request.precision, request.batch_s, emit)
-    decoder = decoder_choice.choose(workspace, request.decoder)
+    decoder = decoder_choice.choose(workspace, request.decoder, trained.digest)
     if decoder.name != decoder_choice.GREEDY and how.recipe is not None:
         raise UsageError(
             f"on {how.device.kind} hypotheses are found greedily",
             fix="leave --decoder and --lm out, or use `--device cpu`",
         )
-    return _Meant(trained, chosen, split, how, decoder, _key(trained, chosen, split, how, decoder))
+    return ResolvedEvaluation(trained, chosen, split, how, decoder, _key(trained, chosen, split, how, decoder))
 
 
 def check_limit(limit: Optional[float]) -> None:
@@ -308,7 +309,9 @@ def _result(
     return EvaluateResult(artifact, found, trained.folder, _run_name(trained), chosen.name, unchanged, seconds)
 
 
-def _transcribe(workspace: Workspace, meant: _Meant, folder: Path, emit: Emit) -> Tuple[metrics.Tally, OtherTexts]:
+def _transcribe(
+    workspace: Workspace, meant: ResolvedEvaluation, folder: Path, emit: Emit
+) -> Tuple[metrics.Tally, OtherTexts]:
     recognizer, split = meant.trained.recognizer(), meant.split
     gap = _gap(recognizer, meant)
     if gap:
@@ -330,13 +333,13 @@ def _transcribe(workspace: Workspace, meant: _Meant, folder: Path, emit: Emit) -
         files.remove_tree(scratch)
 
 
-def _gap(recognizer: loading.Recognizer, meant: _Meant) -> List[str]:
+def _gap(recognizer: loading.Recognizer, meant: ResolvedEvaluation) -> List[str]:
     """Characters that the model can not write. Raises PresetError, BadData where it is not for this data at all."""
     loading.require_rate(recognizer, meant.split.sample_rate)
     return alphabet_gap(recognizer.vocabulary, meant.chosen.data.vocabulary())
 
 
-def _other_texts(meant: _Meant) -> OtherTexts:
+def _other_texts(meant: ResolvedEvaluation) -> OtherTexts:
     """Raises BadData where what is kept of them is damaged."""
     split = meant.split
     if meant.chosen.data.vocabulary().phones:

@@ -18,6 +18,7 @@ from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, Note, Progress, Warned, ignore
 from asrctl.language_models import arpa, counts, kneser_ney, perplexity, stored
 from asrctl.language_models.ngram import NgramModel
+from asrctl.language_models.vocabulary import SPECIAL
 from asrctl.messages import amounts, reasons, suggestions
 from asrctl.storage import files, names, records
 from asrctl.storage.hashing import file_sha256
@@ -163,7 +164,8 @@ class _Source:
         else:
             texts = _lines(self.path or Path())
         for text in texts:
-            words = rules.apply(text).split()
+            # A text may hold the marks of other tools; they are no words.
+            words = [word for word in rules.apply(text).split() if word not in SPECIAL]
             if words:
                 yield words
 

@@ -23,6 +23,8 @@ _FIX = "give a whole ARPA file, such as `asrctl lm TEXT` or lmplz writes"
 _COUNT = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)")
 _SECTION = re.compile(r"\\(\d+)-grams:")
 _MOST_ORDERS = 16
+# What parts words (KenLM, lm/read_arpa.cc); other white space belongs to them.
+_BLANKS = " \t\r\n"
 _GZIP = b"\x1f\x8b"
 # log10 of what a model that knows no <unk> gives to words that it does not have: lower than any word of a real model.
 _UNKNOWN = -10.0
@@ -75,7 +77,7 @@ class _Reader:
 
     def __init__(self, path: Path, stream: IO[str]) -> None:
         self._path = path
-        self._lines: Iterator[Tuple[int, str]] = enumerate((line.strip() for line in stream), 1)
+        self._lines: Iterator[Tuple[int, str]] = enumerate((line.strip(_BLANKS) for line in stream), 1)
         self._number = 0
         self._words = Words()
 
@@ -135,7 +137,8 @@ class _Reader:
             line = self._next()
             if not line or line.startswith("\\"):
                 self._refuse(f"there are {len(rows)} of {wanted} {order}-grams")
-            parts = line.split()
+            parts = line.replace("\t", " ").split(" ")
+            parts = [part for part in parts if part]
             if not order + 1 <= len(parts) <= order + 2:
                 self._refuse(f"{len(parts)} fields in a line of {order}-grams")
             logs.append(self._log10(parts[0]))

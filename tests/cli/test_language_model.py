@@ -69,6 +69,28 @@ def test_without_a_language_model_the_search_finds_what_sounds_likeliest(tones: 
     assert found["beam"]["width"] == 8 and "lm" not in found
 
 
+def test_weights_are_tuned_on_the_eval_split_and_kept(tones: Path, asrctl: Any) -> None:
+    asrctl("lm", "tones").succeeded()
+    missing = asrctl(*LM, "--decoder", "tuned")
+    assert missing.exit_code == 4 and "--tune" in missing.error["fix"]
+    found = asrctl(*LM, "--lm", "tones", "--tune").succeeded().result
+    tuned = found["tuned"]
+    assert (found["beam"]["alpha"], found["beam"]["beta"]) == (tuned["alpha"], tuned["beta"])
+    assert found["wer"] == pytest.approx(tuned["wer"], abs=1e-5) == min(wer for _, _, wer in tuned["tried"])
+    again = asrctl(*LM, "--decoder", "tuned").result
+    assert again["unchanged"] and again["id"] == found["id"]
+    for words, said in (
+        (("--lm", "tones", "--tune", "--split", "test"), "never on test"),
+        (("--tune",), "with the name of a language model"),
+        (("--lm", "tones", "--tune", "--alpha", "1"), "finds --alpha"),
+        (("--decoder", "tuned", "--alpha", "1"), "has its own"),
+    ):
+        refused = asrctl(*LM, *words)
+        assert refused.exit_code == 2 and said in refused.error["message"]
+    asrctl("lm", "tones", "--order", 2).succeeded()
+    assert asrctl(*LM, "--decoder", "tuned").exit_code == 4, "what the name means now was not tuned"
+
+
 @pytest.mark.parametrize(
     "words, code, said",
     [
