@@ -182,9 +182,10 @@ def _load(path: Path) -> NgramModel:
 
 def _check(model: NgramModel, path: Path, vocabulary: Vocabulary, emit: Emit) -> None:
     """Raises BadData where the language model's words are of other letters, or of another case."""
-    if vocabulary.delimiter_id is None:
+    if vocabulary.delimiter_id is None or vocabulary.subwords is not None or vocabulary.phones:
         raise BadData(
-            "this model's labels do not tell where a word ends, so a language model of words does not go with it",
+            "this model's labels are not the letters of words with a delimiter between them, which a language model of "
+            "words needs",
             fix="leave --lm out",
         )
     words = list(arpa.known_words(model))
