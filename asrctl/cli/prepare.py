@@ -14,6 +14,7 @@ from asrctl.cli.report import Output, Report, session, table
 from asrctl.cli.text_options import TextOptions
 from asrctl.errors import UsageError
 from asrctl.messages import amounts
+from asrctl.storage import files
 
 if TYPE_CHECKING:
     from asrctl.commands.prepare import PrepareResult
@@ -58,6 +59,13 @@ _MAX_REJECTS = numbers.option(
     share=True,
     help="Share of the utterances that may be dropped, such as 0.05 or 5%.",
 )
+_DROP = typer.Option(
+    None,
+    "--drop",
+    metavar="FILE",
+    parser=files.expanded,
+    help="Leave utterances out: an audit's report.json, or a list of IDs with reasons.",
+)
 
 _SHARD = typer.Option(
     None, "--shard", metavar="I/N", help="Only decode share I of N, as one of N jobs on a file system that they share."
@@ -78,6 +86,7 @@ def command(
     max_s: Optional[float] = _MAX_S,
     sample_rate: Optional[int] = _SAMPLE_RATE,
     max_rejects: float = _MAX_REJECTS,
+    drop: Optional[Path] = _DROP,
     root: Optional[Path] = corpora.ROOT,
     no_download: bool = corpora.NO_DOWNLOAD,
     workers: Optional[int] = options.WORKERS,
@@ -114,7 +123,7 @@ def command(
         )
         place = Workspace(workspace)
         typed = place.named(("asrctl", *sys.argv[1:]))
-        request = PrepareRequest(choice, flags, vocab, workers, max_rejects, force, typed, merge)
+        request = PrepareRequest(choice, flags, vocab, workers, max_rejects, force, typed, merge, drop)
         if show is not None or dry_run:
             _look(place, request, show, report)
             return

@@ -10,16 +10,19 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 import numpy as np
 
-from asrctl.commands.select import ChosenData, find_data
+from asrctl.commands import doubts, transcription
+from asrctl.commands.select import ChosenData, TrainedModel, find_data, find_model, warn_of_newer_data
+from asrctl.commands.transcription import How
 from asrctl.data.audit import overlap
-from asrctl.data.audit.findings import Finding
-from asrctl.data.audit.report import SCHEMA, AuditReport, Chart, SplitSize, Tally, chart
+from asrctl.data.audit.findings import Finding, LabelDoubt
+from asrctl.data.audit.report import SCHEMA, AuditReport, Chart, SplitSize, Tally, chart, shortened
 from asrctl.data.audit.scan import Scan, scan
 from asrctl.data.audit.sources import Source, sources, whole
 from asrctl.data.dataset import PreparedData
@@ -28,6 +31,7 @@ from asrctl.errors import BadData, QualityGate, UsageError
 from asrctl.events import Emit, Note, ignore
 from asrctl.messages import amounts
 from asrctl.reports import audit_page
+from asrctl.runtime import memory
 from asrctl.storage import files, output_paths, records
 from asrctl.storage.workspace import Artifact, Draft, Key, Workspace
 
@@ -39,9 +43,13 @@ _FEW = 20
 
 @dataclass(frozen=True)
 class AuditRequest:
-    """data: name of prepared data; default is the latest. output: where the page goes too, or the JSON."""
+    """data: name of prepared data; default is the run's, else the latest. run: whose model tells label doubts.
+    output: where the page goes too, or the JSON.
+    """
 
     data: Optional[str] = None
+    run: Optional[str] = None
+    device: str = "auto"
     output: Optional[Path] = None
     workers: Optional[int] = None
     force: bool = False
@@ -67,6 +75,7 @@ class AuditResult:
         values["kinds"] = [dict(kind, findings=kind["findings"][:most]) for kind in values["kinds"]]
         values["data"] = {"name": values["data"], "id": values.pop("id")}
         del values["schema"], values["charts"]
+        values["ranking"] = values["ranking"][:most]
         return dict(
             values,
             id=self.artifact.id,
@@ -85,14 +94,17 @@ def audit(workspace: Workspace, request: AuditRequest, emit: Emit = ignore) -> A
     Raises MissingArtifact (no such data), BadData (damaged), UsageError (output), OSError.
     """
     output = None if request.output is None else _place(workspace, request.output, replace=request.force)
-    chosen = find_data(workspace, None, request.data)
+    trained = None if request.run is None else find_model(workspace, request.run, None)
+    chosen = find_data(workspace, trained, request.data)
     emit(Note(f"auditing data {chosen.name} ({chosen.data.artifact.id}, {chosen.why})"))
-    key = Key("audits", VERSION, inputs={"data": chosen.data.artifact.id, "content": chosen.data.content})
+    warn_of_newer_data(chosen, emit)
+    listener = None if trained is None else _listener(trained, request.device, emit)
+    key = _key(chosen, listener)
     began = time.monotonic()
     with workspace.publish(key, replace=request.force) as draft:
         unchanged = draft.published is not None
         if not unchanged:
-            _Job(workspace, chosen, request.workers, emit).run(draft)
+            _Job(workspace, chosen, listener, request.workers, emit).run(draft)
     if draft.published is None:
         raise BadData(f"{key.id} was not published", fix="run the command again")
     if unchanged:
@@ -101,6 +113,29 @@ def audit(workspace: Workspace, request: AuditRequest, emit: Emit = ignore) -> A
     if output is not None:
         _copy(draft.published, output)
     return AuditResult(draft.published, read_report(draft.published), unchanged, seconds, output)
+
+
+@dataclass(frozen=True)
+class _Listener:
+    """The model that is asked, and how it runs."""
+
+    trained: TrainedModel
+    how: How
+
+
+def _listener(trained: TrainedModel, device: str, emit: Emit) -> _Listener:
+    how = transcription.choose(trained, device, None, None, emit)
+    doubts.refuse_ipu(how)
+    return _Listener(trained, how)
+
+
+def _key(chosen: ChosenData, listener: Optional[_Listener]) -> Key:
+    inputs = {"data": chosen.data.artifact.id, "content": chosen.data.content}
+    if listener is None:
+        return Key("audits", VERSION, inputs=inputs)
+    how = listener.how
+    parameters = {"device": how.device.kind, "precision": how.precision}
+    return Key("audits", VERSION, parameters, {**inputs, "model": listener.trained.digest})
 
 
 def check_strict(result: AuditResult) -> None:
@@ -151,22 +186,45 @@ def _copy(artifact: Artifact, target: Path) -> None:
 class _Job:
     """The audit of some data."""
 
-    def __init__(self, workspace: Workspace, chosen: ChosenData, workers: Optional[int], emit: Emit) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        chosen: ChosenData,
+        listener: Optional[_Listener],
+        workers: Optional[int],
+        emit: Emit,
+    ) -> None:
         self._workspace, self._data, self._name = workspace, chosen.data, chosen.name
-        self._workers, self._emit = workers, emit
+        self._listener, self._workers, self._emit = listener, workers, emit
+        self._ranking: Tuple[LabelDoubt, ...] = ()
         self._tally = Tally()
 
     def run(self, draft: Draft) -> None:
-        with tempfile.TemporaryFile(dir=str(draft.path)) as spool:
+        with _spool(draft) as spool, _spool(draft) as heard:
             found, findings = scan(self._data, spool, self._emit, workers=self._workers)
             found.usual(self._listed())
             speakers, facts = found.speakers.odd()
-            self._write(draft.path / "findings.jsonl", [findings, speakers])
-        report = self._report(found, [*facts, *_facts(self._data, found)])
+            doubted = self._doubts(heard)
+            self._write(draft.path / "findings.jsonl", [findings, speakers, doubted.findings() if doubted else ()])
+        charts = _charts(found, doubted)
+        report = self._report([*facts, *_facts(self._data, found)], charts)
         files.write_json(draft.path / "report.json", records.as_dict(report))
         samples = _Samples(self._data, report)
         files.write_text(draft.path / "report.html", audit_page.render(report, samples))
-        draft.summary.update(data=self._name, findings=report.findings)
+        draft.summary.update(data=self._name, findings=report.findings, run=report.run)
+
+    def _doubts(self, spool: IO[bytes]) -> "Optional[doubts.Doubts]":
+        if self._listener is None:
+            return None
+        how = self._listener.how
+        with memory.explained(
+            f"batches of {how.batch_s:g} s do not fit into the memory of the {how.device.kind} device",
+            fix="use `--device cpu`",
+        ):
+            found = doubts.look(self._listener.trained, self._data, how, spool, self._emit)
+        memory.give_back()
+        self._ranking = tuple(found.ranking())
+        return found
 
     def _listed(self) -> Optional[Iterator[Utterance]]:
         """The utterances under the names that findings have; None where their list is gone."""
@@ -185,7 +243,7 @@ class _Job:
                 self._tally.add(finding)
                 stream.write(json.dumps(finding.as_dict(), ensure_ascii=False) + "\n")
 
-    def _report(self, found: Scan, facts: List[str]) -> AuditReport:
+    def _report(self, facts: List[str], charts: Tuple[Chart, ...]) -> AuditReport:
         sizes = self._data.summary.splits.items()
         return AuditReport(
             schema=SCHEMA,
@@ -196,17 +254,29 @@ class _Job:
             findings=self._tally.total,
             kinds=self._tally.kinds(),
             facts=tuple(facts),
-            charts=_charts(found),
+            charts=charts,
+            run=None if self._listener is None else self._listener.trained.name,
+            ranking=tuple(shortened(one.as_dict()) for one in self._ranking),
         )
 
 
-def _charts(found: Scan) -> Tuple[Chart, ...]:
-    return (
+@contextmanager
+def _spool(draft: Draft) -> Iterator[IO[bytes]]:
+    """A file without a name, on the disk that has room for the result."""
+    with tempfile.TemporaryFile(dir=str(draft.path)) as spool:
+        yield spool
+
+
+def _charts(found: Scan, doubted: "Optional[doubts.Doubts]") -> Tuple[Chart, ...]:
+    usual = (
         chart("duration", "Length of the utterances", "seconds", found.seconds),
         chart("pace", "Text for the speech", "characters per second", found.pace),
         chart("level", "Level of the speech", "dBFS", found.levels.histogram),
         chart("bandwidth", "Highest frequency", "Hz", found.bands.histogram),
     )
+    if doubted is None:
+        return usual
+    return (*usual, chart("doubt", "Doubt in the text", "nats per character", doubted.histogram))
 
 
 def _facts(data: PreparedData, found: Scan) -> Iterator[str]:
@@ -230,7 +300,7 @@ class _Samples:
         self._found: Dict[Tuple[str, str], np.ndarray] = {}
         wanted: Dict[str, Set[str]] = {}
         for kind in report.kinds:
-            for finding in kind.findings[: audit_page.HEARD]:
+            for finding in [*kind.findings[: audit_page.HEARD], *audit_page.ranked(report)[: audit_page.HEARD]]:
                 wanted.setdefault(finding["split"], set()).add(finding["id"])
         for source in sources(data, list(wanted)):
             if wanted[source.split]:

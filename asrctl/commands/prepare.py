@@ -35,6 +35,7 @@ from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.messages import amounts
 from asrctl.runtime.threads import default_workers
 from asrctl.storage import files, records
+from asrctl.storage.hashing import digest
 from asrctl.storage.workspace import Artifact, Draft, Key, Workspace
 
 VERSION = 2
@@ -124,8 +125,9 @@ class _Job:
         self._copies = duplicates.tell(self._utterances, found.roles, emit)
 
     def _utterances(self, role: Optional[str] = None) -> Iterator[Utterance]:
+        """All, or those that are meant for a role; among them what is dropped, to be listed with the rejects."""
         everything = read_manifest(self._manifest.path / "utterances.jsonl")
-        return everything if role is None else (item for item in everything if self._found.roles.of(item) == role)
+        return everything if role is None else (item for item in everything if self._found.roles.meant(item) == role)
 
     def run(self) -> PrepareResult:
         vocabulary, vocabulary_id = self._vocabulary()
@@ -190,6 +192,7 @@ class _Job:
 
     def _key(self, vocabulary: Vocabulary) -> Key:
         decided = self._found.rules
+        dropped = self._found.roles.dropped
         preset = decided.preset and Path(decided.preset).stem
         return Key(
             "prepared",
@@ -207,6 +210,7 @@ class _Job:
                 "conv": [list(decided.kernels), list(decided.strides)],
                 "sources": {role: list(splits) for role, splits in self._found.roles.by_role.items()},
                 "shard": [shards.SHARD_BYTES, shards.SHARD_UTTERANCES],
+                **({"dropped": digest(sorted(dropped.items()))} if dropped else {}),
             },
             inputs={"vocabulary": vocabulary.digest, "splits": self._scan.digests},
         )
@@ -233,13 +237,13 @@ class _Job:
         vocabulary.save(draft.path / "vocab")
         names = self._found.roles.names
         limit = self._limit(sum(self._scan.utterances(role) for role in names))
-        convert = shards.Converter(decided, vocabulary)
+        convert = shards.Converter(decided, vocabulary, self._found.roles.dropped)
         splits = {}
         for role in names:
             job = shards.SplitJob(
                 role,
                 draft.path / role,
-                self._scan.utterances(role),
+                self._total(role),
                 convert,
                 self._workers,
                 decided.audio.sample_rate,
@@ -270,6 +274,12 @@ class _Job:
         )
         draft.summary = records.as_dict(summary)
 
+    def _total(self, role: str) -> int:
+        """Utterances of a role, those that are dropped too."""
+        roles = self._found.roles
+        gone = (item for item in self._utterances(role) if item.id in roles.dropped) if roles.dropped else ()
+        return self._scan.utterances(role) + sum(1 for _ in gone)
+
     def _limit(self, total: int) -> rejects.RejectLimit:
         return rejects.RejectLimit(self._request.max_rejects, total, self._found.rules.audio, self._found.listing.hints)
 
@@ -298,15 +308,16 @@ class _Job:
             return
         raise BadData(
             f"no utterance of the {job.name} split can be used",
-            fix=limit.cure(),
+            fix=limit.cure() if limit.reasons else f"leave fewer out: {self._request.drop} names all of them",
             problems=limit.lines(),
         )
 
     def _nothing_to_do(self, artifact: Artifact) -> PrepareResult:
         limit = self._limit(0)
         for split in PreparedData(artifact).summary.splits.values():
-            limit.total += split.utterances + split.rejected
-            limit.reasons.update(split.reasons)
+            counted = {reason: count for reason, count in split.reasons.items() if reason != rejects.DROPPED}
+            limit.total += split.utterances + sum(counted.values())
+            limit.reasons.update(counted)
         limit.seen = limit.total
         limit.check()
         for role in PreparedData(artifact).splits:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Iterator, Optional, Tuple
 
 from asrctl.commands import rule_flags, vocab
-from asrctl.data import manifest, rules, split_roles, staleness
+from asrctl.data import drop_list, manifest, rules, split_roles, staleness
 from asrctl.data.manifest import CorpusChoice, Listing
 from asrctl.events import Emit
 from asrctl.storage.workspace import Artifact, Workspace
@@ -19,7 +20,7 @@ class PrepareRequest:
 
     force: read every recording again, also where it looks unchanged, and make the data anew.
     command: the words typed, for `asrctl status` to tell them again. merge: take what jobs have decoded
-    (commands/prepare_share.py).
+    (commands/prepare_share.py). drop: a file that names utterances to leave out.
     """
 
     choice: CorpusChoice
@@ -30,6 +31,7 @@ class PrepareRequest:
     force: bool = False
     command: Tuple[str, ...] = ()
     merge: bool = False
+    drop: Optional[Path] = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ def listed(
     Raises BadData, MissingArtifact, UsageError, PresetError.
     """
     write = watcher is not None
+    wanted_out = drop_list.read(request.drop, emit) if request.drop is not None else {}
     decided = rule_flags.resolve(request.flags, workspace.root)
     name = request.choice.data_name
     text, given = vocab.choose(workspace, request.vocab, decided, name, emit)
@@ -72,4 +75,7 @@ def listed(
     ):
         assigned = split_roles.assign(wanted, listing.path, listing.counts)
         assigned.tell(emit)
+        if request.drop is not None:
+            dropped = drop_list.present(wanted_out, listing.utterances(), request.drop, emit)
+            assigned = replace(assigned, dropped=dropped)
         yield Found(rules.with_text(decided, text), given, assigned, name, listing), listing

@@ -39,6 +39,7 @@ REASONS = {
     "off-scale": "the samples are larger than in any scale of sound",
     "too-short": "below the shortest duration, or too short for one frame of the model",
     "too-long": "above the longest duration",
+    "dropped": "left out by --drop",
     "ctc-impossible": "more labels (and repeats) than frames of the model",
 }
 

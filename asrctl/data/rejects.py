@@ -20,6 +20,8 @@ from asrctl.storage import files, records
 from asrctl.storage.records import is_text
 
 FILE = "rejects.jsonl"
+# The reason of what --drop names.
+DROPPED = "dropped"
 # --max-s takes no more, in seconds.
 _LONGEST_S = 600
 _EXAMPLES = 10
@@ -59,7 +61,8 @@ class Reject:
 
     def __str__(self) -> str:
         named = self.audio if self.audio.endswith(self.id) else f"{self.id} ({self.audio})"
-        return f"{named}: {self.reason} {self.detail}".rstrip()
+        mark = ":" if self.reason == DROPPED and self.detail else ""
+        return f"{named}: {self.reason}{mark} {self.detail}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,12 @@ class RejectLimit:
     _measured: Dict[str, List[Reject]] = field(default_factory=lambda: {"too-long": [], "too-short": []})
 
     def add(self, rejects: Iterable[Reject], seen: int) -> None:
-        """seen: utterances among which these rejects were."""
+        """seen: utterances among which these rejects were. What --drop names is no matter of the corpus' quality."""
         self.seen += seen
         for reject in rejects:
+            if reject.reason == DROPPED:
+                self.seen -= 1
+                continue
             self.reasons[reject.reason] += 1
             if len(self.examples) < _EXAMPLES:
                 self.examples.append(reject)

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -67,13 +67,17 @@ Source = Tuple[Utterance, Stream]
 class Converter:
     """An utterance and its audio -> what training reads, or why not. Called by several threads."""
 
-    def __init__(self, rules: Rules, vocabulary: Vocabulary) -> None:
+    def __init__(self, rules: Rules, vocabulary: Vocabulary, dropped: Optional[Mapping[str, str]] = None) -> None:
+        """dropped: {id: why} of utterances that are left out unheard."""
+        self._dropped = dropped or {}
         self._rules = rules
         self._encode = vocabulary.encoder()
 
     def __call__(self, source: Source) -> Outcome:
         utterance, stream = source
         path = printable(utterance.audio)
+        if utterance.id in self._dropped:
+            return Reject(utterance.id, path, rejects.DROPPED, printable(self._dropped[utterance.id]))
         try:
             return self._convert(utterance, stream)
         except Rejected as rejected:

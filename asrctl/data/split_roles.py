@@ -58,6 +58,7 @@ class Roles:
     """Who does what. `note` says in a sentence how an eval split came about that nobody named, or that none trains.
 
     unused: {corpus split without a role: utterances}; `lost` says so in a sentence, where nobody may have meant it.
+    dropped: {id: why} of utterances that are left out, whatever they were for.
     """
 
     by_role: Mapping[str, Tuple[str, ...]]
@@ -67,9 +68,14 @@ class Roles:
     held_out: bool = False
     unused: Mapping[str, int] = field(default_factory=dict)
     lost: Optional[str] = None
+    dropped: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, utterance: Utterance) -> Optional[str]:
         """train, eval, test, or None where the utterance is not used."""
+        return None if utterance.id in self.dropped else self.meant(utterance)
+
+    def meant(self, utterance: Utterance) -> Optional[str]:
+        """The same, also of what is dropped."""
         for role, splits in self.by_role.items():
             if utterance.split in splits and not (role == "eval" and self.held_out):
                 return "eval" if role == "train" and self.held_out and self._is_held(utterance) else role

@@ -108,6 +108,8 @@ def scan(utterances: Iterable[Utterance], roles: Roles, rules: TextRules) -> Sca
     report = TextReport()
     for utterance in utterances:
         role = roles.of(utterance)
+        if utterance.id in roles.dropped:
+            continue
         group = groups.setdefault((role, utterance.split), Group())
         group.utterances += 1
         uses: "Counter[str]" = Counter()

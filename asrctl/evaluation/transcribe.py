@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from asrctl.data.collate import collate, input_values
 from asrctl.data.dataset import PreparedSplit
 from asrctl.data.sampler import micro_batches
 from asrctl.evaluation import decoding
-from asrctl.evaluation.decoding import Decoder
 from asrctl.events import Emit, Progress, ignore
 from asrctl.models import ctc
 from asrctl.models.loading import Recognizer
@@ -33,14 +32,14 @@ def transcribe(
     engine: str = "auto",
     emit: Emit = ignore,
     task: str = "transcribe",
-    decode: Optional[Decoder] = None,
-) -> Iterator[Tuple[int, str]]:
+    decode: Optional[Callable[[Any, Any], List[Any]]] = None,
+) -> Iterator[Tuple[int, Any]]:
     """(index in the split, hypothesis) for each utterance, longest first.
 
     Batches hold at most `batch_s` seconds of padded audio. indices: only these. pad_to: pad every utterance to this
     many samples and let a group-norm encoder see the padding (the static-shape experiment); without it each utterance
     gets the logits that it gets alone. precision: fp32, bf16 or fp16. engine: auto, packed or plain, see
-    asrctl.models.packed.select. decode: default is greedy.
+    asrctl.models.packed.select. decode: what to make of the logits; default is the greedy hypothesis.
     """
     if device.type == "cpu":
         memory.keep_for_reuse()

@@ -48,7 +48,9 @@ class SplitSize:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """findings: of all kinds together. facts: sentences on what is no fault. run: whose model gave label doubts."""
+    """findings: of all kinds together. facts: sentences on what is no fault. run: whose model gave label doubts;
+    ranking: the first of these, odd or not.
+    """
 
     schema: int
     data: str
@@ -60,6 +62,7 @@ class AuditReport:
     facts: Tuple[str, ...]
     charts: Tuple[Chart, ...]
     run: Optional[str] = None
+    ranking: Tuple[Any, ...] = ()
 
 
 def chart(name: str, title: str, unit: str, histogram: Histogram) -> Chart:
