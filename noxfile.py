@@ -121,6 +121,14 @@ def generations(session: nox.Session) -> None:
 
 
 @nox.session
+def support(session: nox.Session) -> None:
+    """What `asrctl support` tells, found anew with current libraries and with old ones; the table of docs/models.md."""
+    for extras, constraints in (("demo,onnx,dev", "constraints.txt"), ("ipu,onnx,dev", "constraints-ipu.txt")):
+        install(session, extras, constraints)
+        session.run("pytest", "tests/models/test_every_architecture.py", env={"ASRCTL_WRITE_SUPPORT": "1"})
+
+
+@nox.session
 def long(session: nox.Session) -> None:
     """The tests that take minutes: the demo, training to a given word error rate."""
     install(session, "demo,onnx,plot,bench,dev")

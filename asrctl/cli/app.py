@@ -34,6 +34,10 @@ COMMANDS = {
     "lm": ("language_model", "Estimate an n-gram language model from transcripts and texts, for eval --lm."),
     "export": ("export", "Write a trained model for use elsewhere, verified on real utterances."),
     "presets": ("presets", "List, show, check and import presets."),
+    "support": (
+        "support",
+        "Show which models go through which stages, engines, exports and devices, as the tests found it.",
+    ),
     "status": ("status", "Show what is done, what is stale, and what to type next."),
     "clean": ("clean", "Show what can be deleted, and delete it with --yes."),
     "doctor": ("doctor", "Check this machine: Python, libraries, devices, codecs, disk."),

@@ -43,7 +43,7 @@ class SpecAugment:
 class ModelSection:
     checkpoint: Optional[str] = key(None, "hub name or folder to start from; null: from scratch, by `config`")
     revision: Optional[str] = key(None, "revision of the hub checkpoint")
-    architecture: str = key("wav2vec2", "model type of transformers, of a model with a CTC head")
+    architecture: str = key("wav2vec2", "model type of transformers; `asrctl support` names them")
     config: Dict[str, Any] = key({}, "further keys of the transformers configuration")
     head: str = key(
         "keep",

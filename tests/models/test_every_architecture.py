@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -13,15 +14,20 @@ import torch
 import yaml
 from torch import nn
 
+from asrctl.commands import support
+from asrctl.config import presets
 from asrctl.config.recipe import ModelSection
 from asrctl.data.collate import collate
 from asrctl.errors import AsrctlError, UsageError
 from asrctl.export import onnx
-from asrctl.models import architectures, ctc, frame_counts, loading, measured_frames
+from asrctl.ipu import config as ipu_config
+from asrctl.models import architectures, ctc, frame_counts, library, loading, measured_frames
+from asrctl.models.packed import select
 from asrctl.models.padding import MaskedBatchNorm
+from asrctl.storage import records
 
 from ..helpers import every_model
-from ..helpers.program import run_here
+from ..helpers.program import ROOT, run_here
 from ..helpers.tiny import VOCABULARY, noise
 from ..helpers.tones import write_corpus
 
@@ -75,6 +81,11 @@ def write_preset(folder: Path, kind: str, **changes: Any) -> Path:
     return path
 
 
+# {model type: what it went through}, filled in as the tests go, for `asrctl support`.
+FOUND: Dict[str, Dict[str, Any]] = {}
+RELEASE = ".".join(library.version().split(".")[:2])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_is_trained_resumed_evaluated_and_exported_or_refused_by_name(kind: str, corpus: Path, tmp_path: Path):
     preset = write_preset(tmp_path, kind)
@@ -87,6 +98,7 @@ def test_each_is_trained_resumed_evaluated_and_exported_or_refused_by_name(kind:
             refused = asrctl(*words)
             assert refused.exit_code in (3, 6)
             assert kind in refused.error["message"]
+        FOUND[kind] = {"refused": "needs torchaudio" if "torchaudio" in refusal(kind) else refusal(kind)}
         return
     asrctl("prepare", "manifest", corpus, "--name", "tones", "--preset", preset).succeeded()
     train = ("train", "--preset", preset, "--device", "cpu")
@@ -100,6 +112,23 @@ def test_each_is_trained_resumed_evaluated_and_exported_or_refused_by_name(kind:
     hypotheses = [json.loads(line)["hypothesis"] for line in Path(heard["hypotheses"]).read_text("utf-8").splitlines()]
     assert any(hypotheses)
     assert [heard_by_transformers(exported, path) for path in sorted(corpus.parent.glob("01*.wav"))] == hypotheses
+    FOUND[kind] = {
+        "stages": ["prepare", "train", "resume", "eval"],
+        "engines": engines_of(loading.load_recognizer(exported).model),
+        "exports": ["hf"],
+        "devices": ["cpu"] + ["ipu"] * takes_ipu(kind),
+    }
+
+
+def engines_of(model: Any) -> List[str]:
+    """The engines that can carry a model on a CPU."""
+    return list(dict.fromkeys(select.choose(model, "cpu", name, shapes_free=True) for name in ("auto", "plain")))
+
+
+def takes_ipu(kind: str) -> bool:
+    """Whether an IPU, emulated or not, refuses nothing of the published recipe for a model of this type."""
+    recipe = presets.load("base-4ipu", overrides=(f"model.architecture={kind}",)).recipe
+    return not ipu_config.unsupported(recipe, ipu_config.ModelFacts(kind, 7, 12))
 
 
 def weights_of(run: Path, step: int) -> bytes:
@@ -118,6 +147,67 @@ def heard_by_transformers(folder: Path, recording: Path) -> str:
         own = "generate" in vars(type(model))
         labels = model.generate(**inputs) if own else model(**inputs).logits.argmax(-1)
     return tokenizer.decode(labels[0])
+
+
+def test_what_support_tells_is_what_was_found_here():
+    """With ASRCTL_WRITE_SUPPORT set, what was found is written instead (`nox -s support`)."""
+    found = {
+        kind: {
+            "model_class": library.ctc_models()[kind],
+            **tried,
+            "exports": [*tried.get("exports", []), *onnx_of(kind)],
+        }
+        for kind, tried in FOUND.items()
+    }
+    told = support.read() if support.FILE.exists() else support.Support()
+    told_here = {kind: records.as_dict(tried) for kind, tried in told.generations.get(RELEASE, {}).items()}
+    made = {kind: records.as_dict(records.read(support.Tried, tried, kind, fix="")) for kind, tried in found.items()}
+    if os.environ.get("ASRCTL_WRITE_SUPPORT") and set(made) == set(KINDS):
+        generations = {**told.as_dict()["generations"], RELEASE: {kind: made[kind] for kind in sorted(made)}}
+        text = json.dumps({"generations": dict(sorted(generations.items()))}, indent=1)
+        support.FILE.write_text(text + "\n", encoding="utf-8")
+        told_here = made
+    assert RELEASE in told.generations or told_here, f"nothing is told of transformers {RELEASE}: run `nox -s support`"
+    assert {kind: told_here[kind] for kind in made} == made
+    if set(made) == set(KINDS):
+        assert set(told_here) == set(KINDS)
+
+
+def onnx_of(kind: str) -> List[str]:
+    """["onnx"] where a graph can be made; that it computes the same is for the slow test."""
+    if refusal(kind):
+        return []
+    try:
+        onnx.require_kind(kind)
+    except UsageError:
+        return []
+    return ["onnx"]
+
+
+def test_the_documentation_has_the_table_of_support():
+    head, rows = support.rows(support.read())
+    lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+    page = ROOT / "docs" / "models.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition("<!-- support -->\n")
+    table, _, after = rest.partition("<!-- /support -->")
+    if os.environ.get("ASRCTL_WRITE_SUPPORT"):
+        table = "\n".join(lines) + "\n"
+        page.write_text(f"{before}<!-- support -->\n{table}<!-- /support -->{after}", encoding="utf-8")
+    assert table.splitlines() == lines
+    shown = run_here("support").succeeded().stdout.splitlines()
+    assert [line.split()[0] for line in shown[1:-1]] == [row[0] for row in rows]
+    assert run_here("support", "--json").result == {**support.read().as_dict(), "installed": library.version()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [kind for kind in TRAINED if onnx_of(kind)])
+def test_the_graph_of_each_that_has_one_computes_the_same(kind: str, tmp_path: Path):
+    recognizer = make(kind)
+    recognizer.model.eval()
+    onnx.write_graph(recognizer, tmp_path / "model.onnx")
+    rows = list(enumerate(noise(16000, 9000, 20480, 5000)))
+    groups = [[(str(index), row)] for index, row in rows] + [[(str(index), row) for index, row in rows[:2]]]
+    assert onnx.compare(recognizer, tmp_path / "model.onnx", groups).agreement == 1
 
 
 def make(kind: str, **section: Any) -> loading.Recognizer:
