@@ -12,6 +12,7 @@ from asrctl.commands import kept_labels, prepare_share, rule_flags, vocab
 from asrctl.commands.prepare_request import Found, PrepareRequest, listed
 from asrctl.data import (
     alphabet,
+    corpora,
     duplicates,
     labels,
     manifest,
@@ -194,6 +195,7 @@ class _Job:
         decided = self._found.rules
         dropped = self._found.roles.dropped
         preset = decided.preset and Path(decided.preset).stem
+        label = corpora.find(self._request.choice.corpus).split_label
         return Key(
             "prepared",
             VERSION,
@@ -208,7 +210,7 @@ class _Job:
                 "max_s": decided.audio.max_s,
                 "text": decided.text.as_dict(),
                 "conv": [list(decided.kernels), list(decided.strides)],
-                "sources": {role: list(splits) for role, splits in self._found.roles.by_role.items()},
+                "sources": {role: list(map(label, splits)) for role, splits in self._found.roles.by_role.items()},
                 "shard": [shards.SHARD_BYTES, shards.SHARD_UTTERANCES],
                 **({"dropped": digest(sorted(dropped.items()))} if dropped else {}),
             },

@@ -158,6 +158,11 @@ class CorpusRequest:
         self.watch(path)
 
 
+def _as_typed(split: str) -> str:
+    """What IDs call the splits of a corpus whose splits are words."""
+    return split
+
+
 def _never(path: Path) -> Match:
     """Of a corpus that is only read where it is named."""
     return Match.NO
@@ -185,7 +190,8 @@ class Corpus:
     is_address: whether a source is a name or URL, and no path. default_name: of data prepared from a source; where
     there is none, data is called as the corpus. downloads: {file: bytes} that reading would fetch. cache_files: what
     it keeps in `CorpusRequest.cache`, as patterns of paths. fetches: whether it takes URLs of buckets and web servers
-    itself. package: what brings it; None: asrctl itself.
+    itself. split_label: what IDs call a split, where one may be typed as a path. package: what brings it; None: asrctl
+    itself.
     """
 
     name: str
@@ -202,6 +208,7 @@ class Corpus:
     downloads: Callable[[CorpusRequest], Mapping[str, int]] = _nothing
     cache_files: Sequence[str] = ()
     fetches: bool = False
+    split_label: Callable[[str], str] = _as_typed
     package: Optional[str] = None
 
     def __post_init__(self) -> None:

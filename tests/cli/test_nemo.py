@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import Any, Dict, List
@@ -67,5 +68,10 @@ def test_manifests_of_another_machine_are_prepared_split_by_split(asrctl, tmp_pa
     assert failed.exit_code == 5 and "--map /data/audio=" in failed.error["fix"]
     done = asrctl(*words, "--map", f"/data={tmp_path}")
     assert {role: split["utterances"] for role, split in done.result["splits"].items()} == {"train": 6, "eval": 2}
+    # How the path was typed does not count.
+    typed = (os.path.relpath(str(manifests[split]), str(Path.cwd())) for split in ("train", "dev"))
+    words = ("prepare", "nemo", "--train", next(typed), "--eval", next(typed), "--map", f"/data={tmp_path}", "--json")
+    again = asrctl(*words)
+    assert again.result["id"] == done.result["id"] and not again.result["new"]
     same = asrctl("prepare", "nemo", tmp_path / "lists", "--map", f"/data={tmp_path}", "--json")
     assert {role: split["utterances"] for role, split in same.result["splits"].items()} == {"train": 6, "eval": 2}

@@ -163,6 +163,14 @@ def test_a_kaldi_folder_and_a_nemo_manifest_whose_recordings_lie_elsewhere(s3: B
     body = "".join(json.dumps(row) + "\n" for row in rows).encode()
     s3.client.put_object(Bucket="speech", Key="digits/train.json", Body=body)
     assert prepared("nemo", "s3://speech/digits/train.json", workspace="n")["splits"]["train"]["rejected"] == 0
+    with tarfile.open("audio_0.tar", "w") as archive:
+        for name in names:
+            archive.add(str(corpus / name), name)
+    s3.client.put_object(Bucket="speech", Key="tarred/audio_0.tar", Body=Path("audio_0.tar").read_bytes())
+    rows = [dict(row, shard_id=0) for row in rows]
+    Path("train.json").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    tarred = prepared("nemo", "train.json", "--tars", "s3://speech/tarred/audio_{0..0}.tar", workspace="t")
+    assert tarred["splits"]["train"]["rejected"] == 0
 
 
 def test_a_data_set_of_the_hub_in_a_bucket(s3: Buckets, in_folder: Path) -> None:

@@ -26,7 +26,7 @@ from asrctl.data.utterance import ARCHIVE_SEPARATOR, Utterance, split_path
 from asrctl.errors import BadData
 from asrctl.events import Emit, Note, Warned
 from asrctl.messages import amounts
-from asrctl.storage import files
+from asrctl.storage import addresses, files
 
 _SUB = re.compile(r"^(.+)-sub\d+(\.\w+)?$")
 # What NeMo keeps for its own records, and what is read here already.
@@ -67,7 +67,7 @@ class _Reader:
         self._split = _OneSplit(request.source or Path(), used=False)
         self._account = manifest.Account(self._split, Places(path_map.PathMap(request), request.remote))
         self._tars = nemo_manifests.tars(
-            [path for pattern in request.options.get("tars", ()) for path in nemo_manifests.expanded(pattern)]
+            [path for pattern in request.options.get("tars", ()) for path in self._here(pattern)]
         )
         self._languages: "Counter[str]" = Counter()
         self._skipped, self._longer, self._no_text = Tally(), Tally(), Tally()
@@ -106,6 +106,16 @@ class _Reader:
             emit(Note(f"rows of several languages are read ({named}); --lang takes some of them"))
         if self._no_text:
             self._request.hint("no-transcript", f"say which key holds the text (--text-field): {self._no_text.first}")
+
+    def _here(self, pattern: str) -> List[Path]:
+        """The files that a pattern stands for, fetched where they lie elsewhere. Raises BadData, MissingArtifact."""
+        remote = self._request.remote
+        if remote is None or not addresses.is_known(pattern):
+            return nemo_manifests.expanded(pattern)
+        found = [addresses.parsed(word) for word in nemo_manifests.words(pattern)]
+        for address in found:
+            remote.ahead(address)
+        return [remote.get(address) for address in found]
 
     # -- which manifests ----------------------------------------------------------------------------------------------
 
@@ -262,12 +272,17 @@ def _default_name(source: str) -> str:
     return named_as_folder(source) if Path(source).is_dir() else named_as_file(source)
 
 
+def _split_label(split: str) -> str:
+    """A manifest that is a split is named by its path, which says where it lies."""
+    return Path(split).name if split.endswith(nemo_manifests.SUFFIXES) else split
+
+
 def _some_pattern(word: str) -> str:
     """Raises ValueError."""
     found = nemo_manifests.expanded(word)
     if not nemo_manifests.tars(found):
         raise ValueError("no such name as audio_0.tar, or audio_{0..7}.tar")
-    if not files.is_file(found[0]):
+    if not addresses.is_known(word) and not files.is_file(found[0]):
         raise ValueError(f"there is no {found[0]}")
     return word
 
@@ -293,4 +308,5 @@ CORPUS = Corpus(
     ),
     recognizes=_recognizes,
     default_name=_default_name,
+    split_label=_split_label,
 )

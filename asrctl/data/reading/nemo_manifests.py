@@ -40,9 +40,14 @@ class Manifests(NamedTuple):
 def expanded(pattern: str) -> List[Path]:
     """The paths that a pattern of NeMo stands for: itself, where there is no range in it."""
     plain = files.expanded(pattern)
+    return [plain] if files.is_file(plain) else [files.expanded(one) for one in words(pattern)]
+
+
+def words(pattern: str) -> List[str]:
+    """The same as they are written. Raises BadData."""
     written = _CLOSE.sub("}", _OPEN.sub("{", pattern))
-    if files.is_file(plain) or not _RANGE.search(written):
-        return [plain]
+    if not _RANGE.search(written):
+        return [pattern]
     found = [written]
     while _RANGE.search(found[0]):
         span = _RANGE.search(found[0])
@@ -51,7 +56,7 @@ def expanded(pattern: str) -> List[Path]:
             raise BadData(f"{pattern} stands for more than {_MOST} files", fix="correct the range in it")
         numbers = range(first, last + 1) if last >= first else range(first, last - 1, -1)
         found = [_RANGE.sub(str(number), one, count=1) for one in found for number in numbers]
-    return [files.expanded(one) for one in found]
+    return found
 
 
 def first_row(path: Path) -> Mapping[str, Any]:
