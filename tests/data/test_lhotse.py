@@ -108,6 +108,7 @@ def test_channels_are_those_of_the_file_that_holds_them(folder: Path) -> None:
     assert [(Path(row.audio).name, row.channel) for row in read.found] == [
         ("rec.wav", 0), ("rec.wav", 1), ("other.wav", None), ("rec.wav", None),
     ]  # fmt: skip
+    assert [row.channel for row in Reading(folder / "cuts.jsonl", channel=1).found] == [0, 1, None, 1]
 
 
 def test_windows_hold_a_supervision_once(folder: Path) -> None:

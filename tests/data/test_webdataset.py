@@ -122,6 +122,12 @@ def test_the_best_of_several_recordings_and_the_speaker_are_taken(tmp_path: Path
     assert [(row.audio, row.speaker) for row in Reading(path).found] == [(f"{path}::a.flac", "12")]
 
 
+def test_a_channel_for_all(tmp_path: Path) -> None:
+    path = shard(tmp_path / "x.tar", {**sample("0001"), **sample("0002")})
+    assert [one.channel for one in Reading(path, channel=1).found] == [1, 1]
+    assert [one.channel for one in Reading(path).found] == [None, None]
+
+
 def test_what_may_change_the_meaning_is_named(tmp_path: Path) -> None:
     fields = {"text": "t", "start": 1.5, "end": 3, "split": "test", "channel": 1, "dnsmos": 3.2}
     other = {"text": "u", "channel": 0}

@@ -20,6 +20,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set
 
 from asrctl.data.corpus import Corpus, CorpusRequest, Match, named_as_folder
 from asrctl.data.reading import path_map
+from asrctl.data.reading.channels import OPTION as CHANNEL
 from asrctl.data.reading.json_objects import objects_of
 from asrctl.data.reading.split_names import split_named
 from asrctl.data.reading.tally import Tally
@@ -224,6 +225,8 @@ class _Reader:
             raise _Unusable(kind if isinstance(kind, str) and kind in _CURES else "shape")
         # All channels that the file has are its mixture, which needs no word.
         alone = channels[0] if len(channels) == 1 and len(inside) > 1 and channels[0] in inside else None
+        if alone is None and len(inside) > 1:
+            alone = self._request.options.get(CHANNEL.key)
         length = recording.get("duration")
         return (
             self._found(manifest.path.parent, source["source"]),
@@ -305,7 +308,7 @@ CORPUS = Corpus(
     read=utterances,
     source="MANIFEST",
     examples=("cuts.jsonl.gz", "manifests --map /data/corpora=/mnt/corpora"),
-    options=(path_map.OPTION,),
+    options=(CHANNEL, path_map.OPTION),
     recognizes=_recognizes,
     default_name=named_as_folder,
 )

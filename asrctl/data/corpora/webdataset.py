@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from asrctl.data.corpus import STREAMING, Corpus, CorpusOption, CorpusRequest, Match
-from asrctl.data.reading import archives
+from asrctl.data.reading import archives, channels
 from asrctl.data.reading.columns import COLUMNS, Columns
 from asrctl.data.reading.encodings import OtherEncoding, decode
 from asrctl.data.reading.file_names import is_audio, is_hidden, preference
@@ -44,7 +44,7 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
     source = Path(request.address) if request.address is not None else CORPUS.needed(request)
     reader = _Reader(request)
     for shard in shards_of(source, request):
-        yield from reader.read(shard)
+        yield from channels.chosen(request, reader.read(shard))
     reader.tell(source)
 
 
@@ -244,6 +244,7 @@ CORPUS = Corpus(
             "Field of the JSON, or ending of the members, that holds the transcript.",
             metavar="NAME",
         ),
+        channels.OPTION,
         STREAMING,
     ),
     recognizes=_recognizes,
