@@ -183,6 +183,18 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder of that name; no name is too odd to ask."""
+    try:
+        return path.is_dir()
+    except ValueError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
+        return False
+
+
 def regular_status(path: str) -> Optional[os.stat_result]:
     """The status of a regular file; None where there is none, or none that can be reached, of that name."""
     try:

@@ -188,3 +188,9 @@ def test_a_folder_is_recognized(tmp_path: Path) -> None:
     assert corpora.kind_of(folder) == "fairseq"
     (folder / "train.tsv").write_text("path\ttext\na.wav\tx\n", encoding="utf-8")
     assert recognizes(folder) == recognizes(folder / "train.tsv") == Match.NO
+
+
+def test_a_list_that_leads_from_an_odd_name_is_told_of_its_recordings_only(tmp_path: Path) -> None:
+    for top in ("n" * 300, "a\0b"):
+        lists(tmp_path, "train", top, ["a.wav"], wrd=["ONE"])
+        assert [utterance.text for utterance in Read(tmp_path).found] == ["ONE"]

@@ -464,3 +464,26 @@ def test_a_part_that_can_not_be_read_costs_its_own_rows_only(tmp_path: Path) -> 
             assert "a.parquet is damaged" in error.message
             lost.append(row)
     assert set(lost) <= {3, 4, 5} and lost
+
+
+def test_lists_in_json_are_read_as_they_are_written(tmp_path: Path) -> None:
+    """What looks like a time stays a word, NaN is nothing, and damage ends no program."""
+    from asrctl.data.reading.columnar import ColumnarFile
+
+    path = tmp_path / "metadata.jsonl"
+    path.write_text('{"file_name": "a.wav", "day": "2020-01-01"}\n\n{"file_name": "b.wav", "said": NaN}\n', "utf-8")
+    (_, batch), *_ = ColumnarFile(path).batches(["file_name", "day", "said"])
+    assert batch.to_pylist() == [
+        {"file_name": "a.wav", "day": "2020-01-01", "said": None},
+        {"file_name": "b.wav", "day": None, "said": None},
+    ]
+    for body, says in (
+        ('nullle_name": "a.wav"}\n', "line 1 is not a JSON object"),
+        ('{"a": 1}\n{"a": {"b": 2}}\n', "is damaged"),
+        ('{"a": 1e400, "b": 99999999999999999999999}\n', "is damaged"),
+        ('{"a": "\\ud800"}\n', "is damaged"),
+        ("".join(f'{{"{number}": 1}}\n' for number in range(1001)), "more than 1000 columns"),
+    ):
+        path.write_text(body, encoding="utf-8")
+        with pytest.raises(BadData, match=says):
+            ColumnarFile(path)

@@ -35,7 +35,7 @@ from asrctl.storage.workspace import Workspace
 from asrctl.training import checkpoints, metrics_log, runs
 from asrctl.training.trainer_state import TrainerState
 
-from . import published
+from . import hub_files, published
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Seeds = List[Tuple[str, bytes]]
@@ -620,6 +620,11 @@ MAKERS: Dict[str, Callable[[], Parser]] = {
         files=_LIBRISPEECH,
     ),
     **{name: functools.partial(_published, name) for name in published.NAMES},
+    "hub-parquet": lambda: Parser(hub_files.tables, hub_files.parquet_seeds()),
+    "hub-arrow": lambda: Parser(hub_files.tables, hub_files.arrow_seeds()),
+    "hub-lists": _text(hub_files.tables, *hub_files.LISTS),
+    "hub-card": _text(hub_files.repository, *hub_files.CARDS, files=hub_files.REPOSITORY),
+    "remote-stand": _text(hub_files.stand, ("a.parquet", hub_files.STAND)),
     "archive": lambda: Parser(
         _archive,
         [("a.tar", _tar()), ("a.tar", _tar(tarfile.PAX_FORMAT)), ("a.tar", _tar(tarfile.USTAR_FORMAT))],
@@ -674,7 +679,10 @@ AUDIO = (
 NAMES = (*AUDIO, *MAKERS)
 
 
-_NOT_PURE = (*AUDIO, "weights", "weights-index", "config", "prepared", "checkpoint", "stat-cache")
+_NOT_PURE = (
+    *AUDIO, "hub-parquet", "hub-arrow", "hub-lists", "weights", "weights-index", "config", "prepared", "checkpoint",
+    "stat-cache",
+)  # fmt: skip
 
 
 def is_pure(name: str) -> bool:

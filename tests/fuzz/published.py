@@ -79,6 +79,42 @@ _CORPORA: Dict[str, Tuple[str, Tuple[str, ...], Dict[str, object], Files, Tuple[
         },
         ("etc/an4_train.transcription", "etc/an4_train.fileids"),
     ),
+    "kaldi": (
+        "kaldi", ("train",), {},
+        {
+            "train/wav.scp": b"r1 wav/r1.wav\nr2 s3://bucket/r2.flac\n", "train/text": b"u1 one two\nu2 three\n",
+            "train/segments": b"u1 r1 0.5 1.25\nu2 r2 0 -1 2\n", "train/utt2spk": b"u1 s\nu2 s\n",
+            "train/spk2utt": b"s u1 u2\n", "train/reco2dur": b"r1 2.5\n",
+            "train/reco2file_and_channel": b"r1 r1 A\nr2 r2 B\n", "wav/r1.wav": b"RIFF",
+        },
+        ("train/wav.scp", "train/text", "train/segments", "train/utt2spk", "train/reco2dur",
+         "train/reco2file_and_channel"),
+    ),
+    "nemo": (
+        "nemo", ("train",), {},
+        {
+            "train.json": _lines(
+                {"audio_filepath": "a.wav", "text": "one", "duration": 1.5, "offset": 0.25, "lang": "en"},
+                {"audio_filepath": "/data/b.wav", "normalized_text": "two", "duration": 2, "_skipme": 1},
+                {"audio_file": "c.wav", "text_filepath": "c.txt", "channel": 1},
+            ),
+            "a.wav": b"RIFF", "c.txt": b"three",
+            "tarred/tarred_audio_manifest.json": _lines(
+                {"audio_filepath": "a-sub1.wav", "text": "one", "duration": 1, "shard_id": 0, "offset": 0}
+            ),
+            "tarred/audio_0.tar": b"",
+        },
+        ("train.json", "tarred/tarred_audio_manifest.json", "c.txt"),
+    ),
+    "fairseq": (
+        "fairseq", ("train", "valid"), {},
+        {
+            "train.tsv": b"wav\na.wav\t8000\nb.wav\t16000\n", "train.ltr": b"O N E |\nT W O | <unk>\n",
+            "train.wrd": b"ONE\nTWO\n", "dict.ltr.txt": b"O 10\nN 5\nE 5\nT 2\nW 1\n| 20\n",
+            "valid.tsv": b"wav\nc.wav\t8000\n", "valid.wrd": b"THREE\n", "wav/a.wav": b"RIFF",
+        },
+        ("train.tsv", "train.ltr", "train.wrd", "dict.ltr.txt", "valid.wrd"),
+    ),
     "webdataset": ("webdataset", ("train",), {}, {"a-000.tar": _tar(_SAMPLES)}, ("a-000.tar",)),
     "lhotse-cuts": ("lhotse", ("train",), {}, {"in/cuts.jsonl": _lines(*_CUTS)}, ("in/cuts.jsonl",)),
     "lhotse-array": ("lhotse", ("train",), {}, {"in/cuts.json": json.dumps(_CUTS).encode()}, ("in/cuts.json",)),

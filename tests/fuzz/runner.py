@@ -25,6 +25,9 @@ PARSER_MODULES = [
         "data/reading/split_names", "data/reading/tables", "ipu/import_config", "data/corpora/commonvoice",
         "data/corpora/ljspeech", "data/corpora/mls", "data/corpora/an4", "data/corpora/webdataset",
         "data/corpora/lhotse", "data/reading/commonvoice_release", "data/reading/json_objects",
+        "data/corpora/kaldi", "data/reading/kaldi_folder", "data/reading/keyed", "data/corpora/nemo",
+        "data/reading/nemo_manifests", "data/corpora/fairseq", "data/reading/hub/card", "data/reading/columnar",
+        "data/reading/embedded",
     )
 ]  # fmt: skip
 _LIMIT_S = 900

@@ -188,7 +188,7 @@ class _Reader:
         if Path(written).is_absolute():  # --map is for these
             return written
         bases = [path.parent, *list(path.resolve().parents)[1 : _ABOVE + 1], Path.cwd()]
-        return str(next((base / written for base in bases if (base / written).is_dir()), path.parent / written))
+        return str(next((base / written for base in bases if files.is_folder(base / written)), path.parent / written))
 
     def _joined(self, line: str, known: Optional[FrozenSet[str]], where: str) -> str:
         return _joined(self._plain(line, known, where).split())

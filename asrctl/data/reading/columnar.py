@@ -5,9 +5,10 @@ Lists in CSV and JSON lines can be read in the same way; these lie in memory as 
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from asrctl.errors import BadData
 from asrctl.messages import reasons
@@ -23,6 +24,7 @@ _BUFFER_BYTES = 1 << 20
 # What is read of the chosen columns at once, and the rows of that.
 _BATCH_BYTES = 4 << 20
 _MOST_ROWS = 4096
+_MOST_COLUMNS = 1000
 _FIX = "fetch the file again"
 
 
@@ -189,10 +191,40 @@ def _csv(path: Path) -> "pyarrow.Table":
     return csv.read_csv(str(path), parse_options=parse, convert_options=convert)
 
 
-def _json_lines(path: Path) -> "pyarrow.Table":
-    from pyarrow import json
+def _objects(path: Path) -> Iterator[Tuple[int, Dict[str, Any]]]:
+    """(line, object) of JSON lines; NaN is what pandas has where there is no value. Raises BadData."""
+    with files.open_regular(path, fix=_FIX) as stream:
+        for number, line in enumerate(iter(lambda: stream.readline(files.MAX_LINE_BYTES), b""), 1):
+            try:
+                text = line.decode("utf-8-sig").strip()
+                row = json.loads(text, parse_constant=lambda _: None) if text else {}
+            except (ValueError, RecursionError):
+                row = None
+            if not isinstance(row, dict) or len(line) >= files.MAX_LINE_BYTES:
+                raise BadData(f"{path}, line {number} is not a JSON object", fix=_FIX)
+            if row:
+                yield number, row
 
-    return json.read_json(str(path))
+
+def _json_lines(path: Path) -> "pyarrow.Table":
+    """By Python: what reads JSON in pyarrow crashes on some that is damaged, and takes words for times."""
+    import pyarrow
+
+    columns: Dict[str, List[Any]] = {}
+    count = 0
+    for line, row in _objects(path):
+        for name, value in row.items():
+            column = columns.setdefault(name, [])
+            column.extend([None] * (count - len(column)))
+            column.append(value)
+        count += 1
+        if len(columns) > _MOST_COLUMNS:
+            raise BadData(f"{path}, line {line}: there are more than {_MOST_COLUMNS} columns by now", fix=_FIX)
+    try:
+        filled = {name: values + [None] * (count - len(values)) for name, values in columns.items()}
+        return pyarrow.table({name: pyarrow.array(values) for name, values in filled.items()})
+    except (OverflowError, UnicodeEncodeError, TypeError) as error:  # what no column holds
+        raise BadData(f"{path} is damaged ({reasons.first_line(error, 100)})", fix=_FIX) from None
 
 
 _LISTS = {".csv": _csv, ".tsv": _csv, ".jsonl": _json_lines, ".ndjson": _json_lines, ".json": _json_lines}
