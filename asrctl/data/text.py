@@ -131,6 +131,13 @@ class TextRules:
         return {"language": None, "replace": {}, "phonemes": None, **self.as_dict()}
 
 
+# What `clean_up_tokenization_spaces` of transformers' tokenizers takes out, in its order.
+_CLEANED = (
+    (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"),
+    (" 've", "'ve"), (" 're", "'re"),
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """Tokens by id. `pad` is the CTC blank; `word_delimiter` stands for the space between words.
@@ -138,7 +145,8 @@ class Vocabulary:
     What asrctl builds has all three. A checkpoint's may lack a word delimiter or a token for unknown characters (None).
     lower_case: its letters are capitals that stand for small ones (`do_lower_case` of a tokenizer). phones: its tokens
     are phonemes, of any number of characters. subwords: the tokenizer that cuts texts into its tokens and puts them
-    together again, where these are pieces of words.
+    together again, where these are pieces of words. clean_up: a checkpoint's tokenizer takes the spaces before signs
+    and within English contractions out (`clean_up_tokenization_spaces`); no vocabulary that is saved has that.
     """
 
     tokens: Tuple[str, ...]
@@ -148,6 +156,7 @@ class Vocabulary:
     lower_case: bool = False
     phones: bool = False
     subwords: Optional[Subwords] = None
+    clean_up: bool = False
 
     def __post_init__(self) -> None:
         if len(set(self.tokens)) != len(self.tokens):
@@ -251,7 +260,10 @@ class Vocabulary:
             ids = self.ids
             return self.subwords.decode([ids[piece] for piece in pieces])
         text = "".join(" " if piece == self.word_delimiter else piece for piece in pieces).strip()
-        return text.lower() if self.lower_case else text
+        text = text.lower() if self.lower_case else text
+        for spaced, close in _CLEANED if self.clean_up else ():
+            text = text.replace(spaced, close)
+        return text
 
 
 class Encoder:

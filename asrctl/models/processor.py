@@ -60,7 +60,7 @@ def write(folder: Path, vocabulary: Vocabulary, rules: FeatureRules) -> None:
         eos_token=None,
         do_lower_case=vocabulary.lower_case,
         replace_word_delimiter_char=" ",
-        clean_up_tokenization_spaces=False,
+        clean_up_tokenization_spaces=vocabulary.clean_up,
     )
     if vocabulary.phones:
         tokenizer.update(tokenizer_class=PHONEME_CLASS, do_phonemize=False, phone_delimiter_token=" ")
@@ -117,7 +117,9 @@ def read_vocabulary(folder: Path, outputs: Optional[int] = None) -> Vocabulary:
             fix="correct pad_token in tokenizer_config.json, or choose another checkpoint",
         )
     is_lower, phones = settings.get("do_lower_case") is True, _class(folder, settings) == PHONEME_CLASS
-    return Vocabulary(tokens, delimiter, unk if unk in tokens else None, pad, is_lower and not phones, phones)
+    cleans = settings.get("clean_up_tokenization_spaces") is True and not phones
+    known_unk = unk if unk in tokens else None
+    return Vocabulary(tokens, delimiter, known_unk, pad, is_lower and not phones, phones, clean_up=cleans)
 
 
 def _has_subwords(folder: Path, settings: Mapping[str, Any]) -> bool:
