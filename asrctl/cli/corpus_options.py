@@ -95,6 +95,8 @@ def _is_url(source: str, kind: str, command: str) -> bool:
         scheme = source.partition("://")[0]
         raise UsageError(f"{scheme}:// is not read", fix="use s3://, gs://, hf:// or https://, or copy it here first")
     address = addresses.parsed(source)
+    if not address.host:
+        raise UsageError(f"{source} names no bucket or host", fix="write all of it, such as s3://BUCKET/FOLDER")
     if kind == "hub" and address.scheme == "hf" and address.host == "datasets":
         name = "/".join(address.path.split("/")[:2])
         raise UsageError(f"hub takes the name of a data set, not {source}", fix=f"type asrctl {command} hub {name}")

@@ -10,7 +10,7 @@ from typing import Dict, Iterator, Tuple
 from asrctl.data.corpus import STREAMING, Corpus, CorpusRequest
 from asrctl.data.reading import shards
 from asrctl.data.utterance import ARCHIVE_SUFFIXES
-from asrctl.errors import UsageError
+from asrctl.errors import AsrctlError, UsageError
 from asrctl.events import Note
 from asrctl.storage import addresses
 from asrctl.storage.addresses import Address
@@ -27,8 +27,24 @@ def reachable(workspace: Workspace, corpus: Corpus, request: CorpusRequest) -> I
 
     Raises BadData, MissingArtifact, MissingDependency, StorageError, UsageError.
     """
-    with _mirror(workspace, request) as mirror:
+    with _mirror(workspace, request) as mirror, _told_by_address(request, mirror):
         yield _localized(replace(request, remote=mirror), mirror, corpus)
+
+
+@contextmanager
+def _told_by_address(request: CorpusRequest, mirror: Mirror) -> Iterator[None]:
+    """Within the block, errors name the corpus as it was typed rather than where it lies here."""
+    try:
+        yield
+    except AsrctlError as error:
+        if request.address is not None and addresses.is_known(request.address):
+            address = addresses.parsed(request.address)
+            for place in (mirror.local(address), mirror.standing(address)):
+                error.message = error.message.replace(str(place), address.shown)
+                error.fix = error.fix.replace(str(place), address.shown)
+                error.problems = tuple(line.replace(str(place), address.shown) for line in error.problems)
+            error.args = (error.message,)
+        raise
 
 
 def missing(workspace: Workspace, corpus: Corpus, request: CorpusRequest) -> Dict[str, int]:

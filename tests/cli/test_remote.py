@@ -84,6 +84,9 @@ def test_a_folder_in_a_bucket_is_followed(s3: Buckets, corpus: Path, in_folder: 
     assert list(planned["downloads"]) == ["28 files of s3://mine"]
     assert not Path("w").exists()
     assert prepared("folder", "s3://mine/")["id"] == here["id"]
+    words = ("prepare", "folder", "s3://mine/", "--dry-run", "--json", "--workspace", "w")
+    planned = run_here(*words).result
+    assert planned["downloads"] == {} and planned["splits"]["train"]["utterances"] == 13
     s3.client.delete_object(Bucket="mine", Key="two-2.wav")
     s3.client.delete_object(Bucket="mine", Key="two-2.txt")
     s3.client.put_object(Bucket="mine", Key="one-1.txt", Body=b"won")
@@ -202,7 +205,11 @@ def test_a_connection_that_breaks_once_is_made_again(s3: Buckets, in_folder: Pat
 def test_what_can_not_be_read(s3: Buckets, corpus: Path) -> None:
     assert refused("manifest", "s3://nobodys/a.csv").error["message"].startswith("there is no s3://nobodys/a.csv (")
     assert refused("manifest", "s3://speech/a.csv").error["fix"] == "correct the bucket and the path"
-    assert refused("folder", "s3://speech/nothing/").error["message"].startswith("there is no s3://speech/nothing (")
+    assert refused("folder", "s3://speech/nothing/").error["message"] == "there is no s3://speech/nothing"
+    assert "names no bucket" in refused("folder", "s3://", code=2).error["message"]
+    error = refused("manifest", "s3://speech/digits").error
+    assert error["message"] == "s3://speech/digits is a folder, not a manifest"
+    assert error["fix"].startswith("use `asrctl prepare folder s3://speech/digits")
     message = refused("folder", "ftp://speech/x", code=2).error["message"]
     assert message == "ftp:// is not read"
     assert "--root" in refused("folder", "s3://speech/digits", "--root", ".", code=2).error["message"]

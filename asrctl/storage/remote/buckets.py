@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import posixpath
 import warnings
 from contextlib import contextmanager
@@ -69,6 +70,9 @@ class BucketStore(Store):
         if scheme == "s3":
             waits = {"connect_timeout": 10, "read_timeout": patience.timeout_s, "retries": {"max_attempts": 1}}
             known["config_kwargs"] = waits
+            # As a parameter, because fsspec keeps what it has made by its parameters, and older botocore has no such
+            # variables.
+            known["endpoint_url"] = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
         self._open = lambda **more: kind(**known, **more)
         self._nameless = {"anon": True} if scheme == "s3" else {"token": "anon"}
         with _told():

@@ -26,7 +26,8 @@ def refused(address: Address, error: Refused) -> NotFetched:
     shown = address.shown
     if error.what == NOT_THERE:
         bucket = "the bucket and the path" if not address.is_web else "the address"
-        return NotFetched(f"there is no {shown} ({error.reason})", fix=f"correct {bucket}")
+        why = f" ({error.reason})" if error.reason and not error.reason.endswith(address.path or "\0") else ""
+        return NotFetched(f"there is no {shown}{why}", fix=f"correct {bucket}")
     if error.what == DENIED:
         fix = _LOGINS.get(address.scheme, _SIGNED)
         return NotFetched(f"{shown} may not be read ({error.reason})", fix=fix)

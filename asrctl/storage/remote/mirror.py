@@ -232,7 +232,7 @@ class Mirror:
             self._tell_size(missing, size, address)
         self._fetch_listed(address, size, streams)
         if not self._write:
-            return self.standing(address)
+            return self.standing(address) if streams else path
         self._remove_others(path)
         return path
 

@@ -14,7 +14,7 @@ import threading
 from collections import OrderedDict
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import IO, Any, Iterator, NamedTuple, Optional, Tuple
 
 from asrctl.errors import BadData, MissingArtifact
 from asrctl.storage import addresses, files
@@ -123,7 +123,6 @@ class _Blocks:
 
 
 _BLOCKS = _Blocks()
-_STORES: Dict[str, Any] = {}
 _NUMBERS = iter(range(1, 1 << 62))
 
 
@@ -155,6 +154,15 @@ class RangedFile(io.RawIOBase):
         self._at = offset + (0, self._at, self.size)[whence]
         return self._at
 
+    def read(self, size: int = -1) -> bytes:
+        """All that is asked for, but for the end of the file."""
+        wanted = max(0, self.size - self._at) if size < 0 else size
+        found = bytearray(min(wanted, max(0, self.size - self._at)))
+        have = 0
+        while have < len(found):
+            have += self.readinto(memoryview(found)[have:])
+        return bytes(found)
+
     def readinto(self, target: Any) -> int:
         if self._at >= self.size:
             return 0
@@ -178,9 +186,7 @@ class RangedFile(io.RawIOBase):
 
 def _read(address: Address, start: int, size: int, info: Info, patience: Patience) -> bytes:
     """Raises BadData, MissingArtifact."""
-    if address.scheme not in _STORES:
-        _STORES[address.scheme] = open_store(address, patience)
-    store = _STORES[address.scheme]
+    store = open_store(address, patience)
     try:
         block = patiently(lambda: store.read(address, start, size, info), patience, _nobody, threading.Event())
     except Broken as error:
