@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asrctl.data.raw_texts import FILE
+from asrctl.data.raw_texts import FILE, RawTexts
+from asrctl.errors import BadData
 from asrctl.evaluation.scoring_text import normalized
 
 from ..helpers.corpora import corpus, opened
@@ -119,10 +120,10 @@ def test_where_the_rates_are_one_only_json_has_them(tones: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["{}", '{"row": 3, "text": "x"}', '{"row": true, "text": "x"}', '{"row": 0', "[1]"])
-def test_a_damaged_file_of_texts_is_refused(odd: Path, line: str) -> None:
-    (split_folder(odd) / FILE).write_text(line + "\n", encoding="utf-8")
-    refused = run_here("eval", "--data", "odd", "--device", "cpu", "--json")
-    assert refused.exit_code == 5 and f"{FILE} is damaged" in refused.error["message"]
+def test_a_damaged_file_of_texts_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / FILE).write_text('{"row": 0, "text": "so"}\n' + line + "\n", encoding="utf-8")
+    with pytest.raises(BadData, match=f"{FILE} is damaged"):
+        RawTexts(tmp_path, 3)
 
 
 def test_data_whose_texts_are_all_as_they_stand_has_no_such_file(workspace: Path, tmp_path: Path) -> None:
