@@ -25,7 +25,7 @@ class TextOptions(NamedTuple):
         from asrctl.config.preset_file import read_table
 
         table = None if self.replace is None else read_table(files.expanded(self.replace))
-        return dict(self._asdict(), replace=table)
+        return dict(self._asdict(), replace=table, replace_file=self.replace)
 
 
 # As Typer takes them.

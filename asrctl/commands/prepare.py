@@ -85,6 +85,8 @@ def prepare(workspace: Workspace, request: PrepareRequest, emit: Emit = ignore) 
         raise UsageError(f"--max-rejects {request.max_rejects:g} is no share", fix="use a number from 0 to 1")
     workers = request.workers or default_workers()
     watcher = staleness.Watcher(request.choice.source, workspace.root)
+    if request.flags.replace_file is not None:
+        watcher.reads(str(files.expanded(request.flags.replace_file)))
     with listed(workspace, request, emit, watcher) as (found, listing):
         shares = prepare_share.complete(workspace, request, found) if request.merge else None
         published = manifest.publish(

@@ -20,7 +20,7 @@ from asrctl.training import compatibility
 
 @dataclass(frozen=True)
 class RuleFlags:
-    """What the user set on the command line; None is not set."""
+    """What the user set on the command line; None is not set. replace_file: where `replace` was read."""
 
     preset: Optional[str] = None
     sample_rate: Optional[int] = None
@@ -30,6 +30,7 @@ class RuleFlags:
     remove: Optional[str] = None
     language: Optional[str] = None
     replace: Optional[Mapping[str, str]] = None
+    replace_file: Optional[str] = None
     phonemes: Optional[str] = None
     word_delimiter: Optional[str] = None
     unk: Optional[str] = None

@@ -60,7 +60,7 @@ def read(path: Path) -> Layer:
 
 def read_table(path: Path) -> Dict[str, str]:
     """{text: replacement} of a YAML file, where everything is text as it stands. Raises PresetError."""
-    fix = "write a line for each, as TEXT: REPLACEMENT, with quotes around text that holds other signs than letters"
+    fix = "give a YAML file with lines TEXT: REPLACEMENT, with quotes around text that holds other signs than letters"
     try:
         node = yaml.compose(files.read_bytes(path, fix=fix, most=MAX_BYTES).decode("utf-8-sig"), Loader=Loader)
         _as_texts(node)

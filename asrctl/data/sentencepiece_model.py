@@ -10,11 +10,15 @@ import struct
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
+from asrctl.data.subwords import Subwords
 from asrctl.errors import BadData
+from asrctl.messages import reasons
 from asrctl.storage import files
 
 NAMES = ("tokenizer.model", "sentencepiece.bpe.model", "spiece.model", "spm.model")
 _MOST_BYTES = 64 << 20
+# SentencePiece's own limit is 16 characters, unless somebody raises it.
+_LONGEST_BYTES = 1000
 # Numbers of fields and values in sentencepiece_model.proto.
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
 _PIECE, _SCORE, _TYPE = 1, 2, 3
@@ -29,9 +33,16 @@ def to_tokenizer_json(path: Path, *, fix: str) -> str:
     """Raises BadData where the file is damaged, or of a kind that is neither unigram nor BPE."""
     content = files.read_bytes(path, fix=fix, most=_MOST_BYTES)
     try:
-        return str(_tokenizer(content).to_str())
-    except (ValueError, IndexError, struct.error, OverflowError) as error:
-        raise BadData(f"{path} is no SentencePiece model that can be used ({error})", fix=fix) from None
+        text = str(_tokenizer(content).to_str())
+        Subwords(text).tokens()  # whether it can be read again
+        return text
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except (
+        BaseException
+    ) as error:  # a value of another type than its field has; and what is wrong to Rust may be a panic
+        why = reasons.reason(error) if isinstance(error, Exception) else type(error).__name__
+        raise BadData(f"{path} is no SentencePiece model that can be used ({why})", fix=fix) from None
 
 
 def _tokenizer(content: bytes) -> Any:
@@ -96,6 +107,8 @@ def _parsed(content: bytes) -> Tuple[List[Piece], Dict[int, Any], Dict[int, Any]
         if number == _PIECES:
             held = dict(_fields(value))
             score = struct.unpack("<f", held[_SCORE])[0] if _SCORE in held else 0.0
+            if len(held.get(_PIECE, b"")) > _LONGEST_BYTES:
+                raise ValueError("a piece is too long")
             pieces.append((held.get(_PIECE, b"").decode("utf-8"), score, held.get(_TYPE, _NORMAL)))
         elif number in specs:
             specs[number] = dict(_fields(value))

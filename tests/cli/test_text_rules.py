@@ -188,6 +188,16 @@ def test_a_run_has_the_rules_of_its_data_and_no_file(workspace: Path, tmp_path: 
     assert other.exit_code == 3 and "the data was made with 'tr'" in "".join(other.error["problems"])
 
 
+def test_a_table_that_has_changed_makes_the_data_stale(workspace: Path, tmp_path: Path) -> None:
+    path = corpus(tmp_path / "corpus", plain_rows(3), seconds=0.3)
+    rules = table(tmp_path, "word: term\n")
+    run_here("prepare", path, "--replace", rules).succeeded()
+    states = [run_here("status", "--json").result["items"][-1]["state"]]
+    table(tmp_path, "word: another\n")
+    states.append(run_here("status", "--json").result["items"][-1]["state"])
+    assert states[0] != "stale" == states[1]
+
+
 def test_a_preset_holds_a_table_or_names_its_file(workspace: Path, tmp_path: Path) -> None:
     path = texts(tmp_path, ["a 1 no"])
     table(tmp_path, "1: one\nno: nope\n")

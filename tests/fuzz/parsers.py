@@ -35,7 +35,7 @@ from asrctl.storage.workspace import Workspace
 from asrctl.training import checkpoints, metrics_log, runs
 from asrctl.training.trainer_state import TrainerState
 
-from . import hub_files, published
+from . import hub_files, published, texts
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Seeds = List[Tuple[str, bytes]]
@@ -645,6 +645,9 @@ MAKERS: Dict[str, Callable[[], Parser]] = {
         _ipu_config, *[("ipu_config.json", json.dumps(values).encode()) for values in (_IPU_OLD, _IPU_NEW, _IPU_SMALL)]
     ),
     "vocabulary": _made(_vocabulary, _vocabulary_files),
+    "replacements": _text(texts.replacements, (texts.FILES[0], texts.TABLE)),
+    "raw-texts": _text(texts.raw, (texts.FILES[1], texts.RAW)),
+    "sentencepiece": _text(texts.sentencepiece, *[(texts.FILES[2], texts.sentencepiece_file(kind)) for kind in (1, 2)]),
     "weights": lambda: Parser(_weights, _weight_seeds()[:3]),
     "weights-index": lambda: Parser(
         _weights, _weight_seeds()[3:], files={"model-1.safetensors": _weight_seeds()[0][1]}
@@ -680,8 +683,8 @@ NAMES = (*AUDIO, *MAKERS)
 
 
 _NOT_PURE = (
-    *AUDIO, "hub-parquet", "hub-arrow", "hub-lists", "weights", "weights-index", "config", "prepared", "checkpoint",
-    "stat-cache",
+    *AUDIO, "hub-parquet", "hub-arrow", "hub-lists", "sentencepiece", "weights", "weights-index", "config", "prepared",
+    "checkpoint", "stat-cache",
 )  # fmt: skip
 
 
