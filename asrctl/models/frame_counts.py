@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Mapping, Optional
 
 from asrctl.config import model_config
+from asrctl.config.model_config import MAX_WIDTH
 from asrctl.errors import BadData
 from asrctl.models import architectures, processor
 from asrctl.models.frames import Convolutions
@@ -31,6 +32,9 @@ def of_values(values: Mapping[str, Any], folder: Optional[Path]) -> Convolutions
     if problem:
         raise ValueError(problem)
     settings = {} if folder is None or found.hears_samples else processor.read_settings(folder, found.extractor)
+    numbers = [value for key, value in settings.items() if key.endswith("_length") or key == "stride"]
+    if any(isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= MAX_WIDTH for value in numbers):
+        raise ValueError(f"the {found.extractor} beside it has a window, a hop or a stride that is none")
     rule = found.convolutions(values, settings)
     if len(rule.kernels) != len(rule.strides):
         raise ValueError("conv_kernel and conv_stride must be lists of whole numbers, equally long")

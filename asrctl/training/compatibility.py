@@ -84,7 +84,7 @@ def refuse_for_kind(recipe: Recipe, kind: str) -> None:
     if recipe.batches.shapes == "static" and not (found.hears_samples and found.together):
         raise PresetError(
             f"batches.shapes of preset {recipe.name} is static, and a {kind} model is trained with free shapes only",
-            fix="add `--set batches.shapes=free`",
+            fix="set batches.shapes=free (`--set batches.shapes=free`)",
         )
 
 

@@ -18,7 +18,7 @@ from asrctl.commands import support
 from asrctl.config import presets
 from asrctl.config.recipe import ModelSection
 from asrctl.data.collate import collate
-from asrctl.errors import AsrctlError, UsageError
+from asrctl.errors import AsrctlError, BadData, UsageError
 from asrctl.export import onnx
 from asrctl.ipu import config as ipu_config
 from asrctl.models import architectures, ctc, frame_counts, library, loading, measured_frames
@@ -339,3 +339,18 @@ def test_a_batch_norm_learns_from_frames_without_padding():
     torch.testing.assert_close(masked.running_var, plain.running_var)
     torch.testing.assert_close(masked.running_mean, plain.running_mean)
     assert masked.num_batches_tracked == 1 and not made[1][:, 4:].any()
+
+
+@pytest.mark.skipif("parakeet_ctc" not in TRAINED, reason="the installed transformers has no Parakeet")
+@pytest.mark.parametrize(
+    "settings", [{"hop_length": 0}, {"hop_length": "160"}, {"win_length": -400}, {"n_fft": 1 << 40}]
+)
+def test_a_feature_extractor_that_can_not_be_is_one_sentence(settings: Dict[str, Any], tmp_path: Path):
+    loading.save_recognizer(make("parakeet_ctc"), tmp_path)
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+    with pytest.raises(BadData):
+        loading.load_recognizer(tmp_path)
+    if "n_fft" not in settings:
+        with pytest.raises(BadData, match="a window, a hop or a stride that is none"):
+            frame_counts.of_folder(tmp_path)
