@@ -70,6 +70,10 @@ _DROP = typer.Option(
 _SHARD = typer.Option(
     None, "--shard", metavar="I/N", help="Only decode share I of N, as one of N jobs on a file system that they share."
 )
+_ENGINE = options.one_of("--engine", "engine", lambda: ("ray",), "Let a cluster decode: ray.")
+_ADDRESS = typer.Option(
+    None, "--address", metavar="HOST:PORT", help="Of the cluster; default: RAY_ADDRESS, or the one on this machine."
+)
 _MERGE = typer.Option(False, "--merge", help="Take what the jobs of --shard have decoded.")
 
 
@@ -95,6 +99,8 @@ def command(
     show: Optional[int] = preview.SHOW,
     shard: Optional[str] = _SHARD,
     merge: bool = _MERGE,
+    engine: Optional[str] = _ENGINE,
+    address: Optional[str] = _ADDRESS,
     workspace: Path = options.WORKSPACE,
     json: bool = options.JSON,
     verbose: bool = options.VERBOSE,
@@ -127,10 +133,11 @@ def command(
         if show is not None or dry_run:
             _look(place, request, show, report)
             return
+        _refuse_contradictions(shard, merge, engine, address)
         if shard is not None:
             _share(place, request, shard, report)
             return
-        result = prepare(place, request, report.emit)
+        result = prepare(place, request, report.emit) if engine is None else _on_ray(place, request, address, report)
         following = next_line(place, result, preset)
         report.done(result.as_dict(), result_lines(result, following))
 
@@ -149,12 +156,24 @@ def _look(place: "Workspace", request: "PrepareRequest", show: Optional[int], re
     report.done(planned.as_dict(), plan_lines(planned, place))
 
 
+def _refuse_contradictions(shard: Optional[str], merge: bool, engine: Optional[str], address: Optional[str]) -> None:
+    given = [name for name, there in (("--shard", shard), ("--merge", merge), ("--engine", engine)) if there]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} are ways to do the same, so they exclude each other", fix="give one")
+    if address is not None and engine is None:
+        raise UsageError("--address is that of a cluster, and none is asked for", fix="add --engine ray")
+
+
+def _on_ray(place: "Workspace", request: "PrepareRequest", address: Optional[str], report: Report) -> "PrepareResult":
+    from asrctl.commands.prepare_ray import prepare_on_ray
+
+    return prepare_on_ray(place, request, address, report.emit)
+
+
 def _share(place: "Workspace", request: "PrepareRequest", shard: str, report: Report) -> None:
     """Do what one of several jobs has to do."""
     from asrctl.commands import prepare_share
 
-    if request.merge:
-        raise UsageError("--shard decodes a share and --merge makes one of all", fix="give one of them")
     result = prepare_share.prepare_share(place, request, prepare_share.parse(shard), report.emit)
     counts = f"{amounts.count(result.decoded, 'utterance')} decoded, {result.rejected} can not be used"
     left = f", {result.left} left for --merge" if result.left else ""

@@ -29,7 +29,10 @@ _CACHES = {
     "ipu": _ANYTHING,  # names are the compiler's
     elsewhere.CACHE: _ANYTHING,  # names are those of other machines
     "stat": OwnFiles(["stat.sqlite", "stat.sqlite-*"]),
-    "shares": OwnFiles([f"*/*/*/{name}" for name in ("share.json", "done.json", "piece-*", "digests-*", ".*.tmp")]),
+    "shares": OwnFiles(
+        [f"*/*/*/{name}" for name in ("share.json", "done.json", "piece-*", "digests-*", ".*.tmp")]
+        + ["*/*/listing.jsonl", "*/*/.*.tmp"]
+    ),
 }
 _ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 _BUILDS = re.compile(rf"((replaced|replacing)-)?({'|'.join(KINDS)})-{_ID.pattern}|removed-.+|scratch-.+")

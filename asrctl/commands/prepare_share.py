@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
@@ -13,7 +13,7 @@ from asrctl import __version__
 from asrctl.commands.prepare_request import Found, PrepareRequest, listed
 from asrctl.data import digests, shared_work
 from asrctl.data.shared_work import Done, Share, Shares, Work
-from asrctl.data.utterance import Utterance
+from asrctl.data.utterance import Utterance, read_manifest
 from asrctl.errors import BadData, MissingArtifact, UsageError
 from asrctl.events import Emit, Note, ignore
 from asrctl.messages import amounts, command_lines
@@ -64,40 +64,15 @@ def prepare_share(workspace: Workspace, request: PrepareRequest, share: Share, e
     Raises BadData, MissingArtifact, UsageError, PresetError, StorageError, OSError.
     """
     started = time.monotonic()
-    workers = request.workers or default_workers()
-    with listed(workspace, request, emit, None, salted=True) as (found, listing):
-        work = _work(found)
-        root = _root(workspace, found.name) / str(share.of)
-        folder = workspace.own(root / str(share.number))
+    with listed(workspace, request, emit, None, salted=True) as (found, _):
+        folder = folder_of(workspace, found.name, share)
+        work = work_of(found)
         if request.force:
             files.remove_tree(folder)
         else:
-            _refuse_others(request, root, work, share)
-        done = _done(folder)
-        if done is None:
-            _begin(folder, work)
-            _, there = shared_work.begun(folder)
-            first, end = share.stretch(work.utterances)
-            if there:
-                emit(Note(f"{amounts.count(there, 'utterance')} of shard {share} are done already"))
-            with stat_cache.in_memory() as cache:
-                utterances = digests.filled_in(
-                    islice(listing.utterances(), first + there, end),
-                    end - first - there,
-                    cache,
-                    lambda path, status: None,
-                    workers=workers,
-                    afresh=True,
-                    emit=ignore,
-                )
-                wanted = _Wanted(found)
-                done = shared_work.build(
-                    folder, work, share, utterances, found.rules.audio, wanted, workers=workers, emit=emit
-                )
-        else:
-            merged = "" if shared_work.has_samples(folder) else ", and merged; --force decodes it again"
-            emit(Note(f"shard {share} is done already{merged}"))
-        missing = tuple(number for number in range(1, share.of + 1) if not (root / str(number) / "done.json").exists())
+            _refuse_others(request, folder.parent, work, share)
+        done = decode(found, work, folder, share, request.workers or default_workers(), emit)
+        missing = tuple(n for n in range(1, share.of + 1) if not (folder.parent / str(n) / "done.json").exists())
     return ShareResult(
         found.name,
         str(share),
@@ -111,6 +86,33 @@ def prepare_share(workspace: Workspace, request: PrepareRequest, share: Share, e
     )
 
 
+def decode(found: Found, work: Work, folder: Path, share: Share, workers: int, emit: Emit) -> Done:
+    """What is missing of a share of a corpus that is listed. Raises BadData, StorageError, OSError."""
+    done = _done(folder)
+    if done is not None:
+        merged = "" if shared_work.has_samples(folder) else ", and merged; --force decodes it again"
+        emit(Note(f"shard {share} is done already{merged}"))
+        return done
+    _begin(folder, work)
+    _, there = shared_work.begun(folder)
+    first, end = share.stretch(work.utterances)
+    if there:
+        emit(Note(f"{amounts.count(there, 'utterance')} of shard {share} are done already"))
+    with stat_cache.in_memory() as cache:
+        utterances = digests.filled_in(
+            islice(read_manifest(found.listing.path, first + there), end - first - there),
+            end - first - there,
+            cache,
+            lambda path, status: None,
+            workers=workers,
+            afresh=True,
+            emit=ignore,
+        )
+        return shared_work.build(
+            folder, work, share, utterances, found.rules.audio, _Wanted(found), workers=workers, emit=emit
+        )
+
+
 class _Wanted:
     """Whether the audio of an utterance is needed: it has a role, and a text."""
 
@@ -121,21 +123,27 @@ class _Wanted:
         return self._found.roles.of(utterance) is not None and bool(self._found.rules.text.apply(utterance.text))
 
 
+def folder_of(workspace: Workspace, name: str, share: Share) -> Path:
+    return workspace.own(_root(workspace, name) / str(share.of) / str(share.number))
+
+
 def _root(workspace: Workspace, name: str) -> Path:
     return workspace.own(workspace.root / "cache" / CACHE / name)
 
 
-def _work(found: Found) -> Work:
+def work_of(found: Found) -> Work:
+    """What is shared out."""
+    listing, count = file_sha256(found.listing.path), sum(found.listing.counts.values())
+    return on_this_machine(Work("", listing, count, asdict(found.rules.audio), {}))
+
+
+def on_this_machine(work: Work) -> Work:
+    """The same by the programs that are here."""
     import soundfile
     import soxr
 
-    return Work(
-        asrctl=__version__,
-        listing=file_sha256(found.listing.path),
-        utterances=sum(found.listing.counts.values()),
-        audio=asdict(found.rules.audio),
-        decoders={"libsndfile": soundfile.__libsndfile_version__, "soxr": soxr.__version__},
-    )
+    decoders = {"libsndfile": soundfile.__libsndfile_version__, "soxr": soxr.__version__}
+    return replace(work, asrctl=__version__, decoders=decoders)
 
 
 def _begin(folder: Path, work: Work) -> None:
@@ -165,9 +173,16 @@ def _refuse_others(request: PrepareRequest, root: Path, work: Work, share: Share
         if differences:
             begin = again(request, "--shard", str(share), "--force")
             raise UsageError(
-                f"shard {number}/{share.of} was made from something else: {_shown(work, other, differences)}",
+                f"shard {number}/{share.of} was made from something else: {shown(work, other, differences)}",
                 fix=f"use the same corpus, options and versions in all jobs; to begin anew, type `{begin}` in each",
             )
+
+
+def remove_others(root: Path, work: Work, *, everything: bool) -> None:
+    """Delete the shares of another work, or all that there are."""
+    for number, other in list(_works(root)):
+        if everything or work.differences(other):
+            files.remove_tree(root / str(number))
 
 
 def _works(root: Path) -> Iterator[Tuple[int, Work]]:
@@ -179,7 +194,8 @@ def _works(root: Path) -> Iterator[Tuple[int, Work]]:
             yield number, found
 
 
-def _shown(work: Work, other: Work, differences: Sequence[str]) -> str:
+def shown(work: Work, other: Work, differences: Sequence[str]) -> str:
+    """What `other` has otherwise, for people."""
     if "asrctl" in differences:
         return f"by asrctl {other.asrctl}, and this is {work.asrctl}"
     if "decoders" in differences:
@@ -213,16 +229,16 @@ def complete(workspace: Workspace, request: PrepareRequest, found: Found) -> Sha
             f"{found.name} lacks shards {numbers(missing[of])} of {of}",
             fix=f"run {', '.join(commands)}{' and so on' if len(missing[of]) > 3 else ''}, then merge again",
         )
-    work = _work(found)
+    work = work_of(found)
     folders = [root / str(of) / str(number) for number in range(1, of + 1)]
     for number, folder in enumerate(folders, 1):
         other = _recorded(folder)
         differences = ["its share.json"] if other is None else work.differences(other)
         if other is None or differences:
             begin = again(request, "--shard", f"{number}/{of}", "--force")
-            shown = "its share.json is missing" if other is None else _shown(work, other, differences)
+            told = "its share.json is missing" if other is None else shown(work, other, differences)
             raise BadData(
-                f"shard {number}/{of} was made from something else: {shown}",
+                f"shard {number}/{of} was made from something else: {told}",
                 fix=f"merge with the options and the version of the jobs, or run `{begin}`",
             )
     return Shares(folders)

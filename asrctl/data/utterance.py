@@ -66,10 +66,10 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> int:
     return count
 
 
-def read_manifest(path: Path) -> Iterator[Utterance]:
-    """The utterances of a manifest that `write_manifest` wrote. Raises BadData."""
+def read_manifest(path: Path, first: int = 0) -> Iterator[Utterance]:
+    """The utterances of a manifest that `write_manifest` wrote, from number `first` on. Raises BadData."""
     fix = "prepare the corpus again"
-    for number, values in files.read_json_lines(path, fix=fix):
+    for number, values in files.read_json_lines(path, fix=fix, first=first):
         if _is_plain(values):
             yield Utterance(**values)
             continue

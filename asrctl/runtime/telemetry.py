@@ -18,6 +18,7 @@ SWITCHES: Mapping[str, str] = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "WANDB_ERROR_REPORTING": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
 }
 # transformers 4 makes a cache of its own when it is imported, unless there is one with a file that says it is new. It
 # would stay empty: asrctl fetches models with the hub's library, which has its own variables and its own cache.

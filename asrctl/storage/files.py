@@ -282,10 +282,15 @@ def _finite(digits: str) -> float:
 _DECODER = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite)
 
 
-def read_json_lines(path: Path, *, fix: str) -> Iterator[Tuple[int, Any]]:
-    """(line number, value) of a file of JSON lines, in flat memory. Raises BadData (with `fix`)."""
+def read_json_lines(path: Path, *, fix: str, first: int = 0) -> Iterator[Tuple[int, Any]]:
+    """(line number, value) of a file of JSON lines, in flat memory. Raises BadData (with `fix`).
+
+    first: so many lines are passed over without a look at them.
+    """
     with open_regular(path, fix=fix) as stream:
         for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES), b""), 1):
+            if number <= first:
+                continue
             try:
                 if len(line) >= MAX_LINE_BYTES:
                     raise ValueError("it is too long")

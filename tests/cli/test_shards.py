@@ -170,7 +170,7 @@ def test_merging_needs_shares_and_more_shares_than_utterances_are_fine(tmp_path,
     error = prepare(few, workspace, "--merge", "--json").error
     assert "no job has decoded a share" in error["message"]
     assert "exclude" not in error["fix"]
-    assert "give one of them" in prepare(few, workspace, "--merge", "--shard", "1/2", "--json").error["fix"]
+    assert "exclude each other" in prepare(few, workspace, "--merge", "--shard", "1/2", "--json").error["message"]
     for number in range(1, 6):
         prepare(few, workspace, "--shard", f"{number}/5").succeeded()
     assert prepare(few, workspace, "--merge", "--json").succeeded().result["splits"]["train"]["utterances"] == 2
