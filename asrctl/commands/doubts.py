@@ -34,7 +34,7 @@ class Doubts:
 
     def __init__(self, spool: IO[bytes]) -> None:
         self._spool = spool
-        self.histogram = Histogram(0.0, label_doubts.IMPOSSIBLE + 0.5, 0.02)
+        self.histogram = Histogram(0.0, label_doubts.MOST + 0.5, 0.02)
         self._values = array("d")
         self._first: List[Tuple[float, int, Any]] = []
 

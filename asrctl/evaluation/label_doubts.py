@@ -8,20 +8,22 @@ divide by the length makes long and short utterances comparable.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Iterator, List, NamedTuple, Tuple
 
 from asrctl.data.dataset import PreparedSplit
+from asrctl.data.shard_files import count_repeats
 from asrctl.evaluation.transcribe import transcribe
 from asrctl.events import Emit
 from asrctl.models import ctc
 from asrctl.models.loading import Recognizer
 
-# Of a text with more labels than the model has frames, which no alignment can say.
-IMPOSSIBLE = 100.0
+# Beyond this one text is as wrong as another.
+MOST = 100.0
 
 
 class Heard(NamedTuple):
-    """row: in the split. heard: the model's own words. score: in nats a label, IMPOSSIBLE at most."""
+    """row: in the split. heard: the model's own words. score: in nats a label, MOST at most."""
 
     row: int
     heard: str
@@ -72,9 +74,12 @@ def _rows(logits: Any, frames: Any) -> List[Any]:
 def _score(logits: Any, said: List[int], heard: List[int], blank: int) -> float:
     if not len(logits) or said == heard:
         return 0.0
-    texts, hears = (_loss(logits, labels, blank) for labels in (said, heard))
-    score = (texts - hears) / max(len(said), len(heard), 1)
-    return min(max(score, 0.0), IMPOSSIBLE) if score == score else IMPOSSIBLE
+    # A text with more labels than frames has no alignment. Frames that count several times over, for both, have one.
+    times = max(1, math.ceil((len(said) + count_repeats(said)) / len(logits)))
+    frames = logits.repeat_interleave(times, dim=0)
+    texts, hears = (_loss(frames, labels, blank) for labels in (said, heard))
+    score = (texts - hears) / times / max(len(said), len(heard), 1)
+    return min(max(score, 0.0), MOST) if math.isfinite(score) else MOST
 
 
 def _loss(logits: Any, labels: List[int], blank: int) -> float:

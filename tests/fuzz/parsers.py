@@ -393,6 +393,47 @@ def _config(place: Path) -> None:
     loading.load_shell(place)
 
 
+# -- audits -----------------------------------------------------------------------------------------------------------
+
+_FINDING = {
+    "kind": "label-doubt", "id": "a.wav", "split": "train", "text": "ab", "heard": "a", "score": 2.5, "rank": 1,
+    "detail": "2.5 nats a character less likely than what was heard: a",
+}  # fmt: skip
+_SILENT = {
+    "kind": "silence", "id": "b.wav", "split": "eval", "text": "b", "where": "before", "silent_s": 3.0, "seconds": 5.0,
+    "detail": "3.0 s of silence before the speech",
+}  # fmt: skip
+_KIND = {"title": "t", "advice": "do `this`", "count": 1, "splits": {"train": 1}}
+_REPORT = {
+    "schema": 1, "data": "x", "id": "0123456789ab", "sample_rate": 16000, "findings": 2, "facts": ["so it is"],
+    "splits": {"train": {"utterances": 9, "seconds": 30.5}}, "run": "r", "ranking": [_FINDING],
+    "kinds": [dict(_KIND, kind=one["kind"], findings=[one]) for one in (_FINDING, _SILENT)],
+    "charts": [{"name": "n", "title": "t", "unit": "s", "start": 0.5, "width": 0.25, "counts": [3, 0, 1]}],
+}  # fmt: skip
+
+
+def _audit(place: Path) -> None:
+    from asrctl.cli import audit as shown
+    from asrctl.commands import audit
+    from asrctl.reports import audit_page
+    from asrctl.storage.workspace import Artifact
+
+    artifact = Artifact("audits", "0123456789ab", place, {})
+    result = audit.AuditResult(artifact, audit.read_report(artifact), True, None)
+    json.dumps(result.as_dict(), allow_nan=False)
+    shown.result_lines(result)
+    audit_page.render(result.report, lambda split, identity: None).encode("utf-8")
+
+
+def _drop(place: Path) -> None:
+    from asrctl.data import drop_list
+    from asrctl.events import ignore
+
+    (path,) = place.iterdir()
+    for identity, reason in drop_list.read(path, ignore).items():
+        rejects.Reject(identity, "a.wav", rejects.DROPPED, reason)
+
+
 # -- what lies in a workspace -----------------------------------------------------------------------------------------
 
 
@@ -663,6 +704,14 @@ MAKERS: Dict[str, Callable[[], Parser]] = {
     "workspace": lambda: Parser(_workspace, _workspace_seeds(), files=_workspace_files()),
     "prepared": lambda: Parser(_prepared, _prepared_seeds(), files=_workspace_files()),
     "checkpoint": _made(_checkpoint, _checkpoint_files),
+    "audit-report": _text(_audit, ("report.json", json.dumps(_REPORT).encode())),
+    "drop-list": _text(
+        _drop,
+        ("report.json", json.dumps(_REPORT).encode()),
+        ("findings.jsonl", b"\n".join(json.dumps(one).encode() for one in (_FINDING, _SILENT))),
+        ("list.txt", b"id\treason\na.wav\tcoughs\nb.wav\n"),
+        ("list.csv", b'id,reason\na.wav,"coughs, twice"\nb.wav\n'),
+    ),
     "journal": _text(_journal, ("metrics.jsonl", _METRICS)),
     "hypotheses": _text(_hypotheses, ("hypotheses.jsonl", _HYPOTHESES)),
     "listing": _text(_listing, ("utterances.jsonl", _LISTING)),

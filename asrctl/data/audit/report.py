@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from asrctl.data.audit.distribution import Histogram
 from asrctl.data.audit.findings import KINDS, Finding
+from asrctl.storage import records
 
 SCHEMA = 1
 # Of each kind, the oddest. All of them are in findings.jsonl.
@@ -28,6 +29,17 @@ class Chart:
     counts: Tuple[int, ...]
 
 
+def _check(listed: Tuple[Any, ...]) -> None:
+    """Raises ValueError where one is not as Finding.as_dict writes it."""
+    for values in listed:
+        kind = values.get("kind") if isinstance(values, dict) else None
+        if not isinstance(kind, str) or not isinstance(values.get("detail"), str):
+            raise ValueError("a finding does not say what it is")
+        problem = records.problem(KINDS.get(kind, Finding), values)
+        if problem is not None:
+            raise ValueError(f"a finding is damaged: {problem}")
+
+
 @dataclass(frozen=True)
 class KindReport:
     """Findings of a kind. splits: {split: how many}. findings: the oddest, as Finding.as_dict has them."""
@@ -38,6 +50,12 @@ class KindReport:
     count: int
     splits: Mapping[str, int]
     findings: Tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        if not self.findings:
+            raise ValueError("a kind has no finding")
+        _check(self.findings)
 
 
 @dataclass(frozen=True)
@@ -63,6 +81,10 @@ class AuditReport:
     charts: Tuple[Chart, ...]
     run: Optional[str] = None
     ranking: Tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        _check(self.ranking)
 
 
 def chart(name: str, title: str, unit: str, histogram: Histogram) -> Chart:
