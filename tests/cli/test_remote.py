@@ -213,7 +213,7 @@ def test_what_can_not_be_read(s3: Buckets, corpus: Path) -> None:
     message = refused("folder", "ftp://speech/x", code=2).error["message"]
     assert message == "ftp:// is not read"
     assert "--root" in refused("folder", "s3://speech/digits", "--root", ".", code=2).error["message"]
-    assert "--no-download" in refused("folder", "s3://speech/digits", "--no-download", code=4).error["fix"]
+    assert "--no-download" in refused("folder", "s3://speech/elsewhere", "--no-download", code=4).error["fix"]
     fix = refused("hub", "hf://datasets/somebody/speech", code=2).error["fix"]
     assert fix == "type asrctl prepare hub somebody/speech"
     fix = refused("s3://speech/digits", code=2).error["fix"]
