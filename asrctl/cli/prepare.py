@@ -115,17 +115,9 @@ def command(
         from asrctl.storage.workspace import Workspace
 
         flags = RuleFlags(preset=preset, sample_rate=sample_rate, min_s=min_s, max_s=max_s, **text.flags())
+        splits = {"train": train, "eval": eval, "test": test}
         choice = corpora.choice(
-            corpus,
-            source,
-            train=train,
-            eval=eval,
-            test=test,
-            root=root,
-            download=not no_download,
-            name=name,
-            own=own,
-            report=report,
+            corpus, source, **splits, root=root, download=not no_download, name=name, own=own, report=report
         )
         place = Workspace(workspace)
         typed = place.named(("asrctl", *sys.argv[1:]))
