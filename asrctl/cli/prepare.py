@@ -109,7 +109,6 @@ def command(
 ) -> None:
     """Turn a corpus into data that training reads: decoded, checked, in shards."""
     with session("prepare", Output(json, verbose, workspace)) as report:
-        from asrctl.commands.prepare import prepare
         from asrctl.commands.prepare_request import PrepareRequest
         from asrctl.commands.rule_flags import RuleFlags
         from asrctl.storage.workspace import Workspace
@@ -122,16 +121,14 @@ def command(
         place = Workspace(workspace)
         typed = place.named(("asrctl", *sys.argv[1:]))
         request = PrepareRequest(choice, flags, vocab, workers, max_rejects, force, typed, merge, drop)
+        _refuse_contradictions(shard, merge, engine, address)
         if show is not None or dry_run:
             _look(place, request, show, report)
-            return
-        _refuse_contradictions(shard, merge, engine, address)
-        if shard is not None:
+        elif shard is not None:
             _share(place, request, shard, report)
-            return
-        result = prepare(place, request, report.emit) if engine is None else _on_ray(place, request, address, report)
-        following = next_line(place, result, preset)
-        report.done(result.as_dict(), result_lines(result, following))
+        else:
+            result = _prepared(place, request, engine, address, report)
+            report.done(result.as_dict(), result_lines(result, next_line(place, result, preset)))
 
 
 def _look(place: "Workspace", request: "PrepareRequest", show: Optional[int], report: Report) -> None:
@@ -156,7 +153,13 @@ def _refuse_contradictions(shard: Optional[str], merge: bool, engine: Optional[s
         raise UsageError("--address is that of a cluster, and none is asked for", fix="add --engine ray")
 
 
-def _on_ray(place: "Workspace", request: "PrepareRequest", address: Optional[str], report: Report) -> "PrepareResult":
+def _prepared(
+    place: "Workspace", request: "PrepareRequest", engine: Optional[str], address: Optional[str], report: Report
+) -> "PrepareResult":
+    if engine is None:
+        from asrctl.commands.prepare import prepare
+
+        return prepare(place, request, report.emit)
     from asrctl.commands.prepare_ray import prepare_on_ray
 
     return prepare_on_ray(place, request, address, report.emit)

@@ -99,20 +99,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def unlocked_path(path: Path) -> Iterator[Path]:
-    """As atomic_path, for file systems that have no locks, and for several who write the same there.
-
-    Each has a temporary file of its own, and whoever comes last takes the place. That of a killed process stays.
-    """
+    """As atomic_path, for file systems that have no locks: whoever comes last takes the place. All write the same."""
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.tmp")
     try:
         yield temporary
         fsync_path(temporary)
         os.replace(temporary, path)
-    except BaseException:
+    finally:
         with suppress(OSError):
             temporary.unlink()
-        raise
     fsync_path(path.parent)
 
 
