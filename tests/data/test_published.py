@@ -185,6 +185,13 @@ def test_an4_is_read_with_and_without_its_lists_of_files(an4: Path, listed: bool
     assert all(soundfile.info(row.audio).frames == 8000 for row in read.found)
 
 
+def test_names_that_no_file_can_have_are_lost_recordings_of_an4(an4: Path) -> None:
+    for name in ("n" * 300, "a\0b"):
+        (an4 / "etc" / "an4_train.fileids").write_text(f"an4_clstk/fash/{name}\n")
+        (an4 / "etc" / "an4_train.transcription").write_text(f"<s> ONE </s> ({name})\n")
+        assert [text for _, text, _ in Reading("an4", an4, "train").rows] == ["ONE"]
+
+
 def test_what_libsndfile_will_not_decode_of_an4_is_told_before(an4: Path) -> None:
     packed = an4 / "wav" / "an4_clstk" / "fash" / "an1-fash-b.sph"
     header = b"NIST_1A\n   1024\nsample_coding -s26 pcm,embedded-shorten-v2.00\nend_head\n"

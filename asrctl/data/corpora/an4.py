@@ -20,6 +20,7 @@ from asrctl.data.utterance import Utterance
 from asrctl.errors import BadData
 from asrctl.events import Warned
 from asrctl.messages import amounts
+from asrctl.storage import files
 
 _SPLITS = ("train", "test")
 _LINE = re.compile(r"(?P<text>.*)\((?P<id>[^()\s]+)\)\s*")
@@ -88,7 +89,7 @@ class _Reader:
     def _audio(self, stem: Optional[Path], name: str) -> Path:
         found = self._endings.find(stem) if stem is not None else None
         raw = stem.with_name(f"{name}{_RAW}") if stem is not None else None
-        if found is None and raw is not None and raw.is_file():
+        if found is None and raw is not None and files.is_file(raw):
             found = raw
         found = found or self._elsewhere(name)
         if found is None:
