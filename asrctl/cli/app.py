@@ -33,7 +33,7 @@ COMMANDS = {
     "eval": ("evaluate", "Transcribe a split and count the errors."),
     "lm": ("language_model", "Estimate an n-gram language model from transcripts and texts, for eval --lm."),
     "export": ("export", "Write a trained model for use elsewhere, verified on real utterances."),
-    "presets": ("presets", "List, show, check and import presets."),
+    "presets": ("presets", "List, show, check, copy and import presets."),
     "support": (
         "support",
         "Show which models go through which stages, engines, exports and devices, as the tests found it.",

@@ -1,4 +1,4 @@
-"""`asrctl presets`: list, show, check, import."""
+"""`asrctl presets`: list, show, check, copy, import."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ EPILOG = options.examples(
     "asrctl presets list",
     "asrctl presets show base-4ipu --sources",
     "asrctl presets check my-preset.yaml",
+    "asrctl presets copy base-4ipu mine.yaml",
     "asrctl presets import ipu_config.json",
 )
 
 app = typer.Typer(
-    cls=Group, help="List, show, check and import presets.", epilog=EPILOG, context_settings=HELP_NAMES, **PLAIN
+    cls=Group, help="List, show, check, copy and import presets.", epilog=EPILOG, context_settings=HELP_NAMES, **PLAIN
 )
 
 
 @app.callback(invoke_without_command=True)
 def default(ctx: typer.Context) -> None:
-    """List, show, check and import presets."""
+    """List, show, check, copy and import presets."""
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
 
@@ -98,6 +99,31 @@ def check(
         result = {"name": resolved.recipe.name, "path": str(resolved.path), "warnings": warnings}
         command = Workspace(workspace).command("train", "--preset", _as_file(file))
         report.done(result, lines=[f"{file} is a good preset", f"next: {command}"])
+
+
+@app.command(
+    "copy",
+    cls=Command,
+    epilog=options.examples("asrctl presets copy base-4ipu mine.yaml", "asrctl presets check mine.yaml"),
+)
+def copy(
+    name: str = typer.Argument(..., metavar="NAME", help="Name of a preset, or a YAML file."),
+    file: Path = typer.Argument(..., metavar="FILE", help="The YAML file to write.", readable=False),
+    force: bool = typer.Option(False, "--force", help="Replace a preset that is there."),
+    workspace: Path = options.WORKSPACE,
+    as_json: bool = options.JSON,
+    verbose: bool = options.VERBOSE,
+) -> None:
+    """Copy a preset, with its comments, into a file to change."""
+    with session("presets copy", Output(as_json, verbose, workspace)) as report:
+        from asrctl.commands.copy_preset import copy_preset
+        from asrctl.storage.workspace import Workspace
+
+        place = Workspace(workspace)
+        result = copy_preset(place, name, file, force=force)
+        command = place.command("train", "--preset", _as_file(result.path))
+        lines = [f"{result.path} is a copy of {result.source}; change what you like, and check it", f"next: {command}"]
+        report.done(result.as_dict(), lines=lines)
 
 
 @app.command(

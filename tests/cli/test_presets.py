@@ -147,3 +147,27 @@ def test_a_dropout_of_all_there_is_is_refused(asrctl):
         assert f"model.{name}_dropout is 1, it must be below 1" in problem
     nearly = ("--set", "model.hidden_dropout=0.99", "--set", "model.layerdrop=1")
     asrctl("presets", "show", "tiny-cpu", *nearly).succeeded()
+
+
+@pytest.mark.parametrize("name", ["base-4ipu", "tiny-cpu"])
+def test_a_copy_is_the_preset_with_its_comments_under_a_name_of_its_own(name, asrctl, in_folder):
+    copied = asrctl("presets", "copy", name, "mine.yaml", "--json").result
+    assert copied == {"name": "mine", "source": name, "path": "mine.yaml"}
+    text = (in_folder / "mine.yaml").read_text(encoding="utf-8")
+    assert text.startswith("#") and "\nname: mine\n" in text
+    shown, theirs = (asrctl("presets", "show", one, "--json").result["recipe"] for one in ("./mine.yaml", name))
+    assert shown == {**theirs, "name": "mine"}
+    assert "mine.yaml is there already" in asrctl("presets", "copy", name, "mine.yaml").stderr
+    asrctl("presets", "copy", name, "mine.yaml", "--force").succeeded()
+    (in_folder / "words.txt").write_text("mine")
+    assert asrctl("presets", "copy", name, "words.txt", "--force").exit_code == 2
+    assert (in_folder / "words.txt").read_text() == "mine"
+
+
+def test_a_copy_of_one_that_extends_its_neighbor_stands_by_itself(asrctl, in_folder):
+    (in_folder / "own").mkdir()
+    (in_folder / "own" / "first.yaml").write_text("name: first\noptim: {epochs: 3}\n")
+    (in_folder / "own" / "second.yaml").write_text("extends: ./first.yaml\noptim: {seed: 7}\n")
+    asrctl("presets", "copy", "own/second.yaml", "mine.yaml").succeeded()
+    recipe = asrctl("presets", "show", "./mine.yaml", "--json").result["recipe"]
+    assert (recipe["name"], recipe["optim"]["epochs"], recipe["optim"]["seed"]) == ("mine", 3, 7)
