@@ -31,6 +31,7 @@ COMMANDS = {
     "train": ("train", "Fine-tune a model on prepared data, or train a small one from scratch."),
     "compile": ("compile", "Compile a preset for the IPU ahead of training, on a machine without one."),
     "eval": ("evaluate", "Transcribe a split and count the errors."),
+    "compare": ("compare", "Compare two evaluations of the same utterances: which differ, and whether that is chance."),
     "lm": ("language_model", "Estimate an n-gram language model from transcripts and texts, for eval --lm."),
     "export": ("export", "Write a trained model for use elsewhere, verified on real utterances."),
     "presets": ("presets", "List, show, check, copy and import presets."),
