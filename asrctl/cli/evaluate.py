@@ -105,7 +105,7 @@ def command(
         None,
         "--lm",
         metavar="NAME|FILE",
-        help="Search with this language model: a name of `asrctl lm`, or an ARPA file.",
+        help="Search with this language model: one of `asrctl lm SOURCE`, or an ARPA file.",
     ),
     beam_width: Optional[int] = _BEAM_WIDTH,
     alpha: Optional[float] = _ALPHA,

@@ -35,7 +35,9 @@ _ORDER = numbers.option(
 
 def command(
     sources: List[str] = typer.Argument(
-        ..., metavar="SOURCE...", help="Names of prepared data, and text files with a sentence a line (.txt, .gz)."
+        ...,
+        metavar="SOURCE",
+        help="Names of prepared data, and text files with a sentence a line (.txt, .gz).",
     ),
     name: Optional[str] = typer.Option(None, "--name", help="What to call it; default: as the first source."),
     order: int = _ORDER,
@@ -48,9 +50,7 @@ def command(
     data: Optional[str] = typer.Option(
         None, "--data", help="Prepared data whose text rules hold; default: the first source, or the latest."
     ),
-    output: Optional[Path] = typer.Option(
-        None, "--output", metavar="FILE", help="Write an ARPA file (.arpa, .gz) too."
-    ),
+    output: Optional[str] = typer.Option(None, "--output", metavar="FILE", help="Write an ARPA file (.arpa, .gz) too."),
     force: bool = options.FORCE,
     workspace: Path = options.WORKSPACE,
     json: bool = options.JSON,
@@ -63,10 +63,16 @@ def command(
 
         place = Workspace(workspace)
         request = LanguageModelRequest(
-            tuple(sources), name or default_name(sources[0]), order, _counts(prune), data, output, force
+            tuple(sources), name or default_name(sources[0]), order, _counts(prune), data, _path(output), force
         )
         result = language_model(place, request, report.emit)
         report.done(result.as_dict(), result_lines(result, place))
+
+
+def _path(output: Optional[str]) -> Optional[Path]:
+    from asrctl.storage import files
+
+    return None if output is None else files.expanded(output)
 
 
 def _counts(prune: Optional[str]) -> "tuple[int, ...]":

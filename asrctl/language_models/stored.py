@@ -15,7 +15,7 @@ from asrctl.storage import files
 
 WORDS = "words.txt"
 ARRAYS = {"keys": np.int64, "log10": np.float32, "backoff": np.float32, "suffix": np.int64}
-_FIX = "make the language model again with `asrctl lm`"
+_FIX = "make the language model again with `asrctl lm SOURCE`"
 _MOST_ORDERS = 16
 _MOST_BYTES = 1 << 31
 
@@ -57,7 +57,7 @@ def _table(folder: Path, order: int, below: int, size: int) -> Table:
 def _array(path: Path, kind: type) -> np.ndarray:
     with files.open_regular(path, fix=_FIX):
         try:
-            array = np.load(str(path), mmap_mode="r", allow_pickle=False)
+            array = np.lib.format.open_memmap(str(path), mode="r")  # which reads no pickles
         except (ValueError, EOFError, OSError) as error:
             raise BadData(f"{path} is damaged ({reasons.reason(error)})", fix=_FIX) from None
     if array.dtype != kind or array.ndim != 1:

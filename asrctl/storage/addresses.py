@@ -19,6 +19,8 @@ _SIGNED = re.compile(
     re.IGNORECASE,
 )
 _MOST_NAME_BYTES = 200
+# A host ends without a port, or with a number.
+_PORT = re.compile(r"(^[^:]*|\]|:\d*)$")
 # What no part of a path may be, or hold, on the disk.
 _UNSAFE = re.compile(r"[\0-\x1f\x7f/%]")
 
@@ -90,6 +92,10 @@ def parsed(word: str) -> Address:
         return Address(scheme, host, path.rstrip("/"))
     split = urlsplit(f"{scheme}://{rest}")
     login, _, host = split.netloc.rpartition("@")
+    if not _PORT.search(host) and "@" in rest:  # a password may hold a slash
+        login, _, rest = rest.rpartition("@")
+        split = urlsplit(f"{scheme}://{rest}")
+        host = split.netloc
     return Address(scheme, host, split.path.lstrip("/"), split.query, login)
 
 

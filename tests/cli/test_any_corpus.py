@@ -313,7 +313,7 @@ def test_the_pages_name_corpora_that_are_there() -> None:
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     named = set(re.findall(r"^ +asrctl (?:prepare|vocab) (\w+)", text, re.MULTILINE))
-    assert {"folder", "librispeech"} <= named <= set(corpora.names())
+    assert {"folder", "librispeech"} <= named <= {*corpora.names(), "mix"}
     assert "`asrctl prepare --help`" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -265,7 +265,7 @@ def test_a_key_that_something_else_decides_is_refused_with_that(key, value, deci
 def test_no_key_of_a_configuration_is_left_that_changes_nothing():
     """Whatever transformers' configurations know either shapes a CTC model, or is refused in model.config."""
     from asrctl.config import model_config
-    from asrctl.models import hf_config, loading
+    from asrctl.models import architectures, hf_config
 
     shapes = {
         "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
@@ -274,6 +274,6 @@ def test_no_key_of_a_configuration_is_left_that_changes_nothing():
         "do_stable_layer_norm", "adapter_attn_dim", "num_buckets", "max_bucket_distance", "feat_proj_layer_norm",
         "conv_pos_batch_norm", "conv_pos_kernel_size", "add_adapter",
     }  # fmt: skip
-    known = set().union(*(hf_config.known_keys(kind) for kind in loading.ARCHITECTURES))
+    known = set().union(*(hf_config.known_keys(kind) for kind in architectures.ARCHITECTURES))
     refused = {key for key in known if model_config.problems({key: "x"}, from_scratch=False)} - set(shapes)
     assert sorted(known - shapes - refused) == []

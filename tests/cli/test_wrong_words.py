@@ -12,6 +12,7 @@ import pytest
 
 from asrctl.cli import app
 from asrctl.cli.numbers import Number
+from asrctl.cli.text_options import OPTIONS, TextOptions
 from asrctl.cli.usage import ordered
 from asrctl.data import corpora
 from asrctl.messages import suggestions
@@ -48,7 +49,9 @@ def declared() -> Iterator[Tuple[List[str], str, Any]]:
             functions[f"{name} {command.name}"] = command.callback
         for typed, function in functions.items():
             for parameter in inspect.signature(function).parameters.values():
-                if parameter.name != "own":  # what corpora add is theirs to read
+                if isinstance(parameter.default, TextOptions):
+                    yield from ((typed.split(), "Optional[str]", option) for option in OPTIONS.values())
+                elif parameter.name != "own":  # what corpora add is theirs to read
                     yield typed.split(), str(parameter.annotation), parameter.default
 
 
@@ -78,7 +81,8 @@ def test_a_number_that_is_none_is_told_in_one_sentence_and_one_fix(asrctl, words
     source = {"prepare": ["folder", "nowhere"], "vocab": ["folder", "nowhere"]}.get(words[0], [])
     for typed in BAD_NUMBERS:
         refused = asrctl(*words, *source, f"{number.option}={typed}", "--json")
-        if not (number.high is None and typed in ("1e99", "9" * 30)):
+        is_fine = number.low is not None and number.low < 0 and typed == "-1"
+        if not (number.high is None and typed in ("1e99", "9" * 30)) and not is_fine:
             assert refused.exit_code == 2, (typed, refused.stderr)
             assert refused.error["message"].startswith(f"{number.option} is ")
             assert refused.error["fix"].startswith("give a ") and "such as" in refused.error["fix"]

@@ -26,6 +26,8 @@ from asrctl.storage.remote.stores import OTHER, Broken, Changed, Info, Patience,
 
 _MAGIC = b'{"asrctl-stream": 1, '
 _MOST_BYTES = 1 << 14
+# Of archives and tables, which alone are read by ranges.
+_SUFFIXES = (".tar", ".gz", ".tgz", ".parquet", ".arrow")
 _FIRST_BYTES, _MOST_AT_ONCE = 1 << 18, 8 << 20
 # Of all files together, so that memory stays flat however many are open.
 _KEPT_BYTES = 32 << 20
@@ -52,6 +54,9 @@ def write(path: Path, address: Address, info: Info) -> None:
 
 def stand(path: Path) -> Optional[Stand]:
     """What a file stands for; None for one that is what it is. Raises OSError."""
+    # Of any other file nothing is read here: whoever wants it will, and knows what to do where that fails.
+    if path.suffix.lower() not in _SUFFIXES or not len(_MAGIC) <= path.stat().st_size <= _MOST_BYTES:
+        return None
     with open(path, "rb") as stream:
         head = stream.read(_MOST_BYTES)
     if not head.startswith(_MAGIC):
@@ -71,7 +76,7 @@ def stand(path: Path) -> Optional[Stand]:
 
 def size_of(path: Path) -> int:
     """Bytes of a file, or of the one that it stands for. Raises OSError."""
-    found = stand(path) if path.stat().st_size <= _MOST_BYTES else None
+    found = stand(path)
     return path.stat().st_size if found is None else found.info.size or 0
 
 
