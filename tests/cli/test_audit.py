@@ -119,10 +119,14 @@ def test_clean_data_is_told_to_be_so(asrctl, workspace: Path, tmp_path: Path) ->
     assert "Nothing was found" in page and "<svg" in page and "<audio" not in page
 
 
-def test_real_speech_is_clean(asrctl, real_librispeech: Path, real_digits: Path) -> None:
+def test_real_speech_is_clean(asrctl, real_librispeech: Path) -> None:
     splits = ("--train", "test-other", "--eval", "dev-clean", "--test", "test-clean", "--max-s", 40)
     asrctl("prepare", "librispeech", real_librispeech, *splits).succeeded()
     assert asrctl("audit", "--strict", "--json").result["findings"] == 0
+
+
+@pytest.mark.slow
+def test_real_digits_are_clean(asrctl, real_digits: Path) -> None:
     asrctl("prepare", "manifest", real_digits, "--name", "digits").succeeded()
     digits = asrctl("audit", "--strict", "--json").result
     assert digits["findings"] == 0
