@@ -9,7 +9,10 @@ import numpy as np
 from asrctl.data.audit.distribution import Histogram
 
 _FEWEST = 20
-_LEAST_SIGMA_DB, _FAR, _TAILS = 1.5, 6.0, 2.0
+_LEAST_SIGMA_DB = 1.5
+# Deviations; but no less than twice as far as the outermost 5 of 100, as levels of speakers differ. Where more than 5
+# of 100 are wrong, these are no measure, so there is an end to that.
+_FAR, _TAILS, _VERY_FAR = 6.0, 2.0, 8.0
 # At -60 dBFS speech has some 5 bits left above the rounding of 16 bits, whose noise is at -98 dBFS.
 _TOO_QUIET_DBFS = -60.0
 # One sample in 2000 in flat tops is heard as crackling; in clean recordings it was none of 2606.
@@ -33,12 +36,17 @@ class Levels:
         if self.histogram.total < _FEWEST:
             return _TOO_QUIET_DBFS, np.inf
         spread = self.histogram.spread(_LEAST_SIGMA_DB)
-        low = spread.median - max(_FAR * spread.sigma, _TAILS * (spread.median - spread.low))
-        high = spread.median + max(_FAR * spread.sigma, _TAILS * (spread.high - spread.median))
+        low = spread.median - _reach(spread.median - spread.low, spread.sigma)
+        high = spread.median + _reach(spread.high - spread.median, spread.sigma)
         return max(low, _TOO_QUIET_DBFS), high
 
     def usual(self) -> float:
         return self.histogram.quantile(0.5)
+
+
+def _reach(tail: float, sigma: float) -> float:
+    """How far from the median a level may lie. tail: how far the outermost 5 of 100 do."""
+    return min(max(_FAR * sigma, _TAILS * tail), _VERY_FAR * sigma)
 
 
 def silence(measured: np.void) -> Optional[Tuple[str, float]]:

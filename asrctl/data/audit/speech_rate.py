@@ -19,7 +19,8 @@ _LEAST_SIGMA = 0.12
 # Among 2606 clean recordings (LibriSpeech, spoken digits) the farthest lies 6.1 deviations off, by one second. So fewer
 # deviations count only where the text is wrong by two seconds of speech or more, which is several words.
 _FAR, _VERY_FAR, _AMISS_S = 5.0, 7.0, 2.0
-# Beyond this multiple of the distance to the outermost 5 of 100 it is no more the tail of a wide distribution.
+# Beyond this multiple of the distance to the outermost 5 of 100 it is no more the tail of a wide distribution. Where
+# more than 5 of 100 are wrong, that is no measure of the tail: what is very far is told all the same.
 _TAILS = 2.0
 
 
@@ -76,7 +77,7 @@ def _odd(rates: np.ndarray, characters: np.ndarray, active_s: np.ndarray, spread
     amiss_s = np.abs(active_s - characters / math.exp(spread.median))
     size = np.abs(deviations)
     is_far = (size >= _VERY_FAR) | ((size >= _FAR) & (amiss_s >= _AMISS_S))
-    return np.where(is_far & (np.abs(rates - spread.median) > _TAILS * reach), deviations, 0.0)
+    return np.where(is_far & (size > np.minimum(_TAILS * reach / spread.sigma, _VERY_FAR)), deviations, 0.0)
 
 
 def _log_rates(characters: np.ndarray, active_s: np.ndarray) -> np.ndarray:
