@@ -168,9 +168,10 @@ class Mirror:
         """Where what stands for a file or folder lies: for a dry run, in a folder that goes with this mirror."""
         if self._write:
             return self.local(address)
-        if self._scratch is None:
-            self._scratch = tempfile.TemporaryDirectory()
-        return Path(self._scratch.name) / address.local
+        with self._lock:  # several threads ask at once
+            if self._scratch is None:
+                self._scratch = tempfile.TemporaryDirectory()
+            return Path(self._scratch.name) / address.local
 
     def _only_asked(self, address: Address, path: Path) -> Path:
         """What a dry run does in place of fetching: count, and ask for the sizes of some."""
