@@ -25,7 +25,7 @@ BETAS = (-2.0, -1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 _ROUNDS = 2
 # More speech than this is drawn from: it would take long, and two numbers need no more.
 _MOST_S = 1800.0
-_SAMPLE_STREAM = 7
+_SAMPLE_STREAM = 9
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ FOLDERS = ("noise_files", "reverb_files")
 _SECTION = "batches.augment"
 # The older changes draw from one stream, one after the other; each newer one has its own, so that switching it on
 # changes nothing that the others draw.
-_AUDIO_STREAM, _EFFECT_STREAM = 4, 6
+_AUDIO_STREAM, _EFFECT_STREAM = 4, 8
 _EFFECTS = ("vtlp", "reverb", "noise", "clip", "low_pass", "codec")
 
 
