@@ -22,6 +22,34 @@ SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
 ALONE = "tests/cli/test_help.py::test_help_is_quick"
 # They give a command hardly more memory than it needs by itself.
 BARELY_ENOUGH = "tests/cli/test_limits.py"
+# About our own code, whatever the libraries: with the current ones alone.
+OUR_OWN = (
+    "tests/faults",
+    "tests/fuzz",
+    "tests/config",
+    "tests/language_models",
+    "tests/messages",
+    "tests/storage",
+    *(
+        f"tests/cli/test_{name}.py"
+        for name in (
+            "amounts",
+            "any_corpus",
+            "audit",
+            "compare",
+            "confined",
+            "limits",
+            "locale",
+            "permissions",
+            "python_options",
+            "remote",
+            "shards",
+            "streaming",
+            "telemetry",
+            "traces",
+        )
+    ),
+)
 # Processes that tests start are measured too, and so are those that end by os._exit.
 COVERAGE = """
 [run]
@@ -94,10 +122,10 @@ def tests(session: nox.Session) -> None:
 def old(session: nox.Session) -> None:
     """The same test suite on the library generation of optimum-graphcore, where its own tests run too.
 
-    But for kills, full disks and damaged files, which are about our own code: `tests` has them.
+    But for what is about our own code (OUR_OWN: kills, limits, permissions, who reads what ...): `tests` has that.
     """
     install(session, "ipu,demo,onnx,plot,dev", "constraints-ipu.txt")
-    suite(session, "--ignore", "tests/faults", "--ignore", "tests/fuzz")
+    suite(session, *(f"--ignore={path}" for path in OUR_OWN))
 
 
 @nox.session(python=FLOOR if runs(f"python{FLOOR}") else None, venv_backend="venv")

@@ -245,6 +245,7 @@ def test_every_stage_on_fuse(job: Job, fuse: Mounted, faults: Faults) -> None:
         assert names(fuse.seen) == ["list.csv", "workspace"]
 
 
+@pytest.mark.faults_full
 def test_replaced_while_others_read_it_on_fuse(job: Job, fuse: Mounted, faults: Faults) -> None:
     shutil.copytree(str(job.after["export"]), str(fuse.workspace))
     output = ("--output", fuse.point / "out", "--force")

@@ -160,6 +160,7 @@ def test_killed_before_the_last_word_of_a_run(job: Job, nursery: Nursery, tmp_pa
 # -- where something takes another's place ----------------------------------------------------------------------------
 
 
+@pytest.mark.faults_full
 @pytest.mark.parametrize("which", places(STRIDE))
 @pytest.mark.parametrize("stage", ["eval", "export"])
 def test_killed_while_it_is_done_again(
@@ -180,6 +181,7 @@ def test_killed_while_it_is_done_again(
         files.remove_tree(workspace)
 
 
+@pytest.mark.faults_full
 @pytest.mark.parametrize("which", places(STRIDE))
 def test_killed_while_a_run_is_replaced(
     job: Job, nursery: Nursery, tmp_path: Path, faults: Faults, which: Tuple[int, int]
@@ -204,6 +206,7 @@ def of_a_replacement(done: List[str]) -> List[int]:
     return [number for number in range(1, len(done) + 1) if number <= first + 1 or number >= last]
 
 
+@pytest.mark.faults_full
 @pytest.mark.parametrize("which", places(19))
 def test_killed_while_an_export_is_delivered(
     job: Job, nursery: Nursery, tmp_path: Path, faults: Faults, which: Tuple[int, int]

@@ -152,7 +152,9 @@ def stopped(nursery: Nursery, words: Any, workspace: Path, number: int, **more: 
 
 
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.faults_full)])
-@pytest.mark.parametrize("stage", ["prepare", "train", "eval", "export"])
+@pytest.mark.parametrize(
+    "stage", ["train", *(pytest.param(name, marks=pytest.mark.faults_full) for name in ("prepare", "eval", "export"))]
+)
 def test_clean_before_a_change(
     job: Job, nursery: Nursery, tmp_path: Path, faults: Faults, stage: str, every: bool
 ) -> None:

@@ -23,7 +23,7 @@ QUICK = Patience(timeout_s=60, tries=3, pause_s=0.001)
 @pytest.fixture
 def server() -> Iterator[Web]:
     with web() as served:
-        served.files["a/x.bin"] = CONTENT
+        served.files["a/x.tar"] = CONTENT
         yield served
 
 
@@ -37,10 +37,10 @@ def parts(folder: Path) -> List[Path]:
 
 def test_what_breaks_goes_on_where_it_broke(server: Web, tmp_path: Path) -> None:
     told: List[Event] = []
-    server.breaks["a/x.bin"] = 300_000
-    found = mirror(tmp_path, emit=told.append).get(addresses.parsed(f"{server.url}/a/x.bin"))
+    server.breaks["a/x.tar"] = 300_000
+    found = mirror(tmp_path, emit=told.append).get(addresses.parsed(f"{server.url}/a/x.tar"))
     assert found.read_bytes() == CONTENT and not parts(tmp_path)
-    assert server.asked == ["a/x.bin bytes=0-0", "a/x.bin", "a/x.bin bytes=300000-"]
+    assert server.asked == ["a/x.tar bytes=0-0", "a/x.tar", "a/x.tar bytes=300000-"]
     assert [event.message for event in told if isinstance(event, Warned)] == [
         "a connection broke (the connection ended early) and is made again"
     ]
@@ -48,38 +48,38 @@ def test_what_breaks_goes_on_where_it_broke(server: Web, tmp_path: Path) -> None
 
 def test_what_always_breaks_comes_bit_by_bit_or_is_given_up(server: Web, tmp_path: Path) -> None:
     """As long as something comes it goes on; the rest is fetched by the next try, though the program was killed."""
-    address = addresses.parsed(f"{server.url}/a/x.bin")
-    server.breaks["a/x.bin"], server.always = 400_000, ["a/x.bin"]
+    address = addresses.parsed(f"{server.url}/a/x.tar")
+    server.breaks["a/x.tar"], server.always = 400_000, ["a/x.tar"]
     assert mirror(tmp_path / "one").get(address).read_bytes() == CONTENT
     server.ranges = False  # each time it begins anew, and so never comes to the end
     with pytest.raises(BadData) as caught:
         mirror(tmp_path / "two").get(address)
-    assert caught.value.message.endswith("/a/x.bin could not be fetched: the connection ended early")
+    assert caught.value.message.endswith("/a/x.tar could not be fetched: the connection ended early")
     assert caught.value.fix.endswith("it goes on at 400 kB of 1.0 MB")
     server.ranges, server.always, server.breaks, server.asked = True, [], {}, []
     assert mirror(tmp_path / "two").get(address).read_bytes() == CONTENT
-    assert server.asked[1:] == ["a/x.bin bytes=400000-"]
+    assert server.asked[1:] == ["a/x.tar bytes=400000-"]
 
 
 def test_a_server_without_parts_begins_anew(server: Web, tmp_path: Path) -> None:
-    server.ranges, server.breaks["a/x.bin"] = False, 300_000
-    assert mirror(tmp_path).get(addresses.parsed(f"{server.url}/a/x.bin")).read_bytes() == CONTENT
+    server.ranges, server.breaks["a/x.tar"] = False, 300_000
+    assert mirror(tmp_path).get(addresses.parsed(f"{server.url}/a/x.tar")).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("ranges", [True, False])
 def test_what_changes_between_two_reads_is_never_half_of_each(server: Web, tmp_path: Path, ranges: bool) -> None:
-    address = addresses.parsed(f"{server.url}/a/x.bin")
+    address = addresses.parsed(f"{server.url}/a/x.tar")
     server.ranges = ranges
-    server.breaks["a/x.bin"], server.always = 0, ["a/x.bin"]
+    server.breaks["a/x.tar"], server.always = 0, ["a/x.tar"]
     with pytest.raises(BadData):
         mirror(tmp_path).get(address)
-    server.breaks["a/x.bin"] = 500_000
-    server.always, server.files["a/x.bin"] = [], CONTENT[::-1]
+    server.breaks["a/x.tar"] = 500_000
+    server.always, server.files["a/x.tar"] = [], CONTENT[::-1]
     assert mirror(tmp_path).get(address).read_bytes() == CONTENT[::-1] and not parts(tmp_path)
-    server.files["a/x.bin"] = CONTENT[1:]
+    server.files["a/x.tar"] = CONTENT[1:]
     assert mirror(tmp_path).get(address).read_bytes() == CONTENT[1:]
     server.asked.clear()
-    assert mirror(tmp_path).get(address).read_bytes() == CONTENT[1:] and server.asked == ["a/x.bin bytes=0-0"]
+    assert mirror(tmp_path).get(address).read_bytes() == CONTENT[1:] and server.asked == ["a/x.tar bytes=0-0"]
 
 
 def test_what_changes_all_the_time_is_told(server: Web, tmp_path: Path) -> None:
@@ -92,28 +92,28 @@ def test_what_changes_all_the_time_is_told(server: Web, tmp_path: Path) -> None:
 
     server.files = Restless()
     with pytest.raises(BadData) as caught:
-        mirror(tmp_path).get(addresses.parsed(f"{server.url}/a/x.bin"))
-    assert caught.value.message.endswith("/a/x.bin changes while it is read")
+        mirror(tmp_path).get(addresses.parsed(f"{server.url}/a/x.tar"))
+    assert caught.value.message.endswith("/a/x.tar changes while it is read")
 
 
 def test_what_is_read_where_it_lies(server: Web, tmp_path: Path) -> None:
     """By ranges that grow; a connection that stays broken is no fault of what is read."""
-    address = addresses.parsed(f"{server.url}/a/x.bin")
+    address = addresses.parsed(f"{server.url}/a/x.tar")
     stand = streaming.stand(mirror(tmp_path).streamed(address))
     assert stand is not None and stand.address == address
-    server.breaks["a/x.bin"] = 100_000
+    server.breaks["a/x.tar"] = 100_000
     found = streaming.RangedFile(stand, QUICK)
     assert b"".join(iter(lambda: found.read(70_000), b"")) == CONTENT
     assert streaming.RangedFile(stand, QUICK).read(900_000) == CONTENT[:900_000]
     assert 3 < len(server.asked) < 12
-    server.always, server.breaks["a/x.bin"] = ["a/x.bin"], 0
+    server.always, server.breaks["a/x.tar"] = ["a/x.tar"], 0
     for content in (CONTENT, CONTENT[:-1]):
-        server.files["a/x.bin"] = content
+        server.files["a/x.tar"] = content
         with pytest.raises(MissingArtifact) as caught:
             streaming.RangedFile(stand, QUICK).read(10)
         assert not isinstance(caught.value, BadData)
-    assert caught.value.message.endswith("/a/x.bin has changed since it was listed")
-    server.ranges, server.always, server.files["a/x.bin"] = False, [], CONTENT
+    assert caught.value.message.endswith("/a/x.tar has changed since it was listed")
+    server.ranges, server.always, server.files["a/x.tar"] = False, [], CONTENT
     with pytest.raises(MissingArtifact, match="its server gives no parts of files"):
         last = streaming.RangedFile(stand, QUICK)
         last.seek(-10, 2)
@@ -127,8 +127,8 @@ def test_nobody_there(tmp_path: Path, server: Web) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(BadData) as caught:
-        mirror(tmp_path).get(addresses.parsed(f"http://127.0.0.1:{port}/x.bin"))
-    assert caught.value.message == f"http://127.0.0.1:{port}/x.bin could not be fetched: Connection refused"
+        mirror(tmp_path).get(addresses.parsed(f"http://127.0.0.1:{port}/x.tar"))
+    assert caught.value.message == f"http://127.0.0.1:{port}/x.tar could not be fetched: Connection refused"
     assert caught.value.fix == "check the network and run the command again"
 
 
