@@ -347,8 +347,8 @@ def test_a_password_with_a_slash_or_a_quote_is_shown_nowhere(
     train = ["train", "--preset", str(preset), "--device", "cpu", "--max-steps", "2", "--run", "told"]
     monkeypatch.setattr("sys.argv", ["asrctl", *train, "--set", f"description={link}"])
     shown = [
-        asrctl("prepare", "manifest", link),
-        asrctl("prepare", "folder", link, "--json"),
+        asrctl("prepare", "manifest", link, "--no-download"),
+        asrctl("prepare", "folder", link, "--no-download", "--json"),
         asrctl("train", "--preset", f"{link}.yaml"),
         asrctl(*train, "--dry-run"),
         asrctl(*train).succeeded(),

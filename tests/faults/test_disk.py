@@ -227,7 +227,9 @@ NOT_TO_READ = {
 }
 
 
-@pytest.mark.parametrize("stage", list(STAGES))
+@pytest.mark.parametrize(
+    "stage", [pytest.param(name, marks=[pytest.mark.faults_full] if name != "train" else []) for name in STAGES]
+)
 def test_permissions_that_are_lost(somebody: Somebody, faults: Faults, stage: str) -> None:
     workspace = somebody.workspace(stage)
     cases = [(name, 0o222) for name in NOT_TO_WRITE[stage]] + [(name, 0o777) for name in NOT_TO_READ.get(stage, ())]

@@ -187,7 +187,8 @@ def test_clean_before_a_vocabulary_is_named(job: Job, nursery: Nursery, tmp_path
             assert Path(started.goes_on().ended().result["path"], "vocab.json").exists()
 
 
-@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.faults_full)])
+@pytest.mark.faults_full
+@pytest.mark.parametrize("every", [False, True])
 def test_a_command_begins_while_clean_looks(
     job: Job, nursery: Nursery, tmp_path: Path, faults: Faults, every: bool
 ) -> None:

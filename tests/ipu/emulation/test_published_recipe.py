@@ -252,6 +252,15 @@ OF_THE_SCRIPT = {
     "batches.augment.eq_db": 0.0,
     "batches.augment.noise_snr_db": None,
     "batches.augment.join": 1,
+    "batches.augment.vtlp": 0.0,
+    "batches.augment.noise_files": None,
+    "batches.augment.reverb_share": 0.0,
+    "batches.augment.reverb_files": None,
+    "batches.augment.clip_share": 0.0,
+    "batches.augment.low_pass_share": 0.0,
+    "batches.augment.codec_share": 0.0,
+    "text.language": None,
+    "text.phonemes": None,
     "run.early_stopping": None,
 }
 # Of the trainer's arguments: those that make the result, and not the log.
@@ -266,6 +275,8 @@ DECISIVE = (
 OWN = (
     r"name|description|model\.(revision|architecture|head)|optim\.(global_batch_s|tri_stage.*)"
     r"|(cpu|cuda|mps)\..*|ipu\.hosts"
+    # Of what is off.
+    r"|batches\.augment\.(noise_share|low_pass_hz|codecs.*)"
 )
 DIFFERENT = {
     "`layer_norm_eps`": "model.config.layer_norm_eps",
