@@ -31,8 +31,8 @@ from asrctl.errors import BadData, QualityGate, UsageError
 from asrctl.events import Emit, Note, ignore
 from asrctl.messages import amounts
 from asrctl.reports import audit_page
-from asrctl.runtime import memory
-from asrctl.storage import files, output_paths, records
+from asrctl.storage import files, output_files, records
+from asrctl.storage.output_files import OutputFile
 from asrctl.storage.workspace import Artifact, Draft, Key, Workspace
 
 VERSION = 1
@@ -93,7 +93,7 @@ def audit(workspace: Workspace, request: AuditRequest, emit: Emit = ignore) -> A
 
     Raises MissingArtifact (no such data), BadData (damaged), UsageError (output), OSError.
     """
-    output = None if request.output is None else _place(workspace, request.output, replace=request.force)
+    output = None if request.output is None else _output(workspace, request.output, replace=request.force)
     trained = None if request.run is None else find_model(workspace, request.run, None)
     chosen = find_data(workspace, trained, request.data)
     emit(Note(f"auditing data {chosen.name} ({chosen.data.artifact.id}, {chosen.why})"))
@@ -111,8 +111,10 @@ def audit(workspace: Workspace, request: AuditRequest, emit: Emit = ignore) -> A
         emit(Note(f"nothing has changed: audit {key.id} is there already (--force does it again)"))
     seconds = None if unchanged else round(time.monotonic() - began, 2)
     if output is not None:
-        _copy(draft.published, output)
-    return AuditResult(draft.published, read_report(draft.published), unchanged, seconds, output)
+        with output.written() as temporary:
+            temporary.write_bytes((draft.published.path / f"report{output.path.suffix}").read_bytes())
+    written = None if output is None else output.path
+    return AuditResult(draft.published, read_report(draft.published), unchanged, seconds, written)
 
 
 @dataclass(frozen=True)
@@ -154,15 +156,11 @@ def read_report(artifact: Artifact) -> AuditReport:
     return records.read(AuditReport, files.read_json(path, fix=_FIX_AUDIT), f"{path} is damaged", fix=_FIX_AUDIT)
 
 
-def _place(workspace: Workspace, path: Path, *, replace: bool) -> Path:
-    """Where --output leads. Raises UsageError."""
+def _output(workspace: Workspace, path: Path, *, replace: bool) -> OutputFile:
+    """What --output means. Raises UsageError, OSError."""
     if path.suffix not in (".html", ".json"):
         raise UsageError(f"{path} says not what it is to be", fix="name a file that ends in .html or .json")
-    target = output_paths.resolve(path)
-    workspace.refuse_managed(target)
-    output_paths.refuse_overwriting(target, _is_ours, what="an audit's report", replace=replace)
-    output_paths.refuse_unwritable(target.parent)
-    return target
+    return output_files.meant(workspace, path, _is_ours, what="an audit's report", replace=replace)
 
 
 def _is_ours(path: Path) -> bool:
@@ -175,12 +173,6 @@ def _is_ours(path: Path) -> bool:
         return records.problem(AuditReport, found) is None
     with files.open_regular(path, fix="choose another name") as stream:
         return _MARK.encode("ascii") in stream.read(4096)
-
-
-def _copy(artifact: Artifact, target: Path) -> None:
-    files.make_folder(target.parent)
-    with files.atomic_path(target) as temporary:
-        temporary.write_bytes((artifact.path / f"report{target.suffix}").read_bytes())
 
 
 class _Job:
@@ -216,13 +208,7 @@ class _Job:
     def _doubts(self, spool: IO[bytes]) -> "Optional[doubts.Doubts]":
         if self._listener is None:
             return None
-        how = self._listener.how
-        with memory.explained(
-            f"batches of {how.batch_s:g} s do not fit into the memory of the {how.device.kind} device",
-            fix="use `--device cpu`",
-        ):
-            found = doubts.look(self._listener.trained, self._data, how, spool, self._emit)
-        memory.give_back()
+        found = doubts.look(self._listener.trained, self._data, self._listener.how, spool, self._emit)
         self._ranking = tuple(found.ranking())
         return found
 

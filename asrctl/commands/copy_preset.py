@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 from asrctl.config import presets
-from asrctl.storage import files, output_paths
+from asrctl.storage import files, output_files
 from asrctl.storage.names import made_of, shortened
 from asrctl.storage.workspace import Workspace
 
@@ -32,16 +32,13 @@ class CopyResult:
 def copy_preset(workspace: Workspace, source: str, target: Path, *, force: bool = False) -> CopyResult:
     """Write the copy, checked. Raises PresetError, UsageError where something else is there, or without `force` any."""
     resolved = presets.load(source, workspace=workspace.root)
-    path = output_paths.resolve(target)
-    workspace.refuse_managed(path)
-    output_paths.refuse_overwriting(path, presets.is_preset, what="a preset", replace=force)
+    output = output_files.meant(workspace, target, presets.is_preset, what="a preset", replace=force)
     name = shortened(made_of(target.stem, "_+-", is_short=True).strip("-")) or "copy"
     text = files.read_bytes(resolved.path, fix="correct that file").decode("utf-8-sig")
     if _BESIDE.search(text):
         text = presets.dumps(resolved.recipe)
     named = _NAME.sub(lambda _: f"name: {name}", text, count=1)
-    with files.atomic_path(path) as temporary:
+    with output.written() as temporary:
         temporary.write_text(named if _NAME.search(text) else f"name: {name}\n{text}", encoding="utf-8")
-        output_paths.refuse_overwriting(path, presets.is_preset, what="a preset", replace=force)
-    presets.check(path, workspace.root)
+    presets.check(output.path, workspace.root)
     return CopyResult(name, resolved.recipe.name, target)

@@ -8,7 +8,7 @@ from array import array
 from typing import IO, Any, Iterator, List, Sequence, Tuple
 
 from asrctl.commands.select import TrainedModel, alphabet_gap
-from asrctl.commands.transcription import How
+from asrctl.commands.transcription import How, listening
 from asrctl.data import glyphs
 from asrctl.data.audit import overlap
 from asrctl.data.audit.distribution import Histogram
@@ -16,10 +16,9 @@ from asrctl.data.audit.findings import LabelDoubt
 from asrctl.data.dataset import PreparedData
 from asrctl.errors import UsageError
 from asrctl.evaluation import label_doubts
-from asrctl.events import Emit, Note, Warned
+from asrctl.events import Emit, Warned
 from asrctl.messages import amounts
 from asrctl.models import loading
-from asrctl.models.packed import select
 
 # Listed whether they are odd or not: what to listen to first.
 RANKED = 100
@@ -88,22 +87,12 @@ def look(trained: TrainedModel, data: PreparedData, how: How, spool: IO[bytes], 
     if gap:
         shown = " ".join(map(glyphs.shown, gap[:20]))
         emit(Warned(f"the model can not write {amounts.count(len(gap), 'character')} of this data: {shown}"))
-    engine = select.choose(recognizer.model, how.device.torch_device.type, how.engine, shapes_free=True)
-    emit(Note(f"engine: {engine}, {how.precision}"))
     doubts = Doubts(spool)
-    for name in (name for name in overlap.ORDER if name in data.splits):
-        split = data.split(name)
-        found = label_doubts.scores(
-            recognizer,
-            split,
-            device=how.device.torch_device,
-            precision=how.precision,
-            batch_s=how.batch_s,
-            engine=engine,
-            emit=emit,
-        )
-        for heard in found:
-            doubts.add(name, split.id(heard.row), split.text(heard.row), heard)
+    with listening(how, recognizer, emit, fix="use `--device cpu`") as options:
+        for name in (name for name in overlap.ORDER if name in data.splits):
+            split = data.split(name)
+            for heard in label_doubts.scores(recognizer, split, **options, emit=emit):
+                doubts.add(name, split.id(heard.row), split.text(heard.row), heard)
     return doubts
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import itertools
 import tempfile
-import zlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
@@ -20,14 +19,13 @@ from asrctl.language_models import arpa, counts, kneser_ney, perplexity, stored
 from asrctl.language_models.ngram import NgramModel
 from asrctl.language_models.vocabulary import SPECIAL
 from asrctl.messages import amounts, reasons, suggestions
-from asrctl.storage import files, names, records
+from asrctl.storage import files, names, output_files, packed, records
 from asrctl.storage.hashing import file_sha256
 from asrctl.storage.workspace import Artifact, Key, Workspace
 
 VERSION = 1
 _FIX_DATA = "run `asrctl prepare CORPUS` first, or name prepared data with --data"
 _ORDERS = (1, 6)
-_GZIP = b"\x1f\x8b"
 _EVERY = 100_000
 
 
@@ -94,6 +92,9 @@ class LanguageModelResult:
 def language_model(workspace: Workspace, request: LanguageModelRequest, emit: Emit = ignore) -> LanguageModelResult:
     """Count, estimate and publish. Raises UsageError, MissingArtifact, BadData (no text), OSError."""
     _check(request)
+    output = None
+    if request.output is not None:
+        output = output_files.meant(workspace, request.output, arpa.is_arpa, what="an ARPA file", replace=request.force)
     sources = [_source(workspace, word) for word in request.sources]
     data = _data(workspace, request, sources, emit)
     rules = TextRules() if data is None else TextRules(**data.summary.text)
@@ -107,7 +108,7 @@ def language_model(workspace: Workspace, request: LanguageModelRequest, emit: Em
     with workspace.publish(key, replace=request.force) as draft:
         is_new = draft.published is None
         if is_new:
-            texts = itertools.chain.from_iterable(source.sentences(rules) for source in sources)
+            texts = itertools.chain.from_iterable(source.texts(rules) for source in sources)
             with tempfile.TemporaryDirectory(dir=str(draft.path)) as scratch:
                 counted = _counted(texts, request.order, Path(scratch), emit)
             estimated = kneser_ney.estimate(counted, request.prune)
@@ -116,9 +117,11 @@ def language_model(workspace: Workspace, request: LanguageModelRequest, emit: Em
             draft.summary = records.as_dict(_summary(request, counted, estimated, rules, data))
     artifact = draft.artifact
     workspace.set_ref("lm", request.name, artifact.id)
-    if request.output is not None:
-        arpa.write(stored.load(artifact.path), request.output)
-    return LanguageModelResult(request.name, artifact.id, artifact.path, is_new, request.output, summary_of(artifact))
+    if output is not None:
+        with output.written() as temporary:
+            arpa.write(stored.load(artifact.path), temporary, as_gzip=output.path.suffix == ".gz")
+    written = None if output is None else output.path
+    return LanguageModelResult(request.name, artifact.id, artifact.path, is_new, written, summary_of(artifact))
 
 
 def summary_of(artifact: Artifact) -> LanguageModelSummary:
@@ -144,8 +147,6 @@ def _check(request: LanguageModelRequest) -> None:
             "numbers",
             fix="write --prune 0,0,1 to leave out 3-grams that were seen once",
         )
-    if request.output is not None and request.output.exists() and not request.force:
-        raise UsageError(f"{request.output} is there already", fix="choose another --output, or replace it by --force")
 
 
 @dataclass(frozen=True)
@@ -156,18 +157,12 @@ class _Source:
     data: Optional[PreparedData] = None
     path: Optional[Path] = None
 
-    def sentences(self, rules: TextRules) -> Iterator[List[str]]:
-        """Words of each sentence, by the rules. Raises BadData."""
+    def texts(self, rules: TextRules) -> Iterator[str]:
+        """Sentences by the rules; those of prepared data follow its own already. Raises BadData."""
         if self.data is not None:
             split = self.data.split("train")
-            texts: Iterator[str] = (split.text(row) for row in range(len(split)))
-        else:
-            texts = _lines(self.path or Path())
-        for text in texts:
-            # A text may hold the marks of other tools; they are no words.
-            words = [word for word in rules.apply(text).split() if word not in SPECIAL]
-            if words:
-                yield words
+            return (split.text(row) for row in range(len(split)))
+        return map(rules.apply, _lines(self.path or Path()))
 
 
 def _source(workspace: Workspace, word: str) -> _Source:
@@ -183,8 +178,18 @@ def _source(workspace: Workspace, word: str) -> _Source:
             f"there is no file and no prepared data called {word!r} (prepared: {names_known})",
             fix=suggestions.question(word, list(known), str) or "give a text file, or the name of prepared data",
         )
-    data = PreparedData(workspace.resolve("prepared", word, fix=_FIX_DATA))
+    data = _words_of(PreparedData(workspace.resolve("prepared", word, fix=_FIX_DATA)))
     return _Source(data.content, data=data)
+
+
+def _words_of(data: PreparedData) -> PreparedData:
+    """The data, if it holds words. Raises UsageError."""
+    if data.vocabulary().phones:
+        raise UsageError(
+            f"the texts of {data.summary.name} are phonemes, of which no language model of words is made",
+            fix="name data that was prepared without --phonemes",
+        )
+    return data
 
 
 def _data(
@@ -192,7 +197,7 @@ def _data(
 ) -> Optional[PreparedData]:
     """The data by whose rules texts are written; None where there is none at all."""
     if request.data is not None:
-        return PreparedData(workspace.resolve("prepared", request.data, fix=_FIX_DATA))
+        return _words_of(PreparedData(workspace.resolve("prepared", request.data, fix=_FIX_DATA)))
     named = [source.data for source in sources if source.data is not None]
     if named:
         return named[0]
@@ -201,33 +206,39 @@ def _data(
         return None
     name, data = latest_data(workspace)
     emit(Note(f"texts are written by the rules of the data {name}, the latest prepared"))
-    return data
+    return _words_of(data)
 
 
 def _lines(path: Path) -> Iterator[str]:
     """Of a text in UTF-8, plain or .gz. Raises BadData."""
     fix = "give a text in UTF-8, a sentence a line"
     try:
-        with files.open_regular(path, fix=fix) as binary:
-            is_packed = binary.read(2) == _GZIP
-            binary.seek(0)
-            raw: Any = gzip.GzipFile(fileobj=binary) if is_packed else binary
-            yield from io.TextIOWrapper(raw, encoding="utf-8-sig")
-    except (UnicodeDecodeError, EOFError, zlib.error) as error:
+        with packed.opened(path, fix=fix) as stream:
+            yield from io.TextIOWrapper(stream, encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
         raise BadData(f"{path} is no text in UTF-8 ({reasons.reason(error)})", fix=fix) from None
 
 
-def _counted(texts: Iterator[List[str]], order: int, scratch: Path, emit: Emit) -> counts.NgramCounts:
-    def told() -> Iterator[List[str]]:
-        for number, sentence in enumerate(texts, 1):
-            yield sentence
+def _counted(texts: Iterator[str], order: int, scratch: Path, emit: Emit) -> counts.NgramCounts:
+    """Raises BadData for a text without words."""
+    marks: "Counter[str]" = Counter()
+
+    def sentences() -> Iterator[List[str]]:
+        for number, text in enumerate(texts, 1):
+            words = text.split()
+            marks.update(word for word in words if word in SPECIAL)
+            yield [word for word in words if word not in SPECIAL]
             if number % _EVERY == 0:
                 emit(Progress("read text", number, None, "sentences"))
 
     try:
-        return counts.count(told(), order, scratch)
+        found = counts.count(filter(None, sentences()), order, scratch)
     except ValueError:
         raise BadData("the text holds no words", fix="give prepared data or text files that hold some") from None
+    if marks:
+        told = ", ".join(f"{mark} {amounts.count(count, 'time')}" for mark, count in marks.items())
+        emit(Warned(f"the text holds {told}: marks of language models, which are no words, and are left out"))
+    return found
 
 
 def _tell(estimated: kneser_ney.Estimated, data: Optional[PreparedData], emit: Emit) -> None:

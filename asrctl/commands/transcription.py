@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 from asrctl.commands.select import TrainedModel
 from asrctl.config.recipe import HostSection, Recipe
@@ -91,21 +92,18 @@ def hypotheses(
             how.recipe, recognizer, split, kind=how.device.kind, cache=cache, scratch=scratch, emit=emit
         )
         return
+    with listening(how, recognizer, emit, fix=f"use `--batch-s {how.batch_s / 2:g}`") as options:
+        yield from transcribe(recognizer, split, **options, emit=emit, task="evaluate", decode=decode)
+
+
+@contextmanager
+def listening(how: How, recognizer: Recognizer, emit: Emit, *, fix: str) -> Iterator[Dict[str, Any]]:
+    """What a host takes to run a model: device, precision, batch_s, engine. fix: against too little memory."""
     with memory.explained(
-        f"batches of {how.batch_s:g} s do not fit into the memory of the {how.device.kind} device",
-        fix=f"use `--batch-s {how.batch_s / 2:g}`",
+        f"batches of {how.batch_s:g} s do not fit into the memory of the {how.device.kind} device", fix=fix
     ):
-        engine = select.choose(recognizer.model, how.device.torch_device.type, how.engine, shapes_free=True)
+        device = how.device.torch_device
+        engine = select.choose(recognizer.model, device.type, how.engine, shapes_free=True)
         emit(Note(f"engine: {engine}, {how.precision}"))
-        yield from transcribe(
-            recognizer,
-            split,
-            device=how.device.torch_device,
-            precision=how.precision,
-            batch_s=how.batch_s,
-            engine=engine,
-            emit=emit,
-            task="evaluate",
-            decode=decode,
-        )
+        yield {"device": device, "precision": how.precision, "batch_s": how.batch_s, "engine": engine}
     memory.give_back()  # the heap was kept from batch to batch; a process that does more has no use for its holes

@@ -33,15 +33,17 @@ class BeamRules:
 
     width: most prefixes that are kept after a frame. alpha: weight of the language model; beta: added for each word.
     unknown: added, times alpha, for a word that the model does not know (ten powers of ten, as pyctcdecode has it).
-    drop: prefixes that are so much worse than the best are dropped. least: labels less likely than this in a frame are
-    not tried, but for the likeliest. merge: with a language model, keep one of prefixes with the same future; it makes
-    room for others, and is quicker.
+    unfinished: what a word costs as long as no known word begins like it, whatever the weight; more from seven letters
+    on. drop: prefixes that are so much worse than the best are dropped. least: labels less likely than this in a frame
+    are not tried, but for the likeliest. merge: with a language model, keep one of prefixes with the same future; it
+    makes room for others, and is quicker.
     """
 
     width: int = 100
     alpha: float = 0.5
     beta: float = 1.5
     unknown: float = -23.0
+    unfinished: float = -10.0
     drop: float = -10.0
     least: float = -5.0
     merge: bool = True
@@ -310,4 +312,4 @@ def _hashed(before: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _unfinished(word: str, rules: BeamRules) -> float:
-    return rules.alpha * rules.unknown * max(1.0, len(word) / _LETTERS)
+    return rules.unfinished * max(1.0, len(word) / _LETTERS)

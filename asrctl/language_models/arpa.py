@@ -6,7 +6,6 @@ import gzip
 import io
 import math
 import re
-import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Dict, Iterator, List, NoReturn, Tuple
@@ -17,7 +16,7 @@ from asrctl.errors import BadData
 from asrctl.language_models.ngram import NgramModel, Table
 from asrctl.language_models.vocabulary import BOS, BOS_ID, EOS, EOS_ID, SPECIAL, UNK, UNK_ID, Words
 from asrctl.messages import reasons
-from asrctl.storage import files
+from asrctl.storage import packed
 
 _FIX = "give a whole ARPA file, such as `asrctl lm TEXT` or lmplz writes"
 _COUNT = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)")
@@ -25,18 +24,19 @@ _SECTION = re.compile(r"\\(\d+)-grams:")
 _MOST_ORDERS = 16
 # What parts words (KenLM, lm/read_arpa.cc); other white space belongs to them.
 _BLANKS = " \t\r\n"
-_GZIP = b"\x1f\x8b"
+# Comments stand before the counts.
+_HEAD_BYTES = 1 << 16
 # log10 of what a model that knows no <unk> gives to words that it does not have: lower than any word of a real model.
 _UNKNOWN = -10.0
 # Other spellings of the special words.
 _SPELLINGS = {"<UNK>": UNK, "<S>": BOS, "</S>": EOS}
 
 
-def write(model: NgramModel, path: Path) -> None:
-    """Write a model; a name that ends in .gz is packed."""
+def write(model: NgramModel, path: Path, *, as_gzip: bool = False) -> None:
+    """Write a model. as_gzip: packed."""
     size = len(model.words)
     texts: List[str] = []
-    with files.atomic_path(path) as temporary, _opened_to_write(temporary, packed=path.suffix == ".gz") as stream:
+    with _opened_to_write(path, as_gzip=as_gzip) as stream:
         stream.write("\\data\\\n")
         for place, table in enumerate(model.tables):
             stream.write(f"ngram {place + 1}={len(table)}\n")
@@ -52,10 +52,10 @@ def write(model: NgramModel, path: Path) -> None:
 
 
 @contextmanager
-def _opened_to_write(path: Path, *, packed: bool) -> Iterator[IO[str]]:
+def _opened_to_write(path: Path, *, as_gzip: bool) -> Iterator[IO[str]]:
     with open(path, "wb") as binary:
         # Without the time and the name, so that equal models give equal bytes.
-        raw: Any = gzip.GzipFile(filename="", mode="wb", fileobj=binary, mtime=0) if packed else binary
+        raw: Any = gzip.GzipFile(filename="", mode="wb", fileobj=binary, mtime=0) if as_gzip else binary
         with io.TextIOWrapper(raw, encoding="utf-8") as stream:
             yield stream
 
@@ -63,13 +63,19 @@ def _opened_to_write(path: Path, *, packed: bool) -> Iterator[IO[str]]:
 def read(path: Path) -> NgramModel:
     """Raises BadData where the file is none, is cut, or does not hold as many n-grams as it says."""
     try:
-        with files.open_regular(path, fix=_FIX) as binary:
-            is_packed = binary.read(2) == _GZIP
-            binary.seek(0)
-            raw: Any = gzip.GzipFile(fileobj=binary) if is_packed else binary
-            return _Reader(path, io.TextIOWrapper(raw, encoding="utf-8")).model()
-    except (UnicodeDecodeError, EOFError, zlib.error) as error:
-        raise BadData(f"{path} is no ARPA file, or a damaged one ({reasons.reason(error)})", fix=_FIX) from None
+        with packed.opened(path, fix=_FIX) as stream:
+            return _Reader(path, io.TextIOWrapper(stream, encoding="utf-8")).model()
+    except UnicodeDecodeError as error:
+        raise BadData(f"{path} is no ARPA file ({reasons.reason(error)})", fix=_FIX) from None
+
+
+def is_arpa(path: Path) -> bool:
+    """Whether a file begins as one, packed or not."""
+    try:
+        with packed.opened(path, fix=_FIX) as stream:
+            return b"\\data\\" in stream.read(_HEAD_BYTES)
+    except BadData:
+        return False
 
 
 class _Reader:

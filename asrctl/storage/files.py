@@ -14,7 +14,7 @@ import stat
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Dict, Iterator, List, Optional, Tuple
+from typing import IO, Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from asrctl.errors import BadData, StorageError
 from asrctl.runtime.os_errors import naming
@@ -169,20 +169,17 @@ def expanded(name: str) -> Path:
 
 def is_file(path: Path) -> bool:
     """Whether there is a regular file of that name; no name is too odd to ask."""
-    try:
-        return path.is_file()
-    except ValueError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_FILE:
-            raise
-        return False
+    return _found(path.is_file)
 
 
 def is_folder(path: Path) -> bool:
     """Whether there is a folder of that name; no name is too odd to ask."""
+    return _found(path.is_dir)
+
+
+def _found(ask: Callable[[], bool]) -> bool:
     try:
-        return path.is_dir()
+        return ask()
     except ValueError:
         return False
     except OSError as error:

@@ -64,6 +64,48 @@ def test_texts_follow_the_rules_of_the_data(tones: Path, asrctl: Any, tmp_path: 
     assert "1 word of" in done.stderr and "'ä'" in done.stderr, "no model of these letters will say it"
 
 
+def test_texts_of_prepared_data_are_taken_as_they_are(
+    tones: Path, learned_tones: Path, asrctl: Any, tmp_path: Path
+) -> None:
+    """They follow its rules already; once more, a table of replacements would make other words of them."""
+    (tmp_path / "table.yaml").write_text("c: cc\n", encoding="utf-8")
+    (tmp_path / "text.txt").write_text("ac <s> <unk>\n<s>\n", encoding="utf-8")
+    corpus = learned_tones.parent / "corpus" / "tones.csv"
+    asrctl("prepare", "manifest", corpus, "--name", "doubled", "--replace", tmp_path / "table.yaml").succeeded()
+    done = asrctl("lm", "doubled", tmp_path / "text.txt", "--json").succeeded()
+    words = (Path(done.result["path"]) / "words.txt").read_text(encoding="utf-8").split("\n")
+    assert "acc" in words, "a text follows the rules"
+    assert max(word.count("c") for word in words) <= 6, "three letters at most, each doubled once"
+    assert "<s> 2 times, <unk> 1 time" in done.stderr
+
+
+def test_nothing_of_others_is_replaced(tones: Path, asrctl: Any, in_folder: Path) -> None:
+    (in_folder / "thesis.arpa").write_text("not yours", encoding="utf-8")
+    (in_folder / "folder").mkdir()
+    for path, said in (
+        ("thesis.arpa", "is not an ARPA file"),
+        ("folder", "is a folder"),
+        ("missing/../thesis.arpa", "leads nowhere"),
+        (tones / "workspace.json", "what asrctl keeps"),
+    ):
+        refused = asrctl("lm", "tones", "--output", path, "--force", "--json")
+        assert refused.exit_code == 2 and said in refused.error["message"], refused.error
+    assert (in_folder / "thesis.arpa").read_text(encoding="utf-8") == "not yours"
+    assert not (tones / "lm").exists(), "refused before any work"
+    asrctl("lm", "tones", "--output", "new/deep/lm.arpa.gz").succeeded()
+    assert asrctl("lm", "tones", "--output", "new/deep/lm.arpa.gz", "--json").exit_code == 2
+    asrctl("lm", "tones", "--output", "new/deep/lm.arpa.gz", "--force").succeeded()
+
+
+def test_phonemes_are_no_words(tones: Path, learned_tones: Path, asrctl: Any) -> None:
+    pytest.importorskip("espeakng_loader")
+    corpus = learned_tones.parent / "corpus" / "tones.csv"
+    words = ("--phonemes", "en-us", "--max-rejects", "1")
+    asrctl("prepare", "manifest", corpus, "--name", "phones", *words).succeeded()
+    refused = asrctl("lm", "phones", "--json")
+    assert refused.exit_code == 2 and "phonemes" in refused.error["message"]
+
+
 def test_without_a_language_model_the_search_finds_what_sounds_likeliest(tones: Path, asrctl: Any) -> None:
     found = asrctl(*LM, "--decoder", "beam", "--beam-width", 8).result
     assert found["beam"]["width"] == 8 and "lm" not in found
@@ -131,6 +173,7 @@ def test_files_that_are_no_language_model_for_this_model(
         ((".",), 2, "is a folder"),
         (("empty.txt",), 5, "holds no words"),
         (("noise.bin",), 5, "no text in UTF-8"),
+        (("cut.gz",), 5, "cut.gz is damaged"),
         (("tones", "--prune", "1"), 2, "must begin with 0"),
         (("tones", "--prune", "a"), 2, "no list of counts"),
         (("tones", "--order", "9"), 2, "--order"),
@@ -141,6 +184,7 @@ def test_lm_says_what_is_wrong(tones: Path, in_folder: Path, asrctl: Any, words:
     (in_folder / "empty.txt").write_text(" \n\n")
     (in_folder / "noise.bin").write_bytes(bytes(range(256)))
     (in_folder / "there.arpa").write_text("x")
+    (in_folder / "cut.gz").write_bytes(b"\x1f\x8b\x01" + bytes(40))
     refused = asrctl("lm", *words, "--json")
     assert refused.exit_code == code and said in refused.error["message"] and refused.error["fix"]
     assert not list((tones / "lm").glob("*")), "nothing is left"

@@ -55,7 +55,7 @@ def same(one: NgramModel, other: NgramModel) -> bool:
 def test_written_and_read_again(model: NgramModel, tmp_path: Path, name: str) -> None:
     for attempt in ("one", "two"):
         (tmp_path / attempt).mkdir()
-        arpa.write(model, tmp_path / attempt / name)
+        arpa.write(model, tmp_path / attempt / name, as_gzip=name.endswith(".gz"))
     assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert same(arpa.read(tmp_path / "one" / name), model)
 
@@ -101,7 +101,9 @@ def test_what_is_wrong_is_said(tmp_path: Path, old: str, new: str, said: str) ->
         arpa.read(tmp_path / "lm.arpa")
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"RIFF", gzip.compress(BY_HAND.encode())[:-20]])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe\x00", b"RIFF", gzip.compress(BY_HAND.encode())[:-20], b"\x1f\x8b\x01" + bytes(40)]
+)
 def test_files_that_are_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "lm.arpa").write_bytes(content)
     with pytest.raises(BadData):

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from pathlib import Path
-from typing import IO, Any, Dict, Iterator, cast
+from typing import IO, Any, Dict, Iterator
 
 from asrctl.errors import BadData
-from asrctl.runtime.os_errors import naming
-from asrctl.storage import files
+from asrctl.storage import files, packed
 
 _MAX_LINE = 1 << 24
 # An array is read as a whole: what is larger is written a line for each, as everybody does.
 _MAX_ARRAY = 1 << 30
 _PIECE = 1 << 20
-_GZIP = b"\x1f\x8b"
 
 
 def objects_of(path: Path) -> Iterator[Dict[str, Any]]:
     """In their order, of lines in flat memory. Raises BadData."""
     fix = "check that this is a manifest, or make it again"
-    with files.open_regular(path, fix=fix) as raw:
-        head = raw.read(2)
-        raw.seek(0)
-        stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if head == _GZIP else raw
-        try:
-            with naming(path):
-                yield from _parsed(path, stream, fix)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise BadData(f"{path} is damaged ({error})", fix="fetch or make it again") from None
+    with packed.opened(path, fix=fix) as stream:
+        yield from _parsed(path, stream, fix)
 
 
 def _parsed(path: Path, stream: IO[bytes], fix: str) -> Iterator[Dict[str, Any]]:
