@@ -1,7 +1,8 @@
-"""A language model on disk as the workspace keeps it: arrays that are mapped, so that loading takes no time."""
+"""A language model on disk as the workspace keeps it: plain numbers that are mapped, so that loading takes no time."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import List
 
@@ -10,11 +11,10 @@ import numpy as np
 from asrctl.errors import BadData
 from asrctl.language_models.ngram import NgramModel, Table
 from asrctl.language_models.vocabulary import SPECIAL
-from asrctl.messages import reasons
 from asrctl.storage import files
 
 WORDS = "words.txt"
-ARRAYS = {"keys": np.int64, "log10": np.float32, "backoff": np.float32, "suffix": np.int64}
+ARRAYS = {"keys": "<i8", "log10": "<f4", "backoff": "<f4", "suffix": "<i8"}
 _FIX = "make the language model again with `asrctl lm SOURCE`"
 _MOST_ORDERS = 16
 _MOST_BYTES = 1 << 31
@@ -25,8 +25,8 @@ def save(model: NgramModel, folder: Path) -> None:
     files.write_text(folder / WORDS, "".join(f"{word}\n" for word in model.words))
     for order, table in enumerate(model.tables, 1):
         for name, kind in ARRAYS.items():
-            with files.atomic_path(folder / f"{name}-{order}.npy") as temporary, open(temporary, "wb") as stream:
-                np.save(stream, np.asarray(getattr(table, name), dtype=kind), allow_pickle=False)
+            with files.atomic_path(_path(folder, name, order)) as temporary:
+                np.asarray(getattr(table, name), dtype=kind).tofile(str(temporary))
 
 
 def load(folder: Path) -> NgramModel:
@@ -34,7 +34,7 @@ def load(folder: Path) -> NgramModel:
     text = files.read_bytes(folder / WORDS, fix=_FIX, most=_MOST_BYTES).decode("utf-8", "replace")
     words = text.split("\n")[:-1]
     tables: List[Table] = []
-    while (folder / f"keys-{len(tables) + 1}.npy").exists() and len(tables) < _MOST_ORDERS:
+    while _path(folder, "keys", len(tables) + 1).exists() and len(tables) < _MOST_ORDERS:
         tables.append(_table(folder, len(tables) + 1, len(tables[-1]) if tables else 1, len(words)))
     if tuple(words[: len(SPECIAL)]) != SPECIAL or not tables or len(tables[0]) != len(words):
         raise BadData(f"{folder} holds no whole language model", fix=_FIX)
@@ -43,9 +43,10 @@ def load(folder: Path) -> NgramModel:
 
 def _table(folder: Path, order: int, below: int, size: int) -> Table:
     """below: n-grams of the order below. size: of the vocabulary."""
-    found = {name: _array(folder / f"{name}-{order}.npy", kind) for name, kind in ARRAYS.items()}
+    found = {name: _array(_path(folder, name, order), kind) for name, kind in ARRAYS.items()}
     keys, suffix = found["keys"], found["suffix"]
     fits = len({len(array) for array in found.values()}) == 1
+    fits = fits and bool(np.isfinite(found["log10"]).all() and np.isfinite(found["backoff"]).all())
     if fits and len(keys):
         fits = keys[0] >= 0 and keys[-1] < below * size and bool((np.diff(keys) > 0).all())
         fits = fits and int(suffix.min()) >= 0 and int(suffix.max()) < max(1, below)
@@ -54,12 +55,15 @@ def _table(folder: Path, order: int, below: int, size: int) -> Table:
     return Table(**found)
 
 
-def _array(path: Path, kind: type) -> np.ndarray:
-    with files.open_regular(path, fix=_FIX):
-        try:
-            array = np.lib.format.open_memmap(str(path), mode="r")  # which reads no pickles
-        except (ValueError, EOFError, OSError) as error:
-            raise BadData(f"{path} is damaged ({reasons.reason(error)})", fix=_FIX) from None
-    if array.dtype != kind or array.ndim != 1:
-        raise BadData(f"{path} is damaged (it holds other numbers)", fix=_FIX)
-    return array
+def _path(folder: Path, name: str, order: int) -> Path:
+    return folder / f"{name}-{order}.bin"
+
+
+def _array(path: Path, kind: str) -> np.ndarray:
+    """(numbers,) of the kind that a file is full of."""
+    dtype = np.dtype(kind)
+    with files.open_regular(path, fix=_FIX) as stream:
+        count, rest = divmod(os.fstat(stream.fileno()).st_size, dtype.itemsize)
+    if rest:
+        raise BadData(f"{path} is damaged (it ends within a number)", fix=_FIX)
+    return np.memmap(str(path), dtype, "r", shape=(count,)) if count else np.zeros(0, dtype)

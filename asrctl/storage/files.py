@@ -237,7 +237,8 @@ def lfs_pointer(path: Path) -> BadData:
 def read_bytes(path: Path, *, fix: str, most: int = MAX_JSON_BYTES) -> bytes:
     """The bytes of a file. Raises BadData (with `fix`) where it is missing, not a regular file or above `most`."""
     with open_regular(path, fix=fix) as stream:
-        data = stream.read(most + 1)
+        # A read takes room for all that it may give, so for no more than there is.
+        data = stream.read(min(most, os.fstat(stream.fileno()).st_size) + 1)
     if len(data) > most:
         raise BadData(f"{path} has more than {most} bytes, and so can not be what it is called", fix=fix)
     return data

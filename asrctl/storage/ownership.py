@@ -146,7 +146,7 @@ ARTIFACTS = {
     "audits": OwnFiles(["meta.json", "findings.jsonl", "report.json", "report.html"]),
     "evals": OwnFiles(["meta.json", "metrics.json", "hypotheses.jsonl"]),
     "exports": OwnFiles(["meta.json", *EXPORT_FILES]),
-    "lm": OwnFiles(["meta.json", "words.txt", *(f"{name}-*.npy" for name in ("keys", "log10", "backoff", "suffix"))]),
+    "lm": OwnFiles(["meta.json", "words.txt", *(f"{name}-*.bin" for name in ("keys", "log10", "backoff", "suffix"))]),
 }
 # Encoder features of one combination of model and data, and of all.
 _FEATURES = ("frames.bin", "marks.bin", "in-use.lock")

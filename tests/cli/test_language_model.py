@@ -50,9 +50,9 @@ def test_done_again_it_is_there_and_clean_leaves_it(tones: Path, asrctl: Any) ->
     assert (first["new"], again["new"], first["id"]) == (True, False, again["id"])
     asrctl("clean", "--yes").succeeded()
     assert Path(first["path"]).is_dir()
-    digests = {path.name: path.read_bytes() for path in Path(first["path"]).glob("*.npy")}
+    digests = {path.name: path.read_bytes() for path in Path(first["path"]).glob("*.bin")}
     asrctl("lm", "tones", "--name", "mine", "--order", 2, "--force").succeeded()
-    assert {path.name: path.read_bytes() for path in Path(first["path"]).glob("*.npy")} == digests
+    assert {path.name: path.read_bytes() for path in Path(first["path"]).glob("*.bin")} == digests
 
 
 def test_texts_follow_the_rules_of_the_data(tones: Path, asrctl: Any, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from asrctl.storage.workspace import Workspace
 from asrctl.training import checkpoints, metrics_log, runs
 from asrctl.training.trainer_state import TrainerState
 
-from . import hub_files, published, texts
+from . import hub_files, language_models, published, texts
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Seeds = List[Tuple[str, bytes]]
@@ -689,6 +689,8 @@ MAKERS: Dict[str, Callable[[], Parser]] = {
     "replacements": _text(texts.replacements, (texts.FILES[0], texts.TABLE)),
     "raw-texts": _text(texts.raw, (texts.FILES[1], texts.RAW)),
     "sentencepiece": _text(texts.sentencepiece, *[(texts.FILES[2], texts.sentencepiece_file(kind)) for kind in (1, 2)]),
+    "arpa": _made(language_models.read, language_models.arpa_files),
+    "language-model": _made(language_models.load, language_models.stored_files),
     "weights": lambda: Parser(_weights, _weight_seeds()[:3]),
     "weights-index": lambda: Parser(
         _weights, _weight_seeds()[3:], files={"model-1.safetensors": _weight_seeds()[0][1]}

@@ -63,9 +63,11 @@ def test_written_and_read_again(model: NgramModel, tmp_path: Path, name: str) ->
 def test_stored_and_loaded(model: NgramModel, tmp_path: Path) -> None:
     stored.save(model, tmp_path)
     assert same(stored.load(tmp_path), model)
-    (tmp_path / "keys-3.npy").write_bytes((tmp_path / "keys-3.npy").read_bytes()[:-8])
-    with pytest.raises(BadData, match="keys-3.npy"):
-        stored.load(tmp_path)
+    keys = (tmp_path / "keys-3.bin").read_bytes()
+    for left, said in ((-3, "keys-3.bin"), (-8, "the 3-grams in .* do not fit together")):
+        (tmp_path / "keys-3.bin").write_bytes(keys[:left])
+        with pytest.raises(BadData, match=said):
+            stored.load(tmp_path)
 
 
 def test_as_other_tools_write_them(tmp_path: Path) -> None:
