@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 import numpy as np
 
 from asrctl.commands.decoder_choice import GREEDY
-from asrctl.commands.evaluate import read_hypotheses
+from asrctl.commands.evaluation_files import read_hypotheses
 from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.errors import BadData, MissingArtifact, QualityGate, UsageError
 from asrctl.evaluation import comparison, metrics

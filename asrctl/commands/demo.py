@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence, Set, Tuple, TypeVar
 
-from asrctl.commands.evaluate import EvaluateRequest, EvaluateResult, evaluate, read_hypotheses, shuffled_wer
+from asrctl.commands.evaluate import EvaluateResult, evaluate
+from asrctl.commands.evaluate_request import EvaluateRequest
+from asrctl.commands.evaluation_files import read_hypotheses
 from asrctl.commands.export import ExportRequest, ExportResult, export
 from asrctl.commands.prepare import prepare
 from asrctl.commands.prepare_request import PrepareRequest
@@ -98,7 +100,7 @@ def demo(workspace: Workspace, *, force: bool = False, emit: Emit = ignore) -> D
     voices = [test[index].speaker or "?" for index in range(len(test))]
     return DemoResult(
         wer=evaluated.wer,
-        shuffled_wer=shuffled_wer(references, hypotheses, _SHUFFLE_SEED),
+        shuffled_wer=metrics.shuffled_wer(references, hypotheses, _SHUFFLE_SEED),
         words=evaluated.metrics.words,
         voices=_by_voice(voices, references, hypotheses, _accents(data.split("train"))),
         transcripts=_one_of_each(voices, references, hypotheses),

@@ -10,7 +10,7 @@ import numpy as np
 
 from asrctl.commands.decoder_choice import GREEDY
 from asrctl.commands.dry_run import DryRun
-from asrctl.commands.evaluate import read_metrics
+from asrctl.commands.evaluation_files import read_metrics
 from asrctl.commands.select import ChosenData, TrainedModel, find_data, find_model, is_elsewhere, sentence
 from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.errors import MissingArtifact, UsageError

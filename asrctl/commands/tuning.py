@@ -7,9 +7,9 @@ from typing import Any, Dict, List, Mapping, Tuple
 
 import numpy as np
 
-from asrctl.commands import evaluate, transcription
+from asrctl.commands import transcription
 from asrctl.commands.decoder_choice import ChosenDecoder, tunable
-from asrctl.commands.evaluate import EvaluateRequest
+from asrctl.commands.evaluate_request import EvaluateRequest, resolve
 from asrctl.data.dataset import PreparedSplit
 from asrctl.data.sampler import generator
 from asrctl.errors import UsageError
@@ -52,7 +52,7 @@ def tune(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) ->
             f"weights are tuned on the eval split, never on {request.split}", fix="leave --split out with --tune"
         )
     name = tunable(workspace, request.decoder)
-    meant = evaluate.resolve(workspace, request, emit)
+    meant = resolve(workspace, request, emit)
     if meant.split.name != "eval":
         raise UsageError(
             f"{meant.chosen.name} has no eval split to tune on", fix="prepare data with one, and name it with --data"

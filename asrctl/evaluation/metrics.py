@@ -314,3 +314,9 @@ def derangement(count: int, seed: int) -> np.ndarray:
     places = np.empty(count, dtype=np.int64)
     places[order] = np.roll(order, 1)
     return places
+
+
+def shuffled_wer(references: Sequence[str], hypotheses: Sequence[str], seed: int) -> float:
+    """The control: each hypothesis against the reference of another utterance. Raises ValueError for fewer than two."""
+    places = derangement(len(references), seed)
+    return word_error_rate([references[place] for place in places], hypotheses)

@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from asrctl.commands.evaluate import EvaluateRequest, check_gate, check_limit, evaluate, read_hypotheses, shuffled_wer
+from asrctl.commands.evaluate import evaluate
+from asrctl.commands.evaluate_request import EvaluateRequest
+from asrctl.commands.evaluation_files import read_hypotheses
+from asrctl.commands.gates import check_gate, check_limit
 from asrctl.commands.select import alphabet_gap, find_model, model_digest
 from asrctl.data import collate
 from asrctl.data.dataset import PreparedData
 from asrctl.data.text import Vocabulary
 from asrctl.errors import BadData, Locked, MissingArtifact, QualityGate, UsageError
 from asrctl.evaluation import decoding, metrics
+from asrctl.evaluation.metrics import shuffled_wer
 from asrctl.events import Note
 from asrctl.models import ctc
 from asrctl.models.loading import load_recognizer, save_recognizer_atomically

@@ -18,7 +18,9 @@ import transformers
 import yaml
 from safetensors.torch import load, load_file, save_file
 
-from asrctl.commands.evaluate import EvaluateRequest, evaluate, read_hypotheses
+from asrctl.commands.evaluate import evaluate
+from asrctl.commands.evaluate_request import EvaluateRequest
+from asrctl.commands.evaluation_files import read_hypotheses
 from asrctl.commands.export import ExportRequest, choose_utterances, export, plan
 from asrctl.data.collate import FeatureRules, to_float
 from asrctl.data.dataset import PreparedData

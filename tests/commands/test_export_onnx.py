@@ -13,7 +13,9 @@ import torch
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
 pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
 
-from asrctl.commands.evaluate import EvaluateRequest, evaluate, read_hypotheses  # noqa: E402
+from asrctl.commands.evaluate import evaluate  # noqa: E402
+from asrctl.commands.evaluate_request import EvaluateRequest  # noqa: E402
+from asrctl.commands.evaluation_files import read_hypotheses  # noqa: E402
 from asrctl.commands.export import ExportRequest, export  # noqa: E402
 from asrctl.data import collate  # noqa: E402
 from asrctl.data.text import Vocabulary  # noqa: E402

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from asrctl.commands.evaluate import read_metrics
+from asrctl.commands.evaluation_files import read_metrics
 from asrctl.data.summary import PreparedSummary
 from asrctl.storage import records
 from asrctl.storage.workspace import Artifact

@@ -537,7 +537,8 @@ _METRICS = b'{"kind": "train", "step": 1, "loss": 2.5}\n{"kind": "eval", "step":
 
 
 def _hypotheses(place: Path) -> None:
-    from asrctl.commands.evaluate import read_hypotheses, shuffled_wer
+    from asrctl.commands.evaluation_files import read_hypotheses
+    from asrctl.evaluation.metrics import shuffled_wer
 
     rows = read_hypotheses(place / "hypotheses.jsonl")
     if len(rows) > 1:
