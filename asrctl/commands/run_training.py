@@ -14,7 +14,7 @@ from asrctl.config import presets
 from asrctl.errors import AsrctlError, BadData, Interrupted, MissingArtifact
 from asrctl.events import Emit, Note, Warned
 from asrctl.messages import amounts
-from asrctl.models import loading, padding
+from asrctl.models import learning_weights, loading
 from asrctl.runtime.signals import stop_requests
 from asrctl.storage import files
 from asrctl.training import checkpoints
@@ -150,7 +150,7 @@ def _recognizer(
         # fp32, four bytes for each number.
         held = (checkpoint.path / "model.safetensors").stat().st_size // 4
         recognizer = loading.load_shell(run.shell, held=held)
-        padding.frozen(recognizer.model, section.freeze_feature_encoder)
+        learning_weights.chosen(recognizer.model, section)
         return recognizer
     vocabulary = planned.data.vocabulary()
     built = loading.build(section, vocabulary, seed=optim.seed, sample_rate=planned.recipe.audio.sample_rate)

@@ -18,6 +18,7 @@ from asrctl.models import (
     feature_rules,
     filterbank_init,
     hf_config,
+    learning_weights,
     padding,
     processor,
     weight_matching,
@@ -74,7 +75,7 @@ def _from_scratch(section: ModelSection, vocabulary: Vocabulary, seed: int, samp
     if section.filterbank:
         filterbank_init.draw(padding.encoder_of(model), sample_rate)
     _shift_blank(model, vocabulary, section.blank_bias)
-    return Built(Recognizer(padding.frozen(model, section.freeze_feature_encoder), vocabulary, rules), new_head=True)
+    return Built(Recognizer(learning_weights.chosen(model, section), vocabulary, rules), new_head=True)
 
 
 def _scratch_config(section: ModelSection, vocabulary: Vocabulary) -> Any:
@@ -97,9 +98,7 @@ def _from_checkpoint(section: ModelSection, folder: Path, vocabulary: Vocabulary
         if name not in weight_matching.head_names(model)
     ]
     rules = feature_rules.of_folder(config, folder)
-    return Built(
-        Recognizer(padding.frozen(model, section.freeze_feature_encoder), vocabulary, rules), not keep, tuple(notes)
-    )
+    return Built(Recognizer(learning_weights.chosen(model, section), vocabulary, rules), not keep, tuple(notes))
 
 
 def examine_start(section: ModelSection, folder: Path, vocabulary: Vocabulary) -> Recognizer:
@@ -113,14 +112,14 @@ def examine_start(section: ModelSection, folder: Path, vocabulary: Vocabulary) -
     model = _outline(config)
     weight_matching.check(model, shapes, folder, new_head=not keep)
     rules = feature_rules.of_folder(config, folder)
-    return Recognizer(padding.frozen(model, section.freeze_feature_encoder), vocabulary, rules)
+    return Recognizer(learning_weights.chosen(model, section), vocabulary, rules)
 
 
 def examine_scratch(section: ModelSection, vocabulary: Vocabulary, *, sample_rate: int) -> Recognizer:
     """A model to be trained from nothing, without its weights. Raises what `build` raises."""
     config = _scratch_config(section, vocabulary)
     rules = feature_rules.from_scratch(config, sample_rate)
-    return Recognizer(padding.frozen(_outline(config), section.freeze_feature_encoder), vocabulary, rules)
+    return Recognizer(learning_weights.chosen(_outline(config), section), vocabulary, rules)
 
 
 def _checkpoint_config(section: ModelSection, folder: Path, vocabulary: Vocabulary) -> Any:
@@ -271,7 +270,7 @@ def _trained(folder: Path, read: Callable[[Path], Any], make: Callable[[Any], An
 def examine_shell(folder: Path, section: ModelSection) -> Recognizer:
     """The model of a run to be resumed, without its weights. Raises BadData."""
     recognizer = _shell(folder, _outline, None, None)
-    padding.frozen(recognizer.model, section.freeze_feature_encoder)
+    learning_weights.chosen(recognizer.model, section)
     return recognizer
 
 

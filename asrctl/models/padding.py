@@ -82,16 +82,6 @@ def conv_layers_of(model: nn.Module) -> Optional[nn.Module]:
     return getattr(getattr(tower, "subsampling", None), "conv_layers", None)
 
 
-def frozen(model: nn.Module, wanted: bool) -> nn.Module:
-    """The model, whose convolutions over samples do not learn where that is wanted."""
-    layers = conv_layers_of(model) if wanted else None
-    if layers is not None and hasattr(model, "freeze_feature_encoder"):
-        model.freeze_feature_encoder()
-    elif layers is not None:
-        layers.requires_grad_(False)
-    return model
-
-
 def is_frozen(model: nn.Module) -> bool:
     """Whether none of these convolutions learns."""
     layers = conv_layers_of(model)
