@@ -11,7 +11,7 @@ from asrctl.config.recipe import ModelSection
 from asrctl.data.collate import FeatureRules
 from asrctl.data.text import Vocabulary
 from asrctl.errors import BadData, PresetError
-from asrctl.messages import amounts, reasons
+from asrctl.messages import amounts
 from asrctl.models import (
     architectures,
     ctc,
@@ -19,6 +19,7 @@ from asrctl.models import (
     filterbank_init,
     hf_config,
     learning_weights,
+    making,
     padding,
     processor,
     weight_matching,
@@ -26,7 +27,7 @@ from asrctl.models import (
 from asrctl.models.architectures import KNOWN, Architecture
 from asrctl.models.weight_matching import seeded
 from asrctl.models.weights import FIX_FOLDER, find_checkpoint, read_config, read_shapes, read_weights, write_tensors
-from asrctl.runtime import compat, memory
+from asrctl.runtime import compat
 from asrctl.storage import atomic, checksums, files
 from asrctl.storage.ownership import MODEL
 
@@ -71,7 +72,7 @@ def _from_scratch(section: ModelSection, vocabulary: Vocabulary, seed: int, samp
     config = _scratch_config(section, vocabulary)
     rules = feature_rules.from_scratch(config, sample_rate)
     with seeded(seed):
-        model = _instantiate(config)
+        model = making.instantiate(config)
     if section.filterbank:
         filterbank_init.draw(padding.encoder_of(model), sample_rate)
     _shift_blank(model, vocabulary, section.blank_bias)
@@ -79,7 +80,7 @@ def _from_scratch(section: ModelSection, vocabulary: Vocabulary, seed: int, samp
 
 
 def _scratch_config(section: ModelSection, vocabulary: Vocabulary) -> Any:
-    config = _config(section.architecture, section.config, section, vocabulary)
+    config = making.configuration(section.architecture, section.config, section, vocabulary)
     hf_config.refuse_giants(config, "the preset's model.config", fix="correct the preset's model.config")
     return config
 
@@ -88,7 +89,7 @@ def _from_checkpoint(section: ModelSection, folder: Path, vocabulary: Vocabulary
     config = _checkpoint_config(section, folder, vocabulary)
     weights = read_weights(folder)
     keep = _can_start(section, folder, vocabulary, config, weights)
-    model = _without_weights(config)
+    model = making.without_weights(config)
     drawn = weight_matching.fill(model, weights, folder, new_head=not keep, seed=seed)
     if not keep:
         _shift_blank(model, vocabulary, section.blank_bias)
@@ -109,7 +110,7 @@ def examine_start(section: ModelSection, folder: Path, vocabulary: Vocabulary) -
     config = _checkpoint_config(section, folder, vocabulary)
     shapes = read_shapes(folder)
     keep = _can_start(section, folder, vocabulary, config, shapes)
-    model = _outline(config)
+    model = making.outline(config)
     weight_matching.check(model, shapes, folder, new_head=not keep)
     rules = feature_rules.of_folder(config, folder)
     return Recognizer(learning_weights.chosen(model, section), vocabulary, rules)
@@ -119,12 +120,12 @@ def examine_scratch(section: ModelSection, vocabulary: Vocabulary, *, sample_rat
     """A model to be trained from nothing, without its weights. Raises what `build` raises."""
     config = _scratch_config(section, vocabulary)
     rules = feature_rules.from_scratch(config, sample_rate)
-    return Recognizer(learning_weights.chosen(_outline(config), section), vocabulary, rules)
+    return Recognizer(learning_weights.chosen(making.outline(config), section), vocabulary, rules)
 
 
 def _checkpoint_config(section: ModelSection, folder: Path, vocabulary: Vocabulary) -> Any:
     values = model_config.merged(read_config(folder), section.config)
-    return _config(str(values.pop("model_type", "")), values, section, vocabulary)
+    return making.configuration(str(values.pop("model_type", "")), values, section, vocabulary)
 
 
 def _can_start(
@@ -133,96 +134,6 @@ def _can_start(
     """Whether the head is kept. Raises BadData, PresetError where the weights are not for this configuration."""
     hf_config.refuse_giants(config, str(folder / "config.json"), fix=FIX_FOLDER, held=hf_config.numbers_in(weights))
     return weight_matching.head_fits(section, folder, weights, vocabulary)
-
-
-def _config(model_type: str, values: Mapping[str, Any], section: ModelSection, vocabulary: Vocabulary) -> Any:
-    """The transformers configuration with everything the recipe decides."""
-    architectures.require(model_type)
-    strangers = hf_config.strangers(model_type, section.config)
-    if strangers:
-        lines = [f"model.config.{key} is not a key of a {model_type} configuration" for key in strangers]
-        raise PresetError("the model's configuration has unknown keys", fix="remove or correct them", problems=lines)
-    try:
-        config = hf_config.make(model_type, hf_config.with_decided(model_type, values, _decided(section, vocabulary)))
-    except ValueError as error:
-        raise PresetError(
-            f"the model's configuration does not fit together ({error})", fix="correct model.config"
-        ) from None
-    _refuse_wide_masks(config)
-    return config
-
-
-def _refuse_wide_masks(config: Any) -> None:
-    if getattr(config, "mask_feature_prob", 0) > 0 and config.mask_feature_length > config.hidden_size:
-        raise PresetError(
-            f"a mask of {config.mask_feature_length} channels is wider than the model, which has {config.hidden_size}",
-            fix="lower model.spec_augment.feature_length",
-        )
-
-
-def _decided(section: ModelSection, vocabulary: Vocabulary) -> Dict[str, Any]:
-    masks = section.spec_augment
-    on = masks.time_prob > 0 or masks.feature_prob > 0
-    return {
-        **_vocabulary_values(vocabulary),
-        "hidden_dropout": section.hidden_dropout,
-        "attention_dropout": section.attention_dropout,
-        "activation_dropout": section.activation_dropout,
-        "feat_proj_dropout": section.feat_proj_dropout,
-        "final_dropout": section.final_dropout,
-        "layerdrop": section.layerdrop,
-        "apply_spec_augment": on,
-        "mask_time_prob": masks.time_prob,
-        "mask_time_length": masks.time_length,
-        "mask_feature_prob": masks.feature_prob,
-        "mask_feature_length": masks.feature_length,
-        # Short utterances may have fewer frames than one mask: no minimum then (transformers issue 13379).
-        "mask_time_min_masks": 0,
-        "mask_feature_min_masks": 0,
-        "ctc_loss_reduction": section.ctc_loss_reduction,
-        "ctc_zero_infinity": section.ctc_zero_infinity,
-    }
-
-
-_SENTENCE_MARKS = ("bos_token_id", "eos_token_id")
-
-
-def _vocabulary_values(vocabulary: Vocabulary) -> Dict[str, Any]:
-    """What a vocabulary decides. No sentence marks: ids past the logits would be out of range somewhere."""
-    blank = vocabulary.blank_id
-    sizes = {"vocab_size": len(vocabulary), "pad_token_id": blank, "blank_token_id": blank}
-    return {**sizes, **dict.fromkeys(_SENTENCE_MARKS)}
-
-
-def _without_weights(config: Any) -> Any:
-    """A model whose weights are yet to come: drawing them takes seconds (large: 2.4 s on two cores) for nothing."""
-    with seeded(0), compat.undrawn():  # some are drawn all the same
-        return _instantiate(config)
-
-
-def _outline(config: Any) -> Any:
-    """A model that has names and shapes, and no memory for weights."""
-    import torch
-
-    with torch.device("meta"):
-        return _without_weights(config)
-
-
-def _instantiate(config: Any) -> Any:
-    compat.mend_torch()
-    with compat.quiet_transformers():
-        from transformers import AutoModelForCTC
-
-        try:
-            model = AutoModelForCTC.from_config(config).float()
-            model.tie_weights()
-            return model
-        except Exception as error:  # whatever a layer says of sizes that do not go together
-            memory.raise_shortage(error)
-            raise PresetError(
-                f"no model can be made of this configuration ({reasons.reason(error, 300)})",
-                fix="correct the preset's model.config",
-            ) from None
 
 
 def _shift_blank(model: Any, vocabulary: Vocabulary, bias: float) -> None:
@@ -238,7 +149,7 @@ def _shift_blank(model: Any, vocabulary: Vocabulary, bias: float) -> None:
 
 def load_recognizer(folder: Path) -> Recognizer:
     """A trained model from a Hugging Face folder, in fp32, ready for inference. Raises BadData, MissingArtifact."""
-    recognizer, weights = _trained(Path(folder), read_weights, _without_weights)
+    recognizer, weights = _trained(Path(folder), read_weights, making.without_weights)
     weight_matching.fill(recognizer.model, weights, folder, new_head=False)
     recognizer.model.eval()
     return recognizer
@@ -246,7 +157,7 @@ def load_recognizer(folder: Path) -> Recognizer:
 
 def examine_trained(folder: Path) -> Recognizer:
     """The same without its weights; of these only names and shapes are read. Raises what `load_recognizer` raises."""
-    recognizer, shapes = _trained(Path(folder), read_shapes, _outline)
+    recognizer, shapes = _trained(Path(folder), read_shapes, making.outline)
     weight_matching.check(recognizer.model, shapes, folder, new_head=False)
     return recognizer
 
@@ -269,7 +180,7 @@ def _trained(folder: Path, read: Callable[[Path], Any], make: Callable[[Any], An
 
 def examine_shell(folder: Path, section: ModelSection) -> Recognizer:
     """The model of a run to be resumed, without its weights. Raises BadData."""
-    recognizer = _shell(folder, _outline, None, None)
+    recognizer = _shell(folder, making.outline, None, None)
     learning_weights.chosen(recognizer.model, section)
     return recognizer
 
@@ -279,7 +190,7 @@ def load_shell(folder: Path, *, held: Optional[int] = None) -> Recognizer:
 
     held: numbers in the weights that will fill it; a model that is much larger is refused.
     """
-    return _shell(folder, _without_weights, held, None)
+    return _shell(folder, making.without_weights, held, None)
 
 
 def _readable_config(folder: Path) -> Dict[str, Any]:
@@ -296,7 +207,9 @@ def _shell(folder: Path, make: Callable[[Any], Any], held: Optional[int], output
     values = _readable_config(folder)
     vocabulary = processor.read_vocabulary(folder, outputs)
     model_type = str(values.pop("model_type"))
-    sizes = {name: value for name, value in _vocabulary_values(vocabulary).items() if name not in _SENTENCE_MARKS}
+    sizes = {
+        name: value for name, value in making.vocabulary_values(vocabulary).items() if name not in making.SENTENCE_MARKS
+    }
     try:
         config = hf_config.make(model_type, hf_config.with_decided(model_type, values, sizes))
         hf_config.refuse_giants(config, str(folder / "config.json"), fix=FIX_FOLDER, held=held)
