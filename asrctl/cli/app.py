@@ -147,11 +147,18 @@ def _open_missing_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
 
 
+def _command(words: List[str]) -> Any:
+    """What a command gives back. The group is left out where it need not be: its own options load more libraries."""
+    if words[0] in COMMANDS:
+        return load(words[0]).main(words[1:], prog_name=f"asrctl {words[0]}", standalone_mode=False)
+    return typer.main.get_command(app).main(words, prog_name="asrctl", standalone_mode=False)
+
+
 def _run(typed: Sequence[str]) -> int:
     words = ordered(typed, groups=GROUPS)
     sys.argv[1:] = words  # what records keep, and messages print again
     try:
-        code = typer.main.get_command(app).main(words, prog_name="asrctl", standalone_mode=False)
+        code = _command(words)
     except typer.Abort:
         raise KeyboardInterrupt from None
     except COMPLAINT as complaint:

@@ -12,8 +12,9 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set
 from asrctl.data import corpora, elsewhere
 from asrctl.errors import Locked, MissingDependency
 from asrctl.events import Emit, Progress, ignore
-from asrctl.storage import atomic, files, flock, scratch
+from asrctl.storage import atomic, files, scratch
 from asrctl.storage.hashing import ID_LENGTH
+from asrctl.storage.locks import held_locks, is_held
 from asrctl.storage.ownership import ARTIFACTS, CHECKPOINT, FEATURES, MODEL, RUN, OwnFiles
 from asrctl.storage.workspace import KINDS, Artifact, Workspace
 from asrctl.training import checkpoints, runs
@@ -101,7 +102,7 @@ def plan(workspace: Workspace, what: Sequence[str] = WHAT) -> CleanPlan:
     """Look, and change nothing. Raises BadData where the workspace's own files are damaged."""
     if not workspace.is_there:  # nothing here is ours
         return CleanPlan([], [])
-    held = held_locks(workspace)
+    held = held_locks(workspace.root)
     found: List[Removable] = []
     if not held:
         # Somebody at work may be reading a cache, or about to name an artifact that nothing names yet.
@@ -142,7 +143,7 @@ def _removed(workspace: Workspace, item: Removable) -> bool:
     if not os.path.lexists(str(item.path)):
         return False
     if item.lock is None or item.idle:
-        held = held_locks(workspace) - {scratch.LOCK}
+        held = held_locks(workspace.root) - {scratch.LOCK}
         if item.path.name in held or (held and item.idle):
             return False
     try:
@@ -150,25 +151,6 @@ def _removed(workspace: Workspace, item: Removable) -> bool:
             return _remove(workspace, item.path, item.ours)
     except Locked:
         return False
-
-
-def held_locks(workspace: Workspace) -> Set[str]:
-    """Names of the locks, and of the scratch folders, that some process holds now."""
-    folder = workspace.root / ".tmp"
-    names = {path: path.name[: -len(".lock")] for path in folder.glob("*.lock")}
-    names.update({path: path.parent.name for path in folder.glob("*/in-use.lock")})
-    return {name for path, name in names.items() if _is_held(path)}
-
-
-def _is_held(path: Path) -> bool:
-    try:
-        with open(path, "rb") as stream:
-            flock.take(stream, path, shared=True)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:  # it went while we looked
-        return False
-    return False
 
 
 def _remove(workspace: Workspace, path: Path, ours: OwnFiles) -> bool:
@@ -221,7 +203,7 @@ def _unfinished(workspace: Workspace, held: Set[str]) -> Iterator[Removable]:
 def _half_written(workspace: Workspace) -> Iterator[Removable]:
     for pattern, ours in _HALF_WRITTEN.items():
         for path in sorted(workspace.root.glob(pattern)):
-            if _is_reached_by_links(workspace.root, path) or (not path.is_dir() and _is_held(path)):
+            if _is_reached_by_links(workspace.root, path) or (not path.is_dir() and is_held(path)):
                 continue
             reason = "left half written by a command that was stopped"
             yield Removable("unfinished", path, _bytes(path), reason, ours, idle=True)

@@ -6,13 +6,13 @@ import dataclasses
 from typing import Any, List, Mapping, Optional, Sequence
 
 from asrctl import __version__
-from asrctl.commands.select import model_digest
 from asrctl.commands.train_checks import changed_keys
 from asrctl.commands.train_request import TrainPlan, TrainRequest
 from asrctl.config.recipe import ModelSection
 from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, Note
 from asrctl.models import weights
+from asrctl.models.model_files import model_digest
 from asrctl.storage.workspace import Workspace
 from asrctl.training.runs import Run
 

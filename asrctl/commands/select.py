@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import List, Optional, Tuple
 
 from asrctl.commands import mixture
 from asrctl.data.dataset import PreparedData
 from asrctl.data.text import Vocabulary
 from asrctl.errors import BadData, Locked, MissingArtifact, UsageError
 from asrctl.events import Emit, Note, Warned
-from asrctl.models import loading, partial_models, processor, weights
-from asrctl.storage.checksums import check_sums
-from asrctl.storage.hashing import digest, file_sha256
+from asrctl.models import loading, model_files, weights
 from asrctl.storage.workspace import Workspace
 from asrctl.training import runs
 from asrctl.training.run_info import RunInfo
 from asrctl.training.runs import Run
 
-_JSON_FILES = ("config.json", *processor.TOKENIZER_FILES, *processor.FEATURE_FILES)
-_Signature = List[Tuple[str, int, int, int]]
 _FIX_DATA = "run `asrctl prepare CORPUS` first, or name prepared data with --data"
 
 
@@ -36,7 +32,7 @@ class TrainedModel:
     digest: str
     run: Optional[Run]
     is_latest: bool
-    signature: _Signature
+    signature: model_files.Signature
 
     def recognizer(self) -> loading.Recognizer:
         """The model, in fp32. Raises BadData, and Locked where it is no longer the one of `digest`.
@@ -44,7 +40,7 @@ class TrainedModel:
         Training puts a better model in its place at any time, and results are published under the digest.
         """
         recognizer = loading.load_recognizer(self.folder)
-        if _signature(self.folder) != self.signature:
+        if model_files.signature(self.folder) != self.signature:
             raise Locked(f"training replaced {self.folder} meanwhile", fix="run the command again")
         return recognizer
 
@@ -73,38 +69,8 @@ def is_elsewhere(model: Optional[str], emit: Emit) -> bool:
 
 
 def _trained(folder: Path, name: str, run: Optional[Run], *, is_latest: bool) -> TrainedModel:
-    signature = _signature(folder)  # first: what is replaced while the digest is taken is noticed as well
-    return TrainedModel(folder, name, sound_model(folder), run, is_latest, signature)
-
-
-def _model_files(folder: Path) -> List[Path]:
-    found = [*folder.glob("model*.safetensors*"), *folder.glob("pytorch_model*.bin*")]
-    return sorted(path for path in [folder / name for name in _JSON_FILES] + found if path.is_file())
-
-
-def model_digest(folder: Path) -> str:
-    """sha256 over names and contents of the files that make a model; cards and checksums do not count."""
-    return digest(_digests(folder))
-
-
-def sound_model(folder: Path) -> str:
-    """`model_digest` of a model about to be used. Raises BadData where a file is not as its SHA256SUMS says."""
-    found = _digests(folder)
-    check_sums(folder, found)
-    return digest(found)
-
-
-def _digests(folder: Path) -> Dict[str, str]:
-    found = {path.name: file_sha256(path) for path in _model_files(folder)}
-    if not found:
-        partial_models.refuse(folder)
-        raise MissingArtifact(f"{folder} holds no model", fix="choose a Hugging Face folder of a CTC model")
-    return found
-
-
-def _signature(folder: Path) -> _Signature:
-    found = [(path.name, path.stat()) for path in _model_files(folder)]
-    return [(name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found]
+    signature = model_files.signature(folder)  # first: what is replaced while the digest is taken is noticed as well
+    return TrainedModel(folder, name, model_files.sound_model(folder), run, is_latest, signature)
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
-from asrctl.commands import mixture
-from asrctl.commands.clean import held_locks
 from asrctl.config import presets
 from asrctl.data import staleness
-from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.errors import AsrctlError, BadData
 from asrctl.events import ignore
+from asrctl.models import model_files
 from asrctl.storage import files, records
+from asrctl.storage.locks import held_locks
 from asrctl.storage.names import is_plain_name
 from asrctl.storage.workspace import KINDS, Artifact, Workspace
 from asrctl.training.runs import Run, resume_command
+
+if TYPE_CHECKING:
+    from asrctl.data.dataset import PreparedData, PreparedSplit
 
 # Trained with where data was prepared without any.
 DEFAULT_PRESET = "tiny-cpu"
@@ -110,7 +112,7 @@ def _prepared(workspace: Workspace) -> List[Line]:
         is_old = newest is not None and used != newest
         why = f"the vocabulary {name!r} was built again since" if is_old else staleness.changes(record) or ""
         if artifact.summary.get("mixture") is not None:
-            why = mixture.changes(workspace, PreparedData(artifact)) or ""
+            why = _changes_of_mixture(workspace, artifact) or ""
         details = {"id": artifact.id, "splits": artifact.summary.get("splits", {})}
         details.update(command=command, looked_at=len(record.audio))
         lines.append(Line("prepare", name, "stale" if why else "done", why, details))
@@ -131,7 +133,7 @@ def _audits(workspace: Workspace) -> List[Line]:
 
 
 def _runs(workspace: Workspace) -> List[Line]:
-    held, data = held_locks(workspace), workspace.names("prepared")
+    held, data = held_locks(workspace.root), workspace.names("prepared")
     lines = []
     for folder in workspace.runs():
         if folder.name.startswith("."):  # a run put aside while another takes its place
@@ -170,8 +172,15 @@ def _other_parts(workspace: Workspace, identity: str) -> Optional[str]:
     artifact = workspace.find("prepared", identity) if is_plain_name(identity) else None
     if artifact is None or artifact.summary.get("mixture") is None:
         return None
-    why = mixture.changes(workspace, PreparedData(artifact))
+    why = _changes_of_mixture(workspace, artifact)
     return why and f"of its data, {why}"
+
+
+def _changes_of_mixture(workspace: Workspace, artifact: Artifact) -> Optional[str]:
+    from asrctl.commands import mixture  # with it come numpy and pyarrow, which take longer than all else here
+    from asrctl.data.dataset import PreparedData
+
+    return mixture.changes(workspace, PreparedData(artifact))
 
 
 def _results(workspace: Workspace) -> List[Line]:
@@ -194,16 +203,11 @@ def _results(workspace: Workspace) -> List[Line]:
 
 def _model_digests(workspace: Workspace, names: Iterable[str]) -> Dict[str, str]:
     folders = {name: workspace.root / "runs" / name / "model" for name in names}
-    present = {name: folder for name, folder in folders.items() if folder.is_dir()}
-    if not present:
-        return {}
-    from asrctl.commands.select import model_digest
-
-    return {name: model_digest(folder) for name, folder in present.items()}
+    return {name: model_files.told_digest(folder) for name, folder in folders.items() if folder.is_dir()}
 
 
 def _unfinished(workspace: Workspace) -> List[Line]:
-    lines, held = [], held_locks(workspace)
+    lines, held = [], held_locks(workspace.root)
     for path in sorted((workspace.root / ".tmp").glob("*-*")):
         kind = path.name.split("-")[0]
         if path.is_dir() and kind in STAGES and not _is_over(workspace, kind, path):
@@ -260,12 +264,14 @@ def _training(workspace: Workspace) -> str:
     if workspace.latest("prepared") is None:
         return workspace.command("prepare", "folder", "FOLDER")
     try:
+        from asrctl.data.dataset import PreparedData
+
         return after_preparing(workspace, PreparedData(workspace.resolve("prepared", None, fix="")))
     except AsrctlError:
         return workspace.command("train", "--preset", DEFAULT_PRESET)
 
 
-def after_preparing(workspace: Workspace, data: PreparedData, preset: Optional[str] = None) -> str:
+def after_preparing(workspace: Workspace, data: "PreparedData", preset: Optional[str] = None) -> str:
     """What to type once data is prepared: to train, by the preset it was prepared with, or else a small one.
 
     Of data for evaluation only: to evaluate with it, once there is a model.
@@ -281,7 +287,7 @@ def after_preparing(workspace: Workspace, data: PreparedData, preset: Optional[s
     rules = data_rules.of_data(data)
     resolved = data_rules.applied(presets.load(name, workspace=workspace.root), rules, data.artifact.id, ignore)
     roles = ("train", "eval")
-    splits: Mapping[str, PreparedSplit] = {role: data.split(role) for role in roles if role in data.splits}
+    splits: Mapping[str, "PreparedSplit"] = {role: data.split(role) for role in roles if role in data.splits}
     found = compatibility.conflicts(resolved.recipe, data, splits, compatibility.convolutions(resolved.recipe))
     if any(not conflict.overrides for conflict in found):
         return workspace.command("presets", "list")

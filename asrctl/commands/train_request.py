@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from asrctl.commands import mixture
-from asrctl.commands.select import latest_data, sound_model
+from asrctl.commands.select import latest_data
 from asrctl.config import presets
 from asrctl.config.recipe import Recipe
 from asrctl.data import data_rules
@@ -16,6 +16,7 @@ from asrctl.data.dataset import PreparedData
 from asrctl.errors import MissingArtifact, UsageError
 from asrctl.events import Emit, Note
 from asrctl.models.loading import Recognizer
+from asrctl.models.model_files import sound_model
 from asrctl.storage import files
 from asrctl.storage.workspace import Workspace
 from asrctl.training.job import TrainingJob

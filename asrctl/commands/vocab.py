@@ -13,14 +13,14 @@ from asrctl.data.text import TextRules, Vocabulary, build_vocabulary
 from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.messages import amounts
-from asrctl.models import processor
+from asrctl.models import model_files, processor
 from asrctl.storage import files, hub
 from asrctl.storage.hashing import digest
 from asrctl.storage.workspace import Artifact, Key, Workspace
 
 VERSION = 1
 _FIX_VOCAB = "build it with `asrctl vocab CORPUS`, or leave --vocab out"
-_CHECKPOINT_FILES = (*processor.TOKENIZER_FILES, "config.json")
+_CHECKPOINT_FILES = (*model_files.TOKENIZER_FILES, "config.json")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from asrctl.data.collate import FeatureRules
 from asrctl.data.subwords import Subwords
 from asrctl.data.text import Vocabulary, read_special, tokens_by_id
 from asrctl.errors import BadData
-from asrctl.models import partial_models
+from asrctl.models import model_files, partial_models
 from asrctl.storage import files
 from asrctl.storage.records import is_text
 
@@ -23,18 +23,7 @@ TOKENIZER_CLASS, FEATURE_CLASS = "Wav2Vec2CTCTokenizer", "Wav2Vec2FeatureExtract
 SUBWORD_CLASS = "ParakeetTokenizer"
 # Its tokens are phonemes, whose texts asrctl makes itself.
 PHONEME_CLASS = "Wav2Vec2PhonemeCTCTokenizer"
-TOKENIZER_FILES = (
-    "vocab.json",
-    "special_tokens.json",
-    "special_tokens_map.json",
-    "tokenizer_config.json",
-    "added_tokens.json",
-    "tokenizer.json",
-    *sentencepiece_model.NAMES,
-)
-# transformers 4 writes the first, transformers 5 the second, with the same settings under `feature_extractor`.
-FEATURE_FILES = ("preprocessor_config.json", "processor_config.json")
-# What such a file says beside the settings.
+# What a file of the feature extractor says beside the settings.
 _NO_SETTINGS = ("feature_extractor_type", "processor_class")
 _FIX = "choose a folder that holds a complete CTC checkpoint (config.json, weights, vocab.json)"
 # Its old name, of which nothing but vocab.json counts here.
@@ -305,7 +294,7 @@ def read_features(folder: Path, *, layer_norm: bool) -> FeatureRules:
 
     Raises BadData, where the files of two library generations differ, too.
     """
-    found = {name: rules for name in FEATURE_FILES for rules in _feature_rules(folder / name, layer_norm)}
+    found = {name: rules for name in model_files.FEATURE_FILES for rules in _feature_rules(folder / name, layer_norm)}
     found_rules = {(rules.sample_rate, rules.normalize) for rules in found.values()}
     if len(found_rules) > 1:
         said = ", ".join(f"{name}: {rules.sample_rate} Hz, {_words(rules)}" for name, rules in found.items())
@@ -331,7 +320,8 @@ def read_settings(folder: Path, extractor: str) -> Dict[str, Any]:
 
     Raises BadData, also where the files of two library generations differ.
     """
-    found = {name: values for name in FEATURE_FILES for values in _extractor_values(folder / name, extractor)}
+    names = model_files.FEATURE_FILES
+    found = {name: values for name in names for values in _extractor_values(folder / name, extractor)}
     told = [{key: value for key, value in values.items() if key not in _NO_SETTINGS} for values in found.values()]
     if len(told) == 2 and any(told[0][key] != told[1][key] for key in set(told[0]) & set(told[1])):
         raise BadData(
@@ -361,7 +351,7 @@ def _extractor_values(path: Path, extractor: str) -> List[Dict[str, Any]]:
     if not path.exists():
         return []
     values = files.read_json(path, fix=_FIX)
-    if path.name == FEATURE_FILES[1] and isinstance(values, dict):
+    if path.name == model_files.FEATURE_FILES[1] and isinstance(values, dict):
         if not {"feature_extractor", "audio_processor"} & set(values):
             return []
         values = values.get("feature_extractor", values.get("audio_processor"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set
 
 from asrctl.errors import BadData, MissingArtifact
-from asrctl.models import partial_models, processor, weight_files
+from asrctl.models import model_files, partial_models, weight_files
 from asrctl.models.weight_names import plain_names
 from asrctl.runtime import compat
 from asrctl.storage import files, hub, records
@@ -38,7 +38,7 @@ def find_checkpoint(name: str, revision: Optional[str] = None) -> Path:
     if folder.is_dir():
         return require_text(folder, fix=_FIX_PATH)
     _refuse_no_name(name)
-    patterns = ["config.json", *processor.TOKENIZER_FILES, *processor.FEATURE_FILES]
+    patterns = ["config.json", *model_files.TOKENIZER_FILES, *model_files.FEATURE_FILES]
     patterns += ["model*.safetensors", "model.safetensors.index.json"]
     return hub.snapshot(name, revision, patterns, more=["*.json", "pytorch_model*"], wanted="model*.safetensors")
 

@@ -9,7 +9,7 @@ import platform
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, TextIO
+from typing import Iterator, Set, TextIO
 
 from asrctl.errors import Locked
 from asrctl.storage import files, flock
@@ -66,3 +66,23 @@ def _take(stream: TextIO, path: Path, name: str) -> None:
     raise Locked(
         f"{name} is in use by {holder or 'another process'}", fix="wait for it to end, or stop it, then run again"
     )
+
+
+def held_locks(root: Path) -> Set[str]:
+    """Names of the locks, and of the scratch folders, in a workspace that some process holds now."""
+    folder = root / ".tmp"
+    names = {path: path.name[: -len(".lock")] for path in folder.glob("*.lock")}
+    names.update({path: path.parent.name for path in folder.glob("*/in-use.lock")})
+    return {name for path, name in names.items() if is_held(path)}
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process holds the lock of this file now."""
+    try:
+        with open(path, "rb") as stream:
+            flock.take(stream, path, shared=True)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:  # it went while we looked
+        return False
+    return False

@@ -17,7 +17,6 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from asrctl.errors import BadData
 from asrctl.messages import reasons
-from asrctl.models.weights import write_tensors
 from asrctl.storage import atomic, files, records
 from asrctl.storage.hashing import digest, file_sha256
 from asrctl.storage.ownership import CHECKPOINT
@@ -72,6 +71,8 @@ def save(
 
     extra: puts further files into the folder given, before digests are taken.
     """
+    from asrctl.models.weights import write_tensors  # with numpy: `status` looks at checkpoints, and writes none
+
     target = folder / f"step-{step:08d}"
     building = _building(folder, step)
     CHECKPOINT.clear(building, target)

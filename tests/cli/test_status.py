@@ -1,14 +1,20 @@
 """asrctl status."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import soundfile
 
+from asrctl.commands.status import status
 from asrctl.data import staleness
+from asrctl.models.model_files import model_digest
 from asrctl.storage import records
+from asrctl.storage.checksums import write_sums
 from asrctl.storage.workspace import Key, Workspace
 
 
@@ -244,3 +250,27 @@ def test_clean_leaves_what_a_run_needs(asrctl, trained_run):
     asrctl("clean", "--yes").succeeded()
     asrctl("eval", "--json").succeeded()
     asrctl("train", "--resume", "--max-steps", "3", "--json").succeeded()
+
+
+def test_a_look_at_what_is_done_loads_nothing_heavy(place):
+    """And reads no weights: they may be gigabytes, and their digests stand beside them."""
+    data = publish(place, "prepared", "speech")
+    make_run(place, "r", "complete", data={"name": "speech", "id": data}, steps=10)
+    model = place.run("r") / "model"
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(b"x")
+    write_sums(model)
+    publish(place, "evals", None, inputs={"model": model_digest(model)}, summary={"run": "r"})
+    code = (
+        "import sys\nfrom asrctl.cli.app import main\n"
+        f"try:\n    main(['status', '--json', '--workspace', {str(place.root)!r}])\nexcept SystemExit:\n    pass\n"
+        "sys.exit(' '.join({'torch', 'numpy', 'pyarrow', 'transformers'} & set(sys.modules)))"
+    )
+    (model / "model.safetensors").write_bytes(b"y")  # a digest taken now would be another
+    os.utime(model / "model.safetensors", ns=(0, 0))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.stderr.decode().strip() == ""
+    assert [state for _, _, state in items(json.loads(done.stdout)["result"])] == ["done", "complete", "done"]
+
+    os.utime(model / "model.safetensors")
+    assert [item.state for item in status(place).lines][-1] == "stale"

@@ -13,7 +13,7 @@ from asrctl.commands.evaluate import evaluate
 from asrctl.commands.evaluate_request import EvaluateRequest
 from asrctl.commands.evaluation_files import read_hypotheses
 from asrctl.commands.gates import check_gate, check_limit
-from asrctl.commands.select import alphabet_gap, find_model, model_digest
+from asrctl.commands.select import alphabet_gap, find_model
 from asrctl.data import collate
 from asrctl.data.dataset import PreparedData
 from asrctl.data.text import Vocabulary
@@ -23,6 +23,7 @@ from asrctl.evaluation.metrics import shuffled_wer
 from asrctl.events import Note
 from asrctl.models import ctc
 from asrctl.models.loading import load_recognizer, save_recognizer_atomically
+from asrctl.models.model_files import model_digest
 from asrctl.storage.workspace import Workspace
 
 from ..helpers.sound_bf16 import SOUND_BF16

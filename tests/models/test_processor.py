@@ -12,9 +12,9 @@ import torch
 import transformers
 from safetensors.torch import load, save_file
 
-from asrctl.commands.select import model_digest
 from asrctl.data.collate import FeatureRules
 from asrctl.models import processor
+from asrctl.models.model_files import model_digest
 from asrctl.storage.checksums import SUMS
 
 from ..helpers.hub import serving
