@@ -51,6 +51,12 @@ class ModelSection:
         choices=("keep", "reinit"),
     )
     freeze_feature_encoder: bool = key(True, "leave the convolutional encoder as it is")
+    freeze: Tuple[str, ...] = key(
+        (), "weights that do not learn: patterns of their names on disk, such as *.encoder.layers.0.*"
+    )
+    freeze_layers: int = key(
+        0, "so many of the lowest transformer layers do not learn, nor does what comes before", low=0, high=MAX_LAYERS
+    )
     hidden_dropout: float = key(0.1, "dropout after attention and feed-forward", low=0, below=1)
     attention_dropout: float = key(0.1, "dropout of attention weights", low=0, below=1)
     activation_dropout: float = key(0.1, "dropout inside the feed-forward", low=0, below=1)
@@ -154,6 +160,23 @@ class OptimSection:
     epochs: float = key(1.0, "passes over the training split", above=0, high=1e6)
     max_steps: Optional[int] = key(None, "optimizer steps; wins over epochs", low=1, high=MAX_STEPS)
     weight_decay: float = key(0.0, "decoupled weight decay, on matrices only (no biases, no norms)", low=0, high=1e6)
+    layer_decay: float = key(
+        1.0,
+        "learning rate of each layer as a share of that of the one above it (Clark et al. 2020, arXiv 2003.10555); "
+        "1: one rate for all",
+        above=0,
+        high=1,
+    )
+    head_only_steps: int = key(
+        0, "steps in which only the head learns (Baevski et al. 2020, arXiv 2006.11477)", low=0, high=MAX_STEPS
+    )
+    unfreeze_every: int = key(
+        0,
+        "steps after which one more layer learns, from the top down (Howard and Ruder 2018, arXiv 1801.06146); "
+        "0: all at once",
+        low=0,
+        high=MAX_STEPS,
+    )
     adam_betas: Tuple[float, ...] = key((0.9, 0.999), "Adam's decay rates", low=0, below=1)
     adam_eps: float = key(1e-8, "Adam's epsilon", above=0, high=1e6)
     adam_bias_correction: bool = key(True, "false: as IPUTrainer's AdamW does")

@@ -93,9 +93,31 @@ def _model_problems(recipe: Recipe, facts: ModelFacts) -> List[str]:
         )
     if not recipe.model.freeze_feature_encoder:
         found.append("model.freeze_feature_encoder is false, but the pipelined models always freeze it; set it to true")
+    found += _learning_problems(recipe)
     if facts.gradient_checkpointing:
         found.append(
             "model.config.gradient_checkpointing is on; set it to false, and ipu.recompute_checkpoint_every_layer=true"
+        )
+    return found
+
+
+def _learning_problems(recipe: Recipe) -> List[str]:
+    """Of which weights learn: the program on the device is compiled once, for one set of them and one rate."""
+    model, optim = recipe.model, recipe.optim
+    found = []
+    if model.freeze or model.freeze_layers:
+        found.append(
+            "model.freeze and model.freeze_layers name weights that do not learn, but the pipelined models freeze "
+            "their convolutions and no more; set model.freeze=[] and model.freeze_layers=0"
+        )
+    if optim.layer_decay != 1:
+        found.append(
+            f"optim.layer_decay is {optim.layer_decay:g}, but IPUTrainer has one learning rate; set optim.layer_decay=1"
+        )
+    if optim.head_only_steps or optim.unfreeze_every:
+        found.append(
+            "optim.head_only_steps and optim.unfreeze_every change which weights learn during the run, but the program "
+            "is compiled once; set both to 0"
         )
     return found
 

@@ -142,6 +142,10 @@ class TrainingLoop:
         """The learning rate of optimizer step `step` (0-based)."""
         return self._schedule.rate(self.job.recipe.optim, step)
 
+    def position(self, step: int) -> float:
+        """The step of the recipe's schedule that optimizer step `step` (0-based) stands for."""
+        return self._schedule.position(step)
+
     # -- between calls ----------------------------------------------------------------------------------------------
 
     def after_step(self, result: StepResult) -> bool:

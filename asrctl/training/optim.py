@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Set
+from typing import Any, Dict, List, Mapping, Sequence, Set, Tuple
 
 from asrctl.config.recipe import OptimSection
+from asrctl.models import learning_weights
 from asrctl.runtime import compat
 
 
@@ -76,6 +77,20 @@ def decays(name: str, parameter: Any) -> bool:
     return parameter.ndim >= 2 and not name.endswith(("bias", "masked_spec_embed"))
 
 
+def _groups(
+    named: Sequence[Tuple[str, Any]], optim: OptimSection, shares: Mapping[str, float]
+) -> Tuple[List[Dict[str, Any]], List[float]]:
+    """Groups of weights for torch's optimizer, and of each its learning rate as a share of the schedule's."""
+    found: Dict[Tuple[float, bool], List[Any]] = {(1.0, True): [], (1.0, False): []}
+    for name, parameter in named:
+        found.setdefault((shares.get(name, 1.0), decays(name, parameter)), []).append(parameter)
+    groups = [
+        {"params": parameters, "weight_decay": optim.weight_decay if decayed else 0.0}
+        for (_, decayed), parameters in found.items()
+    ]
+    return groups, [share for share, _ in found]
+
+
 class AdamW:
     """torch's AdamW over a model's trainable parameters, stepped with a given learning rate.
 
@@ -96,10 +111,7 @@ class AdamW:
         self._optim = optim
         self._behind: Set[int] = set()
         self._next = 0
-        groups: List[Dict[str, Any]] = [
-            {"params": [p for n, p in named if decays(n, p)], "weight_decay": optim.weight_decay},
-            {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0},
-        ]
+        groups, self._shares = _groups(named, optim, learning_weights.rate_shares(model, optim))
         self._decay = [group["weight_decay"] for group in groups]
         device_type = self.parameters[0].device.type
         self.torch_optimizer = torch.optim.AdamW(
@@ -131,8 +143,8 @@ class AdamW:
             beta1, beta2 = self._optim.adam_betas
             root = math.sqrt(1 - beta2 ** (step + 1))
             scale, eps = (1 - beta1 ** (step + 1)) / root, eps / root
-        for group, decay in zip(self.torch_optimizer.param_groups, self._decay):
-            group["lr"], group["eps"], group["weight_decay"] = rate * scale, eps, decay / scale
+        for group, decay, share in zip(self.torch_optimizer.param_groups, self._decay, self._shares):
+            group["lr"], group["eps"], group["weight_decay"] = rate * scale * share, eps, decay / scale
 
     def _catch_up(self, step: int) -> None:
         """Give every parameter that takes this step the count that undoing the correction goes by."""

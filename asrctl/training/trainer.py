@@ -13,7 +13,7 @@ from asrctl.data.sampler import generator, samples_in
 from asrctl.errors import BadData, DeviceError
 from asrctl.events import Emit, Note
 from asrctl.messages import reasons
-from asrctl.models import ctc, loading, weights
+from asrctl.models import ctc, learning_weights, loading, weights
 from asrctl.models.packed import memory_estimate, select
 from asrctl.runtime import compat, free_memory, memory
 from asrctl.training import checkpoints
@@ -59,6 +59,7 @@ class HostTrainer(Trainer):
             compat.use_plain_attention(self.model)
             memory.keep_for_reuse()
         self.adam = AdamW(self.model, self.optim)
+        self.stages = learning_weights.Stages(self.model, self.optim)
         self.scaler = compat.grad_scaler(self.device.type, enabled=job.precision == "fp16")
         self.loop = TrainingLoop(job, start, self, emit, total=job.total_steps)
         if start.checkpoint is not None:
@@ -211,7 +212,7 @@ class HostTrainer(Trainer):
 
     def _train_step(self, batch: StepBatch) -> Optional[StepResult]:
         """Forward, backward and update; None where a stop was asked for before the update."""
-        self.model.train()
+        self.stages.enter(self.loop.position(batch.step))
         loss = 0.0
         for index, micro in enumerate(batch.micro_batches):
             if self.start.stop.requested:

@@ -262,6 +262,11 @@ OF_THE_SCRIPT = {
     "text.language": None,
     "text.phonemes": None,
     "run.early_stopping": None,
+    "model.freeze": [],
+    "model.freeze_layers": 0,
+    "optim.layer_decay": 1.0,
+    "optim.head_only_steps": 0,
+    "optim.unfreeze_every": 0,
 }
 # Of the trainer's arguments: those that make the result, and not the log.
 DECISIVE = (
