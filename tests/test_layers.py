@@ -22,6 +22,7 @@ ROOMS = (
     "models",
     "language_models",
     "evaluation",
+    "alignment",
     "training",
     "ipu",
     "export",
