@@ -2,7 +2,8 @@
 
 A prefix is what remains of all paths that read alike. Its probability is kept in two parts, of the paths that end in a
 blank and of those that do not. A word is scored when its delimiter comes, so any word can come out, known to the model
-or not: score = log P(prefix | sound) + sum over words of (alpha * log P(word | words before) + beta).
+or not: score = log P(prefix | sound) + sum over words of (alpha * log P(word | words before) + beta). Hotwords add to
+it, see hotwords.py.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from asrctl.data.text import Vocabulary
 from asrctl.evaluation.decoding import Decoder
+from asrctl.evaluation.hotwords import HotwordStates
 from asrctl.language_models.word_scores import WordScores
 
 _NEVER = -np.inf
@@ -58,9 +60,14 @@ class Hypothesis:
     score: float
 
 
-def beam(vocabulary: Vocabulary, rules: BeamRules, scores: Optional[WordScores] = None) -> Decoder:
+def beam(
+    vocabulary: Vocabulary,
+    rules: BeamRules,
+    scores: Optional[WordScores] = None,
+    hotwords: Optional[HotwordStates] = None,
+) -> Decoder:
     """A decoder that searches. scores: of the language model; without one the prefix is found that sounds likeliest."""
-    search = BeamSearch(vocabulary, rules, scores)
+    search = BeamSearch(vocabulary, rules, scores, hotwords)
     return lambda logits, frames: search.texts(log_probabilities(logits, frames))
 
 
@@ -82,7 +89,8 @@ class _Beams:
     All arrays are (rows,). utterance: whose it is. node: where the prefix is in the list of all. own: uint64 hash of
     the prefix and its utterance. last: its last label, -1 for none. blank, label: logarithms of the probabilities of
     the paths that end in a blank, or in the last label. lm: what words have scored; part: what the unfinished word
-    costs. state: of the language model. letters: uint64 hashes of the unfinished words; words: these.
+    costs, and what unfinished hotwords have been given. state: of the language model; hot: of the hotwords. letters:
+    uint64 hashes of the unfinished words; words: these.
     """
 
     utterance: np.ndarray
@@ -94,6 +102,7 @@ class _Beams:
     lm: np.ndarray
     part: np.ndarray
     state: np.ndarray
+    hot: np.ndarray
     letters: np.ndarray
     words: List[str]
 
@@ -111,14 +120,20 @@ class _Beams:
         return _Beams(**found, words=[words[row] for row in chosen.tolist()])
 
 
-_COLUMNS = ("utterance", "node", "own", "last", "blank", "label", "lm", "part", "state", "letters")
+_COLUMNS = ("utterance", "node", "own", "last", "blank", "label", "lm", "part", "state", "hot", "letters")
 
 
 class BeamSearch:
     """Searches many utterances at once; what it has learned of a language model stays."""
 
-    def __init__(self, vocabulary: Vocabulary, rules: BeamRules, scores: Optional[WordScores] = None) -> None:
-        self._vocabulary, self._rules, self._scores = vocabulary, rules, scores
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        rules: BeamRules,
+        scores: Optional[WordScores] = None,
+        hotwords: Optional[HotwordStates] = None,
+    ) -> None:
+        self._vocabulary, self._rules, self._scores, self._hotwords = vocabulary, rules, scores, hotwords
         self._blank, self._delimiter = vocabulary.blank_id, vocabulary.delimiter_id
         lower = vocabulary.lower_case
         self._tokens = [token.lower() if lower else token for token in vocabulary.tokens]
@@ -171,6 +186,7 @@ class BeamSearch:
             lm=zeros.copy(),
             part=zeros.copy(),
             state=np.full(count, start, dtype=np.int64),
+            hot=np.zeros(count, dtype=np.int32),
             letters=hashes,
             words=[""] * count,
         )
@@ -238,17 +254,20 @@ class BeamSearch:
         self, beams: _Beams, rows: np.ndarray, labels: np.ndarray, logs: np.ndarray, own: np.ndarray
     ) -> _Beams:
         """The prefixes of `rows`, each with one more label. They are no nodes yet."""
-        lm, part, state = beams.lm[rows], beams.part[rows], beams.state[rows]  # copies
+        lm, part, state, hot = beams.lm[rows], beams.part[rows], beams.state[rows], beams.hot[rows]  # copies
         before = [beams.words[row] for row in rows.tolist()]
         ends = labels == (-1 if self._delimiter is None else self._delimiter)
         tokens = self._tokens
         words = [
             "" if end else word + tokens[label] for word, label, end in zip(before, labels.tolist(), ends.tolist())
         ]
+        self._finish([at for at in np.flatnonzero(ends).tolist() if before[at]], before, state, hot, lm)
         if self._scores is not None:
-            self._finish([at for at in np.flatnonzero(ends).tolist() if before[at]], before, state, lm)
-            begins = self._scores.begins_a_word
+            begins = self._scores.begins_a_word if self._hotwords is None else self._begins_a_word
             part[:] = [0.0 if not word or begins(word) else _unfinished(word, self._rules) for word in words]
+        if self._hotwords is not None:
+            hot = self._hotwords.next[hot, labels]
+            part = self._hotwords.pending[hot] + (part if self._scores is not None else 0.0)
         start = _hashed(np.full(len(rows), _HASH_START), beams.utterance[rows])
         return _Beams(
             utterance=beams.utterance[rows],
@@ -260,26 +279,40 @@ class BeamSearch:
             lm=lm,
             part=part,
             state=state,
+            hot=hot,
             letters=np.where(ends, start, _hashed(beams.letters[rows], labels)),
             words=words,
         )
 
-    def _finish(self, ending: List[int], words: List[str], state: np.ndarray, lm: np.ndarray) -> None:
+    def _begins_a_word(self, part: str) -> bool:
+        return bool(self._scores and self._scores.begins_a_word(part)) or bool(
+            self._hotwords and self._hotwords.begins(part)
+        )
+
+    def _finish(
+        self, ending: List[int], words: List[str], state: np.ndarray, hot: np.ndarray, lm: np.ndarray
+    ) -> None:
         """Score the words of the rows `ending`."""
-        if self._scores is None or not ending:
+        if not ending:
             return
-        rules = self._rules
-        found = self._scores.of([(int(state[at]), words[at]) for at in ending])
-        lm[ending] += [rules.alpha * (log + (0.0 if known else rules.unknown)) + rules.beta for log, _, known in found]
-        state[ending] = [reached for _, reached, _ in found]
+        rules, also = self._rules, self._hotwords.words if self._hotwords is not None else ()
+        if self._scores is not None:
+            found = self._scores.of([(int(state[at]), words[at]) for at in ending])
+            lm[ending] += [
+                rules.alpha * (log + (0.0 if known or words[at] in also else rules.unknown)) + rules.beta
+                for at, (log, _, known) in zip(ending, found)
+            ]
+            state[ending] = [reached for _, reached, _ in found]
+        if self._hotwords is not None:
+            lm[ending] += self._hotwords.paid[hot[ending]]
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def _finished(self, beams: _Beams, most: int) -> List[Hypothesis]:
         """The last words of an utterance end, and the sentence."""
         sound, lm, state = beams.total(), beams.lm.copy(), beams.state.copy()
+        self._finish([at for at, word in enumerate(beams.words) if word], beams.words, state, beams.hot, lm)
         if self._scores is not None:
-            self._finish([at for at, word in enumerate(beams.words) if word], beams.words, state, lm)
             lm += self._rules.alpha * np.array(self._scores.ends(state.tolist()))
         scores = sound + lm
         found = np.argsort(-scores, kind="stable")[:most]
@@ -294,12 +327,13 @@ class BeamSearch:
 
 
 def _best_of_alike(beams: _Beams, more: _Beams, chosen: np.ndarray) -> np.ndarray:
-    """Of prefixes whose future is the same (state, unfinished word, last label) the best one, as only it can win.
+    """Of prefixes whose future is the same (states, unfinished word, last label) the best one, as only it can win.
 
     chosen: rows of both, the best of an utterance first. Not to the letter: they may end in a blank with other shares.
     """
     with np.errstate(over="ignore"):
-        alike = np.concatenate([each.letters ^ (each.state.astype(np.uint64) * _HASH) for each in (beams, more)])
+        states = [(each.state ^ (each.hot.astype(np.int64) << 32)).astype(np.uint64) for each in (beams, more)]
+        alike = np.concatenate([each.letters ^ (numbers * _HASH) for each, numbers in zip((beams, more), states)])
     _, first = np.unique(alike[chosen], return_index=True)
     return chosen[np.sort(first)]
 
