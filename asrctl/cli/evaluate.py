@@ -8,7 +8,7 @@ from typing import Optional
 
 import typer
 
-from asrctl.cli import numbers, options
+from asrctl.cli import decoder_options, numbers, options
 from asrctl.cli.evaluate_lines import WORST_SHOWN, plan_lines, result_lines, tuned_lines
 from asrctl.cli.report import Output, session
 from asrctl.config.recipe import MAX_AUDIO_S
@@ -17,7 +17,7 @@ EPILOG = options.examples(
     "asrctl eval",
     "asrctl eval --run base-4ipu --split test --precision bf16",
     "asrctl eval --max-wer 0.2 --json",
-    "asrctl eval --lm librispeech",
+    "asrctl eval --lm librispeech --hotwords names.txt",
     "asrctl eval --model my-model/ --data librispeech",
 )
 _MAX_WER = numbers.option(
@@ -49,36 +49,6 @@ _WORST = numbers.option(
     help="List N utterances with most errors, at most 10; default: 5, in JSON 0.",
 )
 
-_DECODER = options.one_of(
-    "--decoder",
-    "decoder",
-    lambda: ("greedy", "beam", "tuned"),
-    "greedy, beam or tuned; default: beam with --lm, else greedy.",
-    None,
-)
-_BEAM_WIDTH = numbers.option(
-    "--beam-width",
-    "a whole number",
-    example="100",
-    metavar="N",
-    low=1,
-    high=10_000,
-    whole=True,
-    help="Most hypotheses kept by the search; default: 100.",
-)
-_ALPHA = numbers.option(
-    "--alpha",
-    "a number",
-    example="0.5",
-    metavar="WEIGHT",
-    low=0,
-    high=10,
-    help="Language model's weight; default: 0.5.",
-)
-_BETA = numbers.option(
-    "--beta", "a number", example="1.5", metavar="SCORE", low=-20, high=20, help="Added for each word; default: 1.5."
-)
-
 
 def command(
     run: Optional[str] = typer.Option(None, "--run", help="Name of the run; default: the latest with a model."),
@@ -91,16 +61,13 @@ def command(
     precision: Optional[str] = options.PRECISION,
     device: str = options.DEVICE,
     batch_s: Optional[float] = _BATCH_S,
-    decoder: Optional[str] = _DECODER,
-    lm: Optional[str] = typer.Option(
-        None,
-        "--lm",
-        metavar="NAME|FILE",
-        help="Search with this language model: one of `asrctl lm SOURCE`, or an ARPA file.",
-    ),
-    beam_width: Optional[int] = _BEAM_WIDTH,
-    alpha: Optional[float] = _ALPHA,
-    beta: Optional[float] = _BETA,
+    decoder: Optional[str] = decoder_options.DECODER,
+    lm: Optional[str] = decoder_options.LM,
+    beam_width: Optional[int] = decoder_options.BEAM_WIDTH,
+    alpha: Optional[float] = decoder_options.ALPHA,
+    beta: Optional[float] = decoder_options.BETA,
+    hotwords: Optional[str] = decoder_options.HOTWORDS,
+    hotword_weight: Optional[float] = decoder_options.HOTWORD_WEIGHT,
     tune: bool = typer.Option(
         False, "--tune", help="First find --alpha and --beta on the eval split, and keep them for --decoder tuned."
     ),
@@ -122,7 +89,7 @@ def command(
 
         check_limit(max_wer)
         place = Workspace(workspace)
-        how = DecoderRequest(decoder, lm, beam_width, alpha, beta)
+        how = DecoderRequest(decoder, lm, beam_width, alpha, beta, hotwords, hotword_weight)
         request = EvaluateRequest(run, model, data, split, precision, device, batch_s, force, how)
         tuned = None
         if tune and not dry_run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any, List, Optional, Sequence
 
+from asrctl.cli.hotword_lines import hotword_lines
 from asrctl.cli.report import duration, outlook_lines, table
 from asrctl.messages import amounts
 
@@ -63,6 +64,7 @@ def result_lines(result: "EvaluateResult", place: "Workspace", worst: int = WORS
             f"{amounts.noun(empty, 'it', 'them')} counts as inserted"
         )
     lines += seen_lines(found)
+    lines += hotword_lines(found.hotword_scores)
     lines += worst_lines(found.worst[:worst], "phoneme" if found.phones else "word")
     lines += ["", f"all hypotheses: {result.hypotheses}"]
     target = ("--run", result.run) if result.run is not None else ("--model", str(result.model))
@@ -98,7 +100,7 @@ def decoder_words(found: "EvaluationMetrics") -> str:
     if found.beam is None:
         return found.decoder
     lm = "no language model" if found.lm is None else f"language model {found.lm[:12]}"
-    return f"beam of {found.beam['width']}, {lm}"
+    return f"beam of {found.beam['width']}, {lm}" + (", hotwords" if found.hotwords else "")
 
 
 def device_words(kind: str) -> str:

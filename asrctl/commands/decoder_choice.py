@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+from asrctl.commands import hotword_trials
+from asrctl.commands.hotword_trials import HotwordTrials
 from asrctl.commands.language_model import spellable
 from asrctl.data.text import Vocabulary
 from asrctl.errors import BadData, MissingArtifact, UsageError
-from asrctl.evaluation import beam_search, decoding
-from asrctl.evaluation.beam_search import BeamRules
+from asrctl.evaluation import decoding, hotword_scores, hotwords
+from asrctl.evaluation.beam_search import BeamRules, BeamSearch, log_probabilities
 from asrctl.evaluation.decoding import Decoder
+from asrctl.evaluation.hotwords import Hotword, HotwordStates
 from asrctl.events import Emit, Warned
 from asrctl.language_models import arpa, stored
 from asrctl.language_models.ngram import NgramModel
 from asrctl.language_models.word_scores import WordScores
 from asrctl.messages import amounts, suggestions
 from asrctl.storage import files, records
-from asrctl.storage.hashing import file_sha256
+from asrctl.storage.hashing import digest, file_sha256
 from asrctl.storage.workspace import Workspace
 
 GREEDY, BEAM, TUNED = "greedy", "beam", "tuned"
@@ -33,8 +36,9 @@ _FIX_LM = "make one with `asrctl lm SOURCE`, or give an ARPA file"
 
 @dataclass(frozen=True)
 class DecoderRequest:
-    """What was asked for. name: one of DECODERS; default: beam where there is a language model. lm: its name, or an
-    ARPA file. width, alpha, beta: of the search, default as in BeamRules.
+    """What was asked for. name: one of DECODERS; default: beam where there is a language model or hotwords. lm: its
+    name, or an ARPA file. width, alpha, beta: of the search, default as in BeamRules. hotwords: a file of these;
+    hotword_weight: of those without one of their own.
     """
 
     name: Optional[str] = None
@@ -42,15 +46,18 @@ class DecoderRequest:
     width: Optional[int] = None
     alpha: Optional[float] = None
     beta: Optional[float] = None
+    hotwords: Optional[str] = None
+    hotword_weight: Optional[float] = None
 
 
 @dataclass(frozen=True)
 class ChosenDecoder:
-    """rules: None for greedy. lm: digest or ID of the language model, and where it is."""
+    """rules: None for greedy. lm: digest or ID of the language model, and where it is. hotwords: as in their file."""
 
     rules: Optional[BeamRules] = None
     lm: Optional[str] = None
     lm_path: Optional[Path] = None
+    hotwords: Tuple[Hotword, ...] = ()
 
     @property
     def name(self) -> str:
@@ -61,13 +68,31 @@ class ChosenDecoder:
         """What becomes part of an evaluation's ID, and of its metrics."""
         if self.rules is None:
             return {"decoder": GREEDY}
-        return {"decoder": BEAM, "beam": asdict(self.rules), **({"lm": self.lm} if self.lm else {})}
+        found = {"decoder": BEAM, "beam": asdict(self.rules), **({"lm": self.lm} if self.lm else {})}
+        if self.hotwords:
+            found["hotwords"] = digest(sorted([each.words, each.weight] for each in self.hotwords))
+        return found
 
     def make(self, vocabulary: Vocabulary, emit: Emit) -> Decoder:
-        """Load the language model, and see whether it goes with the model's letters. Raises BadData."""
+        """Load the language model, and see whether it and the hotwords go with the model's letters. Raises BadData."""
         if self.rules is None:
             return decoding.greedy(vocabulary)
-        return beam_search.beam(vocabulary, self.rules, self.word_scores(vocabulary, emit))
+        mine = hotword_trials.fitted(self.hotwords, vocabulary, emit) if self.hotwords else []
+        search = self._search(vocabulary, self.word_scores(vocabulary, emit), mine)
+        return lambda logits, frames: search.texts(log_probabilities(logits, frames))
+
+    def trials(self, vocabulary: Vocabulary, emit: Emit) -> HotwordTrials:
+        """A decoder with the hotwords that counts what other weights would have given. Raises BadData."""
+        mine = hotword_trials.fitted(self.hotwords, vocabulary, emit)
+        scores = self.word_scores(vocabulary, emit)
+        searches = {
+            factor: self._search(vocabulary, scores, _weighed(mine, factor)) for factor in hotword_scores.FACTORS
+        }
+        return HotwordTrials(searches, mine)
+
+    def _search(self, vocabulary: Vocabulary, scores: Optional[WordScores], mine: Sequence[Hotword]) -> BeamSearch:
+        states = HotwordStates(mine, vocabulary) if mine else None
+        return BeamSearch(vocabulary, self.rules or BeamRules(), scores, states)
 
     def word_scores(self, vocabulary: Vocabulary, emit: Emit) -> Optional[WordScores]:
         """Those of the language model, where there is one. Raises BadData."""
@@ -78,12 +103,33 @@ class ChosenDecoder:
         return WordScores(model)
 
 
+def _weighed(mine: Sequence[Hotword], factor: float) -> List[Hotword]:
+    """None of them for a factor of 0, which is how a search goes without."""
+    return [replace(hotword, weight=hotword.weight * factor) for hotword in mine] if factor else []
+
+
 def choose(workspace: Workspace, request: DecoderRequest, model: Optional[str]) -> ChosenDecoder:
     """model: digest of the one that is heard, where that is known. Raises UsageError, MissingArtifact, BadData."""
+    chosen = _choose(workspace, request, model)
+    if request.hotwords is None:
+        if request.hotword_weight is not None:
+            raise UsageError("--hotword-weight weighs hotwords, and there are none", fix="name a file with --hotwords")
+        return chosen
+    weight = hotwords.WEIGHT if request.hotword_weight is None else request.hotword_weight
+    return replace(chosen, hotwords=tuple(hotwords.read(files.expanded(request.hotwords), weight)))
+
+
+def _choose(workspace: Workspace, request: DecoderRequest, model: Optional[str]) -> ChosenDecoder:
     if request.name == TUNED:
         request = _tuned(workspace, request, model)
-    name = request.name or (GREEDY if request.lm is None else BEAM)
-    options = {"--lm": request.lm, "--beam-width": request.width, "--alpha": request.alpha, "--beta": request.beta}
+    name = request.name or (GREEDY if request.lm is None and request.hotwords is None else BEAM)
+    options = {
+        "--lm": request.lm,
+        "--hotwords": request.hotwords,
+        "--beam-width": request.width,
+        "--alpha": request.alpha,
+        "--beta": request.beta,
+    }
     if name == GREEDY:
         given = [option for option, value in options.items() if value is not None]
         if given:
@@ -150,6 +196,11 @@ def tunable(workspace: Workspace, request: DecoderRequest) -> str:
     if request.name == GREEDY or request.alpha is not None or request.beta is not None:
         raise UsageError(
             "--tune finds --alpha and --beta of a beam search", fix="leave --decoder, --alpha and --beta out"
+        )
+    if request.hotwords is not None:
+        raise UsageError(
+            "--tune finds what suits a model and a language model, whatever the hotwords",
+            fix="tune without --hotwords first, then use `--decoder tuned --hotwords FILE`",
         )
     if request.lm is None or request.lm not in workspace.names("lm"):
         raise UsageError(

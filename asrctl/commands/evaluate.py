@@ -84,11 +84,11 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
             emit(Note(f"nothing has changed: evaluation {key.id} is there already (--force does it again)"))
             return _result(draft.published, trained, chosen, unchanged=True, seconds=None)
         began = time.monotonic()
-        tally, others = _transcribe(workspace, meant, draft.path, emit)
+        tally, others, biased = _transcribe(workspace, meant, draft.path, emit)
         seconds = round(time.monotonic() - began, 3)
         seen = seen_in_training(workspace, trained, split)
         parts = {} if seen is None else {"seen": tally.part(seen), "unseen": tally.part(~seen)}
-        found = _metrics(tally.scores(), {**others.scores(), **parts}, key, split, trained)
+        found = _metrics(tally.scores(), {**others.scores(), **parts, **biased}, key, split, trained)
         summary = records.as_dict(found)
         files.write_json(draft.path / "metrics.json", summary)
         kept = ("wer", "wer_interval", "cer", "cer_interval", "utterances", "words", "split", "precision", "device")
@@ -133,7 +133,8 @@ def _result(
 
 def _transcribe(
     workspace: Workspace, meant: ResolvedEvaluation, folder: Path, emit: Emit
-) -> Tuple[metrics.Tally, OtherTexts]:
+) -> Tuple[metrics.Tally, OtherTexts, Dict[str, Any]]:
+    """Scores of the hypotheses, against other forms of the texts, and what else of EvaluationMetrics came out."""
     recognizer, split = meant.trained.recognizer(), meant.split
     missing = gap(recognizer, meant)
     if missing:
@@ -146,11 +147,15 @@ def _transcribe(
         )
     scratch, cache = folder / "scratch", workspace.root / "cache" / "ipu"
     try:
-        decode = meant.decoder.make(recognizer.vocabulary, emit)
+        trials = meant.decoder.trials(recognizer.vocabulary, emit) if meant.decoder.hotwords else None
+        decode = trials or meant.decoder.make(recognizer.vocabulary, emit)
         found = transcription.hypotheses(
             meant.how, recognizer, split, cache=cache, scratch=scratch, emit=emit, decode=decode
         )
-        return write_hypotheses(split, found, folder, _other_texts(meant))
+        if trials is None:
+            return (*write_hypotheses(split, found, folder, _other_texts(meant)), {})
+        scored = write_hypotheses(split, trials.counted(found, split.text), folder, _other_texts(meant))
+        return (*scored, {"hotword_scores": trials.tally.scores()})
     finally:
         files.remove_tree(scratch)
 

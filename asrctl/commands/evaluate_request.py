@@ -71,7 +71,7 @@ def resolve(workspace: Workspace, request: EvaluateRequest, emit: Emit) -> Resol
     if decoder.name != decoder_choice.GREEDY and how.recipe is not None:
         raise UsageError(
             f"on {how.device.kind} hypotheses are found greedily",
-            fix="leave --decoder and --lm out, or use `--device cpu`",
+            fix="leave --decoder, --lm and --hotwords out, or use `--device cpu`",
         )
     return ResolvedEvaluation(trained, chosen, split, how, decoder, _key(trained, chosen, split, how, decoder))
 

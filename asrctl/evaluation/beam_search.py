@@ -289,9 +289,7 @@ class BeamSearch:
             self._hotwords and self._hotwords.begins(part)
         )
 
-    def _finish(
-        self, ending: List[int], words: List[str], state: np.ndarray, hot: np.ndarray, lm: np.ndarray
-    ) -> None:
+    def _finish(self, ending: List[int], words: List[str], state: np.ndarray, hot: np.ndarray, lm: np.ndarray) -> None:
         """Score the words of the rows `ending`."""
         if not ending:
             return

@@ -21,8 +21,9 @@ from asrctl.errors import BadData
 from asrctl.messages import amounts
 from asrctl.storage import files
 
-# In natural logarithms, as a word's score is; at 8 a hotword may be 3000 times less likely than what else was heard.
-WEIGHT = 8.0
+# In natural logarithms, as a word's score is: a hotword may be 150 times less likely than what else was heard. More
+# found no more, and raised false alarms (docs/decoding.md).
+WEIGHT = 5.0
 MOST_WEIGHT = 100.0
 # More than this is a dictionary, not a list of hotwords; the automaton's arrays would fill the memory.
 MOST_STATES_X_LABELS = 1 << 28

@@ -204,6 +204,39 @@ class PartScores:
 
 
 @dataclass(frozen=True)
+class HotwordRow:
+    """One hotword: how often it was said, heard and heard falsely, with the list and without it."""
+
+    words: str
+    weight: float
+    said: int
+    heard: int
+    false_alarms: int
+    heard_without: int
+    false_alarms_without: int
+
+
+@dataclass(frozen=True)
+class FactorRow:
+    """All hotwords, with their weights multiplied by a factor. wer: of all words, as a fraction."""
+
+    factor: float
+    said: int
+    heard: int
+    false_alarms: int
+    wer: float
+
+
+@dataclass(frozen=True)
+class HotwordScores:
+    """words: those that were said or heard, most often said first. others: how many of the list never came."""
+
+    words: Tuple[HotwordRow, ...]
+    others: int
+    factors: Tuple[FactorRow, ...]
+
+
+@dataclass(frozen=True)
 class EvaluationMetrics(Scores):
     """What metrics.json of an evaluation holds: scores, and what they belong to.
 
@@ -213,7 +246,8 @@ class EvaluationMetrics(Scores):
     case and signs (scoring_text). None in what earlier versions wrote.
     seen: of the utterances whose sentence was in what the model was trained on; unseen: of the others; None where that
     is not known. phones: True where what was written is phonemes, so that each is a word to all these numbers.
-    beam, lm: how a beam search was done, and the ID or digest of its language model.
+    beam, lm: how a beam search was done, and the ID or digest of its language model. hotwords: digest of their list;
+    hotword_scores: how often they were said and heard.
     """
 
     split: str
@@ -233,6 +267,8 @@ class EvaluationMetrics(Scores):
     phones: Optional[bool] = records.absent()
     beam: Optional[Mapping[str, Any]] = records.absent()
     lm: Optional[str] = records.absent()
+    hotwords: Optional[str] = records.absent()
+    hotword_scores: Optional[HotwordScores] = records.absent()
 
     @property
     def rate_name(self) -> str:

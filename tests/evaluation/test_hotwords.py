@@ -45,7 +45,7 @@ def test_each_hotword_counts_as_often_as_it_stands_there(scores: WordScores, see
         if not with_model:
             return found
         found += rules.alpha * sum(model.sentence(words)) + rules.beta * len(words)
-        known = {*model.ids, *"a b ab bb".split()}
+        known = {*model.ids, "a", "b", "ab", "bb"}
         return found + rules.alpha * rules.unknown * sum(word not in known for word in words)
 
     wanted = sorted((score(*pair) for pair in by_prefix(logs).items()), reverse=True)
@@ -93,7 +93,9 @@ def test_a_list_without_weight_changes_no_text() -> None:
 
 def test_a_file_has_a_word_or_phrase_on_each_line(tmp_path: Path) -> None:
     path = tmp_path / "names.txt"
-    path.write_bytes("\ufeff# people\r\nada lovelace\t12\r\n\r\n  grace   hopper\nnoether\t\nada lovelace\t12\n".encode())
+    path.write_bytes(
+        "\ufeff# people\r\nada lovelace\t12\r\n\r\n  grace   hopper\nnoether\t\nada lovelace\t12\n".encode()
+    )
     found = hotwords.read(path, 5.0)
     assert found == [Hotword("ada lovelace", 12.0), Hotword("grace hopper", 5.0), Hotword("noether", 5.0)]
 
