@@ -26,6 +26,7 @@ from asrctl.data.audit.report import SCHEMA, AuditReport, Chart, SplitSize, Tall
 from asrctl.data.audit.scan import Scan, scan
 from asrctl.data.audit.sources import Source, sources, whole
 from asrctl.data.dataset import PreparedData
+from asrctl.data.shard_files import as_numpy
 from asrctl.data.utterance import Utterance, read_manifest
 from asrctl.errors import BadData, QualityGate, UsageError
 from asrctl.events import Emit, Note, ignore
@@ -299,7 +300,7 @@ class _Samples:
             if identity in ids:
                 ids.discard(identity)
                 start, end = column.offsets[row].as_py(), column.offsets[row + 1].as_py()
-                pcm = column.values.slice(start, end - start).to_numpy(zero_copy_only=True)
+                pcm = as_numpy(column.values.slice(start, end - start))
                 self._found[source.split, identity] = pcm.copy()  # the map may go
 
     def __call__(self, split: str, identity: str) -> Optional[np.ndarray]:

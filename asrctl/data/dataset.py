@@ -14,7 +14,7 @@ import numpy as np
 
 from asrctl.data.mixing import Mixing, Shares
 from asrctl.data.raw_texts import RawTexts
-from asrctl.data.shard_files import FIX, PreparedUtterance, Shards, largest_label, open_shard
+from asrctl.data.shard_files import FIX, PreparedUtterance, Shards, as_numpy, largest_label, open_shard
 from asrctl.data.summary import SPLITS, PreparedSummary
 from asrctl.data.text import Vocabulary
 from asrctl.errors import BadData, MissingArtifact
@@ -45,7 +45,7 @@ class PreparedSplit:
             counts.append(len(shard))
             self.largest_label = max(self.largest_label, largest_label(shard))
             for name, found in lengths.items():
-                found.append(np.array(shard.column(name), dtype=np.int32))  # a copy: the map may go
+                found.append(np.array(as_numpy(shard.column(name)), dtype=np.int32))  # a copy: the map may go
         self._ends = np.cumsum(counts, dtype=np.int64) if counts else np.zeros(0, dtype=np.int64)
         self._rows: Optional[np.ndarray] = None
         self.num_samples, self.num_labels, self.num_repeats = (np.concatenate(found) for found in lengths.values())
@@ -73,8 +73,8 @@ class PreparedSplit:
             id=shard.column("id")[row].as_py(),
             speaker=shard.column("speaker")[row].as_py(),
             text=shard.column("text")[row].as_py(),
-            labels=np.asarray(shard.column("labels")[row].values, dtype=np.int32),
-            pcm=column.values.slice(start, end - start).to_numpy(zero_copy_only=True),
+            labels=as_numpy(shard.column("labels")[row].values).astype(np.int32),
+            pcm=as_numpy(column.values.slice(start, end - start)),
         )
 
     def __iter__(self) -> Iterator[PreparedUtterance]:
@@ -96,7 +96,7 @@ class PreparedSplit:
 
     def count(self, label: int) -> int:
         """How often a label occurs in the split on disk."""
-        return sum(int((shard.column("labels").flatten().to_numpy() == label).sum()) for shard in self._shards)
+        return sum(int((as_numpy(shard.column("labels").flatten()) == label).sum()) for shard in self._shards)
 
     @property
     def seconds(self) -> float:
@@ -208,7 +208,7 @@ def totals(folder: Path) -> Tuple[int, int]:
     """(utterances, samples) of a split on disk: one shard mapped at a time, in flat memory. Raises BadData."""
     utterances = samples = 0
     for path in sorted(folder.glob("shard-*.arrow")):
-        counts = open_shard(path).column("num_samples").to_numpy()
+        counts = as_numpy(open_shard(path).column("num_samples"))
         utterances, samples = utterances + len(counts), samples + int(counts.sum(dtype=np.int64))
     return utterances, samples
 

@@ -114,8 +114,19 @@ class Shards:
         return shard
 
 
+def as_numpy(array: pa.Array) -> np.ndarray:
+    """The numbers of an Arrow array without missing values, where they lie.
+
+    pyarrow's own way there imports pandas, which takes longer than opening all shards.
+    """
+    kind, data = np.dtype(str(array.type)), array.buffers()[-1]
+    if data is None or not len(array):
+        return np.zeros(0, dtype=kind)
+    return np.frombuffer(data, dtype=kind, count=len(array), offset=array.offset * kind.itemsize)
+
+
 def largest_label(batch: pa.RecordBatch) -> int:
-    labels = batch.column("labels").flatten().to_numpy()
+    labels = as_numpy(batch.column("labels").flatten())
     return int(labels.max()) if len(labels) else -1
 
 
@@ -171,10 +182,10 @@ def _inconsistency(batch: pa.RecordBatch) -> Optional[str]:
     if missing or batch.column("labels").values.null_count or batch.column("pcm").values.null_count:
         return f"{missing or 'labels or samples'}: values are missing"
     for counts, lists in (("num_samples", "pcm"), ("num_labels", "labels")):
-        lengths = np.diff(batch.column(lists).offsets.to_numpy())
-        if not np.array_equal(lengths, batch.column(counts).to_numpy()):
+        lengths = np.diff(as_numpy(batch.column(lists).offsets))
+        if not np.array_equal(lengths, as_numpy(batch.column(counts))):
             return f"{counts} is not what {lists} holds"
     labels = batch.column("labels")
-    if len(labels.flatten()) and labels.flatten().to_numpy().min() < 0:
+    if len(labels.flatten()) and as_numpy(labels.flatten()).min() < 0:
         return "a label is below 0"
     return None

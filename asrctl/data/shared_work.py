@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from asrctl.data import audio, shards
 from asrctl.data.audio import AudioRules, Rejected
-from asrctl.data.shard_files import open_batch, pcm_array
+from asrctl.data.shard_files import as_numpy, open_batch, pcm_array
 from asrctl.data.shards import Decoded, Source, printable
 from asrctl.data.utterance import Utterance
 from asrctl.errors import BadData
@@ -279,7 +279,7 @@ class Shares:
                 continue
             piece = _piece(folder, index)
             pcm = piece.column("pcm")
-            places, samples = pcm.offsets.to_numpy(), pcm.values.to_numpy()
+            places, samples = as_numpy(pcm.offsets), as_numpy(pcm.values)
             for row, (identity, reason, detail, is_decoded, remarks) in enumerate(
                 _rows(piece, "id", "reason", "detail", "is_decoded", "remarks")
             ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -92,3 +94,14 @@ def test_shards_of_both_widths_are_one_split(folder: Path) -> None:
         writer.write_batch(pa.record_batch(columns, schema=shard_files.WIDE_SCHEMA))
     mixed = PreparedSplit(folder, name="train", sample_rate=16000)
     assert [item.labels.tolist() for item in mixed] == expected
+
+
+def test_reading_loads_no_pandas(folder: Path) -> None:
+    """Which takes longer than all of the reading, and pyarrow's own way to numpy imports it."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom asrctl.data.dataset import PreparedSplit\n"
+        f"split = PreparedSplit(Path({str(folder)!r}), name='train', sample_rate=16000)\n"
+        "assert len(split[0].pcm) and split.count(0) and split[29].labels.dtype == 'int32'\n"
+        "sys.exit('pandas' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,6 +11,7 @@ from typing import Dict, List, Mapping, Set, Tuple
 from asrctl.data.audit import overlap
 from asrctl.data.audit.sources import Source, sources
 from asrctl.data.dataset import PreparedData
+from asrctl.data.shard_files import as_numpy
 from asrctl.events import Emit, Note, Warned
 from asrctl.messages import amounts
 
@@ -56,7 +57,7 @@ class _Found:
         ids, texts = source.ids(batch), batch.column("text").to_pylist()
         self.speakers.add(split, ids, source.speakers(batch), source.part)
         column, lengths = batch.column("pcm"), batch.column("num_samples").to_pylist()
-        offsets, samples = column.offsets.to_numpy(), column.values.to_numpy(zero_copy_only=True)
+        offsets, samples = as_numpy(column.offsets), as_numpy(column.values)
         for row, (identity, text) in enumerate(zip(ids, texts)):
             self._sentences.add(split, identity, overlap.text_digest(text))
             if split != "train" or lengths[row] in self._lengths:

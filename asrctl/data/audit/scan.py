@@ -27,6 +27,7 @@ from asrctl.data.audit.findings import (
 from asrctl.data.audit.script import Scripts
 from asrctl.data.audit.sources import Source, sources
 from asrctl.data.dataset import PreparedData
+from asrctl.data.shard_files import as_numpy
 from asrctl.data.utterance import Utterance
 from asrctl.events import Emit, Progress, Warned
 from asrctl.runtime.threads import default_workers, in_order
@@ -187,7 +188,7 @@ def _measured(job: Tuple[Source, int]) -> _Shard:
     batch = source.open()
     ids, texts, speakers = source.ids(batch), batch.column("text").to_pylist(), source.speakers(batch)
     column = batch.column("pcm")
-    offsets, samples = column.offsets.to_numpy(), column.values.to_numpy(zero_copy_only=True)
+    offsets, samples = as_numpy(column.offsets), as_numpy(column.values)
     measured = np.zeros(len(ids), dtype=measures.MEASURES)
     sketches = np.zeros((len(ids), measures.SKETCH), dtype=np.float32)
     for row, text in enumerate(texts):
