@@ -67,6 +67,8 @@ def result_lines(result: "EvaluateResult", place: "Workspace", worst: int = WORS
     lines += hotword_lines(found.hotword_scores)
     lines += worst_lines(found.worst[:worst], "phoneme" if found.phones else "word")
     lines += ["", f"all hypotheses: {result.hypotheses}"]
+    if result.page is not None:
+        lines.append(f"report: {result.page}")
     target = ("--run", result.run) if result.run is not None else ("--model", str(result.model))
     return [*lines, f"next: {place.command('export', *target, '--format', 'hf')}"]
 

@@ -12,7 +12,7 @@ from asrctl.commands.decoder_choice import GREEDY
 from asrctl.commands.evaluation_files import read_hypotheses
 from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.errors import BadData, MissingArtifact, QualityGate, UsageError
-from asrctl.evaluation import comparison, metrics
+from asrctl.evaluation import comparison, groups, metrics
 from asrctl.evaluation.comparison import Difference
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.messages import suggestions
@@ -21,7 +21,6 @@ from asrctl.storage.workspace import Artifact, Workspace
 
 HYPOTHESES = "hypotheses.jsonl"
 GROUPS = ("speaker", "duration", "length")
-_PARTS = 4
 _TURNED_KEPT = 100
 _FIX_SIDE = "give two runs that were evaluated, two evaluation IDs, or two hypotheses.jsonl files"
 
@@ -104,17 +103,17 @@ def compare(workspace: Workspace, request: CompareRequest, emit: Emit = ignore) 
     rows = _paired(a, b)
     errors_a, errors_b, words = (np.array([row[place] for row in rows], dtype=np.int64) for place in (4, 5, 6))
     found = comparison.difference(errors_a, errors_b, words)
-    groups = {}
+    by_group = {}
     for by in request.by:
         values = _values(workspace, by, (b, a), rows, words)
-        groups[by] = {
+        by_group[by] = {
             value: comparison.difference(errors_a[mine], errors_b[mine], words[mine])
             for value in sorted(set(values))
             for mine in [np.array([each == value for each in values])]
         }
     gate = None if request.max_drop is None else _gate(found, request.max_drop, b.minutes or a.minutes)
     _tell(found, gate, emit)
-    return Comparison(a, b, found, groups, _turned(rows), gate)
+    return Comparison(a, b, found, by_group, _turned(rows), gate)
 
 
 def check_gate(result: Comparison) -> None:
@@ -233,7 +232,7 @@ def _turned(rows: List[_Row]) -> Tuple[Turned, ...]:
 def _values(workspace: Workspace, by: str, sides: Tuple[Side, ...], rows: List[_Row], words: np.ndarray) -> List[str]:
     """Which group each utterance is in. Raises UsageError where that is not known."""
     if by == "length":
-        return _quarters([float(count) for count in words], "words")
+        return groups.quarters([float(count) for count in words], "words")
     split = next((found for found in (_split(workspace, side) for side in sides) if found is not None), None)
     if split is None:
         raise UsageError(
@@ -244,16 +243,8 @@ def _values(workspace: Workspace, by: str, sides: Tuple[Side, ...], rows: List[_
     if unknown:
         raise BadData(f"{unknown[0]} is not in the prepared data", fix=f"leave --by {by} out")
     if by == "duration":
-        return _quarters([int(split.num_samples[places[row[0]]]) / split.sample_rate for row in rows], "s")
-    return [split[places[row[0]]].speaker or "unknown" for row in rows]
-
-
-def _quarters(values: List[float], unit: str) -> List[str]:
-    """Names of four groups of like size, in the order of what they hold."""
-    groups = comparison.quantile_groups(values, _PARTS)
-    bounds = {group: [value for value, mine in zip(values, groups) if mine == group] for group in set(groups.tolist())}
-    names = {group: f"{min(held):.3g} - {max(held):.3g} {unit}" for group, held in bounds.items()}
-    return [f"{group + 1}. {names[group]}" for group in groups.tolist()]
+        return groups.quarters([int(split.num_samples[places[row[0]]]) / split.sample_rate for row in rows], "s")
+    return [split[places[row[0]]].speaker or groups.UNKNOWN for row in rows]
 
 
 def _split(workspace: Workspace, side: Side) -> Optional[PreparedSplit]:

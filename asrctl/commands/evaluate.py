@@ -2,6 +2,7 @@
 
 hypotheses.jsonl   {"id", "reference", "hypothesis", "errors", "words"} in the order of the split
 metrics.json       rates with intervals, edits, the worst utterances, and what they belong to
+report.json        what went wrong, and where (evaluation/error_analysis.py); report.html: the same as a page
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from asrctl.commands import transcription
+from asrctl.commands import error_analysis, transcription
 from asrctl.commands.evaluate_request import EvaluateRequest, ResolvedEvaluation, gap, resolve, run_name
 from asrctl.commands.evaluation_files import read_metrics, write_hypotheses
 from asrctl.commands.seen import seen_in_training
@@ -20,6 +21,7 @@ from asrctl.commands.select import ChosenData, TrainedModel
 from asrctl.data import glyphs
 from asrctl.data.dataset import PreparedSplit
 from asrctl.evaluation import metrics, other_texts
+from asrctl.evaluation.error_analysis import Names
 from asrctl.evaluation.metrics import EvaluationMetrics
 from asrctl.evaluation.other_texts import OtherTexts
 from asrctl.events import Emit, Note, Warned, ignore
@@ -50,6 +52,12 @@ class EvaluateResult:
     def hypotheses(self) -> Path:
         return self.artifact.path / "hypotheses.jsonl"
 
+    @property
+    def page(self) -> Optional[Path]:
+        """None where an earlier version made the evaluation."""
+        path = self.artifact.path / error_analysis.PAGE
+        return path if path.exists() else None
+
     def as_dict(self, worst: int = 0) -> Dict[str, Any]:
         """worst: how many of the utterances with most errors it lists; the key is left out for none."""
         values = {**dict.fromkeys(("raw", "raw_missing", "normalized")), **records.as_dict(self.metrics)}
@@ -66,6 +74,8 @@ class EvaluateResult:
             id=self.artifact.id,
             path=str(self.artifact.path),
             hypotheses=str(self.hypotheses),
+            report=None if self.page is None else str(self.page.with_name(error_analysis.JSON)),
+            page=None if self.page is None else str(self.page),
             unchanged=self.unchanged,
             seconds=self.seconds,
         )
@@ -91,6 +101,8 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
         found = _metrics(tally.scores(), {**others.scores(), **parts, **biased}, key, split, trained)
         summary = records.as_dict(found)
         files.write_json(draft.path / "metrics.json", summary)
+        names = Names(run_name(trained), trained.name, chosen.name)
+        error_analysis.write(draft.path, error_analysis.analyze(draft.path, split, seen, names, emit), split)
         kept = ("wer", "wer_interval", "cer", "cer_interval", "utterances", "words", "split", "precision", "device")
         info = trained.info()
         known = {

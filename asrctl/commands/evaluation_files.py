@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Tuple
 
 import numpy as np
 
@@ -51,13 +51,16 @@ class _Transcribed:
     hypothesis: str
 
 
-def read_hypotheses(path: Path) -> List[Dict[str, Any]]:
+def hypotheses(path: Path) -> Iterator[Dict[str, Any]]:
     """The rows of a hypotheses.jsonl. Raises BadData."""
-    rows = []
     for number, row in files.read_json_lines(path, fix=_FIX_EVALUATION):
         records.read(_Transcribed, row, f"{path}, line {number} is damaged", fix=_FIX_EVALUATION)
-        rows.append(row)
-    return rows
+        yield row
+
+
+def read_hypotheses(path: Path) -> List[Dict[str, Any]]:
+    """All of them at once. Raises BadData."""
+    return list(hypotheses(path))
 
 
 def read_metrics(artifact: Artifact) -> EvaluationMetrics:

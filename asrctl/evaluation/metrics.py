@@ -21,6 +21,7 @@ CONFIDENCE = 0.95
 REPLICATES = 1000
 WORST_KEPT = 10
 _SEED = 2004
+_DRAWN_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,19 @@ def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> flo
 
 def align(reference: str, hypothesis: str) -> List[Tuple[str, str]]:
     """Pairs of words that stand for each other; "" where one side has none."""
-    if not reference.split():  # jiwer before 4 refuses empty references
-        return [("", word) for word in hypothesis.split()]
-    found = jiwer.process_words(reference, hypothesis)
-    left, right = found.references[0], found.hypotheses[0]
+    return _pairs(reference.split(), hypothesis.split(), reference, hypothesis, jiwer.process_words)
+
+
+def align_characters(reference: str, hypothesis: str) -> List[Tuple[str, str]]:
+    """Pairs of characters that stand for each other; "" where one side has none."""
+    reference, hypothesis = " ".join(reference.split()), " ".join(hypothesis.split())
+    return _pairs(list(reference), list(hypothesis), reference, hypothesis, jiwer.process_characters)
+
+
+def _pairs(left: List[str], right: List[str], reference: str, hypothesis: str, process: Any) -> List[Tuple[str, str]]:
+    if not left:  # jiwer before 4 refuses empty references
+        return [("", unit) for unit in right]
+    found = process(reference, hypothesis)
     pairs: List[Tuple[str, str]] = []
     for chunk in found.alignments[0]:
         before = left[chunk.ref_start_idx : chunk.ref_end_idx]
@@ -132,16 +142,18 @@ def bootstrap_interval(
 
     errors, units: (utterances,) integers. M. Bisani and H. Ney, "Bootstrap estimates for confidence intervals in ASR
     performance evaluation", ICASSP 2004: utterances are the independent observations, percentiles of the replicates'
-    rates are the bounds. One replicate is in memory at a time. None for fewer than two utterances.
+    rates are the bounds. Few replicates are in memory at a time. None for fewer than two utterances.
     """
     count = len(errors)
     if count < 2:
         return None
     generator = np.random.default_rng(seed)
     rates = np.empty(replicates)
-    for replicate in range(replicates):
-        drawn = generator.integers(0, count, size=count)
-        rates[replicate] = errors[drawn].sum(dtype=np.int64) / max(int(units[drawn].sum(dtype=np.int64)), 1)
+    at_once = max(1, _DRAWN_AT_ONCE // count)  # the same draws, in fewer calls: groups can be many and small
+    for first in range(0, replicates, at_once):
+        drawn = generator.integers(0, count, size=(min(at_once, replicates - first), count))
+        totals = np.maximum(units[drawn].sum(axis=1, dtype=np.int64), 1)
+        rates[first : first + len(drawn)] = errors[drawn].sum(axis=1, dtype=np.int64) / totals
     tail = 50 * (1 - CONFIDENCE)
     low, high = np.percentile(rates, [tail, 100 - tail])
     return float(low), float(high)

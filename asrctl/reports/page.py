@@ -22,7 +22,8 @@ a { color: inherit; }
 .soft { color: var(--soft); }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(15.5rem, 100%), 1fr)); gap: 1rem;
   margin: 1.5rem 0; }
-figure { margin: 0; padding: .75rem; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; }
+figure { max-width: 34rem; margin: 0; padding: .75rem; background: var(--card); border: 1px solid var(--line);
+  border-radius: .5rem; }
 figcaption { font-size: .9rem; margin-bottom: .25rem; }
 svg { display: block; width: 100%; height: auto; }
 svg rect { fill: var(--bar); }
@@ -38,12 +39,28 @@ code, td.name { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-s
 audio { height: 2rem; width: 15rem; max-width: 100%; display: block; }
 .badge { display: inline-block; min-width: 2rem; padding: 0 .5rem; border-radius: 1rem; background: var(--mark);
   color: var(--page); font-size: .9rem; text-align: center; }
+h3 { font-size: .95rem; margin: .75rem 0 0; }
+td.drawing { width: 11rem; }
+svg.interval { max-width: 11rem; min-width: 6rem; }
+svg .range { opacity: .45; }
+svg circle { fill: var(--bar); }
+svg polyline { fill: none; stroke: var(--bar); stroke-width: 2; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(15.5rem, 100%), 1fr)); gap: 0 2rem;
+  align-items: start; }
+article { padding: .6rem 0; border-bottom: 1px solid var(--line); }
+article audio { margin: .3rem 0; }
+.aligned { line-height: 1.35; }
+.aligned > span { display: inline-block; vertical-align: top; max-width: 100%; }
+.wrong del, .wrong ins { display: block; text-decoration: none; }
+.wrong del { border-bottom: 1px solid var(--mark); }
+.wrong ins { color: var(--mark); font-weight: 600; }
 @media (max-width: 44rem) {
   table.cards, table.cards tbody, table.cards tr, table.cards td { display: block; width: 100%; }
   table.cards thead { display: none; }
   table.cards tr { padding: .6rem 0; border-bottom: 1px solid var(--line); }
   table.cards td { border: 0; padding: .1rem 0; text-align: left; white-space: normal; }
   table.cards td:empty { display: none; }
+  table.compact td:not(:first-child) { display: inline-block; width: auto; margin-right: .8rem; }
   table.cards td[data-label]::before { content: attr(data-label) " "; color: var(--soft); font-size: .8rem; }
   audio { width: 100%; }
 }
@@ -51,7 +68,7 @@ audio { height: 2rem; width: 15rem; max-width: 100%; display: block; }
   :root { --ink: #000; --soft: #444; --page: #fff; --card: #fff; --line: #bbb; --bar: #555; --mark: #000; }
   body { max-width: none; padding: 0; font-size: .85rem; }
   audio, .screen { display: none; }
-  tr, figure { break-inside: avoid; }
+  tr, figure, article { break-inside: avoid; }
 }
 """
 

@@ -129,7 +129,15 @@ def _below(folder: str, patterns: Iterable[str]) -> List[str]:
 CHECKPOINT = OwnFiles(_CHECKPOINT)
 MODEL = OwnFiles(MODEL_FILES)
 RUN = OwnFiles(
-    ["run.json", "recipe.yaml", "metrics.jsonl", "tensorboard/events.out.tfevents.*", ".backend/**", "cache/**"]
+    [
+        "run.json",
+        "recipe.yaml",
+        "metrics.jsonl",
+        "report.html",
+        "tensorboard/events.out.tfevents.*",
+        ".backend/**",
+        "cache/**",
+    ]
     + _below("start", _SHELL)
     + _below("model", MODEL_FILES)
     + _below("checkpoints/step-*", _CHECKPOINT)
@@ -144,7 +152,7 @@ ARTIFACTS = {
         ["meta.json", "*/shard-*.arrow", "*/part-*.json", "*/rejects.jsonl", *_below("vocab", _LABELS)]
     ),
     "audits": OwnFiles(["meta.json", "findings.jsonl", "report.json", "report.html"]),
-    "evals": OwnFiles(["meta.json", "metrics.json", "hypotheses.jsonl"]),
+    "evals": OwnFiles(["meta.json", "metrics.json", "hypotheses.jsonl", "report.json", "report.html"]),
     "exports": OwnFiles(["meta.json", *EXPORT_FILES]),
     "lm": OwnFiles(["meta.json", "words.txt", *(f"{name}-*.bin" for name in ("keys", "log10", "backoff", "suffix"))]),
 }

@@ -78,16 +78,13 @@ def measure(pcm: np.ndarray, sample_rate: int) -> Sound:
     size = frame_samples(sample_rate)
     frames = _frames(pcm, size)
     power = np.einsum("ft,ft->f", frames, frames) / size
-    levels = 10 * np.log10(power + 10 ** (_FLOOR_DB / 10))
-    loud = min(_LOUD_MOST, int(np.ceil(_LOUD_SHARE * len(levels))))
-    top = float(np.sort(levels)[-loud])
-    active = levels > top - _ACTIVE_DB
+    levels, top, active = _activity(power)
     leading, trailing, gap = _silences(active)
     frame_s = size / sample_rate
     spectra = _spectra(frames)
     return Sound(
         active_s=float(np.count_nonzero(active)) * frame_s,
-        level=float(10 * np.log10(power[active].mean() + 10 ** (_FLOOR_DB / 10))),
+        level=_speech_level(power, active),
         top=top,
         range=top - float(levels.min()),
         clipped=clipped_share(pcm),
@@ -97,6 +94,26 @@ def measure(pcm: np.ndarray, sample_rate: int) -> Sound:
         edge_hz=_edge_hz(spectra[active].mean(axis=0), size, sample_rate),
         sketch=_sketch(spectra, sample_rate / size),
     )
+
+
+def speech_level(pcm: np.ndarray, sample_rate: int) -> float:
+    """The `level` of `measure`, without the rest of it, which takes longer. pcm: (time,) int16, at least one sample."""
+    size = frame_samples(sample_rate)
+    frames = _frames(pcm, size)
+    power = np.einsum("ft,ft->f", frames, frames) / size
+    return _speech_level(power, _activity(power)[2])
+
+
+def _activity(power: np.ndarray) -> Tuple[np.ndarray, float, np.ndarray]:
+    """(levels in dBFS, the loudest frames', which frames are no pause). power: (frames,)."""
+    levels = 10 * np.log10(power + 10 ** (_FLOOR_DB / 10))
+    loud = min(_LOUD_MOST, int(np.ceil(_LOUD_SHARE * len(levels))))
+    top = float(np.sort(levels)[-loud])
+    return levels, top, levels > top - _ACTIVE_DB
+
+
+def _speech_level(power: np.ndarray, active: np.ndarray) -> float:
+    return float(10 * np.log10(power[active].mean() + 10 ** (_FLOOR_DB / 10)))
 
 
 def _frames(pcm: np.ndarray, size: int) -> np.ndarray:
