@@ -114,7 +114,7 @@ def resolve(session: nox.Session, *extras: str, with_words: Tuple[str, ...] = ()
 @nox.session
 def tests(session: nox.Session) -> None:
     """The test suite on current libraries."""
-    install(session, "demo,onnx,plot,bench,dev")
+    install(session, "demo,onnx,plot,bench,kenlm,dev")
     suite(session)
 
 
@@ -124,7 +124,7 @@ def old(session: nox.Session) -> None:
 
     But for what is about our own code (OUR_OWN: kills, limits, permissions, who reads what ...): `tests` has that.
     """
-    install(session, "ipu,demo,onnx,plot,dev", "constraints-ipu.txt")
+    install(session, "ipu,demo,onnx,plot,kenlm,dev", "constraints-ipu.txt")
     suite(session, *(f"--ignore={path}" for path in OUR_OWN))
 
 

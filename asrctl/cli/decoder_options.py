@@ -39,7 +39,7 @@ LM = typer.Option(
     None,
     "--lm",
     metavar="NAME|FILE",
-    help="Search with this language model: one of `asrctl lm SOURCE`, or an ARPA file.",
+    help="Search with this language model: one of `asrctl lm SOURCE`, an ARPA file, or KenLM's binary one.",
 )
 HOTWORDS = typer.Option(
     None,

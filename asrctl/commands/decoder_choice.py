@@ -16,9 +16,9 @@ from asrctl.evaluation.beam_search import BeamRules, BeamSearch, log_probabiliti
 from asrctl.evaluation.decoding import Decoder
 from asrctl.evaluation.hotwords import Hotword, HotwordStates
 from asrctl.events import Emit, Warned
-from asrctl.language_models import arpa, stored
-from asrctl.language_models.ngram import NgramModel
-from asrctl.language_models.word_scores import WordScores
+from asrctl.language_models import arpa, kenlm_file, stored
+from asrctl.language_models.kenlm_file import KenlmModel
+from asrctl.language_models.word_scores import WordModel, WordScores
 from asrctl.messages import amounts, suggestions
 from asrctl.storage import files, records
 from asrctl.storage.hashing import digest, file_sha256
@@ -26,19 +26,17 @@ from asrctl.storage.workspace import Workspace
 
 GREEDY, BEAM, TUNED = "greedy", "beam", "tuned"
 DECODERS = (GREEDY, BEAM, TUNED)
-_ENDINGS = (".arpa", ".arpa.gz", ".gz", ".lm")
-# KenLM's binary files begin like this (lm/binary_format.cc).
-_KENLM = b"mmap lm http://kheafield.com/code"
+_ENDINGS = (".arpa", ".arpa.gz", ".gz", ".lm", ".bin", ".binary", ".mmap", ".klm")
 # Of a language model's words at most this share may be beyond the letters of the model.
 _MOST_BEYOND = 0.5
-_FIX_LM = "make one with `asrctl lm SOURCE`, or give an ARPA file"
+_FIX_LM = "make one with `asrctl lm SOURCE`, or give an ARPA file or KenLM's binary one"
 
 
 @dataclass(frozen=True)
 class DecoderRequest:
     """What was asked for. name: one of DECODERS; default: beam where there is a language model or hotwords. lm: its
-    name, or an ARPA file. width, alpha, beta: of the search, default as in BeamRules. hotwords: a file of these;
-    hotword_weight: of those without one of their own.
+    name, an ARPA file, or a binary one of KenLM. width, alpha, beta: of the search, default as in BeamRules. hotwords:
+    a file of these; hotword_weight: of those without one of their own.
     """
 
     name: Optional[str] = None
@@ -214,12 +212,8 @@ def _with_model(workspace: Workspace, word: str, rules: BeamRules) -> ChosenDeco
     known = workspace.names("lm")
     path = files.expanded(word)
     if word not in known and path.is_file():
-        with files.open_regular(path, fix=_FIX_LM) as stream:
-            if stream.read(len(_KENLM)) == _KENLM:
-                raise UsageError(
-                    f"{path} is a binary file of KenLM, which only KenLM reads",
-                    fix="give the ARPA file it was made from",
-                )
+        if kenlm_file.is_binary(path):
+            kenlm_file.check(path)
         return ChosenDecoder(rules, file_sha256(path), path)
     if word not in known and word.lower().endswith(_ENDINGS):
         raise MissingArtifact(f"there is no file {word}", fix=suggestions.question(word, list(known), str) or _FIX_LM)
@@ -227,11 +221,13 @@ def _with_model(workspace: Workspace, word: str, rules: BeamRules) -> ChosenDeco
     return ChosenDecoder(rules, artifact.id, artifact.path)
 
 
-def _load(path: Path) -> NgramModel:
-    return stored.load(path) if path.is_dir() else arpa.read(path)
+def _load(path: Path) -> WordModel:
+    if path.is_dir():
+        return stored.load(path)
+    return KenlmModel(path) if kenlm_file.is_binary(path) else arpa.read(path)
 
 
-def _check(model: NgramModel, path: Path, vocabulary: Vocabulary, emit: Emit) -> None:
+def _check(model: WordModel, path: Path, vocabulary: Vocabulary, emit: Emit) -> None:
     """Raises BadData where the language model's words are of other letters, or of another case."""
     if vocabulary.delimiter_id is None or vocabulary.subwords is not None or vocabulary.phones:
         raise BadData(

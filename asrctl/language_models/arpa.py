@@ -211,6 +211,6 @@ class _Reader:
         return places
 
 
-def known_words(model: NgramModel) -> Dict[str, int]:
-    """{word: number} of those of the text, without the special ones."""
+def known_words(model: Any) -> Dict[str, int]:
+    """{word: number} of those of the text, without the special ones. model: anything with `ids`, as NgramModel has."""
     return {word: number for word, number in model.ids.items() if word not in SPECIAL}

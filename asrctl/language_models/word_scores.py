@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import bisect
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Mapping, Protocol, Sequence, Tuple
 
 import numpy as np
 
 from asrctl.language_models.arpa import known_words
-from asrctl.language_models.ngram import NgramModel
 from asrctl.language_models.vocabulary import EOS_ID
 
 # Answers that are remembered; then all are forgotten at once.
 _REMEMBERED = 1_000_000
 
 
+class WordModel(Protocol):
+    """What both kinds of models (ngram.NgramModel, kenlm_file.KenlmModel) are asked."""
+
+    @property
+    def ids(self) -> Mapping[str, int]: ...
+
+    @property
+    def begin(self) -> int: ...
+
+    def id(self, word: str) -> int: ...
+
+    def score(self, states: np.ndarray, words: np.ndarray) -> Tuple[np.ndarray, np.ndarray]: ...
+
+
 class WordScores:
     """A model with a memory: a search asks the same again and again."""
 
-    def __init__(self, model: NgramModel) -> None:
+    def __init__(self, model: WordModel) -> None:
         self.model = model
         self._scores: Dict[Tuple[int, str], Tuple[float, int, bool]] = {}
         self._begins: Dict[str, bool] = {}

@@ -153,7 +153,7 @@ def test_what_makes_no_sense(tones: Path, asrctl: Any, words: Any, code: int, sa
     "content, code, said",
     [
         (CAPITALS, 5, "small letters"),
-        ("mmap lm http://kheafield.com/code format version 5\n", 2, "only KenLM reads"),
+        ("mmap lm http://kheafield.com/code format version 5\n", 5, "was cut"),
         ("hello", 5, "no ARPA file"),
         ("", 5, "no ARPA file"),
     ],
@@ -164,6 +164,16 @@ def test_files_that_are_no_language_model_for_this_model(
     (tmp_path / "other.arpa").write_text(content, encoding="utf-8")
     refused = asrctl(*LM, "--lm", tmp_path / "other.arpa")
     assert refused.exit_code == code and said in json.dumps(refused.error), refused.error
+
+
+def test_a_binary_file_of_kenlm_is_as_its_arpa_file(tones: Path, asrctl: Any) -> None:
+    pytest.importorskip("kenlm")
+    here = Path(__file__).parent.parent / "language_models" / "kenlm"
+    texts = [
+        Path(asrctl(*LM, "--lm", here / name, "--beta", 0).succeeded().result["hypotheses"]).read_bytes()
+        for name in ("tiny.arpa", "trie.bin")
+    ]
+    assert texts[0] == texts[1]
 
 
 @pytest.mark.parametrize(
