@@ -17,7 +17,7 @@ from asrctl.training import checkpoints
 from asrctl.training.divergence import NOT_FINITE, SILENT, Divergence, DivergenceDetector
 from asrctl.training.job import Outcome, StartPoint, TrainingJob
 from asrctl.training.metrics_log import MetricsLog
-from asrctl.training.optim import Schedule
+from asrctl.training.schedule import Schedule
 from asrctl.training.time_limit import TimeLimit
 from asrctl.training.trainer_state import BackendState, TrainerState
 

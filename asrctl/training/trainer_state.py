@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
-from asrctl.training.optim import Schedule
+from asrctl.training.schedule import Schedule
 
 
 @dataclass

@@ -10,7 +10,7 @@ from asrctl.config.recipe import OptimSection
 from asrctl.training import metrics_log
 from asrctl.training import trainer as host
 from asrctl.training.checkpoints import latest_valid
-from asrctl.training.optim import Schedule, learning_rate
+from asrctl.training.schedule import Schedule, learning_rate
 from asrctl.training.time_limit import TimeLimit
 
 from ..helpers import ipu_tiny

@@ -16,7 +16,8 @@ from asrctl.models import ctc, loading
 from asrctl.runtime import devices, free_memory
 from asrctl.training.dataloader import Limits
 from asrctl.training.job import StartPoint, TrainingJob
-from asrctl.training.optim import AdamW, learning_rate
+from asrctl.training.optim import AdamW
+from asrctl.training.schedule import learning_rate
 from asrctl.training.trainer import HostTrainer
 
 from ..helpers.tiny import QUIET, VOCABULARY, geometry, write_noise_split
