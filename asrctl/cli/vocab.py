@@ -38,6 +38,9 @@ def command(
     checkpoint: Optional[str] = typer.Option(
         None, "--from", metavar="CHECKPOINT", help="Use the tokenizer of this folder or hub name, and check it."
     ),
+    from_language: Optional[str] = typer.Option(
+        None, "--from-language", metavar="LANGUAGE", help="Which vocabulary of a checkpoint of many languages (MMS)."
+    ),
     word_delimiter: Optional[str] = typer.Option(None, "--word-delimiter", help="Token for the space; default: |."),
     unk: Optional[str] = typer.Option(None, "--unk", help="Token for unknown characters; default: [UNK]."),
     pad: Optional[str] = typer.Option(None, "--pad", help="Token for padding and the CTC blank; default: [PAD]."),
@@ -79,7 +82,7 @@ def command(
         )
         place = Workspace(workspace)
         command = place.named(("asrctl", *sys.argv[1:]))
-        result = vocab(place, VocabRequest(choice, flags, checkpoint, command), report.emit)
+        result = vocab(place, VocabRequest(choice, flags, checkpoint, command, from_language), report.emit)
         words = corpora.typed(choice)
         if preset is not None and checkpoint is None and flags == RuleFlags(preset=preset):
             # Together with other rules than its own, the preset would contradict the vocabulary.

@@ -310,6 +310,7 @@ def _facts(
         run=trained.info(),
         data_name=chosen.name if own_data else None,
         data=chosen.data.summary if own_data else None,
+        language=recognizer.language,
         evaluations=[(item.summary.get("data"), read_metrics(item)) for item in evaluations],
     )
 

@@ -18,7 +18,7 @@ from asrctl.data.collate import FeatureRules
 from asrctl.data.sampler import samples_in
 from asrctl.errors import AsrctlError
 from asrctl.events import Emit
-from asrctl.models import loading, padding
+from asrctl.models import learning_weights, loading, padding
 from asrctl.models.loading import Recognizer
 from asrctl.models.packed import memory_estimate, select
 from asrctl.storage.workspace import Workspace
@@ -192,11 +192,12 @@ def _held_bytes() -> int:
 def _disk_bytes(planned: TrainPlan, found: Recognizer) -> int:
     """Of checkpoints and model, while one more of each is being written."""
     total, trained = _numbers(found)
-    weights, run = _WEIGHT_BYTES * total, planned.recipe.run
+    kept = trained if learning_weights.are_kept_alone(planned.recipe.model) else total
+    weights, run = _WEIGHT_BYTES * kept, planned.recipe.run
     every = run.save_every or run.eval_every or planned.job.batches.steps_per_epoch
     made = -(-planned.job.total_steps // every)
-    kept = min(made, run.keep + 1 + int("eval" in planned.data.splits))
-    return kept * (weights + _MOMENT_BYTES * trained) + 2 * weights
+    checkpoints = min(made, run.keep + 1 + int("eval" in planned.data.splits))
+    return checkpoints * (weights + _MOMENT_BYTES * trained) + 2 * weights
 
 
 def _cache_bytes(planned: TrainPlan, found: Recognizer) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from asrctl.config.recipe import Recipe
 from asrctl.errors import PresetError
 from asrctl.events import Emit, Note
-from asrctl.models import architectures, processor, weight_matching, weights
+from asrctl.models import architectures, language_adapters, processor, weight_matching, weights
 from asrctl.training import compatibility
 
 
@@ -17,14 +17,15 @@ def look_at_checkpoint(recipe: Recipe, emit: Emit) -> None:
         compatibility.refuse_for_kind(recipe, section.architecture)
         compatibility.convolutions(recipe)
         return
-    folder = weights.local_checkpoint(section.checkpoint, section.revision)
+    folder = weights.local_checkpoint(section.checkpoint, section.revision, language_adapters.source(section))
     if folder is None:
         emit(Note(f"{section.checkpoint} is not in the hub's cache on this machine, so it was not looked at"))
         return
     found = architectures.require(str({**weights.read_config(folder), **section.config}.get("model_type", "")))
     compatibility.refuse_for_kind(recipe, found.kind)
     compatibility.convolutions(recipe)
-    weight_matching.require_head(section, folder, weights.read_shapes(folder))
+    language_adapters.refuse(section, folder, {**weights.read_config(folder), **section.config})
+    weight_matching.require_head(section, folder, weights.read_shapes(folder, language_adapters.source(section)))
     rate = processor.read_rate(folder, found.extractor)
     if rate != recipe.audio.sample_rate:
         raise PresetError(

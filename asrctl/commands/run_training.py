@@ -14,7 +14,7 @@ from asrctl.config import presets
 from asrctl.errors import AsrctlError, BadData, Interrupted, MissingArtifact
 from asrctl.events import Emit, Note, Warned
 from asrctl.messages import amounts
-from asrctl.models import learning_weights, loading
+from asrctl.models import base_model, learning_weights, loading
 from asrctl.runtime.signals import stop_requests
 from asrctl.storage import files
 from asrctl.training import checkpoints
@@ -146,6 +146,9 @@ def _recognizer(
     run: Run, planned: TrainPlan, checkpoint: Optional[checkpoints.Checkpoint], emit: Emit
 ) -> loading.Recognizer:
     section, optim = planned.recipe.model, planned.recipe.optim
+    base = base_model.of(run.shell) if checkpoint is not None else None
+    if base is not None:
+        return loading.build_again(section, base, planned.data.vocabulary(), seed=optim.seed)
     if checkpoint is not None:
         # fp32, four bytes for each number.
         held = (checkpoint.path / "model.safetensors").stat().st_size // 4

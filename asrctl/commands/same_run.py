@@ -11,7 +11,7 @@ from asrctl.commands.train_request import TrainPlan, TrainRequest
 from asrctl.config.recipe import ModelSection
 from asrctl.errors import BadData, UsageError
 from asrctl.events import Emit, Note
-from asrctl.models import weights
+from asrctl.models import language_adapters, weights
 from asrctl.models.model_files import model_digest
 from asrctl.storage.workspace import Workspace
 from asrctl.training.runs import Run
@@ -76,8 +76,8 @@ def _base(section: ModelSection) -> Optional[str]:
     """Digest of the files that training starts from."""
     folder = None
     if section.checkpoint is not None:
-        folder = weights.local_checkpoint(section.checkpoint, section.revision)
-    return None if folder is None else model_digest(folder)
+        folder = weights.local_checkpoint(section.checkpoint, section.revision, language_adapters.source(section))
+    return None if folder is None else model_digest(folder, language_adapters.source(section))
 
 
 def applied(request: TrainRequest, planned: TrainPlan, emit: Emit) -> TrainPlan:

@@ -16,7 +16,7 @@ from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.errors import PresetError
 from asrctl.events import Emit, Note, Warned
 from asrctl.messages import amounts
-from asrctl.models import loading, weights
+from asrctl.models import language_adapters, loading, weights
 from asrctl.models.frames import Convolutions
 from asrctl.runtime import devices
 from asrctl.storage import stat_cache
@@ -151,7 +151,7 @@ def _look_at_checkpoint(recipe: Recipe, data: PreparedData, emit: Emit, *, fetch
     if section.checkpoint is None:
         return None
     here = weights.find_checkpoint if fetch else weights.local_checkpoint
-    folder = here(section.checkpoint, section.revision)
+    folder = here(section.checkpoint, section.revision, language_adapters.source(section))
     if folder is None:
         emit(Note(f"{section.checkpoint} is not in the hub's cache on this machine, so it was not looked at"))
         return None

@@ -27,13 +27,15 @@ _CHECKPOINT_FILES = (*model_files.TOKENIZER_FILES, "config.json")
 class VocabRequest:
     """A corpus, the rules, and (with `checkpoint`) the folder or hub name whose tokenizer is used instead.
 
-    command: the words typed, to be told again with what should be left out.
+    language: of a checkpoint of many languages; by default the one that its tokenizer is set to. command: the words
+    typed, to be told again with what should be left out.
     """
 
     choice: CorpusChoice
     flags: rule_flags.RuleFlags = rule_flags.RuleFlags()
     checkpoint: Optional[str] = None
     command: Tuple[str, ...] = ()
+    language: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class VocabResult:
 
 def vocab(workspace: Workspace, request: VocabRequest, emit: Emit = ignore) -> VocabResult:
     """Build or take over a vocabulary, publish it, and let its name mean it. Raises BadData, UsageError."""
+    if request.language is not None and request.checkpoint is None:
+        raise UsageError("--from-language is a language of the checkpoint of --from", fix="add --from CHECKPOINT")
     decided = rule_flags.resolve(request.flags, workspace.root)
     name = request.choice.data_name
     with listed(workspace, request.choice, emit) as (_, wanted, listing):
@@ -73,7 +77,7 @@ def vocab(workspace: Workspace, request: VocabRequest, emit: Emit = ignore) -> V
         assigned.tell(emit)
         vocabulary, text = None, decided.text
         if request.checkpoint is not None:
-            vocabulary = checkpoint_vocabulary(request.checkpoint, emit)
+            vocabulary = checkpoint_vocabulary(request.checkpoint, request.language, emit)
             _refuse_other_units(request.checkpoint, vocabulary, text)
             _refuse_other_tokens(request.checkpoint, vocabulary, decided)
             text = _rules_for(text, vocabulary)
@@ -268,12 +272,16 @@ def _conflicts(artifact: Artifact, decided: rules.Rules) -> List[str]:
 # -- checkpoints ------------------------------------------------------------------------------------------------------
 
 
-def checkpoint_vocabulary(checkpoint: str, emit: Emit = ignore) -> Vocabulary:
-    """The vocabulary of a local folder or a hub name; only JSON is read. Raises BadData, MissingArtifact."""
+def checkpoint_vocabulary(checkpoint: str, language: Optional[str], emit: Emit = ignore) -> Vocabulary:
+    """The vocabulary of a local folder or a hub name; only JSON is read. Raises BadData, MissingArtifact.
+
+    language: of a model of many.
+    """
     folder = files.expanded(checkpoint)
     if folder.is_dir():
-        return processor.read_vocabulary(folder)
+        return processor.read_vocabulary(folder, language=language)
     if folder.exists() or checkpoint.startswith((".", "/", "~")):
         raise BadData(f"there is no checkpoint folder {checkpoint}", fix="give a folder, or a name on the hub")
     what = f"the vocabulary of {checkpoint} can not be had"
-    return processor.read_vocabulary(hub.small_files(checkpoint, _CHECKPOINT_FILES, what, emit))
+    found = hub.small_files(checkpoint, _CHECKPOINT_FILES, what, emit)
+    return processor.read_vocabulary(found, language=language)

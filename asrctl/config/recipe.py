@@ -19,6 +19,8 @@ MAX_BATCH = 1_000_000
 MAX_AUDIO_S = 1e7
 MAX_WORKERS = 1024
 MAX_IPUS = 4096
+# As model.language_from: nothing; no code of a language is as long.
+SCRATCH = "scratch"
 
 
 def key(default: Any, doc: str, **limits: Any) -> Any:
@@ -49,6 +51,15 @@ class ModelSection:
         "keep",
         "a head that does not fit the vocabulary is refused (keep) or drawn anew (reinit)",
         choices=("keep", "reinit"),
+    )
+    language: Optional[str] = key(
+        None,
+        "language of a checkpoint of many (MMS): its adapter, head and vocabulary are taken, and only these learn; "
+        "null: all of the model",
+    )
+    language_from: Optional[str] = key(
+        None,
+        "where the checkpoint has no adapter for model.language: the language whose one is started from, or scratch",
     )
     freeze_feature_encoder: bool = key(True, "leave the convolutional encoder as it is")
     freeze: Tuple[str, ...] = key(

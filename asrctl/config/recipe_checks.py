@@ -9,7 +9,7 @@ import re
 from typing import List, Tuple
 
 from asrctl.config import languages, model_config
-from asrctl.config.recipe import Augment, IpuSection, Recipe, TextSection
+from asrctl.config.recipe import Augment, IpuSection, ModelSection, Recipe, TextSection
 from asrctl.errors import UsageError
 from asrctl.messages import amounts
 from asrctl.storage.names import valid_name
@@ -69,6 +69,19 @@ def _names(recipe: Recipe) -> Found:
     revision = recipe.model.revision
     if revision is not None and (not re.fullmatch(r"\w[\w./+-]*", revision) or ".." in revision):
         found.append(("model.revision", f"is {revision!r}, not the name of a branch, a tag or a commit"))
+    return found + _languages(recipe.model)
+
+
+def _languages(model: ModelSection) -> Found:
+    found: Found = []
+    for key in ("language", "language_from"):
+        value = getattr(model, key)
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*", value):
+            found.append((f"model.{key}", f"is {value!r}, not the code of a language, such as deu or azj-script_latin"))
+    if model.language is not None and model.checkpoint is None:
+        found.append(("model.language", "needs model.checkpoint, a model of many languages (facebook/mms-1b-all)"))
+    if model.language_from is not None and model.language is None:
+        found.append(("model.language_from", "needs model.language, the language that is trained"))
     return found
 
 

@@ -47,7 +47,7 @@ _OTHER_HEADS = " raw WER % | interval | normalized WER % | interval |"
 class CardFacts:
     """Everything a card says. run: None for what is no run. data: the data it was trained on, where that is known.
 
-    evaluations: of this very model, each with what its data was called.
+    evaluations: of this very model, each with what its data was called. language: of a model of many.
     """
 
     name: str
@@ -59,6 +59,7 @@ class CardFacts:
     data_name: Optional[str] = None
     data: Optional[PreparedSummary] = None
     evaluations: Sequence[Tuple[Optional[str], EvaluationMetrics]] = ()
+    language: Optional[str] = None
 
 
 def render(facts: CardFacts) -> str:
@@ -68,6 +69,7 @@ def render(facts: CardFacts) -> str:
         f"# {facts.name}\n\n{_opening(facts)}",
         _emulation(facts),
         "## Use\n\n" + _use(facts),
+        _languages(facts),
         "## Results\n\n" + _results(facts),
         _data(facts),
         _training(facts),
@@ -172,6 +174,18 @@ def _use(facts: CardFacts) -> str:
         "`pip install transformers torch soundfile soxr` installs what it needs. Give it one recording at a time: "
         "in a batch (`batch_size`) the pipeline also writes what the model makes of the silence that shorter "
         "recordings are filled up with."
+    )
+
+
+def _languages(facts: CardFacts) -> str:
+    if facts.language is None:
+        return ""
+    language = facts.language
+    base = "the base" if facts.run is None or facts.run.base is None else facts.run.base
+    return (
+        f"`adapter.{language}.safetensors` is all that was learned. It may lie with those of others in a folder "
+        f"of {base}, whose `vocab.json` then holds this one's vocabulary as well; "
+        f'`processor.tokenizer.set_target_lang("{language}")` and `model.load_adapter("{language}")` choose it.'
     )
 
 

@@ -42,6 +42,9 @@ def verify(recognizer: Recognizer, folder: Path, utterances: Sequence[Tuple[str,
         )
     with compat.quiet_transformers():
         plain = _plain(recognizer, folder)
+        if recognizer.language is not None:  # as somebody does who lays several languages beside one base
+            plain.tokenizer.set_target_lang(recognizer.language)
+            plain.model.load_adapter(recognizer.language)
         outputs = len(recognizer.vocabulary)
         if len(plain.tokenizer) != outputs:
             raise _broken(f"its tokenizer knows {len(plain.tokenizer)} tokens, the model has {outputs} outputs")

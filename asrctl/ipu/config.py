@@ -110,6 +110,8 @@ def _learning_problems(recipe: Recipe) -> List[str]:
             "model.freeze and model.freeze_layers name weights that do not learn, but the pipelined models freeze "
             "their convolutions and no more; set model.freeze=[] and model.freeze_layers=0"
         )
+    if model.language is not None:
+        found.append("model.language is set, but the pipelined models have no adapters; set model.language=null")
     if optim.layer_decay != 1:
         found.append(
             f"optim.layer_decay is {optim.layer_decay:g}, but IPUTrainer has one learning rate; set optim.layer_decay=1"

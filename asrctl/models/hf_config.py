@@ -23,6 +23,8 @@ _GENERAL = frozenset(
         "problem_type", "output_attentions", "attn_implementation", "quantization_config", "auto_map",
     )
 )  # fmt: skip
+# Of a wav2vec 2.0 with adapters of languages, and the release of transformers that brought them.
+ADAPTERS, ADAPTERS_SINCE = "adapter_attn_dim", "4.30"
 # WavLM's masks ask for it, its configuration does not name it.
 _UNNAMED = frozenset(("mask_feature_min_masks",))
 
@@ -129,7 +131,14 @@ def without_place(model_type: str, keys: Iterable[str]) -> List[str]:
 
 
 def _known(model_type: str, values: Mapping[str, Any]) -> Dict[str, Any]:
-    """The keys that shape a model, on both levels. Raises ValueError for an encoder of another type."""
+    """The keys that shape a model, on both levels. Raises ValueError for an encoder of another type.
+
+    Raises PresetError for a model that the installed transformers is too old for.
+    """
+    if model_type == "wav2vec2" and values.get(ADAPTERS) is not None and ADAPTERS not in known_keys(model_type):
+        raise ValueError(
+            f"{ADAPTERS} is of adapters of languages (MMS), which transformers has from {ADAPTERS_SINCE} on"
+        )
     found = {key: value for key, value in values.items() if key in known_keys(model_type)}
     for key, value in found.items():
         below = inner_type(model_type, key)

@@ -7,13 +7,14 @@ from some step on (`Stages`) counts as learning for all of these.
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Dict, List, Tuple
+from typing import Dict, FrozenSet, List, Tuple
 
 from torch import nn
 
 from asrctl.config.recipe import ModelSection, OptimSection
 from asrctl.errors import PresetError
 from asrctl.messages import amounts, suggestions
+from asrctl.models import language_adapters
 from asrctl.models.depths import depths
 from asrctl.models.padding import conv_layers_of
 from asrctl.runtime import compat
@@ -24,7 +25,9 @@ def chosen(model: nn.Module, section: ModelSection) -> nn.Module:
 
     Raises PresetError where a key fits no such model, or nothing is left to learn.
     """
-    if section.freeze_feature_encoder:
+    if section.language is not None:
+        _freeze_all_but(model, language_adapters.names(model))
+    elif section.freeze_feature_encoder:
         _freeze_convolutions(model)
     _freeze_named(model, section.freeze)
     _freeze_lowest(model, section.freeze_layers)
@@ -33,6 +36,17 @@ def chosen(model: nn.Module, section: ModelSection) -> nn.Module:
             "none of the model's weights is left to learn", fix="leave out some of model.freeze and model.freeze_layers"
         )
     return model
+
+
+def are_kept_alone(section: ModelSection) -> bool:
+    """Whether a run keeps what it learns, and a base has the rest."""
+    return section.language is not None
+
+
+def _freeze_all_but(model: nn.Module, names: FrozenSet[str]) -> None:
+    """names: as they are on disk."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(compat.canonical_name(name) in names)
 
 
 def _freeze_convolutions(model: nn.Module) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple, cast
+from typing import Any, Callable, Dict, FrozenSet, Mapping, Optional, Tuple, cast
 
 from asrctl.config import model_config
-from asrctl.config.recipe import ModelSection
+from asrctl.config.recipe import SCRATCH, ModelSection
 from asrctl.data.collate import FeatureRules
 from asrctl.data.text import Vocabulary
 from asrctl.errors import BadData, PresetError
 from asrctl.messages import amounts
 from asrctl.models import (
     architectures,
+    base_model,
     ctc,
     feature_rules,
     filterbank_init,
     hf_config,
+    language_adapters,
     learning_weights,
     making,
     padding,
@@ -25,8 +27,17 @@ from asrctl.models import (
     weight_matching,
 )
 from asrctl.models.architectures import KNOWN, Architecture
+from asrctl.models.base_model import BaseModel
 from asrctl.models.weight_matching import seeded
-from asrctl.models.weights import FIX_FOLDER, find_checkpoint, read_config, read_shapes, read_weights, write_tensors
+from asrctl.models.weights import (
+    FIX_FOLDER,
+    base_folder,
+    find_checkpoint,
+    read_config,
+    read_shapes,
+    read_weights,
+    write_tensors,
+)
 from asrctl.runtime import compat
 from asrctl.storage import atomic, checksums, files
 from asrctl.storage.ownership import MODEL
@@ -34,11 +45,17 @@ from asrctl.storage.ownership import MODEL
 
 @dataclass
 class Recognizer:
-    """A CTC model with what belongs to it: its vocabulary and how its input is made."""
+    """A CTC model with what belongs to it: its vocabulary and how its input is made.
+
+    language: which one of a model of many. base: while only a part of the model learns that is kept apart from the rest
+    (`kept_state`), the model that the rest is of.
+    """
 
     model: Any
     vocabulary: Vocabulary
     features: FeatureRules
+    language: Optional[str] = None
+    base: Optional[BaseModel] = None
 
     @property
     def blank(self) -> int:
@@ -65,7 +82,20 @@ def build(section: ModelSection, vocabulary: Vocabulary, *, seed: int, sample_ra
     """
     if section.checkpoint is None:
         return _from_scratch(section, vocabulary, seed, sample_rate)
-    return _from_checkpoint(section, find_checkpoint(section.checkpoint, section.revision), vocabulary, seed)
+    folder = find_checkpoint(section.checkpoint, section.revision, language_adapters.source(section))
+    built = _from_checkpoint(section, folder, vocabulary, seed)
+    if learning_weights.are_kept_alone(section):
+        built.recognizer.base = base_model.named(section.checkpoint, section.revision, folder)
+    return built
+
+
+def build_again(section: ModelSection, base: BaseModel, vocabulary: Vocabulary, *, seed: int) -> Recognizer:
+    """The model of a run of which only what it learned is kept, and is yet to come. Raises what `build` raises."""
+    folder = base_folder(base)
+    section = replace(section, head="reinit", language_from=SCRATCH if section.language is not None else None)
+    recognizer = _from_checkpoint(section, folder, vocabulary, seed).recognizer
+    recognizer.base = base
+    return recognizer
 
 
 def _from_scratch(section: ModelSection, vocabulary: Vocabulary, seed: int, sample_rate: int) -> Built:
@@ -86,20 +116,18 @@ def _scratch_config(section: ModelSection, vocabulary: Vocabulary) -> Any:
 
 
 def _from_checkpoint(section: ModelSection, folder: Path, vocabulary: Vocabulary, seed: int) -> Built:
-    config = _checkpoint_config(section, folder, vocabulary)
-    weights = read_weights(folder)
-    keep = _can_start(section, folder, vocabulary, config, weights)
+    config, weights, keep = _start(section, folder, vocabulary, read_weights)
     model = making.without_weights(config)
-    drawn = weight_matching.fill(model, weights, folder, new_head=not keep, seed=seed)
+    anew = _drawn_adapter(section, model)
+    drawn = weight_matching.fill(model, weights, folder, new_head=not keep, anew=anew, seed=seed)
     if not keep:
         _shift_blank(model, vocabulary, section.blank_bias)
     notes = [
         f"{name} is not in {folder.name} and was drawn anew"
         for name in drawn
-        if name not in weight_matching.head_names(model)
+        if name not in weight_matching.head_names(model) | anew
     ]
-    rules = feature_rules.of_folder(config, folder)
-    return Built(Recognizer(learning_weights.chosen(model, section), vocabulary, rules), not keep, tuple(notes))
+    return Built(_to_train(section, model, vocabulary, folder), not keep, (*language_adapters.notes(section), *notes))
 
 
 def examine_start(section: ModelSection, folder: Path, vocabulary: Vocabulary) -> Recognizer:
@@ -107,13 +135,32 @@ def examine_start(section: ModelSection, folder: Path, vocabulary: Vocabulary) -
 
     Raises what `build` raises, in the same words.
     """
-    config = _checkpoint_config(section, folder, vocabulary)
-    shapes = read_shapes(folder)
-    keep = _can_start(section, folder, vocabulary, config, shapes)
+    config, shapes, keep = _start(section, folder, vocabulary, read_shapes)
     model = making.outline(config)
-    weight_matching.check(model, shapes, folder, new_head=not keep)
-    rules = feature_rules.of_folder(config, folder)
-    return Recognizer(learning_weights.chosen(model, section), vocabulary, rules)
+    weight_matching.check(model, shapes, folder, new_head=not keep, anew=_drawn_adapter(section, model))
+    return _to_train(section, model, vocabulary, folder)
+
+
+def _start(
+    section: ModelSection, folder: Path, vocabulary: Vocabulary, read: Callable[..., Any]
+) -> Tuple[Any, Mapping[str, Any], bool]:
+    """(configuration, weights, whether the head is kept) of a model to be trained from a folder."""
+    config = _checkpoint_config(section, folder, vocabulary)
+    language_adapters.refuse(section, folder, config.to_dict())
+    weights = read(folder, language_adapters.source(section))
+    if language_adapters.is_drawn(section):
+        weights = language_adapters.without(weights)
+    return config, weights, _can_start(section, folder, vocabulary, config, weights)
+
+
+def _drawn_adapter(section: ModelSection, model: Any) -> FrozenSet[str]:
+    """Names of the weights of an adapter that is drawn anew."""
+    return language_adapters.names(model) if language_adapters.is_drawn(section) else frozenset()
+
+
+def _to_train(section: ModelSection, model: Any, vocabulary: Vocabulary, folder: Path) -> Recognizer:
+    rules = feature_rules.of_folder(model.config, folder)
+    return Recognizer(learning_weights.chosen(model, section), vocabulary, rules, section.language)
 
 
 def examine_scratch(section: ModelSection, vocabulary: Vocabulary, *, sample_rate: int) -> Recognizer:
@@ -218,7 +265,7 @@ def _shell(folder: Path, make: Callable[[Any], Any], held: Optional[int], output
         raise BadData(f"{folder / 'config.json'}: {error.message}", fix=FIX_FOLDER) from None
     except ValueError as error:
         raise BadData(f"{folder / 'config.json'} does not fit together ({error})", fix=FIX_FOLDER) from None
-    return Recognizer(model, vocabulary, feature_rules.of_folder(config, folder))
+    return Recognizer(model, vocabulary, feature_rules.of_folder(config, folder), processor.language_of(folder))
 
 
 def num_bytes(recognizer: Recognizer) -> int:
@@ -226,23 +273,54 @@ def num_bytes(recognizer: Recognizer) -> int:
     return 4 * sum(tensor.numel() for tensor in recognizer.model.state_dict().values())
 
 
+def kept_state(recognizer: Recognizer) -> Dict[str, Any]:
+    """{name on disk: tensor} of all weights, or where a base has the rest of those that learn (no copies)."""
+    state = compat.canonical_state(recognizer.model)
+    if recognizer.base is None:
+        return state
+    names = language_adapters.names(recognizer.model)
+    return {name: tensor for name, tensor in state.items() if name in names}
+
+
+def put(recognizer: Recognizer, state: Mapping[str, Any]) -> None:
+    """Give a model what `kept_state` had of it. Raises KeyError, RuntimeError where it is of another model."""
+    names = compat.model_names(recognizer.model)
+    if set(state) != set(kept_state(recognizer)):
+        raise KeyError(next(iter(sorted(set(state) ^ set(kept_state(recognizer))))))
+    recognizer.model.load_state_dict({names[name]: tensor for name, tensor in state.items()}, strict=False)
+
+
 def save_shell(recognizer: Recognizer, folder: Path) -> None:
     """Everything of `save_recognizer` but the weights: what a run needs to be resumed without its first checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / "config.json", portable_config(recognizer.model))
-    processor.write(folder, recognizer.vocabulary, recognizer.features)
+    processor.write(folder, recognizer.vocabulary, recognizer.features, recognizer.language)
+    if recognizer.base is not None:
+        base_model.write(folder, recognizer.base)
 
 
 def save_recognizer(recognizer: Recognizer, folder: Path) -> None:
-    """Write a folder that plain transformers loads, in either generation: fp32 safetensors under the hub's names."""
+    """Write a folder that plain transformers loads, in either generation: fp32 safetensors under the hub's names.
+
+    Where a base has the rest of the model, what it adds to that.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     state = {
         name: (tensor.float() if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
-        for name, tensor in compat.canonical_state(recognizer.model).items()
+        for name, tensor in kept_state(recognizer).items()
     }
-    with files.atomic_path(folder / "model.safetensors") as temporary:
-        write_tensors(temporary, state)
+    if recognizer.base is None:
+        _write_weights(folder / "model.safetensors", state)
+    if recognizer.language is not None:
+        names = language_adapters.names(recognizer.model)
+        own = {name: tensor for name, tensor in state.items() if name in names}
+        _write_weights(folder / base_model.ADAPTERS[0].format(recognizer.language), own)
     save_shell(recognizer, folder)
+
+
+def _write_weights(path: Path, state: Mapping[str, Any]) -> None:
+    with files.atomic_path(path) as temporary:
+        write_tensors(temporary, state)
 
 
 _OF_THIS_MACHINE = (
@@ -282,8 +360,7 @@ def save_recognizer_atomically(recognizer: Recognizer, folder: Path) -> None:
 
 def save_with_weights(recognizer: Recognizer, weights: Mapping[str, Any], folder: Path) -> None:
     """The same after giving the model other weights. weights: {name on disk: tensor}, such as a checkpoint's."""
-    names = compat.model_names(recognizer.model)
-    recognizer.model.load_state_dict({names[name]: tensor for name, tensor in weights.items()})
+    put(recognizer, weights)
     save_recognizer_atomically(recognizer, folder)
 
 

@@ -6,11 +6,11 @@ Without numpy or torch: `status` asks for every run.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from asrctl.data import sentencepiece_model
 from asrctl.errors import MissingArtifact
-from asrctl.models import partial_models
+from asrctl.models import base_model, partial_models
 from asrctl.storage import files
 from asrctl.storage.checksums import SUMS, check_sums, read_sums
 from asrctl.storage.hashing import digest, file_sha256
@@ -31,15 +31,22 @@ _JSON_FILES = ("config.json", *TOKENIZER_FILES, *FEATURE_FILES)
 Signature = List[Tuple[str, int, int, int]]
 
 
-def of_folder(folder: Path) -> List[Path]:
-    """Those that make the model; cards and checksums do not count."""
+def of_folder(folder: Path, language: Optional[str] = None) -> List[Path]:
+    """Those that make the model; cards and checksums do not count.
+
+    language: of a model of many, whose adapter counts. What is added to a base counts with the digest of that.
+    """
     found = [*folder.glob("model*.safetensors*"), *folder.glob("pytorch_model*.bin*")]
-    return sorted(path for path in [folder / name for name in _JSON_FILES] + found if path.is_file())
+    if base_model.of(folder) is not None:
+        found += [folder / base_model.FILE, *folder.glob("adapter*.safetensors")]
+    own = None if language is None else base_model.adapter_file(folder, language)
+    found += [] if own is None else [own]
+    return sorted({path for path in [folder / name for name in _JSON_FILES] + found if path.is_file()})
 
 
-def model_digest(folder: Path) -> str:
+def model_digest(folder: Path, language: Optional[str] = None) -> str:
     """sha256 over names and contents of the files that make a model. Raises MissingArtifact where there are none."""
-    return digest(_digests(folder))
+    return digest(_digests(folder, language))
 
 
 def told_digest(folder: Path) -> str:
@@ -62,8 +69,8 @@ def sound_model(folder: Path) -> str:
     return digest(found)
 
 
-def _digests(folder: Path) -> Dict[str, str]:
-    found = {path.name: file_sha256(path) for path in of_folder(folder)}
+def _digests(folder: Path, language: Optional[str] = None) -> Dict[str, str]:
+    found = {path.name: file_sha256(path) for path in of_folder(folder, language)}
     if not found:
         partial_models.refuse(folder)
         raise MissingArtifact(f"{folder} holds no model", fix="choose a Hugging Face folder of a CTC model")

@@ -35,8 +35,11 @@ _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_
 _INVENTED = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
 
 
-def write(folder: Path, vocabulary: Vocabulary, rules: FeatureRules) -> None:
-    """vocab.json, special_tokens.json, tokenizer_config.json, special_tokens_map.json, preprocessor_config.json."""
+def write(folder: Path, vocabulary: Vocabulary, rules: FeatureRules, language: Optional[str] = None) -> None:
+    """vocab.json, special_tokens.json, tokenizer_config.json, special_tokens_map.json, preprocessor_config.json.
+
+    language: that of a model of many, whose vocab.json holds one vocabulary for each.
+    """
     vocabulary.save(folder)
     special = {"pad_token": vocabulary.pad, "unk_token": vocabulary.unk}
     tokenizer = dict(
@@ -51,6 +54,9 @@ def write(folder: Path, vocabulary: Vocabulary, rules: FeatureRules) -> None:
         replace_word_delimiter_char=" ",
         clean_up_tokenization_spaces=vocabulary.clean_up,
     )
+    if language is not None:
+        files.write_json(folder / "vocab.json", {language: vocabulary.ids})
+        tokenizer["target_lang"] = language
     if vocabulary.phones:
         tokenizer.update(tokenizer_class=PHONEME_CLASS, do_phonemize=False, phone_delimiter_token=" ")
     if vocabulary.subwords is not None:
@@ -76,10 +82,11 @@ def _feature_settings(rules: FeatureRules) -> Dict[str, Any]:
     }
 
 
-def read_vocabulary(folder: Path, outputs: Optional[int] = None) -> Vocabulary:
+def read_vocabulary(folder: Path, outputs: Optional[int] = None, language: Optional[str] = None) -> Vocabulary:
     """The vocabulary of a checkpoint folder with the ids that plain transformers gives its tokens.
 
-    outputs: of the model's head; by default what config.json says. Tokens that tokenizers add to those of vocab.json
+    language: of a model of many; by default the one that its tokenizer is set to. outputs: of the model's head; by
+    default what config.json says. Tokens that tokenizers add to those of vocab.json
     count as far as the head has outputs for them. Raises BadData for damaged files, for those that contradict
     themselves, and for tokenizers of other kinds.
     """
@@ -87,9 +94,9 @@ def read_vocabulary(folder: Path, outputs: Optional[int] = None) -> Vocabulary:
     if _has_subwords(folder, settings):
         return _subword_vocabulary(folder, settings, outputs)
     _refuse_other_tokenizers(folder, settings)
-    if outputs is None:
+    if outputs is None and language is None:
         outputs = _configured_outputs(folder)
-    tokens = _tokens(folder, settings, outputs)
+    tokens = _tokens(folder, settings, outputs, language)
     delimiter = settings["word_delimiter_token"] if settings.get("word_delimiter_token") is not None else "|"
     if delimiter not in tokens:
         delimiter = " " if " " in tokens else None
@@ -116,6 +123,15 @@ def _has_subwords(folder: Path, settings: Mapping[str, Any]) -> bool:
     kind = _class(folder, settings)
     are_there = any((folder / name).exists() for name in (subwords.FILE, *sentencepiece_model.NAMES))
     return are_there and (kind not in _READ_CLASSES if kind else not (folder / "vocab.json").exists())
+
+
+def language_of(folder: Path) -> Optional[str]:
+    """The language that the tokenizer of a model of many is set to; None for a model of one. Raises BadData."""
+    language = _settings(folder).get("target_lang")
+    if not isinstance(language, str) or not (folder / "vocab.json").exists():
+        return None
+    ids = files.read_json(folder / "vocab.json", fix=_FIX)
+    return language if isinstance(ids, dict) and isinstance(ids.get(language), dict) else None
 
 
 def _subword_vocabulary(folder: Path, settings: Mapping[str, Any], outputs: Optional[int]) -> Vocabulary:
@@ -211,16 +227,22 @@ def _configured_outputs(folder: Path) -> Optional[int]:
     return size if isinstance(size, int) and not isinstance(size, bool) and size > 0 else None
 
 
-def _tokens(folder: Path, settings: Mapping[str, Any], outputs: Optional[int]) -> Tuple[str, ...]:
+def _tokens(
+    folder: Path, settings: Mapping[str, Any], outputs: Optional[int], language: Optional[str]
+) -> Tuple[str, ...]:
     """All tokens that have an output, by id. Raises BadData."""
     path = folder / "vocab.json"
     fix = f"correct {path}, or choose another checkpoint"
-    ids = _language(path, settings)
+    ids = _language(path, language or settings.get("target_lang"))
     if isinstance(ids, dict):  # 1.0 is 1, as everywhere in JSON
         ids = {token: int(i) if isinstance(i, float) and i.is_integer() else i for token, i in ids.items()}
     own = tokens_by_id(ids, path, fix=fix)
     by_id = dict(enumerate(own))
+    if language is not None and outputs is None:
+        outputs = len(own)
     for index, token, where in _added(folder, settings):
+        if language is not None and (index in by_id or token in own):
+            continue  # as `set_target_lang` has it: they may be of the language that the tokenizer was saved with
         if by_id.get(index, token) != token:
             raise BadData(f"{where} of {folder} has {token!r} where vocab.json has {by_id[index]!r}", fix=fix)
         by_id[index] = token
@@ -235,20 +257,21 @@ def _tokens(folder: Path, settings: Mapping[str, Any], outputs: Optional[int]) -
     return tokens_by_id({token: index for index, token in kept.items()}, path, fix=fix)
 
 
-def _language(path: Path, settings: Mapping[str, Any]) -> Any:
-    """vocab.json, of a model of many languages the part that its tokenizer is set to. Raises BadData."""
+def _language(path: Path, language: Any) -> Any:
+    """vocab.json, of a model of many languages the part of one. Raises BadData."""
     if not path.exists():
         partial_models.refuse(path.parent)
     ids = files.read_json(path, fix=_FIX)
     if not (isinstance(ids, dict) and ids and all(isinstance(value, dict) for value in ids.values())):
         return ids
-    language = settings.get("target_lang")
     if isinstance(language, str) and language in ids:
         return ids[language]
     some = ", ".join(sorted(ids)[:5]) + (" ..." if len(ids) > 5 else "")
+    which = "" if language is None else f", and none for {language!r}"
     raise BadData(
-        f"{path} holds one vocabulary per language ({some})",
-        fix="name the one you need as target_lang in tokenizer_config.json",
+        f"{path} holds one vocabulary per language ({some}){which}",
+        fix="name one of these: as model.language to train it, as --from-language of vocab, or as target_lang in "
+        "tokenizer_config.json",
     )
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, FrozenSet, Iterator, List, Mapping, Optional, Sequence
 
-from asrctl.config.recipe import ModelSection
+from asrctl.config.recipe import SCRATCH, ModelSection
 from asrctl.data.text import Vocabulary
 from asrctl.errors import BadData, PresetError
 from asrctl.messages import amounts
@@ -39,19 +39,22 @@ def outputs(weights: Mapping[str, Any]) -> Optional[int]:
 
 def head_fits(section: ModelSection, folder: Path, weights: Mapping[str, Any], vocabulary: Vocabulary) -> bool:
     """Whether the checkpoint's head is for this very vocabulary. Raises PresetError where `head: keep` can not be."""
+    if section.language_from == SCRATCH:
+        return False
     size = outputs(weights)
     if size is None:
         require_head(section, folder, weights)
         return False
-    problem = _head_problem(folder, size, vocabulary)
+    problem = _head_problem(folder, size, vocabulary, section.language_from or section.language)
     if problem is None:
         return True
     if section.head == "reinit":
         return False
+    language = "" if section.language is None else f" --from-language {section.language_from or section.language}"
     raise PresetError(
         f"the head of {folder.name} does not fit the vocabulary: {problem}",
         fix="add `--set model.head=reinit` for a new head, or take its vocabulary:"
-        " `asrctl vocab CORPUS --from CHECKPOINT`",
+        f" `asrctl vocab CORPUS --from CHECKPOINT{language}`",
     )
 
 
@@ -61,10 +64,10 @@ def require_head(section: ModelSection, folder: Path, weights: Mapping[str, Any]
         raise PresetError(f"{folder.name} has no CTC head", fix="add `--set model.head=reinit` to draw a new one")
 
 
-def _head_problem(folder: Path, size: int, vocabulary: Vocabulary) -> Optional[str]:
+def _head_problem(folder: Path, size: int, vocabulary: Vocabulary, language: Optional[str]) -> Optional[str]:
     if not (folder / "vocab.json").exists():
         return "the checkpoint carries no vocab.json, so the order of its outputs is unknown"
-    theirs = processor.read_vocabulary(folder, size)
+    theirs = processor.read_vocabulary(folder, size, language)
     if size != len(vocabulary) or len(theirs) != len(vocabulary):
         return f"it has {amounts.count(size, 'output')}, the vocabulary has {amounts.count(len(vocabulary), 'token')}"
     for index, (ours, other) in enumerate(zip(vocabulary.tokens, theirs.tokens)):
@@ -81,11 +84,13 @@ def head_names(model: Any) -> FrozenSet[str]:
     return frozenset((*own, *(name for name in _INNER_HEADS if name in model.state_dict())))
 
 
-def check(model: Any, weights: Mapping[str, Any], folder: Path, *, new_head: bool) -> Mapping[str, Any]:
+def check(
+    model: Any, weights: Mapping[str, Any], folder: Path, *, new_head: bool, anew: FrozenSet[str] = frozenset()
+) -> Mapping[str, Any]:
     """The weights under the names that the model's have on disk. Raises BadData where one is missing or does not fit.
 
-    A head that is drawn anew may be missing, and so may the embedding of masked frames, and one of two names of what
-    the model has only once.
+    anew: names of further weights that are drawn. A head that is drawn anew may be missing, and so may the embedding of
+    masked frames, and one of two names of what the model has only once.
     """
     names, shapes, given = compat.model_names(model), model.state_dict(), sorted(weights)
     head, prefix = head_names(model), model.base_model_prefix + "."
@@ -93,7 +98,7 @@ def check(model: Any, weights: Mapping[str, Any], folder: Path, *, new_head: boo
     weights = {_of_model(name, prefix, names, weights): tensor for name, tensor in weights.items()}
     twins = {one: other for one, other in compat.tied_names(model).items() if one not in weights and other in weights}
     weights = {**weights, **{one: weights[other] for one, other in twins.items()}}
-    wanted = {name for name in names if not (new_head and name in head)}
+    wanted = {name for name in names if not (new_head and name in head)} - anew
     here = wanted & set(weights)
     optional = {name for name in wanted if name.endswith(_OPTIONAL)}
     missing = sorted(wanted - optional - here)
@@ -124,12 +129,20 @@ def _some(lines: List[str], verb: str) -> List[str]:
     return lines if len(lines) <= _TOLD else [*lines[:_TOLD], f"{len(lines) - _TOLD} more {verb}"]
 
 
-def fill(model: Any, weights: Mapping[str, Any], folder: Path, *, new_head: bool, seed: int = 0) -> List[str]:
+def fill(
+    model: Any,
+    weights: Mapping[str, Any],
+    folder: Path,
+    *,
+    new_head: bool,
+    anew: FrozenSet[str] = frozenset(),
+    seed: int = 0,
+) -> List[str]:
     """Give the model its weights, and draw what may be missing; the names of that. Raises BadData as `check` does."""
     import torch
 
     names = compat.model_names(model)
-    found = check(model, weights, folder, new_head=new_head)
+    found = check(model, weights, folder, new_head=new_head, anew=anew)
     floats = {
         name: tensor.to(torch.float32) if tensor.is_floating_point() else tensor for name, tensor in found.items()
     }
@@ -140,7 +153,7 @@ def fill(model: Any, weights: Mapping[str, Any], folder: Path, *, new_head: bool
 
 
 def _draw(model: Any, names: Sequence[str], seed: int) -> None:
-    """Draw parts as transformers does: the biases and weights of a head, the embedding of masked frames."""
+    """Draw parts as transformers does: a head, the adapter of a language, the embedding of masked frames."""
     state = model.state_dict()  # tensors outside of autograd
     with seeded(seed):
         for name in names:
@@ -148,6 +161,8 @@ def _draw(model: Any, names: Sequence[str], seed: int) -> None:
                 state[name].uniform_()
             elif name.endswith(("bias", _BATCHES_SEEN)):
                 state[name].zero_()
+            elif name.endswith(".norm.weight"):
+                state[name].fill_(1.0)
             else:
                 state[name].normal_(std=model.config.initializer_range)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set
 
 from asrctl.errors import BadData, MissingArtifact
-from asrctl.models import model_files, partial_models, weight_files
+from asrctl.models import base_model, language_adapters, model_files, partial_models, processor, weight_files
 from asrctl.models.weight_names import plain_names
 from asrctl.runtime import compat
 from asrctl.storage import files, hub, records
@@ -32,14 +32,19 @@ _FIX_PATH = "rename that folder, or copy the model elsewhere"
 FIX_FOLDER = "choose a folder that holds config.json and model.safetensors of a CTC or pre-trained speech model"
 
 
-def find_checkpoint(name: str, revision: Optional[str] = None) -> Path:
-    """A local folder, or a hub model fetched to the hub's own cache. Raises MissingArtifact."""
+def find_checkpoint(name: str, revision: Optional[str] = None, language: Optional[str] = None) -> Path:
+    """A local folder, or a hub model fetched to the hub's own cache. Raises MissingArtifact.
+
+    language: of a model of many, whose adapter is fetched as well.
+    """
     folder = files.expanded(name)
     if folder.is_dir():
         return require_text(folder, fix=_FIX_PATH)
     _refuse_no_name(name)
     patterns = ["config.json", *model_files.TOKENIZER_FILES, *model_files.FEATURE_FILES]
     patterns += ["model*.safetensors", "model.safetensors.index.json"]
+    if language is not None:
+        patterns += [pattern.format(language) for pattern in base_model.ADAPTERS]
     return hub.snapshot(name, revision, patterns, more=["*.json", "pytorch_model*"], wanted="model*.safetensors")
 
 
@@ -49,7 +54,7 @@ def _refuse_no_name(name: str) -> None:
         raise MissingArtifact(f"there is no checkpoint folder {name}", fix="correct the name of the model")
 
 
-def local_checkpoint(name: str, revision: Optional[str] = None) -> Optional[Path]:
+def local_checkpoint(name: str, revision: Optional[str] = None, language: Optional[str] = None) -> Optional[Path]:
     """The folder of a checkpoint that is whole on this machine; None for one that the hub would have to give.
 
     Raises MissingArtifact where `find_checkpoint` does so without asking the hub.
@@ -58,7 +63,8 @@ def local_checkpoint(name: str, revision: Optional[str] = None) -> Optional[Path
     if folder is None:
         _refuse_no_name(name)
         return None
-    return folder if files.expanded(name).is_dir() or _is_whole(folder) else None
+    has_language = language is None or base_model.adapter_file(folder, language) is not None
+    return folder if files.expanded(name).is_dir() or (has_language and _is_whole(folder)) else None
 
 
 def _is_whole(folder: Path) -> bool:
@@ -91,20 +97,41 @@ def read_config(folder: Path) -> Dict[str, Any]:
     return values
 
 
-def read_weights(folder: Path) -> Dict[str, Any]:
+def read_weights(folder: Path, language: Optional[str] = None) -> Dict[str, Any]:
     """{name on disk: tensor}: safetensors, or a torch file read without running code.
 
-    Names are those of the plain model, whatever wrapped it. Raises BadData, MissingArtifact.
+    Names are those of the plain model, whatever wrapped it. What only adds to a base is read together with that.
+    language: of a model of many; default: the one that it is set to. Raises BadData, MissingArtifact, PresetError.
     """
-    return _read(folder, weight_files.tensors)
+    return _read(folder, weight_files.tensors, language)
 
 
-def read_shapes(folder: Path) -> Dict[str, weight_files.Shape]:
+def read_shapes(folder: Path, language: Optional[str] = None) -> Dict[str, weight_files.Shape]:
     """The same without reading the weights: {name on disk: shape}. Raises what `read_weights` raises."""
-    return _read(folder, weight_files.shapes)
+    return _read(folder, weight_files.shapes, language)
 
 
-def _read(folder: Path, read: Callable[[Path], Mapping[str, Any]]) -> Dict[str, Any]:
+def _read(folder: Path, read: Callable[[Path], Mapping[str, Any]], language: Optional[str]) -> Dict[str, Any]:
+    base = base_model.of(folder)
+    if base is None:
+        found = _read_whole(folder, read)
+    else:
+        language = language or processor.language_of(folder)
+        found = _read(base_folder(base), read, None)
+    if language is None:
+        return found
+    path = language_adapters.require_file(folder, language)
+    return language_adapters.overlaid(found, read(path), path)
+
+
+def base_folder(base: base_model.BaseModel) -> Path:
+    """Where a base lies. Raises MissingArtifact, BadData where it is another one than it was."""
+    folder = find_checkpoint(base.checkpoint, base.revision)
+    base.require(folder)
+    return folder
+
+
+def _read_whole(folder: Path, read: Callable[[Path], Mapping[str, Any]]) -> Dict[str, Any]:
     found: Dict[str, Any] = {}
     for path in _weight_files(folder):
         found.update(read(path))

@@ -14,9 +14,9 @@ from asrctl.storage import atomic, files
 
 _SHELL = (
     *("config.json", "vocab.json", "special_tokens.json", "special_tokens_map.json"),
-    *("tokenizer_config.json", "preprocessor_config.json"),
+    *("tokenizer_config.json", "preprocessor_config.json", "base.json"),
 )
-MODEL_FILES = (*_SHELL, "model.safetensors", "SHA256SUMS")
+MODEL_FILES = (*_SHELL, "model.safetensors", "adapter.*.safetensors", "SHA256SUMS")
 _CHECKPOINT = ("state.json", "model.safetensors", "optimizer.safetensors", "backend/**")
 # What a system or a file manager leaves in every folder that it shows, names of files that are deleted but open, and
 # what safetensors writes first and renames then (".tmp" and six characters, as Rust's tempfile names it).

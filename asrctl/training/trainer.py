@@ -287,13 +287,13 @@ class HostTrainer(Trainer):
         if self.device.type == "cpu":
             memory.keep_for_reuse()
         self.loop.state.scaler = float(self.scaler.get_scale()) if self.scaler.is_enabled() else None
-        return Snapshot(compat.canonical_state(self.model), self.adam.state())
+        return Snapshot(loading.kept_state(self.recognizer), self.adam.state())
 
     def _restore(self, checkpoint: checkpoints.Checkpoint) -> None:
         """Raises BadData where the checkpoint is not this model's."""
-        names, state = compat.model_names(self.model), self.loop.state
+        state = self.loop.state
         try:
-            self.model.load_state_dict({names[name]: tensor for name, tensor in checkpoint.model().items()})
+            loading.put(self.recognizer, checkpoint.model())
             self.adam.load(checkpoint.optimizer(), state.step)
         except (KeyError, ValueError, RuntimeError) as error:
             raise BadData(

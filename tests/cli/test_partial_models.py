@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from ..helpers.many_languages import knows_adapters
 from ..helpers.program import run_here
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # transformers 4.29 under newer torch
@@ -51,6 +52,9 @@ def test_an_adapter_alone_is_no_model(command: str, honest: Path, honest_workspa
             "vocab": ("vocab", "manifest", honest / "corpus" / "tones.csv", "--from", folder),
         }
         refused = asrctl(*words[command], "--json")
+        if "from 4.30 on" in refused.error["message"]:  # of a transformers that knows no such configuration
+            assert refused.exit_code == 3 and folder.name == "d" and not knows_adapters()
+            continue
         assert refused.exit_code == 5 and told in refused.error["message"], refused.error
         assert refused.error["fix"].startswith("choose the folder of a whole model: ")
 
