@@ -32,6 +32,7 @@ COMMANDS = {
     "compile": ("compile", "Compile a preset for the IPU ahead of training, on a machine without one."),
     "eval": ("evaluate", "Transcribe a split and count the errors."),
     "compare": ("compare", "Compare two evaluations of the same utterances: which differ, and whether that is chance."),
+    "report": ("pages", "Show a run or an evaluation as a page: charts, groups, errors, players."),
     "lm": ("language_model", "Estimate an n-gram language model from transcripts and texts, for eval --lm."),
     "export": ("export", "Write a trained model for use elsewhere, verified on real utterances."),
     "presets": ("presets", "List, show, check, copy and import presets."),

@@ -193,6 +193,7 @@ def result_lines(result: "TrainResult", place: "Workspace", *, if_new: bool = Fa
         f"run {result.run}: {amounts.count(result.steps, 'step')}, {result.reason}{emulated}; {best}",
         *limited_lines(result, place),
         f"model: {result.model}",
+        *([] if result.page is None else [f"report: {result.page}"]),
         *kept_lines(result, place),
         following,
     ]

@@ -17,7 +17,7 @@ from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 import numpy as np
 
-from asrctl.commands import doubts, transcription
+from asrctl.commands import doubts, report_files, transcription
 from asrctl.commands.select import ChosenData, TrainedModel, find_data, find_model, warn_of_newer_data
 from asrctl.commands.transcription import How
 from asrctl.data.audit import overlap
@@ -28,17 +28,15 @@ from asrctl.data.audit.sources import Source, sources, whole
 from asrctl.data.dataset import PreparedData
 from asrctl.data.shard_files import as_numpy
 from asrctl.data.utterance import Utterance, read_manifest
-from asrctl.errors import BadData, QualityGate, UsageError
+from asrctl.errors import BadData, QualityGate
 from asrctl.events import Emit, Note, ignore
 from asrctl.messages import amounts
 from asrctl.reports import audit_page
-from asrctl.storage import files, output_files, records
-from asrctl.storage.output_files import OutputFile
+from asrctl.storage import files, records
 from asrctl.storage.workspace import Artifact, Draft, Key, Workspace
 
 VERSION = 1
 _FIX_AUDIT = "audit again with --force"
-_MARK = '<meta name="generator" content="asrctl">'
 _FEW = 20
 
 
@@ -94,7 +92,10 @@ def audit(workspace: Workspace, request: AuditRequest, emit: Emit = ignore) -> A
 
     Raises MissingArtifact (no such data), BadData (damaged), UsageError (output), OSError.
     """
-    output = None if request.output is None else _output(workspace, request.output, replace=request.force)
+    output = None
+    if request.output is not None:
+        what = "an audit's report"
+        output = report_files.meant(workspace, request.output, AuditReport, what=what, replace=request.force)
     trained = None if request.run is None else find_model(workspace, request.run, None)
     chosen = find_data(workspace, trained, request.data)
     emit(Note(f"auditing data {chosen.name} ({chosen.data.artifact.id}, {chosen.why})"))
@@ -155,25 +156,6 @@ def read_report(artifact: Artifact) -> AuditReport:
     """The report.json of an audit. Raises BadData."""
     path = artifact.path / "report.json"
     return records.read(AuditReport, files.read_json(path, fix=_FIX_AUDIT), f"{path} is damaged", fix=_FIX_AUDIT)
-
-
-def _output(workspace: Workspace, path: Path, *, replace: bool) -> OutputFile:
-    """What --output means. Raises UsageError, OSError."""
-    if path.suffix not in (".html", ".json"):
-        raise UsageError(f"{path} says not what it is to be", fix="name a file that ends in .html or .json")
-    return output_files.meant(workspace, path, _is_ours, what="an audit's report", replace=replace)
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a file is a page of ours, or such a report."""
-    if path.suffix == ".json":
-        try:
-            found = files.read_json(path, fix="")
-        except BadData:
-            return False
-        return records.problem(AuditReport, found) is None
-    with files.open_regular(path, fix="choose another name") as stream:
-        return _MARK.encode("ascii") in stream.read(4096)
 
 
 class _Job:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, Optional
 
 from asrctl import __version__
+from asrctl.commands import run_page
 from asrctl.commands.train_request import TrainPlan
 from asrctl.config import presets
 from asrctl.errors import AsrctlError, BadData, Interrupted, MissingArtifact
@@ -50,8 +51,15 @@ class TrainResult:
     rate: str = "WER"
     nothing_to_do: bool = False
 
+    @property
+    def page(self) -> Optional[Path]:
+        """Charts of the run; None where an earlier version trained it."""
+        path = Run(self.model.parent).page
+        return path if path.exists() else None
+
     def as_dict(self) -> Dict[str, Any]:
-        return dict(self.__dict__, model=str(self.model), new=not self.nothing_to_do)
+        page = None if self.page is None else str(self.page)
+        return dict(self.__dict__, model=str(self.model), new=not self.nothing_to_do, page=page)
 
 
 def carry_out(run: Run, planned: TrainPlan, emit: Emit) -> TrainResult:
@@ -77,8 +85,9 @@ def carry_out(run: Run, planned: TrainPlan, emit: Emit) -> TrainResult:
             seconds = round(time.monotonic() - began + info.seconds, 3)
             ended = replace(_by_checkpoint(run, info), state=state, error=message, seconds=seconds)
             _write_if_possible(run, ended, emit)
+            run_page.write_if_possible(planned.workspace, run, emit)
             raise
-    return _close(run, planned, info, outcome)
+    return _close(run, planned, info, outcome, emit)
 
 
 def _write_if_possible(run: Run, info: RunInfo, emit: Emit) -> None:
@@ -218,13 +227,14 @@ def _write_start(run: Run, job: TrainingJob, start: StartPoint, info: RunInfo) -
     run.write(info)
 
 
-def _close(run: Run, planned: TrainPlan, info: RunInfo, outcome: Outcome) -> TrainResult:
+def _close(run: Run, planned: TrainPlan, info: RunInfo, outcome: Outcome, emit: Emit) -> TrainResult:
     trainer_state = outcome.state
     interrupted = outcome.reason == "interrupted"
     state = "interrupted" if interrupted else "complete"
     seconds = round(info.seconds + outcome.seconds, 3)
     reached = _reached(info if interrupted else _planned_for(outcome.total, info, planned.job), trainer_state)
     run.write(replace(reached, state=state, reason=outcome.reason, seconds=seconds))
+    run_page.write_if_possible(planned.workspace, run, emit)
     if interrupted:
         kept = {None: "nothing was learned yet", trainer_state.step: "a checkpoint is kept"}
         what = kept.get(outcome.kept_step, f"the checkpoint of step {outcome.kept_step} is kept")

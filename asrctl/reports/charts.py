@@ -41,16 +41,24 @@ def histogram(caption: str, unit: str, start: float, width: float, counts: Seque
 
 
 def _ticks(start: float, reach: float) -> Sequence[str]:
-    """Round numbers along the axis."""
-    raw = reach / _TICKS
+    return [_tick((value - start) / reach, value) for value in round_numbers(start, reach)]
+
+
+def round_numbers(start: float, reach: float, most: int = _TICKS) -> Sequence[float]:
+    """A few from `start` on, for an axis of that length."""
+    raw = reach / most
     size = 10.0 ** math.floor(math.log10(raw))
     step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= raw)
     first = math.ceil(start / step - 1e-9)
     places = range(first, math.floor((start + reach) / step + 1e-9) + 1)
-    return [_tick((place * step - start) / reach, place * step) for place in places]
+    return [place * step for place in places]
 
 
 def _tick(share: float, value: float) -> str:
     anchor = "start" if share < 0.06 else "end" if share > 0.94 else "middle"
-    shown = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return f'<text x="{share * _WIDTH:.0f}" y="{_HEIGHT - 5}" text-anchor="{anchor}">{shown}</text>'
+    return f'<text x="{share * _WIDTH:.0f}" y="{_HEIGHT - 5}" text-anchor="{anchor}">{shown(value)}</text>'
+
+
+def shown(value: float) -> str:
+    """A number for people, of at most a few digits."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

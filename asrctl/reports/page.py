@@ -7,6 +7,7 @@ from typing import Any, Iterable, Sequence, Tuple
 
 # Nothing on the page runs or comes from elsewhere, so a browser may refuse all that would.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; media-src data:; img-src data:"
+MARK = '<meta name="generator" content="asrctl">'
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2129; --soft: #5b6472; --page: #ffffff; --card: #f5f6f8; --line: #d9dde3;
   --bar: #2f6fb0; --mark: #b3402a; }
@@ -22,6 +23,7 @@ a { color: inherit; }
 .soft { color: var(--soft); }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(15.5rem, 100%), 1fr)); gap: 1rem;
   margin: 1.5rem 0; }
+.wide { grid-template-columns: repeat(auto-fit, minmax(min(21rem, 100%), 1fr)); }
 figure { max-width: 34rem; margin: 0; padding: .75rem; background: var(--card); border: 1px solid var(--line);
   border-radius: .5rem; }
 figcaption { font-size: .9rem; margin-bottom: .25rem; }
@@ -44,6 +46,9 @@ td.drawing { width: 11rem; }
 svg.interval { max-width: 11rem; min-width: 6rem; }
 svg .range { opacity: .45; }
 svg circle { fill: var(--bar); }
+svg polygon { fill: var(--bar); opacity: .2; }
+.legend { font-size: .8rem; }
+svg .touch { fill: transparent; }
 svg polyline { fill: none; stroke: var(--bar); stroke-width: 2; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(15.5rem, 100%), 1fr)); gap: 0 2rem;
   align-items: start; }
@@ -127,7 +132,7 @@ def page(title: str, parts: Sequence[Any]) -> str:
         '<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-        '<meta name="generator" content="asrctl">',
+        MARK,
         f"<title>{markup(title)}</title>",
         f"<style>{_STYLE}</style>",
     )

@@ -20,7 +20,8 @@ from asrctl.training import checkpoints
 from asrctl.training.run_info import RunInfo
 
 _FIX = "see `asrctl status`; a damaged run can be replaced with --overwrite"
-FILES = ("run.json", "recipe.yaml", "metrics.jsonl")
+PAGE = "report.html"
+FILES = ("run.json", "recipe.yaml", "metrics.jsonl", PAGE)
 # What a command that is typed once more does without.
 _NOT_AGAIN = ("--resume", "--overwrite", "--if-new", "--dry-run", "--json", "--verbose")
 # Of run.json: what users typed and what libraries said.
@@ -50,6 +51,11 @@ class Run:
     @property
     def checkpoints(self) -> Path:
         return self.folder / "checkpoints"
+
+    @property
+    def page(self) -> Path:
+        """What its metrics log says, for people; made when the run ends, and when somebody asks."""
+        return self.folder / PAGE
 
     @property
     def recipe_path(self) -> Path:
