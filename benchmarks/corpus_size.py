@@ -30,7 +30,7 @@ from benchmarks import measured
 
 _KB = 1024
 # Of LibriSpeech, whatever of these is there; other corpora are read as a whole.
-_SPLITS = ("train-clean-100", "train-other-500", "dev-clean", "dev-other", "test-clean", "test-other")
+SPLITS = ("train-clean-100", "train-other-500", "dev-clean", "dev-other", "test-clean", "test-other")
 
 
 def linked(
@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("corpus-size"), help="on the disk of the source; is emptied")
     options = parser.parse_args()
     corpus = find(options.corpus)
-    request = CorpusRequest(options.source.resolve(), optional_splits=_SPLITS)
+    request = CorpusRequest(options.source.resolve(), optional_splits=SPLITS)
     readable = ((item, audio.duration_s(Path(item.audio))) for item in corpus.utterances(request))
     found = [(item, duration_s) for item, duration_s in readable if duration_s is not None]
     sizes = [{"hours": hours} for hours in options.hours] + [{"utterances": number} for number in options.utterances]

@@ -1,10 +1,12 @@
 """The stock recipe, as a baseline: what transformers' example for CTC speech recognition does, in code of our own.
 
     python -m benchmarks.stock prepare --listing utterances.json --model MODEL --target ARROW --workers 2
+    python -m benchmarks.stock prepare-hub --repository FOLDER --model MODEL --target ARROW
     python -m benchmarks.stock train --data ARROW --model MODEL --bf16 --grouped
     python -m benchmarks.stock eval --data ARROW --model MODEL --bf16
 
-prepare: `datasets.map` decodes each file, normalizes it by the feature extractor and writes float32 Arrow. train: the
+prepare: `datasets.map` decodes each file, normalizes it by the feature extractor and writes float32 Arrow; prepare-hub
+begins with `load_dataset` of a repository of Parquet files. train: the
 library's Trainer with its defaults (optimizer, clipping, sampler), batch 4, a frozen feature encoder, and a collator
 that pads each batch to its longest, with an attention mask only where the checkpoint's feature extractor asks for one.
 eval: Trainer.evaluate with batch 8, logits reduced to their argmax on the way. Values are the recipe's defaults and
@@ -23,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import io
 import json
 import math
 from collections import deque
@@ -47,11 +50,28 @@ def prepare(listing: Path, model: Path, target: Path, workers: int) -> None:
     processor = load_processor(model)
     rows = json.loads(listing.read_text(encoding="utf-8"))
     raw = datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in ("id", "path", "text")})
+    _map(raw, processor, target, workers, column="path")
+
+
+def prepare_hub(repository: Path, model: Path, target: Path, workers: int) -> None:
+    """The same from a repository's Parquet files (columns audio, text, id), as `load_dataset` takes them in."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    splits = datasets.load_dataset(str(repository), cache_dir=str(target / "cache"))
+    for name, split in splits.items():
+        (target / name).mkdir(parents=True)
+        raw = split.cast_column("audio", datasets.Audio(decode=False))
+        _map(raw, load_processor(model), target / name, workers, column="audio")
+
+
+def _map(raw: Any, processor: Any, target: Path, workers: int, *, column: str) -> None:
+    """column: of the recordings."""
     processes = workers if workers > 1 else None
     raw = raw.map(_target_text, remove_columns=["text"], cache_file_name=str(target / "text.tmp"))
     mapped = raw.map(
-        _Preprocess(processor),
-        remove_columns=["path", "target_text"],
+        _Preprocess(processor, column),
+        remove_columns=[column, "target_text"],
         num_proc=processes,
         cache_file_name=str(target / "speech.arrow"),
     )
@@ -74,11 +94,11 @@ def _short_enough(length: int) -> bool:
 class _Preprocess:
     """One utterance -> input_values (float32), input_length, labels."""
 
-    def __init__(self, processor: Any) -> None:
-        self.extractor, self.tokenizer = processor.feature_extractor, processor.tokenizer
+    def __init__(self, processor: Any, column: str) -> None:
+        self.extractor, self.tokenizer, self.column = processor.feature_extractor, processor.tokenizer, column
 
     def __call__(self, row: Dict[str, Any]) -> Dict[str, Any]:
-        values = self.extractor(_read(row["path"]), sampling_rate=SAMPLE_RATE).input_values[0]
+        values = self.extractor(_read(row[self.column]), sampling_rate=SAMPLE_RATE).input_values[0]
         return {
             "input_values": values,
             "input_length": len(values),
@@ -86,11 +106,11 @@ class _Preprocess:
         }
 
 
-def _read(path: str) -> Any:
-    """(time,) float64: one channel at SAMPLE_RATE."""
+def _read(recording: Any) -> Any:
+    """(time,) float64: one channel at SAMPLE_RATE. recording: a path, or what a repository's cell holds."""
     import soundfile
 
-    samples, rate = soundfile.read(path)
+    samples, rate = soundfile.read(recording if isinstance(recording, str) else io.BytesIO(recording["bytes"]))
     if samples.ndim > 1:
         samples = samples.mean(axis=1)
     if rate != SAMPLE_RATE:
@@ -294,6 +314,11 @@ def parse(arguments: "List[str] | None" = None) -> argparse.Namespace:
     making.add_argument("--model", type=Path, required=True)
     making.add_argument("--target", type=Path, required=True)
     making.add_argument("--workers", type=int, default=1)
+    taking = commands.add_parser("prepare-hub")
+    taking.add_argument("--repository", type=Path, required=True)
+    taking.add_argument("--model", type=Path, required=True)
+    taking.add_argument("--target", type=Path, required=True)
+    taking.add_argument("--workers", type=int, default=1)
     for name in ("train", "eval"):
         using = commands.add_parser(name)
         using.add_argument("--data", type=Path, required=True)
@@ -315,6 +340,8 @@ def main() -> None:
     options = parse()
     if options.command == "prepare":
         prepare(options.listing, options.model, options.target, options.workers)
+    elif options.command == "prepare-hub":
+        prepare_hub(options.repository, options.model, options.target, options.workers)
     elif options.command == "train":
         train(options, Gate())
     else:
