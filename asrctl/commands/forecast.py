@@ -139,12 +139,16 @@ def _memory(planned: TrainPlan, found: Optional[Recognizer]) -> Tuple[Optional[i
     if found is None or not planned.job.device.is_host:
         return None, None
     total, trained = _numbers(found)
-    weights = _WEIGHT_BYTES * total
+    # Beside an average there are the weights that it takes the place of while it is evaluated.
+    weights = _WEIGHT_BYTES * total + 2 * _average_bytes(planned, trained)
     if planned.job.device.kind != "cpu" or not hasattr(found.model.config, "conv_dim"):
         return weights + _TRAINED_BYTES * trained, "at least"
     engine, pads = _engine(planned, found)
     rows, samples = _largest(planned, pads)
-    step = memory_estimate.most_bytes(found.model, rows, samples, precision=planned.job.precision, pads=pads)
+    recomputed = planned.recipe.host(planned.job.device.kind).gradient_checkpointing
+    step = memory_estimate.most_bytes(
+        found.model, rows, samples, precision=planned.job.precision, pads=pads, recomputed=recomputed
+    )
     if engine != select.PACKED:
         return int(_held_bytes() + weights + _PLAIN_TAKES * step), "about"
     return _held_bytes() + weights + step, "at most"
@@ -154,6 +158,11 @@ def _numbers(found: Recognizer) -> Tuple[int, int]:
     """(parameters, those that learn)."""
     parameters = list(found.model.parameters())
     return sum(item.numel() for item in parameters), sum(item.numel() for item in parameters if item.requires_grad)
+
+
+def _average_bytes(planned: TrainPlan, trained: int) -> int:
+    """Of a moving average of what learns, where one is kept."""
+    return 0 if planned.recipe.optim.ema_decay is None else _WEIGHT_BYTES * trained
 
 
 def _engine(planned: TrainPlan, found: Recognizer) -> Tuple[str, bool]:
@@ -197,7 +206,8 @@ def _disk_bytes(planned: TrainPlan, found: Recognizer) -> int:
     every = run.save_every or run.eval_every or planned.job.batches.steps_per_epoch
     made = -(-planned.job.total_steps // every)
     checkpoints = min(made, run.keep + 1 + int("eval" in planned.data.splits))
-    return checkpoints * (weights + _MOMENT_BYTES * trained) + 2 * weights
+    beside = _MOMENT_BYTES * trained + _average_bytes(planned, trained)
+    return checkpoints * (weights + beside) + 2 * weights
 
 
 def _cache_bytes(planned: TrainPlan, found: Recognizer) -> int:

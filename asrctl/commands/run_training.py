@@ -198,6 +198,7 @@ def _info(run: Run, planned: TrainPlan, engine: Optional[str]) -> RunInfo:
         seconds=kept.seconds,
         engine=engine,
         recordings=planned.recordings or None,
+        averaged=planned.recipe.optim.ema_decay,
     )
 
 
@@ -302,7 +303,7 @@ def _bring_back_model(run: Run, planned: TrainPlan, checkpoint: checkpoints.Chec
     if run.model.is_dir():
         return
     checkpoint = checkpoints.best_left(run.checkpoints, checkpoint)
-    loading.save_with_weights(_recognizer(run, planned, checkpoint, emit), checkpoint.model(), run.model)
+    loading.save_with_weights(_recognizer(run, planned, checkpoint, emit), checkpoint.result(), run.model)
     emit(
         Note(
             f"the model of run {run.name} was missing; it was made again from the checkpoint of step {checkpoint.step}"

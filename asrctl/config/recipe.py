@@ -188,6 +188,13 @@ class OptimSection:
         low=0,
         high=MAX_STEPS,
     )
+    ema_decay: Optional[float] = key(
+        None,
+        "decay of a moving average of the weights, which is then evaluated and kept, such as 0.999 (Tarvainen and "
+        "Valpola 2017, arXiv 1703.01780); null: none",
+        low=0,
+        below=1,
+    )
     adam_betas: Tuple[float, ...] = key((0.9, 0.999), "Adam's decay rates", low=0, below=1)
     adam_eps: float = key(1e-8, "Adam's epsilon", above=0, high=1e6)
     adam_bias_correction: bool = key(True, "false: as IPUTrainer's AdamW does")
@@ -251,6 +258,11 @@ class HostSection:
         "packed: frames of all utterances end to end, where shapes are free and the model is known; plain: "
         "transformers' own passes over padded batches; auto: packed on cpu and cuda, plain elsewhere",
         choices=("auto", "packed", "plain"),
+    )
+    gradient_checkpointing: bool = key(
+        False,
+        "compute each layer's inner values again for the backward pass instead of keeping them: less memory, a third "
+        "more time (Chen et al. 2016, arXiv 1604.06174)",
     )
     cache_features: bool = key(
         True, "keep a frozen encoder's output on disk between epochs (packed, audio not augmented)"

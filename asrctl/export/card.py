@@ -273,6 +273,7 @@ def _training(facts: CardFacts) -> str:
     lines: List[str] = [
         f"- preset: `{run.preset}`",
         f"- steps: {run.steps}",
+        *([] if run.averaged is None else [f"- weights: their moving average, decay {run.averaged:g}"]),
         f"- device: {run.device}, precision {run.precision}",
         f"- versions: {versions}",
     ]

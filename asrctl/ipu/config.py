@@ -121,6 +121,11 @@ def _learning_problems(recipe: Recipe) -> List[str]:
             "optim.head_only_steps and optim.unfreeze_every change which weights learn during the run, but the program "
             "is compiled once; set both to 0"
         )
+    if optim.ema_decay is not None:
+        found.append(
+            "optim.ema_decay is set, but an IPU keeps its weights to itself between checkpoints; set "
+            "optim.ema_decay=null"
+        )
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from typing import Any, Iterator, List, Optional
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -101,34 +102,58 @@ def norms_masked(model: nn.Module, lengths: torch.Tensor) -> Iterator[None]:
         yield
 
 
+# {model: (batch,) frames that are real, while layers over time leave the others out}
+_masked: "WeakKeyDictionary[nn.Module, torch.Tensor]" = WeakKeyDictionary()
+
+
+def masked_frames(model: nn.Module) -> Optional[torch.Tensor]:
+    """(batch,) what `temporal_layers_masked` was given, within its block."""
+    return _masked.get(model)
+
+
 @contextlib.contextmanager
 def temporal_layers_masked(model: nn.Module, frames: torch.Tensor) -> Iterator[None]:
     """Within the block layers over time see the first `frames` (batch,) frames of each utterance only.
 
     - data2vec's stacked positional convolutions: the library zeroes the padding before the first only; biases and norms
-      then make it non-zero, and the next convolution carries it into the real frames.
-    - the convolutions of wav2vec 2.0's conformer, before which it is not zeroed at all;
-    - batch norms that learn, whose statistics it would be part of.
+      then make it non-zero, and the next convolution carries it into the real frames;
+    - what `layers_masked` is about.
     """
 
-    def real(time: int) -> torch.Tensor:
-        return torch.arange(time, device=frames.device)[None, :] < frames[:, None]
-
     def silence(module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
-        return output * real(output.shape[-1])[:, None, :].to(output.dtype)
-
-    def silence_input(module: nn.Module, inputs: Any) -> Any:
-        return (inputs[0] * real(inputs[0].shape[-1])[:, None, :].to(inputs[0].dtype),)
+        return output * _real(frames, output.shape[-1])[:, None, :].to(output.dtype)
 
     speech = getattr(model, model.base_model_prefix, None)
     positions = getattr(getattr(speech, "encoder", None), "pos_conv_embed", None)
     hooks = [layer.register_forward_hook(silence) for layer in getattr(positions, "layers", [])]
+    _masked[model] = frames
+    try:
+        with layers_masked(model, frames):
+            yield
+    finally:
+        del _masked[model]
+        for hook in hooks:
+            hook.remove()
+
+
+@contextlib.contextmanager
+def layers_masked(part: nn.Module, frames: Optional[torch.Tensor]) -> Iterator[None]:
+    """Of a model or a part of it, nothing where frames is None:
+
+    - the convolutions of wav2vec 2.0's conformer, before which the padding is not zeroed at all;
+    - batch norms that learn, whose statistics it would be part of.
+    """
+
+    def silence_input(module: nn.Module, inputs: Any) -> Any:
+        return (inputs[0] * _real(frames, inputs[0].shape[-1])[:, None, :].to(inputs[0].dtype),)
+
     norms: List[Any] = []
-    for name, module in model.named_modules():
+    hooks: List[Any] = []
+    for name, module in part.named_modules() if frames is not None else ():
         if isinstance(module, nn.BatchNorm1d):
             module.__class__ = MaskedBatchNorm
             norms.append(module)
-        elif name.endswith(".conv_module.depthwise_conv") and module.padding != (0,):
+        elif f".{name}".endswith(".conv_module.depthwise_conv") and module.padding != (0,):
             hooks.append(module.register_forward_pre_hook(silence_input))
     try:
         with _lengths_of(norms, frames):
@@ -138,8 +163,13 @@ def temporal_layers_masked(model: nn.Module, frames: torch.Tensor) -> Iterator[N
             hook.remove()
 
 
+def _real(frames: Any, time: int) -> torch.Tensor:
+    """(batch, time) whether a frame is one of the first `frames` (batch,) of its utterance."""
+    return torch.arange(time, device=frames.device)[None, :] < frames[:, None]
+
+
 @contextlib.contextmanager
-def _lengths_of(norms: List[Any], lengths: torch.Tensor) -> Iterator[None]:
+def _lengths_of(norms: List[Any], lengths: Optional[torch.Tensor]) -> Iterator[None]:
     for norm in norms:
         norm.lengths = lengths
     try:

@@ -17,7 +17,7 @@ _SHELL = (
     *("tokenizer_config.json", "preprocessor_config.json", "base.json"),
 )
 MODEL_FILES = (*_SHELL, "model.safetensors", "adapter.*.safetensors", "SHA256SUMS")
-_CHECKPOINT = ("state.json", "model.safetensors", "optimizer.safetensors", "backend/**")
+_CHECKPOINT = ("state.json", "model.safetensors", "optimizer.safetensors", "average.safetensors", "backend/**")
 # What a system or a file manager leaves in every folder that it shows, names of files that are deleted but open, and
 # what safetensors writes first and renames then (".tmp" and six characters, as Rust's tempfile names it).
 _NOBODYS = re.compile(

@@ -2,6 +2,7 @@
 
 checkpoints/step-00000400/model.safetensors      weights, fp32, under the hub's names
                           optimizer.safetensors  Adam's moments
+                          average.safetensors    the moving average of the weights, where there is one
                           backend/               what another library needs to resume (IPU only)
                           state.json             step, history, digests of all files and of itself
 """
@@ -24,6 +25,7 @@ from asrctl.training.trainer_state import BackendState, TrainerState
 
 _NAME = re.compile(r"step-(\d{8})")
 _PASSING = re.compile(rf"\.(?P<name>{_NAME.pattern})\.(?P<ending>tmp|{'|'.join(atomic.ENDINGS)})")
+_AVERAGE = "average.safetensors"
 _FIX = "resume from another checkpoint, or train again"
 
 
@@ -54,6 +56,14 @@ class Checkpoint:
     def optimizer(self) -> Dict[str, Any]:
         return _load(self.path / "optimizer.safetensors")
 
+    def average(self) -> Dict[str, Any]:
+        """{name on disk: moving average}; empty where none was kept."""
+        return _load(self.path / _AVERAGE) if _AVERAGE in self.files else {}
+
+    def result(self) -> Dict[str, Any]:
+        """The weights that the run's `model/` has after this step: {name on disk: tensor}."""
+        return {**self.model(), **self.average()}
+
 
 def save(
     folder: Path,
@@ -62,6 +72,7 @@ def save(
     model: Mapping[str, Any],
     optimizer: Mapping[str, Any],
     state: TrainerState,
+    average: Optional[Mapping[str, Any]] = None,
     backend: Optional[BackendState] = None,
     extra: Optional[Callable[[Path], Any]] = None,
 ) -> Checkpoint:
@@ -78,7 +89,9 @@ def save(
     CHECKPOINT.clear(building, target)
     files.make_folder(building)
     try:
-        for name, tensors in (("model", model), ("optimizer", optimizer)):
+        for name, tensors in (("model", model), ("optimizer", optimizer), ("average", average)):
+            if tensors is None:
+                continue
             plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
             write_tensors(building / f"{name}.safetensors", plain)
         if extra is not None:

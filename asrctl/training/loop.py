@@ -46,6 +46,7 @@ class Snapshot:
 
     model: Mapping[str, Any]
     optimizer: Mapping[str, Any]
+    average: Optional[Mapping[str, Any]] = None
     backend: Optional[BackendState] = None
     extra: Optional[Callable[[Any], Any]] = None
 
@@ -328,16 +329,8 @@ class TrainingLoop:
             or not self.trainer.weights_are_finite()
         ):
             return  # the last good checkpoint stays the last
-        parts = self.trainer.snapshot()
-        saved = checkpoints.save(
-            self._folder,
-            self.state.step,
-            model=parts.model,
-            optimizer=parts.optimizer,
-            state=self.state,
-            backend=parts.backend,
-            extra=parts.extra,
-        )
+        parts = vars(self.trainer.snapshot())
+        saved = checkpoints.save(self._folder, self.state.step, state=self.state, **parts)
         self._saved_at, self._unsaved = saved.step, False
         self._unproven.append(saved.step)
         self.emit(CheckpointSaved(self.state.step, str(saved.path)))
@@ -396,4 +389,4 @@ class TrainingLoop:
             MODEL.remove(self.job.folder / "model")
             return
         best = checkpoints.best_left(self._folder, found)
-        loading.save_with_weights(self._recognizer, best.model(), self.job.folder / "model")
+        loading.save_with_weights(self._recognizer, best.result(), self.job.folder / "model")

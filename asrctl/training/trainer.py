@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 from typing import Any, ContextManager, Dict, Iterator, Optional, Tuple, cast
@@ -13,10 +14,11 @@ from asrctl.data.sampler import generator, samples_in
 from asrctl.errors import BadData, DeviceError
 from asrctl.events import Emit, Note
 from asrctl.messages import reasons
-from asrctl.models import ctc, learning_weights, loading, weights
+from asrctl.models import ctc, gradient_checkpointing, learning_weights, loading, weights
 from asrctl.models.packed import memory_estimate, select
 from asrctl.runtime import compat, free_memory, memory
 from asrctl.training import checkpoints
+from asrctl.training.averages import WeightAverage
 from asrctl.training.dataloader import Limits, MicroBatch, StepBatch, TrainingDataLoader
 from asrctl.training.evaluator import Evaluator
 from asrctl.training.forward import ForwardPass
@@ -58,8 +60,12 @@ class HostTrainer(Trainer):
         if self.device.type == "cpu":
             compat.use_plain_attention(self.model)
             memory.keep_for_reuse()
+        if self.host.gradient_checkpointing:
+            gradient_checkpointing.switch_on(self.model)
         self.adam = AdamW(self.model, self.optim)
         self.stages = learning_weights.Stages(self.model, self.optim)
+        decay = self.optim.ema_decay
+        self.average = None if decay is None else WeightAverage(self.model, decay)
         self.scaler = compat.grad_scaler(self.device.type, enabled=job.precision == "fp16")
         self.loop = TrainingLoop(job, start, self, emit, total=job.total_steps)
         if start.checkpoint is not None:
@@ -144,7 +150,12 @@ class HostTrainer(Trainer):
             return False
         rows, samples = self.loader.largest_shape()
         most = memory_estimate.most_bytes(
-            self.model, rows, samples, precision=self.job.precision, pads=self.forward_pass.pads
+            self.model,
+            rows,
+            samples,
+            precision=self.job.precision,
+            pads=self.forward_pass.pads,
+            recomputed=self.host.gradient_checkpointing,
         )
         return free_memory.free_bytes() > _SPARE_MEMORY * most
 
@@ -262,6 +273,8 @@ class HostTrainer(Trainer):
         if applied:
             self.adam.prepare(step, rate)
             self.scaler.step(self.adam.torch_optimizer)
+            if self.average is not None:
+                self.average.update(step)
         self.scaler.update()
         self.adam.zero_grad()
         return norm, applied
@@ -270,14 +283,19 @@ class HostTrainer(Trainer):
 
     def score(self) -> Dict[str, Any]:
         kind, batch_s = self.device.type, self.host.eval_batch_s
-        with memory.explained(
+        with self._as_kept(), memory.explained(
             f"evaluation in batches of {batch_s:g} s does not fit into the memory of the {kind} device",
             fix=f"go on with less: {self._resumed('eval_batch_s', batch_s)}",
         ):
             return cast(Evaluator, self.evaluator).score(self.recognizer, self.emit)
 
+    def _as_kept(self) -> ContextManager[None]:
+        """Within the block the model has the weights that are evaluated and kept."""
+        return contextlib.nullcontext() if self.average is None else self.average.in_place()
+
     def save_model(self) -> None:
-        loading.save_recognizer_atomically(self.recognizer, self.job.folder / "model")
+        with self._as_kept():
+            loading.save_recognizer_atomically(self.recognizer, self.job.folder / "model")
 
     def weights_are_finite(self) -> bool:
         return weights.all_finite(self.model.parameters())
@@ -287,7 +305,8 @@ class HostTrainer(Trainer):
         if self.device.type == "cpu":
             memory.keep_for_reuse()
         self.loop.state.scaler = float(self.scaler.get_scale()) if self.scaler.is_enabled() else None
-        return Snapshot(loading.kept_state(self.recognizer), self.adam.state())
+        average = None if self.average is None else self.average.state()
+        return Snapshot(loading.kept_state(self.recognizer), self.adam.state(), average=average)
 
     def _restore(self, checkpoint: checkpoints.Checkpoint) -> None:
         """Raises BadData where the checkpoint is not this model's."""
@@ -295,6 +314,8 @@ class HostTrainer(Trainer):
         try:
             loading.put(self.recognizer, checkpoint.model())
             self.adam.load(checkpoint.optimizer(), state.step)
+            if self.average is not None:
+                self.average.load(checkpoint.average())
         except (KeyError, ValueError, RuntimeError) as error:
             raise BadData(
                 f"{checkpoint.path} is not of this model ({reasons.reason(error)})",

@@ -8,15 +8,16 @@ from typing import Any, Dict, Set
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from asrctl.config import presets
-from asrctl.config.recipe import HostSection, ModelSection, OptimSection, Recipe
+from asrctl.config.recipe import HostSection, ModelSection, OptimSection, Recipe, RunSection
 from asrctl.data.dataset import PreparedSplit
 from asrctl.errors import PresetError
 from asrctl.ipu import config as ipu_config
 from asrctl.models import architectures, loading
 from asrctl.models.depths import depths
-from asrctl.runtime import devices
+from asrctl.runtime import compat, devices
 from asrctl.training import checkpoints
 from asrctl.training.job import StartPoint, TrainingJob
 from asrctl.training.trainer import HostTrainer
@@ -123,6 +124,36 @@ def test_a_layers_rate_is_a_share_of_that_above(split: PreparedSplit, tmp_path: 
     assert float((after[weight] - before[weight] * (1 - 0.1 * 2.5e-3)).abs().max()) == pytest.approx(2.5e-3, rel=1e-3)
 
 
+def test_a_moving_average_is_kept_beside_the_weights_and_becomes_the_model(split: PreparedSplit, tmp_path: Path):
+    plain = dataclasses.replace(recipe("packed", {}), run=RunSection(save_every=1, keep=10))
+    wanted = dataclasses.replace(plain, optim=dataclasses.replace(plain.optim, ema_decay=0.15))
+    train(wanted, tmp_path / "straight", split, 4)
+    train(plain, tmp_path / "plain", split, 4)
+    made = [
+        checkpoints.open_checkpoint(tmp_path / "straight" / "checkpoints" / f"step-0000000{n}") for n in range(1, 5)
+    ]
+    assert made[-1].model().keys() == made[-1].result().keys()
+    alone = checkpoints.latest_valid(tmp_path / "plain" / "checkpoints").checkpoint
+    assert same(made[-1].model(), alone.model()) and not alone.average()
+    kept = load_file(str(tmp_path / "straight" / "model" / "model.safetensors"))
+    assert same(kept, made[-1].result())
+    start = loading.build(wanted.model, VOCABULARY, seed=3, sample_rate=16000).recognizer.model
+    average = {name: tensor.clone() for name, tensor in compat.canonical_state(start).items()}
+    for decay, found in zip((1 / 10, 0.15, 0.15, 0.15), made):  # 2/11 is more than what was asked for
+        model = found.model()
+        average = {name: decay * tensor + (1 - decay) * model[name] for name, tensor in average.items()}
+        for name, tensor in found.result().items():
+            torch.testing.assert_close(tensor, average[name], msg=name)
+    train(wanted, tmp_path / "resumed", split, 2)
+    train(wanted, tmp_path / "resumed", split, 4, resumed=True)
+    resumed = checkpoints.latest_valid(tmp_path / "resumed" / "checkpoints").checkpoint
+    assert same(resumed.model(), made[-1].model()) and same(resumed.average(), made[-1].average())
+
+
+def same(some: "Dict[str, torch.Tensor]", others: "Dict[str, torch.Tensor]") -> bool:
+    return some.keys() == others.keys() and all(torch.equal(tensor, others[name]) for name, tensor in some.items())
+
+
 @pytest.mark.parametrize("kind", every_model.kinds())
 def test_every_type_of_model_has_its_layers_in_order(kind: str):
     try:
@@ -156,7 +187,13 @@ def test_what_fits_no_model_is_refused(changes: "Dict[str, Any]", message: str, 
 
 @pytest.mark.parametrize(
     "override",
-    ["model.freeze=['lm_head.*']", "model.freeze_layers=1", "optim.layer_decay=0.9", "optim.head_only_steps=5"],
+    [
+        "model.freeze=['lm_head.*']",
+        "model.freeze_layers=1",
+        "optim.layer_decay=0.9",
+        "optim.head_only_steps=5",
+        "optim.ema_decay=0.9",
+    ],
 )
 def test_an_ipu_refuses_each_by_name(override: str):
     wanted = presets.load("base-4ipu", overrides=[override]).recipe

@@ -114,8 +114,9 @@ class _Attention(torch.autograd.Function):
         onward = gradient.new_empty(frames, 3, ctx.heads, size)
         onward[sum(ctx.counts) :] = 0
         rows, targets = (_utterances(whole, ctx.counts) for whole in (gradient.view(frames, ctx.heads, size), onward))
+        saved = ctx.saved_tensors  # to be asked for once: it may have to be computed again
         for index, (row, target) in enumerate(zip(rows, targets)):
-            blocks, weights, mask = ctx.saved_tensors[3 * index : 3 * index + 3]
+            blocks, weights, mask = saved[3 * index : 3 * index + 3]
             inner = torch.zeros_like(blocks[0])
             inner[:, : len(row)] = row.transpose(0, 1)
             if ctx.scale != 1.0:

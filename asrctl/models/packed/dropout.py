@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Optional, Tuple
 
 import numpy as np
@@ -21,6 +22,13 @@ class Dice:
     def __init__(self) -> None:
         seed = int(torch.randint(0, 2**62, ()))
         self._generator = np.random.SFC64(seed)
+
+    def copy(self) -> "Dice":
+        """Dice that fall from now on as these do (on a CPU; elsewhere torch's own generator decides)."""
+        made = copy.copy(self)
+        made._generator = np.random.SFC64(0)
+        made._generator.state = self._generator.state
+        return made
 
     def keep(self, like: torch.Tensor, dropout: float) -> torch.Tensor:
         """All bits set where a value stays, none with probability `dropout`; integers as wide as `like`'s values."""

@@ -28,17 +28,21 @@ _OF_TRAINED, _OF_COPIED = 12, 4
 _BESIDE = 128 << 20
 
 
-def most_bytes(model: nn.Module, rows: int, samples: int, *, precision: str, pads: bool) -> int:
+def most_bytes(
+    model: nn.Module, rows: int, samples: int, *, precision: str, pads: bool, recomputed: bool = False
+) -> int:
     """Of a step whose micro-batches are `rows` items of `samples` each, beside the model's own weights.
 
-    pads: whether the convolutional encoder sees the items together, in a batch, or one after the other.
+    pads: whether the convolutional encoder sees the items together, in a batch, or one after the other. recomputed: by
+    gradient checkpointing, which keeps what enters each layer and the inner values of one.
     """
     config: Any = model.config
     frames_of = frames_of_layers(config, samples)
     frames, width = frames_of[-1], torch.finfo(DTYPES[precision]).bits // 8
     per_frame = _OF_HIDDEN * config.hidden_size + _OF_WIDE * config.intermediate_size
     per_frame += _OF_SCORES * config.num_attention_heads * frames
-    layers = rows * frames * config.num_hidden_layers * per_frame * width
+    of_layers = config.num_hidden_layers * (config.hidden_size if recomputed else per_frame)
+    layers = rows * frames * (of_layers + per_frame * recomputed) * width
     once = rows * frames * 4 * (_ONCE_OF_HIDDEN * config.hidden_size + 4 * config.vocab_size + 4 * frames)
     learns = any(parameter.requires_grad for parameter in encoder_of(model).feature_extractor.parameters())
     encoded = [count * channels for count, channels in zip(frames_of, config.conv_dim)]

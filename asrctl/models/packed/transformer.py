@@ -6,13 +6,14 @@ transformers module's own; gradients land in their `.grad`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, List, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from asrctl.models import gradient_checkpointing
 from asrctl.models.ctc import no_logits
 from asrctl.models.packed import positions, shape_rounding, spec_augment, weight_cache
 from asrctl.models.packed.attention import attention
@@ -111,8 +112,20 @@ def _encoded(hidden: torch.Tensor, encoder: nn.Module, run: _Run, config: Any) -
         # Layer drop (Fan et al. 2020), drawn as transformers draws it.
         if run.dice is not None and config.layerdrop > 0 and torch.rand(()) < config.layerdrop:
             continue
-        hidden = layer_of(hidden, layer, run, config)
+        if gradient_checkpointing.is_on(layer):
+            hidden = _recomputed(layer_of, hidden, layer, run, config)
+        else:
+            hidden = layer_of(hidden, layer, run, config)
     return layer_norm(hidden, encoder.layer_norm, run.copies) if first else hidden
+
+
+def _recomputed(layer_of: Any, hidden: torch.Tensor, layer: nn.Module, run: _Run, config: Any) -> torch.Tensor:
+    dice = None if run.dice is None else run.dice.copy()
+
+    def again(hidden: torch.Tensor) -> Any:
+        return layer_of(hidden, layer, replace(run, dice=None if dice is None else dice.copy()), config)
+
+    return gradient_checkpointing.twice(lambda hidden: layer_of(hidden, layer, run, config), again, hidden)
 
 
 def _norm_last_layer(hidden: torch.Tensor, layer: nn.Module, run: _Run, config: Any) -> torch.Tensor:

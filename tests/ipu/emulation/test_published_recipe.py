@@ -265,6 +265,7 @@ OF_THE_SCRIPT = {
     "model.freeze": [],
     "model.freeze_layers": 0,
     "optim.layer_decay": 1.0,
+    "optim.ema_decay": None,
     "optim.head_only_steps": 0,
     "optim.unfreeze_every": 0,
 }
