@@ -50,10 +50,11 @@ def of_run(recipe: Recipe) -> Dict[str, Any]:
 
 def of_recipe(recipe: Recipe) -> Dict[str, Any]:
     """The same, comparable with that of data: the order of the characters in `text.remove` is of no account."""
-    return {**of_run(recipe), **{f"text.{name}": value for name, value in _text_rules(recipe).spelled_out().items()}}
+    return {**of_run(recipe), **{f"text.{name}": value for name, value in text_rules(recipe).spelled_out().items()}}
 
 
-def _text_rules(recipe: Recipe) -> TextRules:
+def text_rules(recipe: Recipe) -> TextRules:
+    """How a recipe's transcripts become the text that is learned."""
     of = {item.name for item in dataclasses.fields(TextRules)}
     return TextRules(**{name: value for name, value in vars(recipe.text).items() if name in of})
 
