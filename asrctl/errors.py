@@ -7,7 +7,7 @@ problems at once, each is a line of `problems`.
 from __future__ import annotations
 
 import errno
-from typing import Any, Dict, Sequence, Tuple
+from typing import Any, Dict, Mapping, Sequence, Tuple
 
 EXIT_OK = 0
 EXIT_BUG = 1
@@ -67,6 +67,10 @@ class DeviceError(AsrctlError):
     kind = "device"
 
 
+class ProcessLost(DeviceError):
+    """One of the processes that train together has ended, or stands still."""
+
+
 class MissingDependency(DeviceError):
     """An optional package is not installed."""
 
@@ -105,6 +109,25 @@ class Interrupted(AsrctlError):
 
     exit_code = EXIT_INTERRUPTED
     kind = "interrupted"
+
+
+class Bug(AsrctlError):
+    """Not the user's to mend; only ever told, never raised."""
+
+    kind = "bug"
+
+
+class Reported(AsrctlError):
+    """What another process has failed of; `told` is what `as_dict` gave there, and its exit code."""
+
+    def __init__(self, told: Mapping[str, Any]) -> None:
+        super().__init__(told["message"], fix=told["fix"], problems=told["problems"])
+        self.exit_code, self.kind = int(told["exit_code"]), str(told["kind"])
+
+
+def told(error: AsrctlError) -> Dict[str, Any]:
+    """An error as plain values, for another process."""
+    return {**error.as_dict(), "exit_code": error.exit_code}
 
 
 def from_os_error(error: OSError) -> StorageError:

@@ -14,7 +14,7 @@ import textwrap
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NoReturn, Optional, Sequence, TextIO
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NoReturn, Optional, Sequence, TextIO
 
 from asrctl import errors, events
 from asrctl.cli.encoding import is_utf8, unknown_letters
@@ -41,7 +41,10 @@ class Output:
 
 @dataclass
 class Report:
-    """Collects and prints the output of one command. command: its name; None where the command line has none."""
+    """Collects and prints the output of one command. command: its name; None where the command line has none.
+
+    elsewhere: gets an error, and says whether another process tells it.
+    """
 
     command: Optional[str]
     output: Output
@@ -49,6 +52,7 @@ class Report:
     display: Display
     result: Optional[Dict[str, Any]] = None
     lines: Sequence[Any] = field(default_factory=tuple)
+    elsewhere: Optional[Callable[[errors.AsrctlError], bool]] = None
 
     def emit(self, event: events.Event) -> None:
         if isinstance(event, (events.Note, events.Warned)):
@@ -147,6 +151,8 @@ def _render(renderable: Any, stdout: TextIO) -> str:
 
 def _fail(report: Report, error: errors.AsrctlError) -> NoReturn:
     """Say what is wrong and leave. What was found before it failed is shown too: a quality gate has a number."""
+    if report.elsewhere is not None and report.elsewhere(error):
+        raise SystemExit(error.exit_code)
     error.fix = report.output.placed(error.fix)
     error.problems = tuple(report.output.placed(problem) for problem in error.problems)
     try:
@@ -168,8 +174,10 @@ def _fail_as_bug(report: Report, problem: BaseException) -> NoReturn:
     report.display.traceback()
     sentence = f"a bug in asrctl: {type(problem).__name__}: {problem}"
     fix = "please report it, with the lines above and `asrctl doctor`"
+    if report.elsewhere is not None and report.elsewhere(errors.Bug(sentence, fix=fix)):
+        raise SystemExit(errors.EXIT_BUG)
     if report.output.json:
-        error = redact_values({"kind": "bug", "message": sentence, "fix": fix, "problems": []})
+        error = redact_values(errors.Bug(sentence, fix=fix).as_dict())
         try:
             _write_document(report, {"ok": False, "error": error})
         except OSError:

@@ -27,6 +27,8 @@ EPILOG = options.examples(
     "asrctl train --preset tiny-cpu --if-new --json",
     "asrctl train --preset base-100h --from-run base-4ipu --run second --max-minutes 60",
 )
+# Of one machine; there are none with more GPUs.
+MAX_PROCESSES = 256
 _SAME = "run {run} was made from the same inputs and is complete"
 _MAX_STEPS = numbers.option(
     "--max-steps",
@@ -45,6 +47,16 @@ _MAX_MINUTES = numbers.option(
     metavar="MINUTES",
     low=0,
     help="Take no longer; the schedule is fitted to it as soon as the speed is known.",
+)
+_PROCESSES = numbers.option(
+    "--processes",
+    "a whole number",
+    example="2",
+    metavar="N",
+    low=1,
+    high=MAX_PROCESSES,
+    whole=True,
+    help="Train in so many processes at once, on CUDA one a GPU; the outcome is the same.",
 )
 
 
@@ -68,6 +80,7 @@ def command(
         False, "--if-new", help="Do nothing where a run of the same inputs is complete; go on with one that is not."
     ),
     from_run: Optional[str] = options.run_name("--from-run", "Start from the best model of this run."),
+    processes: Optional[int] = _PROCESSES,
     dry_run: bool = options.DRY_RUN,
     workspace: Path = options.WORKSPACE,
     json: bool = options.JSON,
@@ -75,7 +88,7 @@ def command(
 ) -> None:
     """Fine-tune a model on prepared data, or train a small one from scratch."""
     with session("train", Output(json, verbose, workspace)) as report:
-        from asrctl.commands.train import train
+        from asrctl.cli import processes as several
         from asrctl.commands.train_request import TrainRequest
         from asrctl.storage.workspace import Workspace
 
@@ -95,6 +108,7 @@ def command(
             if_new=if_new,
             from_run=from_run,
             command=tuple(["asrctl"] + sys.argv[1:]),
+            processes=several.count(processes),
         )
         if dry_run:
             from asrctl.commands.forecast import forecast
@@ -102,7 +116,7 @@ def command(
             found = forecast(place, request, report.emit)
             report.done(found.as_dict(), forecast_lines(found) + (recipe_lines(found.planned) if verbose else []))
             return
-        result = train(place, request, report.emit)
+        result = several.train(place, request, report)
         report.done(result.as_dict(), result_lines(result, place, if_new=if_new))
 
 
@@ -114,7 +128,8 @@ def forecast_lines(found: "Forecast") -> List[str]:
     job = planned.job
     return [
         f"run {planned.run_name} on {job.device.kind} ({job.precision or 'as the preset says'}): "
-        f"{amounts.count(job.total_steps, 'step')}, {job.batches.steps_per_epoch} per epoch, data {planned.data_name}",
+        f"{amounts.count(job.total_steps, 'step')}, {job.batches.steps_per_epoch} per epoch, data {planned.data_name}"
+        + (f", {job.processes} processes" if job.processes > 1 else ""),
         f"time: {_time(found)}",
         f"memory: {_memory(found)}",
         f"disk: {_disk(found)}",

@@ -13,9 +13,10 @@ from asrctl.commands import run_page
 from asrctl.commands.train_request import TrainPlan
 from asrctl.config import presets
 from asrctl.errors import AsrctlError, BadData, Interrupted, MissingArtifact
-from asrctl.events import Emit, Note, Warned
+from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.messages import amounts
 from asrctl.models import base_model, learning_weights, loading
+from asrctl.runtime.ranks import ALONE, Ranks
 from asrctl.runtime.signals import stop_requests
 from asrctl.storage import files
 from asrctl.training import checkpoints
@@ -50,6 +51,7 @@ class TrainResult:
     emulated: bool
     rate: str = "WER"
     nothing_to_do: bool = False
+    processes: int = 1
 
     @property
     def page(self) -> Optional[Path]:
@@ -62,7 +64,11 @@ class TrainResult:
         return dict(self.__dict__, model=str(self.model), new=not self.nothing_to_do, page=page)
 
 
-def carry_out(run: Run, planned: TrainPlan, emit: Emit) -> TrainResult:
+# What the main process tells the others of the checkpoint to go on from: its step, or one of these.
+_FROM_NOTHING, _NOTHING_TO_DO = -1, -2
+
+
+def carry_out(run: Run, planned: TrainPlan, emit: Emit, ranks: Ranks = ALONE) -> TrainResult:
     """Raises Interrupted, Diverged, DeviceError, BadData; run.json then says interrupted or failed."""
     job = planned.job
     checkpoint = _checkpoint(run, planned, emit) if job.resume else None
@@ -70,24 +76,47 @@ def carry_out(run: Run, planned: TrainPlan, emit: Emit) -> TrainResult:
         reason = _ended(job, checkpoint)
         if reason is not None:
             _bring_back_model(run, planned, checkpoint, emit)
+            ranks.broadcast(_NOTHING_TO_DO)
             return _nothing_to_do(run, job, checkpoint, reason)
     with stop_requests() as stop:
-        start = StartPoint(_recognizer(run, planned, checkpoint, emit), checkpoint, stop)
+        start = StartPoint(_recognizer(run, planned, checkpoint, emit), checkpoint, stop, ranks)
         info = _info(run, planned, _engine(job, start.recognizer))
         _write_start(run, job, start, info)
         began = time.monotonic()
+
+        def failed(message: str, state: str = "failed") -> None:
+            seconds = round(time.monotonic() - began + info.seconds, 3)
+            ended = replace(_by_checkpoint(run, info), state=state, error=message, seconds=seconds)
+            _write_if_possible(run, ended, emit)
+
+        ranks.go_on_with(f"go on with `{resume_command(planned.workspace, run.name, info)}`", failed)
+        ranks.broadcast(_FROM_NOTHING if checkpoint is None else checkpoint.step)
         try:
             files.refuse_links(planned.workspace.root / "cache")
             outcome = _trainer(job)(job, start, emit)
         except BaseException as error:
-            state = "interrupted" if isinstance(error, (KeyboardInterrupt, Interrupted)) else "failed"
+            stopped = isinstance(error, (KeyboardInterrupt, Interrupted))
             message = error.message if isinstance(error, AsrctlError) else repr(error)
-            seconds = round(time.monotonic() - began + info.seconds, 3)
-            ended = replace(_by_checkpoint(run, info), state=state, error=message, seconds=seconds)
-            _write_if_possible(run, ended, emit)
+            failed(message, "interrupted" if stopped else "failed")
             run_page.write_if_possible(planned.workspace, run, emit)
             raise
     return _close(run, planned, info, outcome, emit)
+
+
+def help_carry_out(run: Run, planned: TrainPlan, ranks: Ranks) -> None:
+    """What a process does that is not the main one. Raises ProcessLost where another one has ended."""
+    from asrctl.training import trainer
+
+    with stop_requests() as stop:
+        step = ranks.broadcast(None)
+        if step == _NOTHING_TO_DO:
+            return
+        ranks.go_on_with(f"go on with `{resume_command(planned.workspace, run.name, run.info())}`")
+        checkpoint = (
+            None if step == _FROM_NOTHING else checkpoints.open_checkpoint(checkpoints.path_of(run.checkpoints, step))
+        )
+        start = StartPoint(_recognizer(run, planned, checkpoint, ignore), checkpoint, stop, ranks)
+        trainer.help_to_train(planned.job, start)
 
 
 def _write_if_possible(run: Run, info: RunInfo, emit: Emit) -> None:
@@ -199,6 +228,7 @@ def _info(run: Run, planned: TrainPlan, engine: Optional[str]) -> RunInfo:
         engine=engine,
         recordings=planned.recordings or None,
         averaged=planned.recipe.optim.ema_decay,
+        processes=None if job.processes == 1 else job.processes,
     )
 
 
@@ -259,6 +289,7 @@ def _close(run: Run, planned: TrainPlan, info: RunInfo, outcome: Outcome, emit: 
         audio_s_per_s=round(outcome.audio_s / max(outcome.seconds, 1e-9), 2),
         emulated=info.emulated,
         rate=info.rate_name,
+        processes=planned.job.processes,
     )
 
 

@@ -8,28 +8,30 @@ import math
 from typing import Any, Optional
 
 from asrctl.commands import mixture, same_run
-from asrctl.commands.run_training import TrainResult, as_it_is, carry_out
+from asrctl.commands.run_training import TrainResult, as_it_is, carry_out, help_carry_out
 from asrctl.commands.train_checks import check
 from asrctl.commands.train_request import TrainPlan, TrainRequest, select
 from asrctl.config.recipe import Recipe
 from asrctl.data.dataset import PreparedSplit
-from asrctl.errors import Locked
+from asrctl.errors import DeviceError, Locked
 from asrctl.events import Emit, Note, ignore
-from asrctl.runtime import devices
+from asrctl.runtime import devices, ranks
+from asrctl.runtime.ranks import ALONE, Ranks
 from asrctl.storage import files
 from asrctl.storage.workspace import Workspace
 from asrctl.training.job import TrainingJob, batch_plan
 from asrctl.training.runs import Run, replaced_runs
 
 
-def train(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> TrainResult:
+def train(workspace: Workspace, request: TrainRequest, emit: Emit = ignore, group: Ranks = ALONE) -> TrainResult:
     """Train, or resume, a run.
 
     Raises Interrupted after a checkpoint was left, Diverged, and what `plan` raises. The run's folder always says in
-    which state it is.
+    which state it is. group: the processes that train together, of which this is the main one; the others call
+    `help_to_train`.
     """
     _settle(workspace)
-    planned = plan(workspace, request, emit, fetch=True)
+    planned = _planned(workspace, request, emit, group)
     run = Run(planned.job.folder)
     if planned.new is False:
         same_run.make_latest(workspace, run)
@@ -46,7 +48,42 @@ def train(workspace: Workspace, request: TrainRequest, emit: Emit = ignore) -> T
         with run.replaced() if request.overwrite else run.kept():
             inputs = same_run.inputs_to_keep(run, planned)
             planned = dataclasses.replace(planned, data=mixture.published(workspace, planned.data, emit), inputs=inputs)
-            return carry_out(run, planned, emit)
+            return carry_out(run, planned, emit, group)
+
+
+def device_of_several(request: TrainRequest, on_one_machine: int) -> str:
+    """The device of a training in several processes: cpu or cuda. Raises DeviceError where they can not share it.
+
+    on_one_machine: processes on this machine.
+    """
+    kind = devices.choose(request.device).kind
+    if kind not in ("cpu", "cuda"):
+        one = "replicas of a pod share an IPU's work out by themselves" if kind.startswith("ipu") else "there is one"
+        raise DeviceError(
+            f"{request.processes} processes can not train on {kind}: {one}",
+            fix="leave out --processes, or use `--device cpu`",
+        )
+    found = devices.cuda_count() if kind == "cuda" else on_one_machine
+    if on_one_machine > found:
+        raise DeviceError(
+            f"{on_one_machine} processes need as many GPUs, and torch sees {found}",
+            fix=f"use `--processes {found}`, or `--device cpu`",
+        )
+    return kind
+
+
+def help_to_train(workspace: Workspace, request: TrainRequest, group: Ranks) -> None:
+    """Do the part of a process that is not the main one; it writes nothing but features into the cache."""
+    planned = _planned(workspace, request, ignore, group)
+    if planned.new is not False:
+        help_carry_out(Run(planned.job.folder), planned, group)
+
+
+def _planned(workspace: Workspace, request: TrainRequest, emit: Emit, group: Ranks) -> TrainPlan:
+    """The plan, the same in all processes. Nothing is written before all of them have it."""
+    return group.agreed(
+        lambda: plan(workspace, request, emit, fetch=True), lambda planned: (planned.as_dict(), planned.data.content)
+    )
 
 
 def plan(
@@ -62,6 +99,9 @@ def plan(
 
     hardware_needed: false for what only compiles for an IPU. fetch: get a checkpoint from the hub that is not here.
     """
+    if request.processes > 1:
+        here = ranks.place()
+        device_of_several(request, request.processes if here is None else here.local_size)
     selected = select(workspace, request, emit)
     device = devices.choose(request.device)
     emit(Note(device.reason))
@@ -83,6 +123,7 @@ def plan(
         data=data.content,
         command=request.command,
         recordings=checked.recordings,
+        processes=request.processes,
     )
     planned = TrainPlan(
         workspace,

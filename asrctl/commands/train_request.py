@@ -29,7 +29,7 @@ _FIX_DATA = "run `asrctl prepare CORPUS` first"
 class TrainRequest:
     """What the user asked for. data: a name, or several with commas between them; then weights, one for each and with
     commas as well, or the temperature say how often each is drawn (asrctl.data.mixing). if_new: only where no run was
-    made from the same. command: the words typed.
+    made from the same. command: the words typed. processes: how many train together.
     """
 
     preset: Optional[str] = None
@@ -46,6 +46,7 @@ class TrainRequest:
     if_new: bool = False
     from_run: Optional[str] = None
     command: Tuple[str, ...] = ()
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ class TrainPlan:
             "precision": job.precision,
             "steps": job.total_steps,
             "steps_per_epoch": job.batches.steps_per_epoch,
+            "processes": job.processes,
             "recipe": self.recipe.as_dict(),
             "sources": dict(self.sources),
             **({} if self.new is None else {"new": self.new}),

@@ -33,25 +33,31 @@ def transcribe(
     emit: Emit = ignore,
     task: str = "transcribe",
     decode: Optional[Callable[[Any, Any], List[Any]]] = None,
+    take: Optional[Callable[[Sequence[float]], Sequence[int]]] = None,
 ) -> Iterator[Tuple[int, Any]]:
     """(index in the split, hypothesis) for each utterance, longest first.
 
     Batches hold at most `batch_s` seconds of padded audio. indices: only these. pad_to: pad every utterance to this
     many samples and let a group-norm encoder see the padding (the static-shape experiment); without it each utterance
     gets the logits that it gets alone. precision: fp32, bf16 or fp16. engine: auto, packed or plain, see
-    asrctl.models.packed.select. decode: what to make of the logits; default is the greedy hypothesis.
+    asrctl.models.packed.select. decode: what to make of the logits; default is the greedy hypothesis. take: gets
+    the seconds of all batches, and says which of them to transcribe, by number; default: all.
     """
     if device.type == "cpu":
         memory.keep_for_reuse()
     chosen = np.arange(len(split)) if indices is None else np.asarray(indices)
     lengths = split.num_samples[chosen]
     batches = micro_batches(lengths, max_samples=int(batch_s * split.sample_rate), pad_to=pad_to)
+    if take is not None:
+        seconds = [float(lengths[batch].sum(dtype=np.int64)) / split.sample_rate for batch in batches]
+        batches = [batches[number] for number in take(seconds)]
     decode = decode or decoding.greedy(recognizer.vocabulary)
     way = _Way(recognizer, split, device, precision, pad_to)
     model = recognizer.model.to(device).eval()
     is_packed = select.choose(model, device.type, engine, shapes_free=pad_to is None) == select.PACKED
     read, logits_of = (way.read, way.packed) if is_packed else (way.read_padded, way.padded)
-    total_s, done_s = float(lengths.sum(dtype=np.int64)) / split.sample_rate, 0.0
+    total_s = sum(float(lengths[batch].sum(dtype=np.int64)) for batch in batches) / split.sample_rate
+    done_s = 0.0
     made = in_order(lambda batch: read(chosen[batch]), batches, workers=1, on_stall=lambda batch, waited_s: None)
     for batch, inputs in zip(batches, made):  # one thread reads ahead
         for position, hypothesis in zip(batch, decode(*logits_of(inputs))):

@@ -88,6 +88,13 @@ def cuda_available() -> bool:
     return bool(torch.cuda.is_available())
 
 
+def cuda_count() -> int:
+    """How many GPUs torch sees."""
+    import torch
+
+    return int(torch.cuda.device_count())
+
+
 def mps_available() -> bool:
     import torch
 

@@ -15,6 +15,7 @@ from asrctl.data.augmentation.chain import Augmenter
 from asrctl.data.collate import FeatureRules, collate, input_values, to_float
 from asrctl.data.dataset import PreparedSplit
 from asrctl.data.sampler import BatchPlan, even_micro_batches, generator, micro_batches
+from asrctl.training.distributed.dealing import Deal
 from asrctl.training.feature_cache import FeatureCache
 
 _AHEAD_STEPS = 3
@@ -58,12 +59,23 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class StepBatch:
-    """All micro-batches of one optimizer step, and the utterances in them."""
+    """All micro-batches of one optimizer step, and the utterances in them.
+
+    micro_batches: None for one that another process computes. seconds: of audio in each.
+    """
 
     step: int
     epoch: int
-    micro_batches: List[MicroBatch]
+    micro_batches: List[Optional[MicroBatch]]
     utterances: int
+    seconds: Sequence[float]
+
+    def mine(self, number: int) -> MicroBatch:
+        """A micro-batch that this process computes."""
+        found = self.micro_batches[number]
+        if found is None:
+            raise KeyError(number)
+        return found
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,7 @@ class TrainingDataLoader:
     """Everything that makes a step's tensors; depends on nothing but the step's number.
 
     pads: whether micro-batches are padded, or hold each item alone. cache: of encoder outputs, for items alone whose
-    audio is not changed.
+    audio is not changed. deal: which of a step's micro-batches this process computes; others are not made.
     """
 
     split: PreparedSplit
@@ -102,6 +114,7 @@ class TrainingDataLoader:
     max_item_samples: int
     pads: bool = True
     cache: Optional[FeatureCache] = None
+    deal: Deal = Deal()
 
     def steps(self, start: int, end: int, workers: int) -> Generator[StepBatch, None, None]:
         """Steps start..end-1 in order; threads work a few steps ahead. Closing the iterator stops them."""
@@ -136,9 +149,19 @@ class TrainingDataLoader:
         rng = generator(self.plan.seed, _JOIN_STREAM, step)
         most = self.augmenter.rules.join
         items = joining.joins(indices, self.split.num_samples, most, self.max_item_samples, rng)
-        made = [self._item(item, epoch) for item in items]
-        cuts = self.limits.cut([item.num_samples for item in made])
-        return StepBatch(step, epoch, [self._micro_batch([made[i] for i in cut]) for cut in cuts], len(indices))
+        lengths = [sum(self._length(index, epoch) for index in item) for item in items]
+        cuts = self.limits.cut(lengths)
+        seconds = [sum(lengths[place] for place in cut) / self.split.sample_rate for cut in cuts]
+        mine = set(self.deal.mine(seconds))
+        made = [
+            self._micro_batch([self._item(items[place], epoch) for place in cut]) if number in mine else None
+            for number, cut in enumerate(cuts)
+        ]
+        return StepBatch(step, epoch, made, len(indices), seconds)
+
+    def _length(self, index: int, epoch: int) -> int:
+        """Samples of an utterance as the model hears it."""
+        return self.augmenter.length(int(self.split.num_samples[index]), epoch, index)
 
     def _item(self, item: Sequence[int], epoch: int) -> Item:
         utterances = [self.split[index] for index in item]

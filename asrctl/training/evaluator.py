@@ -13,13 +13,18 @@ from asrctl.evaluation.metrics import Tally
 from asrctl.evaluation.transcribe import transcribe
 from asrctl.events import Emit
 from asrctl.models.loading import Recognizer
+from asrctl.runtime.ranks import ALONE, Ranks
+from asrctl.training.distributed import dealing
 
 _SAMPLE_STREAM = 5
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """split: what to score on; most: at most this many utterances (a seeded sample), or None for all."""
+    """split: what to score on; most: at most this many utterances (a seeded sample), or None for all.
+
+    ranks: the processes that score together.
+    """
 
     split: PreparedSplit
     device: Any
@@ -29,6 +34,7 @@ class Evaluator:
     most: Optional[int]
     seed: int
     engine: str = "plain"
+    ranks: Ranks = ALONE
 
     def indices(self) -> np.ndarray:
         count = len(self.split)
@@ -37,7 +43,11 @@ class Evaluator:
         return np.sort(generator(self.seed, _SAMPLE_STREAM).permutation(count)[: self.most])
 
     def score(self, recognizer: Recognizer, emit: Emit) -> Dict[str, Any]:
-        """`rates` of the model on a host device. Leaves it in eval mode."""
+        """`rates` of the model on a host device. Leaves it in eval mode.
+
+        Several processes share out the batches that one would make: each utterance is transcribed once, with the same
+        neighbors, so the rates are the same.
+        """
         found = transcribe(
             recognizer,
             self.split,
@@ -49,8 +59,9 @@ class Evaluator:
             engine=self.engine,
             emit=emit,
             task="evaluate",
+            take=lambda seconds: dealing.evenly(seconds, self.ranks.size)[self.ranks.rank],
         )
-        return self.rates(found)
+        return self.rates(one for share in self.ranks.gather(list(found)) for one in share)
 
     def rates(self, hypotheses: Iterable[Tuple[int, str]]) -> Dict[str, Any]:
         """(index in the split, hypothesis) of each chosen utterance -> {"wer", "cer", "empty": share of hypotheses

@@ -12,6 +12,7 @@ from asrctl.data.augmentation.recordings import Recordings
 from asrctl.data.dataset import PreparedSplit
 from asrctl.data.sampler import BatchPlan
 from asrctl.models.loading import Recognizer
+from asrctl.runtime.ranks import ALONE, Ranks
 from asrctl.runtime.signals import StopRequest
 from asrctl.training.checkpoints import Checkpoint
 from asrctl.training.trainer_state import TrainerState
@@ -26,6 +27,7 @@ class TrainingJob:
     max_minutes: limits, as they were typed. cache: where executables compiled for an IPU are kept, outside the run.
     features: where a frozen encoder's output is kept (None: nowhere). data: a digest of what the prepared data holds.
     command: the words that the user typed. recordings: {key: what the folder holds} of `batches.augment`.
+    processes: how many train together; what comes out does not depend on it.
     """
 
     recipe: Recipe
@@ -43,6 +45,7 @@ class TrainingJob:
     data: str = ""
     command: Sequence[str] = ()
     recordings: Mapping[str, Recordings] = field(default_factory=dict)
+    processes: int = 1
 
     @functools.cached_property
     def batches(self) -> BatchPlan:
@@ -66,11 +69,15 @@ def batch_plan(recipe: Recipe, train: PreparedSplit) -> BatchPlan:
 
 @dataclass(frozen=True)
 class StartPoint:
-    """Where this process begins to train. checkpoint: the one to go on from; None at the beginning of a run."""
+    """Where this process begins to train. checkpoint: the one to go on from; None at the beginning of a run.
+
+    ranks: the processes that train together.
+    """
 
     recognizer: Recognizer
     checkpoint: Optional[Checkpoint] = None
     stop: StopRequest = field(default_factory=StopRequest)
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ class RunInfo:
     and --max-minutes, where they were typed. inputs: what it was made from (commands/same_run.py). versions: of what
     decides the numbers. seconds: of training, over all resumptions. engine: which arithmetic carries the model on a
     host. reason: why it ended; error: what stopped it. recordings: {key of batches.augment: digest of what its folder
-    holds}. averaged: where `model/` holds a moving average of the weights, its decay.
+    holds}. averaged: where `model/` holds a moving average of the weights, its decay. processes: how many trained
+    together, where it was more than one.
     """
 
     schema: int = 1
@@ -64,6 +65,7 @@ class RunInfo:
     error: Optional[str] = records.absent()
     recordings: Optional[Mapping[str, str]] = records.absent()
     averaged: Optional[float] = records.absent()
+    processes: Optional[int] = records.absent()
 
     @property
     def rate_name(self) -> str:

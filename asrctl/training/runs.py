@@ -206,4 +206,6 @@ def resume_command(workspace: Workspace, name: str, info: RunInfo) -> str:
         words += ["--device", info.device]
     for limit, value in (info.limits or {}).items():
         words += [f"--{limit}", f"{value:g}"]
+    if info.processes:
+        words += ["--processes", str(info.processes)]
     return workspace.command(*words)

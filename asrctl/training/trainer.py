@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 import random
-from typing import Any, ContextManager, Dict, Iterator, Optional, Tuple, cast
+from typing import Any, ContextManager, Dict, Generator, Optional, Tuple, cast
 
 import numpy as np
 
 from asrctl.data.augmentation.chain import Augmenter
 from asrctl.data.sampler import generator, samples_in
 from asrctl.errors import BadData, DeviceError
-from asrctl.events import Emit, Note
+from asrctl.events import Emit, Note, ignore
 from asrctl.messages import reasons
 from asrctl.models import ctc, gradient_checkpointing, learning_weights, loading, weights
 from asrctl.models.packed import memory_estimate, select
@@ -20,6 +20,9 @@ from asrctl.runtime import compat, free_memory, memory
 from asrctl.training import checkpoints
 from asrctl.training.averages import WeightAverage
 from asrctl.training.dataloader import Limits, MicroBatch, StepBatch, TrainingDataLoader
+from asrctl.training.distributed import alike
+from asrctl.training.distributed.following import Order, follow
+from asrctl.training.distributed.shared_step import SharedSteps
 from asrctl.training.evaluator import Evaluator
 from asrctl.training.forward import ForwardPass
 from asrctl.training.job import Outcome, StartPoint, TrainingJob
@@ -37,13 +40,19 @@ _SPARE_MEMORY = 1.5
 def train(job: TrainingJob, start: StartPoint, emit: Emit) -> Outcome:
     """Run a job to its end, its limits or a request to stop.
 
-    Raises Diverged (see asrctl.training.loop), DeviceError where one utterance does not fit into memory.
+    Raises Diverged (see asrctl.training.loop), DeviceError where one utterance does not fit into memory, ProcessLost
+    where one of several processes has ended.
     """
     return HostTrainer(job, start, emit).run()
 
 
+def help_to_train(job: TrainingJob, start: StartPoint) -> None:
+    """What the other processes of a training do beside the one that calls `train`. Raises the same."""
+    HostTrainer(job, start, ignore).help()
+
+
 class HostTrainer(Trainer):
-    """One run on one device."""
+    """One run on one device, or the part of one of several processes in it."""
 
     def __init__(self, job: TrainingJob, start: StartPoint, emit: Emit) -> None:
         import torch
@@ -57,6 +66,7 @@ class HostTrainer(Trainer):
         self.pad_to = samples_in(job.recipe.audio.max_s, rate) if self.static else None
         self.recognizer = start.recognizer
         self.model = start.recognizer.model.to(self.device)
+        self.ranks = start.ranks
         if self.device.type == "cpu":
             compat.use_plain_attention(self.model)
             memory.keep_for_reuse()
@@ -70,9 +80,17 @@ class HostTrainer(Trainer):
         self.loop = TrainingLoop(job, start, self, emit, total=job.total_steps)
         if start.checkpoint is not None:
             self._restore(start.checkpoint)
-        # After the weights are there: they name the cache of encoder features.
-        self.forward_pass = ForwardPass(job, start.recognizer, emit)
-        self.micro_batch_s = self.host.micro_batch_s or self._default_micro_batch_s()
+        alike.refuse_shared_statistics(self.ranks, self.model)
+        self.ranks.share([*self.model.parameters(), *self.model.buffers()])
+        in_order = self.device.type == "cpu" and job.precision == "fp32"
+        self.shared = SharedSteps(self.ranks, self.adam.parameters, in_order=in_order)
+        if self.device.type == "cpu":
+            alike.compute_with(self.loop.state, emit)
+        # After weights and threads are there: they name the cache of encoder features.
+        with self.ranks.main_first():
+            self.forward_pass = ForwardPass(job, start.recognizer, emit)
+        kept = self.loop.state.micro_batch_s
+        self.micro_batch_s = self.host.micro_batch_s or kept or self._default_micro_batch_s()
         self.loader = self._loader()
         self.evaluator = self._evaluator()
         torch.set_grad_enabled(True)
@@ -80,7 +98,14 @@ class HostTrainer(Trainer):
     # -- set-up -----------------------------------------------------------------------------------------------------
 
     def _default_micro_batch_s(self) -> float:
-        return default_micro_batch_s(self.device.type)
+        """On a CPU the same for any number of processes, and so are masks and dropout. A GPU takes much at once: there
+        each process gets its part of a step."""
+        first = default_micro_batch_s(self.device.type)
+        if self.device.type == "cpu" or self.ranks.size == 1:
+            return first
+        plan = self.job.batches
+        step_s = plan.epoch_samples / plan.steps_per_epoch / self.job.train.sample_rate
+        return min(first, step_s / self.ranks.size)
 
     def _loader(self) -> TrainingDataLoader:
         rate = self.job.train.sample_rate
@@ -94,6 +119,7 @@ class HostTrainer(Trainer):
             max_item_samples=samples_in(self.recipe.audio.max_s, rate),
             pads=self.forward_pass.pads,
             cache=self.forward_pass.cache,
+            deal=self.shared.deal,
         )
 
     def _limits(self, max_samples: int) -> Limits:
@@ -112,6 +138,7 @@ class HostTrainer(Trainer):
             engine=self.host.engine,
             most=self.recipe.run.eval_max_utterances,
             seed=self.optim.seed,
+            ranks=self.ranks,
         )
 
     def _try_largest(self) -> None:
@@ -121,7 +148,7 @@ class HostTrainer(Trainer):
         """
         import torch
 
-        while not (self._far_more_is_free() or self._fits()):
+        while not (self.ranks.all_of(self._far_more_is_free()) or self.ranks.all_of(self._fits())):
             rows, samples = self.loader.largest_shape()
             seconds = rows * samples / self.job.train.sample_rate
             if rows == 1:
@@ -141,6 +168,8 @@ class HostTrainer(Trainer):
                 torch.cuda.empty_cache()
             self.loader = self._loader()
         if self.device.type == "cuda" or self.micro_batch_s < self._default_micro_batch_s():
+            if self.host.micro_batch_s is None:
+                self.loop.state.micro_batch_s = self.micro_batch_s
             self.emit(Note(f"micro-batches of up to {self.micro_batch_s:g} s of audio"))
 
     def _far_more_is_free(self) -> bool:
@@ -157,7 +186,7 @@ class HostTrainer(Trainer):
             pads=self.forward_pass.pads,
             recomputed=self.host.gradient_checkpointing,
         )
-        return free_memory.free_bytes() > _SPARE_MEMORY * most
+        return free_memory.free_bytes() > _SPARE_MEMORY * most * self.ranks.local_size
 
     def _fits(self) -> bool:
         import torch
@@ -200,41 +229,60 @@ class HostTrainer(Trainer):
         loop.open()
         try:
             self._try_largest()
-            for batch in self._steps(loop.start, loop.most):
-                with self._memory_explained():
-                    result = self._train_step(batch)
+            for batch in self._steps():
+                if batch.step == loop.start:
+                    alike.warn_of_idleness(batch.seconds, self.ranks.size, self.device.type, self.emit)
+                rate = loop.rate(batch.step)
+                self.ranks.announce(Order.STEP, rate)
+                result = self._train_step(batch, rate)
                 if result is None:
                     loop.finish("interrupted")
                     break
                 if not loop.after_step(result):
                     break
+            self.ranks.announce(Order.END)
         finally:
             loop.close()
             self.forward_pass.close()
         return loop.outcome()
 
-    def _steps(self, start: int, total: int) -> Iterator[StepBatch]:
-        batches = self.loader.steps(start, total, self.host.workers)
+    def help(self) -> None:
+        """Compute this process's share of what the main one announces."""
+        try:
+            self._try_largest()
+            batches = self._steps()
+            step = lambda rate: self._train_step(next(batches), rate)  # noqa: E731
+            follow(self.ranks, {Order.STEP: step, Order.SCORE: lambda _: self._own_scores()})
+            batches.close()
+        finally:
+            self.forward_pass.close()
+
+    def _steps(self) -> Generator[StepBatch, None, None]:
+        batches = self.loader.steps(self.loop.start, self.loop.most, self.host.workers)
         try:
             with self._memory_explained():
                 yield from batches
         finally:
             batches.close()
 
-    def _train_step(self, batch: StepBatch) -> Optional[StepResult]:
+    def _train_step(self, batch: StepBatch, rate: float) -> Optional[StepResult]:
         """Forward, backward and update; None where a stop was asked for before the update."""
-        self.stages.enter(self.loop.position(batch.step))
-        loss = 0.0
-        for index, micro in enumerate(batch.micro_batches):
-            if self.start.stop.requested:
+        self.stages.enter(position)
+        total, stop = float(batch.utterances), self.start.stop
+        with self._memory_explained():
+            found = self.shared.carry_out(
+                batch,
+                lambda number: self._backward(batch.mine(number), total_weight=total, key=(batch.step, number)),
+                lambda: stop.requested,
+            )
+            if found is None:
+                stop.requested = True
                 self.adam.zero_grad()
                 return None
-            loss += self._backward(micro, total_weight=float(batch.utterances), key=(batch.step, index))
-        rate = self.loop.rate(batch.step)
-        norm, applied = self._update(batch.step, rate)
-        labels = sum(int(micro.label_lengths.sum()) for micro in batch.micro_batches)
-        audio_s = sum(micro.audio_s for micro in batch.micro_batches)
-        return StepResult(batch.step + 1, loss, rate, batch.utterances, labels, audio_s, norm, applied)
+            norm, applied = self._update(batch.step, rate)
+        return StepResult(
+            batch.step + 1, found.loss, rate, batch.utterances, found.labels, found.audio_s, norm, applied
+        )
 
     def _backward(self, micro: MicroBatch, *, total_weight: float, key: Tuple[int, int]) -> float:
         """Add a micro-batch's gradient; its share of the step's loss.
@@ -282,6 +330,10 @@ class HostTrainer(Trainer):
     # -- what the loop asks for -------------------------------------------------------------------------------------
 
     def score(self) -> Dict[str, Any]:
+        self.ranks.announce(Order.SCORE)
+        return self._own_scores()
+
+    def _own_scores(self) -> Dict[str, Any]:
         kind, batch_s = self.device.type, self.host.eval_batch_s
         with self._as_kept(), memory.explained(
             f"evaluation in batches of {batch_s:g} s does not fit into the memory of the {kind} device",

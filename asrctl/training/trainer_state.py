@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
+from asrctl.storage import records
 from asrctl.training.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Threads:
+    """What a process on a CPU computes with: products are rounded otherwise with another number of threads."""
+
+    each: int
+    cores: int
 
 
 @dataclass
@@ -15,6 +24,7 @@ class TrainerState:
     first_level, level, lowest_level: losses in nats per label: the first, smoothed, and the lowest of the smoothed.
     silent_since: step of the first of the last evaluations that were all silent (see asrctl.training.divergence).
     scaler: the loss scale of mixed precision. pace: of a run whose time is limited, so that it goes on as planned.
+    micro_batch_s: as it was found where the recipe leaves it open. threads: on a CPU.
     """
 
     step: int = 0
@@ -29,6 +39,8 @@ class TrainerState:
     silent_evaluations: int = 0
     scaler: Optional[float] = None
     pace: Optional[Schedule] = None
+    micro_batch_s: Optional[float] = records.absent()
+    threads: Optional[Threads] = records.absent()
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,13 @@ class Augmenter:
             samples = samples * np.float32(10 ** (shared.uniform(-rules.gain_db, rules.gain_db) / 20))
         return self._recorded(samples, draws)
 
+    def length(self, num_samples: int, epoch: int, index: int) -> int:
+        """Samples that an utterance of so many comes to, without making any: only the speed changes it."""
+        if not self.rules.speed:
+            return num_samples
+        speed = float(_Draws(self.seed, epoch, index).shared.uniform(1 - self.rules.speed, 1 + self.rules.speed))
+        return speaker.samples_at(num_samples, speed, self.sample_rate)
+
     def _in_a_room(self, samples: np.ndarray, draws: np.random.Generator) -> np.ndarray:
         known = self.recordings.get("reverb_files")
         if known is None:

@@ -19,6 +19,11 @@ def play_at(samples: np.ndarray, speed: float, sample_rate: int) -> np.ndarray:
     return soxr.resample(samples, sample_rate * speed, sample_rate, quality="LQ").astype(np.float32, copy=False)
 
 
+def samples_at(num_samples: int, speed: float, sample_rate: int) -> int:
+    """How many samples `play_at` gives."""
+    return round(num_samples * sample_rate / (sample_rate * speed))
+
+
 def warp_formants(samples: np.ndarray, factor: float, sample_rate: int) -> np.ndarray:
     """Vocal-tract-length perturbation: (time,) float32 -> the same voice with formants at `factor` times their places.
 
