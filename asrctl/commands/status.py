@@ -160,7 +160,7 @@ def _runs(workspace: Workspace) -> List[Line]:
         elif state == "complete" and run.data.name not in data:
             why = _other_parts(workspace, run.data.id) or ""
             state = "stale" if why else state
-        told, known = records.as_dict(run), ("steps", "total_steps", "best", "device", "preset")
+        told, known = records.as_dict(run), ("steps", "total_steps", "best", "device", "preset", "processes")
         details = {key: told[key] for key in known if key in told}
         details.update({"rate": run.rate_name} if run.rate_name != "WER" else {})
         lines.append(Line("train", folder.name, state, why, details))

@@ -52,7 +52,7 @@ def _run(words: Sequence[str], processes: int, folder: Path, fix: str) -> None:
     from torch.distributed.launcher.api import elastic_launch
 
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
-    command = [sys.executable, *_python_options(), "-m", "asrctl", *words]
+    command = [sys.executable, *_python_options(), *_program(), *words]
     try:
         elastic_launch(_config(processes, folder), command[0])(*command[1:])
     except ChildFailedError as failed:
@@ -81,6 +81,12 @@ def _config(processes: int, folder: Path) -> Any:
 
         values["logs_specs"] = DefaultLogsSpecs(log_dir=values["log_dir"])
     return LaunchConfig(**{name: value for name, value in values.items() if name in known})
+
+
+def _program() -> List[str]:
+    """This program, as it was started. By its name alone Python would look for it in the current folder first."""
+    script = Path(sys.argv[0])
+    return [str(script.resolve())] if script.name == "asrctl" and script.is_file() else ["-m", "asrctl"]
 
 
 def _python_options() -> List[str]:

@@ -112,7 +112,7 @@ class FeatureCache:
 
     def read(self, index: int) -> Optional[torch.Tensor]:
         """(frames, channels) of an utterance, or None where it is missing or damaged."""
-        mark = int(self._marks[index])
+        mark = int(self._marks[index]) or self._written_meanwhile(index)
         if mark == 0:
             return None
         size = int(self._frames[index]) * self._row_bytes
@@ -124,6 +124,16 @@ class FeatureCache:
             self._marks[index] = 0
             return None
         return torch.frombuffer(bytearray(data), dtype=self.dtype).view(-1, self.channels)
+
+    def _written_meanwhile(self, index: int) -> int:
+        """The mark of an utterance that another process has kept since this one began; 0 where none has."""
+        if self._frames[index] == 0:
+            return 0
+        try:
+            data = os.pread(self._index, _MARK.itemsize, index * _MARK.itemsize)
+        except OSError:
+            data = b""
+        return int(np.frombuffer(data, dtype=_MARK)[0]) if len(data) == _MARK.itemsize else 0
 
     def write(self, index: int, frames: torch.Tensor) -> None:
         """Keep the frames of an utterance. A full disk stops all further writing, and nothing else."""

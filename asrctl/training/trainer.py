@@ -28,6 +28,7 @@ from asrctl.training.forward import ForwardPass
 from asrctl.training.job import Outcome, StartPoint, TrainingJob
 from asrctl.training.loop import Snapshot, StepResult, Trainer, TrainingLoop
 from asrctl.training.optim import AdamW
+from asrctl.training.schedule import learning_rate
 
 _MICRO_STREAM = 6
 # Where cpu and mps leave the length of a micro-batch open: about this much is fastest on a CPU (caches).
@@ -67,6 +68,8 @@ class HostTrainer(Trainer):
         self.recognizer = start.recognizer
         self.model = start.recognizer.model.to(self.device)
         self.ranks = start.ranks
+        alike.refuse_shared_statistics(self.ranks, self.model)
+        self.ranks.share([*self.model.parameters(), *self.model.buffers()])
         if self.device.type == "cpu":
             compat.use_plain_attention(self.model)
             memory.keep_for_reuse()
@@ -80,8 +83,6 @@ class HostTrainer(Trainer):
         self.loop = TrainingLoop(job, start, self, emit, total=job.total_steps)
         if start.checkpoint is not None:
             self._restore(start.checkpoint)
-        alike.refuse_shared_statistics(self.ranks, self.model)
-        self.ranks.share([*self.model.parameters(), *self.model.buffers()])
         in_order = self.device.type == "cpu" and job.precision == "fp32"
         self.shared = SharedSteps(self.ranks, self.adam.parameters, in_order=in_order)
         if self.device.type == "cpu":
@@ -220,7 +221,8 @@ class HostTrainer(Trainer):
     def _resumed(self, key: str, seconds: float) -> str:
         """The command that goes on with half of what did not fit."""
         kind, run = self.device.type, self.job.folder.name
-        return f"`asrctl train --resume --run {run} --device {kind} --set {kind}.{key}={seconds / 2:g}`"
+        together = f" --processes {self.ranks.size}" if self.ranks.size > 1 else ""
+        return f"`asrctl train --resume --run {run} --device {kind} --set {kind}.{key}={seconds / 2:g}{together}`"
 
     # -- the run ----------------------------------------------------------------------------------------------------
 
@@ -232,9 +234,8 @@ class HostTrainer(Trainer):
             for batch in self._steps():
                 if batch.step == loop.start:
                     alike.warn_of_idleness(batch.seconds, self.ranks.size, self.device.type, self.emit)
-                rate = loop.rate(batch.step)
-                self.ranks.announce(Order.STEP, rate)
-                result = self._train_step(batch, rate)
+                self.ranks.announce(Order.STEP, loop.position(batch.step))
+                result = self._train_step(batch)
                 if result is None:
                     loop.finish("interrupted")
                     break
@@ -251,8 +252,13 @@ class HostTrainer(Trainer):
         try:
             self._try_largest()
             batches = self._steps()
-            step = lambda rate: self._train_step(next(batches), rate)  # noqa: E731
-            follow(self.ranks, {Order.STEP: step, Order.SCORE: lambda _: self._own_scores()})
+            follow(
+                self.ranks,
+                {
+                    Order.STEP: lambda position: self._train_step(next(batches), position),
+                    Order.SCORE: lambda _: self._own_scores(),
+                },
+            )
             batches.close()
         finally:
             self.forward_pass.close()
@@ -265,8 +271,13 @@ class HostTrainer(Trainer):
         finally:
             batches.close()
 
-    def _train_step(self, batch: StepBatch, rate: float) -> Optional[StepResult]:
-        """Forward, backward and update; None where a stop was asked for before the update."""
+    def _train_step(self, batch: StepBatch, position: Optional[float] = None) -> Optional[StepResult]:
+        """Forward, backward and update; None where a stop was asked for before the update.
+
+        position: in the recipe's schedule, as the main process has announced it.
+        """
+        position = self.loop.position(batch.step) if position is None else position
+        rate = learning_rate(self.optim, position, self.loop.most)
         self.stages.enter(position)
         total, stop = float(batch.utterances), self.start.stop
         with self._memory_explained():

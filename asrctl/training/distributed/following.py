@@ -9,7 +9,7 @@ from asrctl.runtime.ranks import Ranks
 
 
 class Order(IntEnum):
-    """What comes next. A step's value is its learning rate."""
+    """What comes next. A step's value is its position in the schedule, which decides its rate and what learns."""
 
     END, STEP, SCORE = range(3)
 
