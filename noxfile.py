@@ -114,7 +114,7 @@ def resolve(session: nox.Session, *extras: str, with_words: Tuple[str, ...] = ()
 @nox.session
 def tests(session: nox.Session) -> None:
     """The test suite on current libraries."""
-    install(session, "demo,onnx,plot,bench,kenlm,dev")
+    install(session, "demo,onnx,plot,bench,kenlm,lora,dev")
     suite(session)
 
 

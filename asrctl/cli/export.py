@@ -33,6 +33,9 @@ def command(
         None, "--data", help="Prepared data whose utterances verify the export; default: the run's."
     ),
     force: bool = typer.Option(False, "--force", help="Export again, and replace an earlier export in --output."),
+    merge: bool = typer.Option(
+        False, "--merge", help="Of a run of LoRA: one whole model, rather than what PEFT loads beside the base."
+    ),
     dry_run: bool = options.DRY_RUN,
     workspace: Path = options.WORKSPACE,
     json: bool = options.JSON,
@@ -43,7 +46,7 @@ def command(
         from asrctl.commands.export import ExportRequest, export, plan
         from asrctl.storage.workspace import Workspace
 
-        request = ExportRequest(run, model, data, format_, output, force)
+        request = ExportRequest(run, model, data, format_, output, force, merge)
         if dry_run:
             planned = plan(Workspace(workspace), request, report.emit)
             report.done(planned.as_dict(), plan_lines(planned))
@@ -72,6 +75,7 @@ def result_lines(result: "ExportResult") -> List[str]:
     lines = [*table([(name, amounts.size(number)) for name, number in result.files.items()]), ""]
     if result.format == "hf":
         who = f"plain transformers {verified['transformers']}"
+        who += f" with peft {verified['peft']}" if "peft" in verified else ""
         lines.append(f"verified: {who} gives the same {amounts.count(count, 'transcript')}; {difference}")
         use = result.folder / "README.md"
     else:

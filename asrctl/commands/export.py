@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -17,7 +17,7 @@ from asrctl.errors import MissingArtifact, UsageError
 from asrctl.events import Emit, Note, Progress, ignore
 from asrctl.export import card, delivery
 from asrctl.messages import suggestions
-from asrctl.models import frame_counts, loading, weights
+from asrctl.models import frame_counts, loading, lora_weights, weights
 from asrctl.models.frames import Convolutions
 from asrctl.models.loading import Recognizer
 from asrctl.storage import checksums, files, records
@@ -35,7 +35,10 @@ _OF_RUN = ("preset", "base", "steps", "best", "device", "emulated", "precision",
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """output: a folder that gets a copy. data: whose utterances verify it; default is the run's, else the latest."""
+    """output: a folder that gets a copy. data: whose utterances verify it; default is the run's, else the latest.
+
+    merge: of a run of LoRA, one whole model instead of what it adds to its base.
+    """
 
     run: Optional[str] = None
     model: Optional[str] = None
@@ -43,6 +46,7 @@ class ExportRequest:
     format: str = "hf"
     output: Optional[Path] = None
     force: bool = False
+    merge: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def export(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) ->
     with workspace.publish(key, replace=request.force) as draft:
         unchanged = draft.published is not None
         if not unchanged:
-            verified = _write(trained, chosen, evaluations, request.format, draft.path, emit)
+            verified = _write(trained, chosen, evaluations, _kind(trained, request), draft.path, emit)
             info = trained.info()
             draft.summary.update(
                 format=request.format,
@@ -134,7 +138,10 @@ def plan(workspace: Workspace, request: ExportRequest, emit: Emit = ignore) -> D
     if not unchanged:
         found = loading.examine_trained(trained.folder)
         loading.require_rate(found, chosen.data.sample_rate)
-        disk_bytes = loading.num_bytes(found) * (1 + len(output))
+        size = loading.num_bytes(found)
+        if _kind(trained, request) == "peft":
+            size = (trained.folder / lora_weights.WEIGHTS).stat().st_size
+        disk_bytes = size * (1 + len(output))
     return DryRun(
         reads={"model": trained.folder, "data": chosen.data.artifact.path},
         writes={"export": workspace.folder(key.kind, key.id), **output},
@@ -190,7 +197,19 @@ def _trained(workspace: Workspace, request: ExportRequest, target: Optional[deli
         onnx.require_kind(str(weights.read_config(trained.folder)["model_type"]))
     if target is not None:
         delivery.refuse_source(target, trained.folder)
+    if request.merge and not lora_weights.is_in(trained.folder):
+        raise UsageError(f"{trained.name} is a whole model, and has nothing to merge", fix="leave out --merge")
+    if _kind(trained, request) == "peft":
+        from asrctl.export import peft_folder
+
+        peft_folder.require()
     return trained
+
+
+def _kind(trained: TrainedModel, request: ExportRequest) -> str:
+    """hf, onnx or peft: what is written."""
+    adds = request.format == "hf" and not request.merge and lora_weights.is_in(trained.folder)
+    return "peft" if adds else request.format
 
 
 def _evaluations(workspace: Workspace, trained: TrainedModel) -> List[Artifact]:
@@ -212,7 +231,8 @@ def _key(trained: TrainedModel, chosen: ChosenData, request: ExportRequest, eval
     if request.format == "hf":  # what the card tells
         inputs["evaluations"] = [artifact.id for artifact in evaluations]
         inputs["card"] = digest([trained.name, chosen.name, _told(trained)])
-    return Key(kind="exports", version=VERSION, parameters={"format": request.format}, inputs=inputs)
+    adds = {"merge": False} if _kind(trained, request) == "peft" else {}
+    return Key(kind="exports", version=VERSION, parameters={"format": request.format, **adds}, inputs=inputs)
 
 
 def _told(trained: TrainedModel) -> Dict[str, Any]:
@@ -229,8 +249,11 @@ def _write(
     loading.require_rate(recognizer, chosen.data.sample_rate)
     utterances = _chosen_utterances(trained, chosen)
     emit(Progress(f"export {kind}", 0, 2, detail="writing"))
+    facts = _facts(trained, chosen, evaluations, recognizer)
     if kind == "hf":
-        verified = _write_hf(recognizer, _facts(trained, chosen, evaluations, recognizer), folder, utterances, emit)
+        verified = _write_hf(recognizer, facts, folder, utterances, emit)
+    elif kind == "peft":
+        verified = _write_peft(trained.folder, recognizer, facts, folder, utterances)
     else:
         verified = _write_onnx(recognizer, folder, utterances, emit)
     checksums.write_sums(folder)
@@ -246,6 +269,20 @@ def _write_hf(
     hf.write(recognizer, folder, card.render(facts))
     emit(Progress("export hf", 1, 2, detail="verifying with plain transformers"))
     return hf.verify(recognizer, folder, utterances)
+
+
+def _write_peft(
+    source: Path,
+    recognizer: Recognizer,
+    facts: card.CardFacts,
+    folder: Path,
+    utterances: List[Tuple[str, np.ndarray]],
+) -> Dict[str, Any]:
+    from asrctl.export import peft_folder
+
+    base = peft_folder.base_of(source).checkpoint
+    peft_folder.write(source, folder, card.render(replace(facts, adds_to=base)))
+    return peft_folder.verify(recognizer, folder, utterances)
 
 
 def _write_onnx(

@@ -17,6 +17,10 @@ def look_at_checkpoint(recipe: Recipe, emit: Emit) -> None:
         compatibility.refuse_for_kind(recipe, section.architecture)
         compatibility.convolutions(recipe)
         return
+    if section.lora.rank:
+        from asrctl.models import lora
+
+        lora.require()
     folder = weights.local_checkpoint(section.checkpoint, section.revision, language_adapters.source(section))
     if folder is None:
         emit(Note(f"{section.checkpoint} is not in the hub's cache on this machine, so it was not looked at"))

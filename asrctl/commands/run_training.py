@@ -191,7 +191,7 @@ def _recognizer(
         # fp32, four bytes for each number.
         held = (checkpoint.path / "model.safetensors").stat().st_size // 4
         recognizer = loading.load_shell(run.shell, held=held)
-        learning_weights.chosen(recognizer.model, section)
+        learning_weights.chosen(recognizer.model, section, recognizer.features)
         return recognizer
     vocabulary = planned.data.vocabulary()
     built = loading.build(section, vocabulary, seed=optim.seed, sample_rate=planned.recipe.audio.sample_rate)

@@ -62,6 +62,7 @@ def check(
     if not device.is_host:
         presets.refuse_for_ipu(selected.resolved)
     precision = _precision(recipe, device, stored, hardware_needed)
+    _refuse_low_base(recipe, precision, device.kind)
     chain.refuse_codecs(recipe.batches.augment)
     recordings = chain.folders(recipe.batches.augment, emit)
     digests = _digests(workspace, recordings, remember=fetch)
@@ -99,6 +100,21 @@ def _precision(recipe: Recipe, device: Any, stored: Optional[Run], hardware_need
 
     runner.preflight(recipe, device.kind, started=_config_folder(stored), hardware_needed=hardware_needed)
     return config.section(recipe).precision
+
+
+def _refuse_low_base(recipe: Recipe, precision: str, kind: str) -> None:
+    """Raises PresetError, MissingDependency where a recipe's LoRA can not be trained here."""
+    section = recipe.model.lora
+    if not section.rank:
+        return
+    from asrctl.models import lora
+
+    lora.require()
+    if section.base != "fp32" and precision != section.base:
+        raise PresetError(
+            f"model.lora.base is {section.base}, and training is in {precision}",
+            fix=f"add `--set {kind}.precision={section.base}`, or `--set model.lora.base=fp32`",
+        )
 
 
 def _look_at_kind(recipe: Recipe, started: Optional[Path], emit: Emit) -> None:

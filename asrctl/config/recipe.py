@@ -42,6 +42,28 @@ class SpecAugment:
 
 
 @dataclass(frozen=True)
+class LoraSection:
+    """Small matrices that learn beside frozen ones (LoRA, Hu et al. 2021), together with the head."""
+
+    rank: int = key(0, "columns of the matrices that learn beside frozen ones; 0: no LoRA", low=0, high=4096)
+    alpha: float = key(16.0, "what is learned counts alpha / rank (rslora: alpha / sqrt(rank))", above=0, high=1e6)
+    dropout: float = key(0.0, "dropout before these matrices", low=0, below=1)
+    targets: Tuple[str, ...] = key(
+        (), "ends of the names of linear layers (q_proj, v_proj ...); none: all of the transformer layers"
+    )
+    variant: str = key(
+        "lora",
+        "lora; rslora (Kalajdzievski 2023), for high ranks; or dora, which learns lengths as well (Liu et al. 2024)",
+        choices=("lora", "rslora", "dora"),
+    )
+    base: str = key(
+        "fp32",
+        "how the frozen matrices are kept in memory: fp32, or bf16 in training by bf16",
+        choices=("fp32", "bf16"),
+    )
+
+
+@dataclass(frozen=True)
 class ModelSection:
     checkpoint: Optional[str] = key(None, "hub name or folder to start from; null: from scratch, by `config`")
     revision: Optional[str] = key(None, "revision of the hub checkpoint")
@@ -61,6 +83,7 @@ class ModelSection:
         None,
         "where the checkpoint has no adapter for model.language: the language whose one is started from, or scratch",
     )
+    lora: LoraSection = field(default_factory=LoraSection)
     freeze_feature_encoder: bool = key(True, "leave the convolutional encoder as it is")
     freeze: Tuple[str, ...] = key(
         (), "weights that do not learn: patterns of their names on disk, such as *.encoder.layers.0.*"

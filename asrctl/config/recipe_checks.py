@@ -82,6 +82,18 @@ def _languages(model: ModelSection) -> Found:
         found.append(("model.language", "needs model.checkpoint, a model of many languages (facebook/mms-1b-all)"))
     if model.language_from is not None and model.language is None:
         found.append(("model.language_from", "needs model.language, the language that is trained"))
+    return found + _lora(model)
+
+
+def _lora(model: ModelSection) -> Found:
+    found: Found = []
+    if model.lora.rank and model.checkpoint is None:
+        found.append(("model.lora", "needs model.checkpoint, the model beside whose weights it learns"))
+    if model.lora.rank and model.language is not None:
+        found.append(("model.lora", "and model.language exclude each other; set model.lora.rank to 0"))
+    if (model.lora.rank or model.language is not None) and not model.freeze_feature_encoder:
+        found.append(("model.freeze_feature_encoder", "must be true where model.lora or model.language is set"))
+    found += [("model.lora.targets", "holds an empty name") for target in model.lora.targets if not target.strip()]
     return found
 
 

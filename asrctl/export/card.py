@@ -48,6 +48,7 @@ class CardFacts:
     """Everything a card says. run: None for what is no run. data: the data it was trained on, where that is known.
 
     evaluations: of this very model, each with what its data was called. language: of a model of many.
+    adds_to: the base that is needed beside the folder.
     """
 
     name: str
@@ -60,6 +61,7 @@ class CardFacts:
     data: Optional[PreparedSummary] = None
     evaluations: Sequence[Tuple[Optional[str], EvaluationMetrics]] = ()
     language: Optional[str] = None
+    adds_to: Optional[str] = None
 
 
 def render(facts: CardFacts) -> str:
@@ -166,6 +168,16 @@ def _emulation(facts: CardFacts) -> str:
 
 def _use(facts: CardFacts) -> str:
     kind = architectures.find(facts.model_type)
+    if facts.adds_to is not None:
+        generates = kind is not None and kind.generates
+        program = usage.peft_program(
+            facts.sample_rate, generates=generates, base=facts.adds_to, outputs=facts.vocabulary
+        )
+        return (
+            f"```python\n{program}```\n\n`pip install transformers torch peft soundfile soxr` installs what it needs. "
+            "The folder holds what was learned (LoRA and the head) and no more; `merge_and_unload` makes one model of "
+            "it and its base."
+        )
     if kind is not None and not kind.pipeline:
         program = usage.parts_program(facts.sample_rate, generates=kind.generates)
         return f"```python\n{program}```\n\n`pip install transformers torch soundfile soxr` installs what it needs."

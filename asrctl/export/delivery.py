@@ -107,7 +107,11 @@ def _check(folder: Path, target: Path, force: bool) -> None:
             f"{target} is not empty", fix="choose another --output, or replace an earlier export by --force"
         )
     told = _told(folder)
-    if told is None or not {*told} <= {*EXPORT_FILES} or OwnFiles([*told, SUMS, f"{_INNER}/*"]).strangers(folder):
+    if (
+        told is None
+        or not OwnFiles(EXPORT_FILES).has_all(told)
+        or OwnFiles([*told, SUMS, f"{_INNER}/*"]).strangers(folder)
+    ):
         raise UsageError(f"{target} holds files that no export wrote", fix=_ELSEWHERE)
     # Weights or settings that differ are damaged; a card that differs has an author.
     if _CARD in told and files.is_file(folder / _CARD) and file_sha256(folder / _CARD) != told[_CARD]:

@@ -48,7 +48,14 @@ def verify(recognizer: Recognizer, folder: Path, utterances: Sequence[Tuple[str,
         outputs = len(recognizer.vocabulary)
         if len(plain.tokenizer) != outputs:
             raise _broken(f"its tokenizer knows {len(plain.tokenizer)} tokens, the model has {outputs} outputs")
-        largest = max(_compare(recognizer, plain, name, pcm) for name, pcm in utterances)
+        largest = max(compare(recognizer, plain, name, pcm) for name, pcm in utterances)
+    return verdict(largest, utterances)
+
+
+def verdict(largest: float, utterances: Sequence[Tuple[str, np.ndarray]]) -> Dict[str, Any]:
+    """What a check found that did not fail. largest: difference of a logit."""
+    import transformers
+
     return {
         "transcripts_equal": len(utterances),
         "largest_logit_difference": float(f"{largest:.3g}"),
@@ -64,7 +71,7 @@ def _plain(recognizer: Recognizer, folder: Path) -> Any:
     kind = architectures.find(recognizer.model.config.model_type)
     if kind is not None and kind.pipeline:
         return transformers.pipeline("automatic-speech-recognition", model=str(folder), device=-1)
-    return _Parts(
+    return Parts(
         transformers.AutoModelForCTC.from_pretrained(str(folder)).eval(),
         transformers.AutoFeatureExtractor.from_pretrained(str(folder)),
         transformers.AutoTokenizer.from_pretrained(str(folder)),
@@ -72,7 +79,7 @@ def _plain(recognizer: Recognizer, folder: Path) -> Any:
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
     """What the README's program does for models that transformers' pipeline is not made for."""
 
     model: Any
@@ -93,7 +100,7 @@ def _generates(model: Any) -> bool:
     return "generate" in vars(type(model))
 
 
-def _compare(recognizer: Recognizer, pipe: Any, name: str, pcm: np.ndarray) -> float:
+def compare(recognizer: Recognizer, pipe: Any, name: str, pcm: np.ndarray) -> float:
     """The largest difference of a logit. Raises BadData."""
     rate, samples = recognizer.features.sample_rate, collate.to_float(pcm)
     ours, text = _ours(recognizer, pcm)

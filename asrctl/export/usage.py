@@ -32,6 +32,18 @@ def transformers_program(rate: int) -> str:
     )
 
 
+def peft_program(rate: int, *, generates: bool, base: str, outputs: int) -> str:
+    """The same for a folder that only adds to a base. base: its name. outputs: of the head that was learned."""
+    plain = parts_program(rate, generates=generates)
+    loads = "model = AutoModelForCTC.from_pretrained(folder).eval()\n"
+    beside = (
+        f"base = AutoModelForCTC.from_pretrained({json.dumps(base)}, vocab_size={outputs}, "
+        "ignore_mismatched_sizes=True)\n"
+        "model = PeftModel.from_pretrained(base, folder).eval()\n"
+    )
+    return plain.replace(loads, beside).replace("import torch\n", "import torch\nfrom peft import PeftModel\n")
+
+
 def parts_program(rate: int, *, generates: bool) -> str:
     """The same for a model that transformers' pipeline is not made for. generates: whether it has `generate`."""
     labels = "model.generate(**inputs)" if generates else "model(**inputs).logits.argmax(-1)"

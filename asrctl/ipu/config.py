@@ -112,6 +112,8 @@ def _learning_problems(recipe: Recipe) -> List[str]:
         )
     if model.language is not None:
         found.append("model.language is set, but the pipelined models have no adapters; set model.language=null")
+    if model.lora.rank:
+        found.append("model.lora is on, but the pipelined models have no such layers; set model.lora.rank=0")
     if optim.layer_decay != 1:
         found.append(
             f"optim.layer_decay is {optim.layer_decay:g}, but IPUTrainer has one learning rate; set optim.layer_decay=1"

@@ -1,6 +1,6 @@
 """The model that a folder only adds something to: where it is, and by what its weights are known.
 
-base.json   {"checkpoint", "revision", "weights"}, in the folder of a model that is not whole without it
+base.json   {"checkpoint", "revision", "weights", "config"}, in the folder of a model that is not whole without it
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Any, List, Mapping, Optional, Tuple
 
 from asrctl.errors import BadData
 from asrctl.storage import files, records
@@ -22,11 +22,16 @@ _FIX = "train it again, or choose another model"
 
 @dataclass(frozen=True)
 class BaseModel:
-    """checkpoint: a name on the hub, or the path of a folder. weights: `digest_of` it; None where that is not known."""
+    """checkpoint: a name on the hub, or the path of a folder. weights: `digest_of` it; None where that is not known.
+
+    config: what config.json would hold, where there must be none: transformers takes a folder with one for a whole
+    model, and does not look at what PEFT puts beside it.
+    """
 
     checkpoint: str
     revision: Optional[str] = None
     weights: Optional[str] = None
+    config: Optional[Mapping[str, Any]] = None
 
     def require(self, folder: Path) -> None:
         """Raises BadData where the weights in `folder`, which is the base, are not those that were added to."""

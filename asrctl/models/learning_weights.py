@@ -7,26 +7,31 @@ from some step on (`Stages`) counts as learning for all of these.
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Dict, FrozenSet, List, Tuple
+from pathlib import Path
+from typing import Dict, FrozenSet, List, Optional, Tuple
 
 from torch import nn
 
 from asrctl.config.recipe import ModelSection, OptimSection
+from asrctl.data.collate import FeatureRules
 from asrctl.errors import PresetError
 from asrctl.messages import amounts, suggestions
-from asrctl.models import language_adapters
+from asrctl.models import base_model, language_adapters, lora, lora_weights
 from asrctl.models.depths import depths
 from asrctl.models.padding import conv_layers_of
 from asrctl.runtime import compat
 
 
-def chosen(model: nn.Module, section: ModelSection) -> nn.Module:
+def chosen(model: nn.Module, section: ModelSection, rules: FeatureRules) -> nn.Module:
     """The model, whose weights learn where the recipe wants that; all others do not.
 
+    rules: how the model hears. What is added to a model to learn beside it is drawn by torch's random numbers.
     Raises PresetError where a key fits no such model, or nothing is left to learn.
     """
     if section.language is not None:
         _freeze_all_but(model, language_adapters.names(model))
+    elif section.lora.rank:
+        lora.inject(model, section.lora, rules)
     elif section.freeze_feature_encoder:
         _freeze_convolutions(model)
     _freeze_named(model, section.freeze)
@@ -40,7 +45,24 @@ def chosen(model: nn.Module, section: ModelSection) -> nn.Module:
 
 def are_kept_alone(section: ModelSection) -> bool:
     """Whether a run keeps what it learns, and a base has the rest."""
-    return section.language is not None
+    return section.language is not None or section.lora.rank > 0
+
+
+def refuse_base(section: ModelSection, folder: Path) -> None:
+    """Raises PresetError for a folder that only adds to another model in another way than is to be trained now."""
+    is_lora = lora_weights.is_in(folder)
+    if is_lora if section.language is not None else section.lora.rank and base_model.of(folder) is not None:
+        kind = "a run of model.lora" if is_lora else "one language of a model of many"
+        merge = " --merge" if is_lora else ""
+        raise PresetError(
+            f"{folder} is {kind}, which only adds to its base, and can not be a base itself",
+            fix=f"make a whole folder of it (`asrctl export --run NAME{merge} --output FOLDER`), and start from that",
+        )
+
+
+def names_kept(model: nn.Module, language: Optional[str]) -> FrozenSet[str]:
+    """The names of what is kept of such a run; in memory, but for halves of a weight norm those on disk."""
+    return lora.names(model) if language is None else language_adapters.names(model)
 
 
 def _freeze_all_but(model: nn.Module, names: FrozenSet[str]) -> None:

@@ -21,6 +21,7 @@ from asrctl.models import (
     hf_config,
     language_adapters,
     learning_weights,
+    lora,
     making,
     padding,
     processor,
@@ -106,7 +107,7 @@ def _from_scratch(section: ModelSection, vocabulary: Vocabulary, seed: int, samp
     if section.filterbank:
         filterbank_init.draw(padding.encoder_of(model), sample_rate)
     _shift_blank(model, vocabulary, section.blank_bias)
-    return Built(Recognizer(learning_weights.chosen(model, section), vocabulary, rules), new_head=True)
+    return Built(Recognizer(learning_weights.chosen(model, section, rules), vocabulary, rules), new_head=True)
 
 
 def _scratch_config(section: ModelSection, vocabulary: Vocabulary) -> Any:
@@ -127,7 +128,9 @@ def _from_checkpoint(section: ModelSection, folder: Path, vocabulary: Vocabulary
         for name in drawn
         if name not in weight_matching.head_names(model) | anew
     ]
-    return Built(_to_train(section, model, vocabulary, folder), not keep, (*language_adapters.notes(section), *notes))
+    return Built(
+        _to_train(section, model, vocabulary, folder, seed), not keep, (*language_adapters.notes(section), *notes)
+    )
 
 
 def examine_start(section: ModelSection, folder: Path, vocabulary: Vocabulary) -> Recognizer:
@@ -147,6 +150,7 @@ def _start(
     """(configuration, weights, whether the head is kept) of a model to be trained from a folder."""
     config = _checkpoint_config(section, folder, vocabulary)
     language_adapters.refuse(section, folder, config.to_dict())
+    learning_weights.refuse_base(section, folder)
     weights = read(folder, language_adapters.source(section))
     if language_adapters.is_drawn(section):
         weights = language_adapters.without(weights)
@@ -158,16 +162,17 @@ def _drawn_adapter(section: ModelSection, model: Any) -> FrozenSet[str]:
     return language_adapters.names(model) if language_adapters.is_drawn(section) else frozenset()
 
 
-def _to_train(section: ModelSection, model: Any, vocabulary: Vocabulary, folder: Path) -> Recognizer:
+def _to_train(section: ModelSection, model: Any, vocabulary: Vocabulary, folder: Path, seed: int = 0) -> Recognizer:
     rules = feature_rules.of_folder(model.config, folder)
-    return Recognizer(learning_weights.chosen(model, section), vocabulary, rules, section.language)
+    with seeded(seed):
+        return Recognizer(learning_weights.chosen(model, section, rules), vocabulary, rules, section.language)
 
 
 def examine_scratch(section: ModelSection, vocabulary: Vocabulary, *, sample_rate: int) -> Recognizer:
     """A model to be trained from nothing, without its weights. Raises what `build` raises."""
     config = _scratch_config(section, vocabulary)
     rules = feature_rules.from_scratch(config, sample_rate)
-    return Recognizer(learning_weights.chosen(making.outline(config), section), vocabulary, rules)
+    return Recognizer(learning_weights.chosen(making.outline(config), section, rules), vocabulary, rules)
 
 
 def _checkpoint_config(section: ModelSection, folder: Path, vocabulary: Vocabulary) -> Any:
@@ -228,7 +233,7 @@ def _trained(folder: Path, read: Callable[[Path], Any], make: Callable[[Any], An
 def examine_shell(folder: Path, section: ModelSection) -> Recognizer:
     """The model of a run to be resumed, without its weights. Raises BadData."""
     recognizer = _shell(folder, making.outline, None, None)
-    learning_weights.chosen(recognizer.model, section)
+    learning_weights.chosen(recognizer.model, section, recognizer.features)
     return recognizer
 
 
@@ -278,7 +283,7 @@ def kept_state(recognizer: Recognizer) -> Dict[str, Any]:
     state = compat.canonical_state(recognizer.model)
     if recognizer.base is None:
         return state
-    names = language_adapters.names(recognizer.model)
+    names = learning_weights.names_kept(recognizer.model, recognizer.language)
     return {name: tensor for name, tensor in state.items() if name in names}
 
 
@@ -293,10 +298,12 @@ def put(recognizer: Recognizer, state: Mapping[str, Any]) -> None:
 def save_shell(recognizer: Recognizer, folder: Path) -> None:
     """Everything of `save_recognizer` but the weights: what a run needs to be resumed without its first checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
-    files.write_json(folder / "config.json", portable_config(recognizer.model))
+    config, base = portable_config(recognizer.model), recognizer.base
     processor.write(folder, recognizer.vocabulary, recognizer.features, recognizer.language)
-    if recognizer.base is not None:
-        base_model.write(folder, recognizer.base)
+    if base is None or recognizer.language is not None:
+        files.write_json(folder / "config.json", config)
+    if base is not None:
+        base_model.write(folder, base if recognizer.language is not None else replace(base, config=config))
 
 
 def save_recognizer(recognizer: Recognizer, folder: Path) -> None:
@@ -315,6 +322,8 @@ def save_recognizer(recognizer: Recognizer, folder: Path) -> None:
         names = language_adapters.names(recognizer.model)
         own = {name: tensor for name, tensor in state.items() if name in names}
         _write_weights(folder / base_model.ADAPTERS[0].format(recognizer.language), own)
+    elif recognizer.base is not None:
+        lora.write(folder, recognizer.model, state, recognizer.base, _write_weights)
     save_shell(recognizer, folder)
 
 

@@ -38,7 +38,7 @@ def of_folder(folder: Path, language: Optional[str] = None) -> List[Path]:
     """
     found = [*folder.glob("model*.safetensors*"), *folder.glob("pytorch_model*.bin*")]
     if base_model.of(folder) is not None:
-        found += [folder / base_model.FILE, *folder.glob("adapter*.safetensors")]
+        found += [folder / base_model.FILE, *folder.glob("adapter*.safetensors"), folder / "adapter_config.json"]
     own = None if language is None else base_model.adapter_file(folder, language)
     found += [] if own is None else [own]
     return sorted({path for path in [folder / name for name in _JSON_FILES] + found if path.is_file()})

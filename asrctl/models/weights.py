@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set
 
 from asrctl.errors import BadData, MissingArtifact
-from asrctl.models import base_model, language_adapters, model_files, partial_models, processor, weight_files
+from asrctl.models import (
+    base_model,
+    language_adapters,
+    lora_weights,
+    model_files,
+    partial_models,
+    processor,
+    weight_files,
+)
 from asrctl.models.weight_names import plain_names
 from asrctl.runtime import compat
 from asrctl.storage import files, hub, records
@@ -86,9 +94,13 @@ def read_config(folder: Path) -> Dict[str, Any]:
     """The values of config.json. Raises BadData, MissingArtifact."""
     if not folder.is_dir():
         raise MissingArtifact(f"there is no model folder {folder}", fix=FIX_FOLDER)
-    if not (folder / "config.json").exists():
-        partial_models.refuse(folder)
-    values = files.read_json(folder / "config.json", fix=FIX_FOLDER)
+    base = base_model.of(folder)
+    if base is not None and base.config is not None:
+        values: Any = dict(base.config)
+    else:
+        if not (folder / "config.json").exists():
+            partial_models.refuse(folder)
+        values = files.read_json(folder / "config.json", fix=FIX_FOLDER)
     if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
         raise BadData(f"{folder / 'config.json'} does not describe a model", fix=FIX_FOLDER)
     # What a config says about code or how it was saved is of no use here, and auto_map would run a stranger's code.
@@ -118,6 +130,8 @@ def _read(folder: Path, read: Callable[[Path], Mapping[str, Any]], language: Opt
     else:
         language = language or processor.language_of(folder)
         found = _read(base_folder(base), read, None)
+        if lora_weights.is_in(folder):
+            found = lora_weights.merged(found, read(folder / lora_weights.WEIGHTS), folder)
     if language is None:
         return found
     path = language_adapters.require_file(folder, language)

@@ -16,7 +16,8 @@ _SHELL = (
     *("config.json", "vocab.json", "special_tokens.json", "special_tokens_map.json"),
     *("tokenizer_config.json", "preprocessor_config.json", "base.json"),
 )
-MODEL_FILES = (*_SHELL, "model.safetensors", "adapter.*.safetensors", "SHA256SUMS")
+_PEFT = ("adapter_config.json", "adapter_model.safetensors")
+MODEL_FILES = (*_SHELL, "model.safetensors", "adapter.*.safetensors", *_PEFT, "SHA256SUMS")
 _CHECKPOINT = ("state.json", "model.safetensors", "optimizer.safetensors", "average.safetensors", "backend/**")
 # What a system or a file manager leaves in every folder that it shows, names of files that are deleted but open, and
 # what safetensors writes first and renames then (".tmp" and six characters, as Rust's tempfile names it).
@@ -53,6 +54,10 @@ class OwnFiles:
                 yield from self._strangers(folder / entry.name, path)
             else:
                 yield "/".join(path)
+
+    def has_all(self, names: Iterable[str]) -> bool:
+        """Whether all these files of a folder could be ours, by their names."""
+        return all(self._holds((name,)) for name in names)
 
     def _holds(self, path: Tuple[str, ...]) -> bool:
         path = _in_place(path)

@@ -1,0 +1,179 @@
+"""LoRA and kin, by PEFT: small matrices beside the frozen ones of a model, which learn together with its head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Set
+
+import numpy as np
+import torch
+from torch import nn
+
+from asrctl.config.recipe import LoraSection
+from asrctl.data.collate import FeatureRules, collate
+from asrctl.errors import MissingDependency, PresetError
+from asrctl.messages import reasons, suggestions
+from asrctl.messages.command_lines import pip_install
+from asrctl.models import ctc, library, lora_weights, weight_matching
+from asrctl.models.base_model import BaseModel
+from asrctl.models.depths import layers_of
+from asrctl.runtime import compat
+from asrctl.storage import files
+
+_NAME = "default"
+_PARTS = (".lora_A.", ".lora_B.", ".lora_magnitude_vector.")
+# Enough for every encoder to make frames of.
+_PROBE_S = 0.5
+_TOLD = 4
+
+
+def require() -> Any:
+    """PEFT. Raises MissingDependency where it is not installed, or not for the installed transformers."""
+    with compat.quiet_transformers():
+        try:
+            import peft
+        except ImportError as error:
+            if library.is_installed("peft"):
+                raise MissingDependency(
+                    f"model.lora is on, and the installed peft does not work with transformers {library.version()} "
+                    f"({reasons.reason(error)})",
+                    fix="install a transformers that it works with, or set model.lora.rank=0",
+                ) from None
+            raise MissingDependency(
+                "model.lora is on, and the package peft is not installed", fix=pip_install("asrctl[lora]")
+            ) from None
+    return peft
+
+
+def inject(model: nn.Module, section: LoraSection, rules: FeatureRules) -> None:
+    """Put the matrices into a model that has its weights, drawn by torch's random numbers. All else is frozen.
+
+    Raises PresetError where a target is not there or would have no effect, MissingDependency.
+    """
+    peft = require()
+    if section.base != "fp32":
+        _halve(model)
+    config = peft.LoraConfig(
+        r=section.rank,
+        lora_alpha=section.alpha,
+        lora_dropout=section.dropout,
+        target_modules=_targets(model, section, rules),
+        use_rslora=section.variant == "rslora",
+        use_dora=section.variant == "dora",
+    )
+    peft.inject_adapter_in_model(config, model, adapter_name=_NAME)
+    for name, parameter in model.named_parameters():
+        learns = is_part(name) or compat.canonical_name(name) in weight_matching.head_names(model)
+        parameter.requires_grad_(learns)
+        if learns:
+            parameter.data = parameter.data.float()
+
+
+def is_part(name: str) -> bool:
+    """Whether a weight of the model in memory is one of these matrices."""
+    return any(part in name for part in _PARTS)
+
+
+def names(model: nn.Module) -> FrozenSet[str]:
+    """Names of all that is learned: the matrices and the head."""
+    return frozenset(filter(is_part, compat.model_names(model))) | weight_matching.head_names(model)
+
+
+def _halve(model: nn.Module) -> None:
+    """The matrices of linear layers in bf16, which are nearly all of a model; norms and convolutions stay."""
+    head = ctc.head_of(model)
+    for module in model.modules():
+        if type(module) is nn.Linear and module is not head:
+            module.weight.data = module.weight.data.to(torch.bfloat16)
+
+
+# -- targets -----------------------------------------------------------------------------------------------------------
+
+
+def _targets(model: nn.Module, section: LoraSection, rules: FeatureRules) -> List[str]:
+    """As PEFT takes them: the ends of names where these are enough, whole names elsewhere."""
+    linear = {name for name, module in model.named_modules() if type(module) is nn.Linear}
+    linear -= {name for name, module in model.named_modules() if module is ctc.head_of(model)}
+    heard = _called(model, linear, rules)
+    if section.targets:
+        return [_checked(target, linear, heard, model) for target in section.targets]
+    below = layers_of(model)[0] + "."
+    wanted = {name for name in heard if name.startswith(below)}
+    ends = {name.rpartition(".")[2] for name in wanted}
+    everywhere = {name for name, _ in model.named_modules() if name.rpartition(".")[2] in ends}
+    return sorted(ends if everywhere == wanted else wanted)
+
+
+def _checked(target: str, linear: Set[str], heard: Set[str], model: nn.Module) -> str:
+    meant = {name for name in linear if name == target or name.endswith("." + target)}
+    if not meant:
+        ends = sorted({name.rpartition(".")[2] for name in linear})
+        raise PresetError(
+            f"model.lora.targets has {target!r}, and no linear layer of this {model.config.model_type} model is "  # type: ignore[union-attr]
+            "called so",
+            fix=f"{suggestions.question(target, ends)} There are {', '.join(ends)}".strip(),
+        )
+    deaf = sorted(meant - heard)
+    if deaf:
+        raise PresetError(
+            f"model.lora.targets has {target!r}, and the model takes the weights of {deaf[0]} past the layer, so "
+            "nothing beside it would learn",
+            fix=f"leave it out; of effect are {', '.join(sorted({name.rpartition('.')[2] for name in heard}))}",
+        )
+    return target
+
+
+def _called(model: nn.Module, linear: Set[str], rules: FeatureRules) -> Set[str]:
+    """Those layers that a pass goes through. WavLM's attention takes the weights out of its layers, and calls none.
+
+    Of a model without memory for weights all are.
+    """
+    if next(model.parameters()).is_meta:
+        return linear
+    found: Set[str] = set()
+
+    def noted(name: str) -> Callable[..., None]:
+        return lambda *_: found.add(name)
+
+    hooks = [module.register_forward_hook(noted(name)) for name, module in model.named_modules() if name in linear]
+    was_training = model.training
+    model.eval()
+    try:
+        silence = np.zeros(int(_PROBE_S * rules.sample_rate), dtype=np.int16)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=_is_halved(model)):
+            ctc.forward(model, exact=True, **collate([silence], rules))
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _is_halved(model: nn.Module) -> bool:
+    return any(parameter.dtype == torch.bfloat16 for parameter in model.parameters())
+
+
+# -- on disk -----------------------------------------------------------------------------------------------------------
+
+
+def write(folder: Path, model: Any, state: Mapping[str, Any], base: BaseModel, save: Callable[..., None]) -> None:
+    """adapter_config.json and adapter_model.safetensors, as PEFT reads them. state: {name in the model: tensor}."""
+    settings: Dict[str, Any] = dict(model.peft_config[_NAME].to_dict())
+    head = sorted({name.rpartition(".")[0] for name in weight_matching.head_names(model)})
+    settings.update(
+        base_model_name_or_path=base.checkpoint,
+        revision=base.revision,
+        inference_mode=True,
+        modules_to_save=head,
+        auto_mapping={"base_model_class": type(model).__name__, "parent_library": type(model).__module__},
+    )
+    plain = {name: sorted(value) if isinstance(value, (set, frozenset)) else value for name, value in settings.items()}
+    files.write_json(folder / lora_weights.CONFIG, plain)
+    save(folder / lora_weights.WEIGHTS, {_on_disk(name): tensor for name, tensor in state.items()})
+
+
+def _on_disk(name: str) -> str:
+    """A name in the model -> PEFT's in the file."""
+    for part in _PARTS:
+        name = name.replace(f"{part}{_NAME}.weight", f"{part}weight").replace(f"{part}{_NAME}", part.rstrip("."))
+    return lora_weights.PREFIX + name.replace(".lora_magnitude_vector.weight", ".lora_magnitude_vector")
