@@ -114,7 +114,7 @@ def resolve(session: nox.Session, *extras: str, with_words: Tuple[str, ...] = ()
 @nox.session
 def tests(session: nox.Session) -> None:
     """The test suite on current libraries."""
-    install(session, "demo,onnx,plot,bench,kenlm,lora,dev")
+    install(session, "demo,onnx,plot,bench,kenlm,lora,lhotse,dev")
     suite(session)
 
 
@@ -159,7 +159,7 @@ def support(session: nox.Session) -> None:
 @nox.session
 def long(session: nox.Session) -> None:
     """The tests that take minutes: the demo, training to a given word error rate."""
-    install(session, "demo,onnx,plot,bench,ray,dev")
+    install(session, "demo,onnx,plot,bench,ray,lhotse,dev")
     session.run("pytest", "-m", "slow and not fuzz_full", *session.posargs)
 
 
@@ -188,7 +188,7 @@ def coverage(session: nox.Session) -> None:
 
     On current libraries, so most of `ipu/` is missed: `old` has its tests. What follows `--` is run instead of all.
     """
-    install(session, "demo,onnx,plot,bench,ray,dev")
+    install(session, "demo,onnx,plot,bench,ray,lhotse,dev")
     folder = Path(session.create_tmp()).absolute() / "coverage"
     shutil.rmtree(str(folder), ignore_errors=True)
     folder.mkdir()

@@ -68,6 +68,7 @@ def choice(
 
     for problem in own.problems:
         report.warn(problem)
+    corpus, own = _with_variant(corpus, own)
     kind, source = _understood(corpus, source, report)
     found = corpora.find(kind)
     corpora.options(found, own.typed)  # what makes no sense is refused before any work
@@ -85,6 +86,19 @@ def choice(
         name,
         own.typed,
     )
+
+
+def _with_variant(corpus: str, own: OwnOptions) -> Tuple[str, OwnOptions]:
+    """CORPUS:NAME as the corpus and the option that NAME stands for. Raises UsageError where that is typed too."""
+    from asrctl.data import corpora
+
+    kind, _, name = corpus.partition(":")
+    key = corpora.find(kind).variant if name and kind in corpora.names() else None
+    if key is None:
+        return corpus, own
+    if own.typed.get(key, name) != name:
+        raise UsageError(f"{corpus} and --{key} {own.typed[key]} contradict each other", fix="leave one of them out")
+    return kind, own._replace(typed={**own.typed, key: name})
 
 
 def _is_url(source: str, kind: str, command: str) -> bool:

@@ -190,8 +190,8 @@ class Corpus:
     is_address: whether a source is a name or URL, and no path. default_name: of data prepared from a source; where
     there is none, data is called as the corpus. downloads: {file: bytes} that reading would fetch. cache_files: what
     it keeps in `CorpusRequest.cache`, as patterns of paths. fetches: whether it takes URLs of buckets and web servers
-    itself. split_label: what IDs call a split, where one may be typed as a path. package: what brings it; None: asrctl
-    itself.
+    itself. variant: key of the option that NAME stands for in CORPUS:NAME. split_label: what IDs call a split, where
+    one may be typed as a path. package: what brings it; None: asrctl itself.
     """
 
     name: str
@@ -208,6 +208,7 @@ class Corpus:
     downloads: Callable[[CorpusRequest], Mapping[str, int]] = _nothing
     cache_files: Sequence[str] = ()
     fetches: bool = False
+    variant: Optional[str] = None
     split_label: Callable[[str], str] = _as_typed
     package: Optional[str] = None
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
+import pytest
 import soundfile
 
 Run = Callable[..., Any]
@@ -41,3 +43,39 @@ def test_recordings_with_supervisions_are_recognized_and_prepared(asrctl: Run, t
     done = asrctl("prepare", "lhotse", folder, "--json").result
     found = {name: (split["utterances"], split["seconds"]) for name, split in done["splits"].items()}
     assert found == {"train": (8, 8.0), "eval": (2, 2.0)}
+
+
+def _yes_and_no(folder: Path) -> None:
+    """As the corpus yesno: 60 files called after what is said."""
+    folder.mkdir()
+    for number in range(60):
+        said = "_".join(f"{number:08b}")
+        soundfile.write(str(folder / f"{said}.wav"), 0.3 * np.sin(np.arange(8000) * (0.1 + number / 200)), 8000)
+
+
+def test_a_corpus_is_read_by_a_recipe_of_lhotse(asrctl: Run, tmp_path: Path) -> None:
+    pytest.importorskip("lhotse", reason="needs lhotse (pip install 'asrctl[lhotse]')")
+    _yes_and_no(tmp_path / "yesno")
+    done = asrctl("prepare", "lhotse:yesno", tmp_path / "yesno", "--eval", "test", "--json")
+    found = done.result
+    assert {split: one["utterances"] for split, one in found["splits"].items()} == {"train": 30, "eval": 30}
+    assert (
+        asrctl("prepare", "lhotse", tmp_path / "yesno", "--recipe", "yesno", "--eval", "test", "--json").result["id"]
+        == found["id"]
+    ), "the same by the option"
+
+    wrong = asrctl("prepare", "lhotse:yesn", tmp_path / "yesno", "--json").error
+    assert "did you mean yesno?" in wrong["fix"]
+    (tmp_path / "yesno" / "0_0_0_0_0_0_0_0.wav").unlink()
+    wrong = asrctl("prepare", "lhotse:yesno", tmp_path / "yesno", "--name", "other", "--json").error
+    assert "lhotse's recipe yesno can not read" in wrong["message"] and "AssertionError" in wrong["message"]
+    wrong = asrctl("prepare", "lhotse:broadcast_news", tmp_path, "--json").error
+    assert wrong["fix"] == "add --recipe-option transcripts_dir=..."
+    wrong = asrctl("prepare", "lhotse:yesno", tmp_path, "--recipe", "timit", "--json").error
+    assert "contradict each other" in wrong["message"]
+
+
+def test_without_lhotse_its_package_is_named(asrctl: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lhotse", None)
+    wrong = asrctl("prepare", "lhotse:yesno", tmp_path, "--json").error
+    assert "recipes need lhotse" in wrong["message"] and "asrctl[lhotse]" in wrong["fix"]

@@ -1,8 +1,10 @@
 """Manifests of lhotse: a CutSet, or recordings and supervisions; JSON lines, packed or not, or one JSON array.
 
-Without lhotse itself, whose formats are plain JSON (docs/datasets.rst, docs/cuts.rst): the times of a supervision are
-those of its recording, or within a cut those after the cut's start. An utterance is a supervision with its stretch of
-the recording, also where the cut around it has several. What only lhotse can make (mixtures, recordings changed by
+Or, as `lhotse:NAME`, a corpus that lhotse has a recipe for (lhotse_recipes.py).
+
+Manifests need no lhotse, whose formats are plain JSON (docs/datasets.rst, docs/cuts.rst): the times of a supervision
+are those of its recording, or within a cut those after the cut's start. An utterance is a supervision with its stretch
+of the recording, also where the cut around it has several. What only lhotse can make (mixtures, recordings changed by
 speed or other transforms, audio from commands) is listed as rejected.
 """
 
@@ -16,10 +18,10 @@ import sqlite3
 import zlib
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from asrctl.data.corpus import Corpus, CorpusRequest, Match, named_as_folder
-from asrctl.data.reading import path_map
+from asrctl.data.corpus import Corpus, CorpusOption, CorpusRequest, Match, named_as_folder
+from asrctl.data.reading import lhotse_recipes, path_map
 from asrctl.data.reading.channels import OPTION as CHANNEL
 from asrctl.data.reading.json_objects import objects_of
 from asrctl.data.reading.split_names import split_named
@@ -38,6 +40,12 @@ _OF_LHOTSE = re.compile(rb'"(supervisions|recording_id)"\s*:')
 _ANCESTORS = 4
 _WHOLE_S = 0.01
 _LONGEST_S = 1e7
+
+
+_RECIPE = CorpusOption("--recipe", "The folder is the corpus itself, read by this recipe of lhotse's.", metavar="NAME")
+_ARGUMENT = CorpusOption(
+    "--recipe-option", "An argument of the recipe, such as languages=en.", metavar="KEY=VALUE", repeatable=True
+)
 
 
 class _Manifest(NamedTuple):
@@ -73,14 +81,38 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
     """A supervision each. Raises BadData."""
     source = CORPUS.needed(request)
     reader = _Reader(request)
+    recipe = request.options.get(_RECIPE.key)
+    if recipe is not None:
+        request.emit(Note(f"lhotse lists {source} by its recipe {recipe}"))
+        yield from _of_recipe(reader, recipe, source, request.options.get(_ARGUMENT.key) or ())
+    else:
+        yield from _of_manifests(reader, source, request)
+    reader.tell(source)
+
+
+def _of_manifests(reader: "_Reader", source: Path, request: CorpusRequest) -> Iterator[Utterance]:
     for manifest in _manifests(source):
         request.before_reading(str(manifest.path))
         if manifest.kind == "cuts":
-            for cut in objects_of(manifest.path):
-                yield from reader.of_cut(manifest, cut)
+            yield from reader.of_cuts(manifest, objects_of(manifest.path))
         else:
-            yield from reader.of_supervisions(manifest, _beside(manifest))
-    reader.tell(source)
+            recordings = _beside(manifest)
+            request.before_reading(str(recordings))
+            yield from reader.of_supervisions(manifest, objects_of(recordings), objects_of(manifest.path))
+
+
+def _of_recipe(reader: "_Reader", recipe: str, source: Path, arguments: Sequence[str]) -> Iterator[Utterance]:
+    if not source.is_dir():
+        raise BadData(f"there is no folder {source}", fix="give the folder of the corpus")
+    with lhotse_recipes.parts(recipe, source, arguments) as found:
+        for part in found:
+            # Relative paths would be of the folder that the recipe was given.
+            manifest = _Manifest(source / recipe, next(iter(part.manifests)), "", part.name.rpartition("/")[2])
+            if "cuts" in part.manifests:
+                yield from reader.of_cuts(manifest, part.manifests["cuts"])
+            else:
+                recordings = part.manifests.get("recordings", iter(()))
+                yield from reader.of_supervisions(manifest, recordings, part.manifests["supervisions"])
 
 
 def _manifests(source: Path) -> List[_Manifest]:
@@ -141,7 +173,11 @@ class _Reader:
         self._again, self._silent, self._moved, self._lost = Tally(), Tally(), Tally(), Tally()
         self._count = 0
 
-    def of_cut(self, manifest: _Manifest, cut: Mapping[str, Any]) -> Iterator[Utterance]:
+    def of_cuts(self, manifest: _Manifest, cuts: Iterable[Mapping[str, Any]]) -> Iterator[Utterance]:
+        for cut in cuts:
+            yield from self._of_cut(manifest, cut)
+
+    def _of_cut(self, manifest: _Manifest, cut: Mapping[str, Any]) -> Iterator[Utterance]:
         name = str(cut.get("id", ""))
         if cut.get("type") == "MixedCut" or "tracks" in cut:
             yield self._rejected(manifest, name, "", "mixed")
@@ -165,14 +201,15 @@ class _Reader:
         self._seen.add(key)
         return True
 
-    def of_supervisions(self, manifest: _Manifest, recordings: Path) -> Iterator[Utterance]:
-        self._request.before_reading(str(recordings))
+    def of_supervisions(
+        self, manifest: _Manifest, recordings: Iterable[Any], supervisions: Iterable[Any]
+    ) -> Iterator[Utterance]:
         # Without a name, SQLite makes a file of its own that no killed program leaves behind.
         with closing(sqlite3.connect("", isolation_level=None)) as database:
             database.execute("CREATE TABLE recordings (id TEXT PRIMARY KEY, value TEXT)")
-            rows = ((str(one.get("id", "")), json.dumps(one)) for one in objects_of(recordings))
+            rows = ((str(one.get("id", "")), json.dumps(one)) for one in recordings)
             database.executemany("INSERT OR REPLACE INTO recordings VALUES (?, ?)", rows)
-            for one in objects_of(manifest.path):
+            for one in supervisions:
                 row = database.execute(
                     "SELECT value FROM recordings WHERE id = ?", (str(one.get("recording_id", "")),)
                 ).fetchone()
@@ -304,11 +341,12 @@ def _looks(path: Path) -> bool:
 
 CORPUS = Corpus(
     name="lhotse",
-    help="Manifests of lhotse: cuts, or recordings with supervisions, without lhotse itself.",
+    help="Manifests of lhotse: cuts, or recordings with supervisions; lhotse:NAME reads a corpus by its recipe.",
     read=utterances,
     source="MANIFEST",
-    examples=("cuts.jsonl.gz", "manifests --map /data/corpora=/mnt/corpora"),
-    options=(CHANNEL, path_map.OPTION),
+    examples=("cuts.jsonl.gz", "manifests --map /data/corpora=/mnt/corpora", "TIMIT --recipe timit"),
+    options=(CHANNEL, path_map.OPTION, _RECIPE, _ARGUMENT),
+    variant=_RECIPE.key,
     recognizes=_recognizes,
     default_name=named_as_folder,
 )
