@@ -145,7 +145,7 @@ def test_a_pod_multiplies_replicas_and_the_global_batch():
 # -- storing ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["base-100h", "base-4ipu", "demo", "large-8ipu", "tiny-cpu"])
+@pytest.mark.parametrize("name", ["base-100h", "base-4ipu", "demo", "large-8ipu", "mms-1b-adapter", "tiny-cpu"])
 def test_a_stored_recipe_is_read_as_it_was(tmp_path, name):
     recipe = presets.load(name, overrides=["ipu.pod=64"] if name.endswith("ipu") else []).recipe
     (tmp_path / "recipe.yaml").write_text(presets.dumps(recipe), encoding="utf-8")
