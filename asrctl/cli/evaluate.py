@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, List, Optional
 
 import typer
 
-from asrctl.cli import decoder_options, numbers, options
+from asrctl.cli import decoder_options, gate_options, numbers, options
 from asrctl.cli.evaluate_lines import WORST_SHOWN, plan_lines, result_lines, tuned_lines
 from asrctl.cli.report import Output, session
 from asrctl.config.recipe import MAX_AUDIO_S
+
+if TYPE_CHECKING:
+    from asrctl.cli.report import Report
+    from asrctl.commands.evaluate_request import EvaluateRequest
 
 EPILOG = options.examples(
     "asrctl eval",
     "asrctl eval --run base-4ipu --split test --precision bf16",
     "asrctl eval --max-wer 0.2 --json",
+    "asrctl eval --gate speaker:0.3 --junit results.xml",
     "asrctl eval --lm librispeech --hotwords names.txt",
     "asrctl eval --model my-model/ --data librispeech",
-)
-_MAX_WER = numbers.option(
-    "--max-wer",
-    "a share",
-    example="0.2 or 20%",
-    metavar="SHARE",
-    low=0,
-    share=True,
-    help="Exit with 8 above this word error rate, such as 0.2 or 20%.",
 )
 _BATCH_S = numbers.option(
     "--batch-s",
@@ -57,7 +53,10 @@ def command(
     split: Optional[str] = typer.Option(
         None, "--split", help="Split of the data: eval, test or train; default: eval, or test where that is all."
     ),
-    max_wer: Optional[float] = _MAX_WER,
+    max_wer: Optional[float] = gate_options.MAX_WER,
+    gate: List[str] = gate_options.GATE,
+    junit: Optional[Path] = gate_options.JUNIT,
+    format: str = gate_options.FORMAT,
     precision: Optional[str] = options.PRECISION,
     device: str = options.DEVICE,
     batch_s: Optional[float] = _BATCH_S,
@@ -81,28 +80,40 @@ def command(
     """Transcribe a split and count the errors."""
     with session("eval", Output(json, verbose, workspace)) as report:
         from asrctl.commands.decoder_choice import DecoderRequest
-        from asrctl.commands.evaluate import evaluate
-        from asrctl.commands.evaluate_plan import plan
         from asrctl.commands.evaluate_request import EvaluateRequest
-        from asrctl.commands.gates import check_gate, check_limit
         from asrctl.storage.workspace import Workspace
 
-        check_limit(max_wer)
         place = Workspace(workspace)
+        gates = gate_options.Gates(place, max_wer, gate_options.parsed(gate), junit, format)
         how = DecoderRequest(decoder, lm, beam_width, alpha, beta, hotwords, hotword_weight)
         request = EvaluateRequest(run, model, data, split, precision, device, batch_s, force, how)
-        tuned = None
-        if tune and not dry_run:
-            from asrctl.commands.tuning import tune as find_weights
-
-            tuned = find_weights(place, request, report.emit)
-            request = replace(request, decoder=replace(how, alpha=tuned.alpha, beta=tuned.beta))
         if dry_run:
+            from asrctl.commands.evaluate_plan import plan
+
             planned = plan(place, request, report.emit)
             report.done(planned.as_dict(), plan_lines(planned))
             return
-        result = evaluate(place, request, report.emit)
-        shown = worst if worst is not None else (0 if json else WORST_SHOWN)
-        values = {**result.as_dict(worst=shown), **({} if tuned is None else {"tuned": tuned.as_dict()})}
-        report.done(values, [*tuned_lines(tuned), *result_lines(result, place, shown)])
-        check_gate(result, max_wer)
+        _evaluate(report, request, gates, tune=tune, worst=worst)
+
+
+def _evaluate(
+    report: "Report", request: "EvaluateRequest", gates: gate_options.Gates, *, tune: bool, worst: Optional[int]
+) -> None:
+    from asrctl.commands.evaluate import evaluate
+
+    place, tuned = gates.workspace, None
+    if tune:
+        from asrctl.commands.tuning import tune as find_weights
+
+        tuned = find_weights(place, request, report.emit)
+        request = replace(request, decoder=replace(request.decoder, alpha=tuned.alpha, beta=tuned.beta))
+    result = evaluate(place, request, report.emit)
+    verdicts = gates.judged(result, report)
+    shown = worst if worst is not None else (0 if report.output.json else WORST_SHOWN)
+    values = {**result.as_dict(worst=shown), **({} if tuned is None else {"tuned": tuned.as_dict()})}
+    if verdicts:
+        values["gates"] = [verdict.as_dict() for verdict in verdicts]
+    report.done(
+        values, [*tuned_lines(tuned), *result_lines(result, place, shown), *gates.lines(result, verdicts, report)]
+    )
+    gates.enforce(result, verdicts)

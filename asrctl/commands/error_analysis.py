@@ -17,6 +17,7 @@ from asrctl.events import Emit, Progress, ignore
 from asrctl.reports import evaluation_page
 from asrctl.storage import files, records
 
+KEYS = ("speaker", "duration", "level", "length", "seen", "data")
 JSON, PAGE = "report.json", "report.html"
 _FIX = "evaluate again with --force"
 _SEEN = {True: "seen in training", False: "not seen"}

@@ -12,7 +12,7 @@ import torch
 from asrctl.commands.evaluate import evaluate
 from asrctl.commands.evaluate_request import EvaluateRequest
 from asrctl.commands.evaluation_files import read_hypotheses
-from asrctl.commands.gates import check_gate, check_limit
+from asrctl.commands.gates import check_limit, enforce, judge
 from asrctl.commands.select import alphabet_gap, find_model
 from asrctl.data import collate
 from asrctl.data.dataset import PreparedData
@@ -143,11 +143,12 @@ def test_a_damaged_model_leaves_nothing_behind(tones: Path) -> None:
 
 
 def test_a_limit_is_a_fraction_and_a_gate(tones: Path) -> None:
-    result = evaluate(Workspace(tones), EvaluateRequest(**CPU))
-    check_gate(result, None)
-    check_gate(result, result.wer)
+    place = Workspace(tones)
+    result = evaluate(place, EvaluateRequest(**CPU))
+    enforce(result, judge(place, result, None))
+    enforce(result, judge(place, result, result.wer))
     with pytest.raises(QualityGate, match="above the limit of 1.00 %"):
-        check_gate(result, 0.01)
+        enforce(result, judge(place, result, 0.01))
     for limit in (20, -0.1, float("nan")):
         with pytest.raises(UsageError, match="0.2 means 20 %|sensible"):
             check_limit(limit)
