@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 import typer
 
@@ -14,6 +14,7 @@ from asrctl.messages import amounts
 if TYPE_CHECKING:
     from asrctl.commands.dry_run import DryRun
     from asrctl.commands.export import ExportResult
+    from asrctl.commands.export_beside import BesideResult
 
 EPILOG = options.examples(
     "asrctl export --format hf --output my-model/",
@@ -28,6 +29,12 @@ def command(
     format_: str = typer.Option("hf", "--format", help="hf (Hugging Face folder with model card) or onnx."),
     output: Optional[Path] = typer.Option(
         None, "--output", "-o", help="Folder that gets a copy of the export.", readable=False
+    ),
+    beside: Optional[Path] = typer.Option(
+        None,
+        "--beside",
+        metavar="BASE",
+        help="Of one language of a model of many: add it to the folder of its base, among the others.",
     ),
     data: Optional[str] = typer.Option(
         None, "--data", help="Prepared data whose utterances verify the export; default: the run's."
@@ -44,8 +51,14 @@ def command(
     """Write a trained model for use elsewhere, verified on real utterances."""
     with session("export", Output(json, verbose, workspace)) as report:
         from asrctl.commands.export import ExportRequest, export, plan
+        from asrctl.commands.export_beside import lay_beside
         from asrctl.storage.workspace import Workspace
 
+        if beside is not None:
+            _refuse_with_beside({"--model": model, "--output": output, "--merge": merge, "--dry-run": dry_run})
+            laid = lay_beside(Workspace(workspace), beside, run=run, data=data, force=force, emit=report.emit)
+            report.done(laid.as_dict(), beside_lines(laid))
+            return
         request = ExportRequest(run, model, data, format_, output, force, merge)
         if dry_run:
             planned = plan(Workspace(workspace), request, report.emit)
@@ -53,6 +66,26 @@ def command(
             return
         result = export(Workspace(workspace), request, report.emit)
         report.done(result.as_dict(), result_lines(result))
+
+
+def _refuse_with_beside(options_given: Dict[str, Any]) -> None:
+    """Raises UsageError for an option that means nothing there."""
+    from asrctl.errors import UsageError
+
+    for name, value in options_given.items():
+        if value:
+            raise UsageError(f"--beside and {name} exclude each other", fix="give one of them")
+
+
+def beside_lines(laid: "BesideResult") -> List[str]:
+    """What was written, and how it is chosen."""
+    verified = laid.verified
+    return [
+        f"verified: plain transformers {verified['transformers']} gives the same "
+        f"{amounts.count(len(verified['utterances']), 'transcript')}",
+        f"language {laid.language}: {' and '.join(laid.files)} in {laid.folder}",
+        f'in transformers: tokenizer.set_target_lang("{laid.language}") and model.load_adapter("{laid.language}")',
+    ]
 
 
 def plan_lines(planned: "DryRun") -> List[str]:

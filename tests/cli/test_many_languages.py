@@ -91,10 +91,16 @@ def test_a_language_is_trained_resumed_evaluated_and_loaded_by_plain_transformer
     for chosen in (None, "azj-script_latin"):
         assert [many_languages.heard(exported, samples, chosen) for samples in recordings] == texts
     # And beside the base, among the others.
-    beside = tmp_path / "beside"
-    shutil.copytree(str(many / "mms"), str(beside))
-    shutil.copy(str(straight / "adapter.azj-script_latin.safetensors"), str(beside))
+    beside = Path(shutil.copytree(str(many / "mms"), str(tmp_path / "beside")))
+    refused = train("--run", "straight", "--beside", beside, command="export")
+    assert refused.exit_code == 2 and "has an adapter of azj-script_latin already" in refused.error["message"]
+    train("--run", "straight", "--beside", beside, "--force", command="export").succeeded()
     assert [many_languages.heard(beside, samples, "azj-script_latin") for samples in recordings] == texts
+    other = many_languages.heard(many / "mms", recordings[0], "eng")
+    assert many_languages.heard(beside, recordings[0], "eng") == other
+    assert set(json.loads((beside / "vocab.json").read_text())) == set(many_languages.LANGUAGES)
+    elsewhere = train("--run", "straight", "--beside", exported, "--force", command="export")
+    assert "does not hold the base that azj-script_latin was trained on" in elsewhere.error["message"]
 
 
 @adapters
