@@ -55,6 +55,7 @@ def command(
     ),
     max_wer: Optional[float] = gate_options.MAX_WER,
     gate: List[str] = gate_options.GATE,
+    guard: List[str] = gate_options.GUARD,
     junit: Optional[Path] = gate_options.JUNIT,
     format: str = gate_options.FORMAT,
     precision: Optional[str] = options.PRECISION,
@@ -84,7 +85,7 @@ def command(
         from asrctl.storage.workspace import Workspace
 
         place = Workspace(workspace)
-        gates = gate_options.Gates(place, max_wer, gate_options.parsed(gate), junit, format)
+        gates = gate_options.Gates(place, max_wer, gate_options.parsed(gate), junit, format, tuple(guard))
         how = DecoderRequest(decoder, lm, beam_width, alpha, beta, hotwords, hotword_weight)
         request = EvaluateRequest(run, model, data, split, precision, device, batch_s, force, how)
         if dry_run:
@@ -101,6 +102,7 @@ def _evaluate(
 ) -> None:
     from asrctl.commands.evaluate import evaluate
 
+    gates.check(request)
     place, tuned = gates.workspace, None
     if tune:
         from asrctl.commands.tuning import tune as find_weights
@@ -108,11 +110,14 @@ def _evaluate(
         tuned = find_weights(place, request, report.emit)
         request = replace(request, decoder=replace(request.decoder, alpha=tuned.alpha, beta=tuned.beta))
     result = evaluate(place, request, report.emit)
-    verdicts = gates.judged(result, report)
+    guarded = gates.guarded(request, report)
+    verdicts = gates.judged(result, guarded, report)
     shown = worst if worst is not None else (0 if report.output.json else WORST_SHOWN)
     values = {**result.as_dict(worst=shown), **({} if tuned is None else {"tuned": tuned.as_dict()})}
     if verdicts:
         values["gates"] = [verdict.as_dict() for verdict in verdicts]
+    if guarded:
+        values["guard"] = [each.as_dict() for each in guarded]
     report.done(
         values, [*tuned_lines(tuned), *result_lines(result, place, shown), *gates.lines(result, verdicts, report)]
     )

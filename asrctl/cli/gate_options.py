@@ -15,6 +15,8 @@ from asrctl.storage import files
 if TYPE_CHECKING:
     from asrctl.cli.report import Report
     from asrctl.commands.evaluate import EvaluateResult
+    from asrctl.commands.evaluate_request import EvaluateRequest
+    from asrctl.commands.guard import GuardResult
     from asrctl.evaluation.gates import GroupGate, Verdict
     from asrctl.storage.workspace import Workspace
 
@@ -37,6 +39,12 @@ GATE = typer.Option(
 )
 JUNIT = typer.Option(
     None, "--junit", metavar="FILE", parser=files.expanded, help="Write the limits as tests, in JUnit's XML."
+)
+GUARD = typer.Option(
+    [],
+    "--guard",
+    metavar="DATA",
+    help="Exit with 8 where training made the model worse on this prepared data, beyond chance. Repeatable.",
 )
 FORMAT = options.one_of(
     "--format",
@@ -69,6 +77,7 @@ class Gates:
     groups: "Tuple[GroupGate, ...]"
     junit: Optional[Path]
     format: str
+    guards: Tuple[str, ...] = ()
     _output: Any = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -80,11 +89,27 @@ class Gates:
         if self.junit is not None:
             object.__setattr__(self, "_output", ci_reports.junit_file(self.workspace, self.junit))
 
-    def judged(self, result: "EvaluateResult", report: "Report") -> "Tuple[Verdict, ...]":
+    def check(self, request: "EvaluateRequest") -> None:
+        """Refuse what would make no sense after all the work. Raises UsageError, MissingArtifact."""
+        from asrctl.commands import guard
+
+        for name in self.guards:
+            guard.check(self.workspace, request, name)
+
+    def guarded(self, request: "EvaluateRequest", report: "Report") -> "List[GuardResult]":
+        """The guard sets, heard by the model and by its base."""
+        from asrctl.commands import guard
+
+        return [guard.guard(self.workspace, request, name, report.emit) for name in self.guards]
+
+    def judged(
+        self, result: "EvaluateResult", guarded: "Sequence[GuardResult]", report: "Report"
+    ) -> "Tuple[Verdict, ...]":
         """All of them; the JUnit file is written, whatever came out."""
         from asrctl.commands import ci_reports, gates
 
         verdicts = gates.judge(self.workspace, result, self.max_wer, self.groups, report.emit)
+        verdicts = (*verdicts, *(each.verdict for each in guarded))
         if self._output is not None:
             ci_reports.write_junit(self._output, result, verdicts)
         return verdicts

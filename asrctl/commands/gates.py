@@ -15,6 +15,7 @@ from asrctl.messages import suggestions
 from asrctl.storage.workspace import Workspace
 
 # A limit of 20 is a percentage that somebody meant; nobody gates at ten times more errors than words.
+GUARD = "guard:"  # how verdicts of `eval --guard` begin
 _HIGHEST_LIMIT = 10.0
 
 
@@ -68,7 +69,7 @@ def enforce(result: EvaluateResult, verdicts: Sequence[Verdict]) -> None:
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if failed:
         where = result.hypotheses if result.page is None else result.page
-        raise QualityGate(
-            "; ".join(verdict.message for verdict in failed),
-            fix=f"train longer or on more data, or look at {where}",
-        )
+        forgot = all(verdict.name.startswith(GUARD) for verdict in failed)
+        again = "train for fewer steps or at a lower learning rate, or mix such data in (`asrctl prepare mix`)"
+        advice = again if forgot else "train longer or on more data"
+        raise QualityGate("; ".join(verdict.message for verdict in failed), fix=f"{advice}, or look at {where}")
