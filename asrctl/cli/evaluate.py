@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, List, Optional
 import typer
 
 from asrctl.cli import decoder_options, gate_options, numbers, options
+from asrctl.cli.confidence_lines import calibrated_lines
 from asrctl.cli.evaluate_lines import WORST_SHOWN, plan_lines, result_lines, tuned_lines
 from asrctl.cli.report import Output, session
 from asrctl.config.recipe import MAX_AUDIO_S
@@ -44,6 +45,12 @@ _WORST = numbers.option(
     whole=True,
     help="List N utterances with most errors, at most 10; default: 5, in JSON 0.",
 )
+_TUNE = typer.Option(
+    False, "--tune", help="First find --alpha and --beta on the eval split, and keep them for --decoder tuned."
+)
+_CALIBRATE = typer.Option(
+    False, "--calibrate", help="First learn on the eval split what confidences mean, and keep that with the run."
+)
 
 
 def command(
@@ -68,9 +75,8 @@ def command(
     beta: Optional[float] = decoder_options.BETA,
     hotwords: Optional[str] = decoder_options.HOTWORDS,
     hotword_weight: Optional[float] = decoder_options.HOTWORD_WEIGHT,
-    tune: bool = typer.Option(
-        False, "--tune", help="First find --alpha and --beta on the eval split, and keep them for --decoder tuned."
-    ),
+    tune: bool = _TUNE,
+    calibrate: bool = _CALIBRATE,
     worst: Optional[int] = _WORST,
     force: bool = options.FORCE,
     dry_run: bool = options.DRY_RUN,
@@ -94,31 +100,49 @@ def command(
             planned = plan(place, request, report.emit)
             report.done(planned.as_dict(), plan_lines(planned))
             return
-        _evaluate(report, request, gates, tune=tune, worst=worst)
+        _evaluate(report, request, gates, tune=tune, calibrate=calibrate, worst=worst)
 
 
 def _evaluate(
-    report: "Report", request: "EvaluateRequest", gates: gate_options.Gates, *, tune: bool, worst: Optional[int]
+    report: "Report",
+    request: "EvaluateRequest",
+    gates: gate_options.Gates,
+    *,
+    tune: bool,
+    calibrate: bool,
+    worst: Optional[int],
 ) -> None:
     from asrctl.commands.evaluate import evaluate
 
     gates.check(request)
-    place, tuned = gates.workspace, None
+    place, tuned, learned = gates.workspace, None, None
     if tune:
         from asrctl.commands.tuning import tune as find_weights
 
         tuned = find_weights(place, request, report.emit)
         request = replace(request, decoder=replace(request.decoder, alpha=tuned.alpha, beta=tuned.beta))
+    if calibrate:
+        from asrctl.commands.calibrate import calibrate as learn
+
+        learned = learn(place, request, report.emit)  # which evaluates the eval split, by force where that was meant
+        request = replace(request, force=request.force and request.split not in (None, "eval"))
     result = evaluate(place, request, report.emit)
     guarded = gates.guarded(request, report)
     verdicts = gates.judged(result, guarded, report)
     shown = worst if worst is not None else (0 if report.output.json else WORST_SHOWN)
-    values = {**result.as_dict(worst=shown), **({} if tuned is None else {"tuned": tuned.as_dict()})}
+    beside = {"tuned": tuned, "calibrated": learned}
+    values = {**result.as_dict(worst=shown), **{key: found.as_dict() for key, found in beside.items() if found}}
     if verdicts:
         values["gates"] = [verdict.as_dict() for verdict in verdicts]
     if guarded:
         values["guard"] = [each.as_dict() for each in guarded]
     report.done(
-        values, [*tuned_lines(tuned), *result_lines(result, place, shown), *gates.lines(result, verdicts, report)]
+        values,
+        [
+            *tuned_lines(tuned),
+            *calibrated_lines(learned),
+            *result_lines(result, place, shown),
+            *gates.lines(result, verdicts, report),
+        ],
     )
     gates.enforce(result, verdicts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any, List, Optional, Sequence
 
+from asrctl.cli.confidence_lines import confidence_lines
 from asrctl.cli.hotword_lines import hotword_lines
 from asrctl.cli.report import duration, outlook_lines, table
 from asrctl.messages import amounts
@@ -65,6 +66,7 @@ def result_lines(result: "EvaluateResult", place: "Workspace", worst: int = WORS
         )
     lines += seen_lines(found)
     lines += hotword_lines(found.hotword_scores)
+    lines += confidence_lines(found.confidence)
     lines += worst_lines(found.worst[:worst], "phoneme" if found.phones else "word")
     lines += ["", f"all hypotheses: {result.hypotheses}"]
     if result.page is not None:

@@ -1,6 +1,7 @@
 """A model and a split -> hypotheses and error rates, published as evals/ID.
 
-hypotheses.jsonl   {"id", "reference", "hypothesis", "errors", "words"} in the order of the split
+hypotheses.jsonl   {"id", "reference", "hypothesis", "errors", "words", "confidence"} in the order of the split;
+                   the last is a list, a number for each word of the hypothesis, and missing where words have none
 metrics.json       rates with intervals, edits, the worst utterances, and what they belong to
 report.json        what went wrong, and where (evaluation/error_analysis.py); report.html: the same as a page
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from asrctl.commands import error_analysis, transcription
+from asrctl.commands.confidences import WatchedDecoder
 from asrctl.commands.evaluate_request import EvaluateRequest, ResolvedEvaluation, gap, resolve, run_name
 from asrctl.commands.evaluation_files import read_metrics, write_hypotheses
 from asrctl.commands.seen import seen_in_training
@@ -94,11 +96,11 @@ def evaluate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore
             emit(Note(f"nothing has changed: evaluation {key.id} is there already (--force does it again)"))
             return _result(draft.published, trained, chosen, unchanged=True, seconds=None)
         began = time.monotonic()
-        tally, others, biased = _transcribe(workspace, meant, draft.path, emit)
+        tally, others, beside = _transcribe(workspace, meant, draft.path, emit)
         seconds = round(time.monotonic() - began, 3)
         seen = seen_in_training(workspace, trained, split)
         parts = {} if seen is None else {"seen": tally.part(seen), "unseen": tally.part(~seen)}
-        found = _metrics(tally.scores(), {**others.scores(), **parts, **biased}, key, split, trained)
+        found = _metrics(tally.scores(), {**others.scores(), **parts, **beside}, key, split, trained)
         summary = records.as_dict(found)
         files.write_json(draft.path / "metrics.json", summary)
         names = Names(run_name(trained), trained.name, chosen.name)
@@ -125,7 +127,7 @@ def _metrics(
     return EvaluationMetrics(
         **vars(scores),
         **others,
-        **key.parameters,
+        **{name: value for name, value in key.parameters.items() if name != "calibration"},
         model=key.inputs["model"],
         data=key.inputs["data"],
         audio_s=round(split.seconds, 3),
@@ -161,13 +163,18 @@ def _transcribe(
     try:
         trials = meant.decoder.trials(recognizer.vocabulary, emit) if meant.decoder.hotwords else None
         decode = trials or meant.decoder.make(recognizer.vocabulary, emit)
+        watched = WatchedDecoder(decode, recognizer.vocabulary, meant.calibration) if meant.how.recipe is None else None
         found = transcription.hypotheses(
-            meant.how, recognizer, split, cache=cache, scratch=scratch, emit=emit, decode=decode
+            meant.how, recognizer, split, cache=cache, scratch=scratch, emit=emit, decode=watched
         )
-        if trials is None:
-            return (*write_hypotheses(split, found, folder, _other_texts(meant)), {})
-        scored = write_hypotheses(split, trials.counted(found, split.text), folder, _other_texts(meant))
-        return (*scored, {"hotword_scores": trials.tally.scores()})
+        heard = found if trials is None else trials.counted(found, split.text)
+        more = (lambda scored: {}) if watched is None else watched.of
+        scored = write_hypotheses(split, heard, folder, _other_texts(meant), more)
+        beside = {
+            "confidence": None if watched is None else watched.tally.scores(meant.calibration),
+            "hotword_scores": None if trials is None else trials.tally.scores(),
+        }
+        return (*scored, beside)
     finally:
         files.remove_tree(scratch)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import List, Optional
 
-from asrctl.commands import decoder_choice, transcription
+from asrctl.commands import confidences, decoder_choice, transcription
 from asrctl.commands.decoder_choice import ChosenDecoder, DecoderRequest
 from asrctl.commands.select import (
     ChosenData,
@@ -19,8 +19,10 @@ from asrctl.commands.select import (
 from asrctl.commands.transcription import How
 from asrctl.data.dataset import PreparedSplit
 from asrctl.errors import BadData, UsageError
+from asrctl.evaluation.calibration import Calibration
 from asrctl.events import Emit, Note
 from asrctl.models import loading
+from asrctl.storage import records
 from asrctl.storage.workspace import Key, Workspace
 
 VERSION = 2
@@ -47,7 +49,7 @@ class EvaluateRequest:
 
 @dataclass(frozen=True)
 class ResolvedEvaluation:
-    """A request, resolved: model, data, split, device and precision, decoder."""
+    """A request, resolved: model, data, split, device and precision, decoder. calibration: of confidences."""
 
     trained: TrainedModel
     chosen: ChosenData
@@ -55,6 +57,7 @@ class ResolvedEvaluation:
     how: How
     decoder: ChosenDecoder
     key: Key
+    calibration: Optional[Calibration]
 
 
 def resolve(workspace: Workspace, request: EvaluateRequest, emit: Emit) -> ResolvedEvaluation:
@@ -73,10 +76,21 @@ def resolve(workspace: Workspace, request: EvaluateRequest, emit: Emit) -> Resol
             f"on {how.device.kind} hypotheses are found greedily",
             fix="leave --decoder, --lm and --hotwords out, or use `--device cpu`",
         )
-    return ResolvedEvaluation(trained, chosen, split, how, decoder, _key(trained, chosen, split, how, decoder))
+    calibration = confidences.known(trained, decoder)
+    if calibration is not None and split.name == "eval" and calibration.data == chosen.data.artifact.id:
+        calibration = None  # it was made from these words
+    key = _key(trained, chosen, split, how, decoder, calibration)
+    return ResolvedEvaluation(trained, chosen, split, how, decoder, key, calibration)
 
 
-def _key(trained: TrainedModel, chosen: ChosenData, split: PreparedSplit, how: How, decoder: ChosenDecoder) -> Key:
+def _key(
+    trained: TrainedModel,
+    chosen: ChosenData,
+    split: PreparedSplit,
+    how: How,
+    decoder: ChosenDecoder,
+    calibration: Optional[Calibration],
+) -> Key:
     return Key(
         kind="evals",
         version=VERSION,
@@ -85,6 +99,7 @@ def _key(trained: TrainedModel, chosen: ChosenData, split: PreparedSplit, how: H
             "precision": how.precision,
             "device": how.device.kind,
             **decoder.parameters,
+            **({} if calibration is None else {"calibration": records.plain(calibration)}),
         },
         inputs={"model": trained.digest, "data": chosen.data.artifact.id, "content": chosen.data.content},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Tuple
 
 import numpy as np
 
@@ -20,9 +20,16 @@ _FIX_EVALUATION = "evaluate again with --force"
 
 
 def write_hypotheses(
-    split: PreparedSplit, hypotheses: Iterable[Tuple[int, str]], folder: Path, others: OtherTexts
+    split: PreparedSplit,
+    hypotheses: Iterable[Tuple[int, str]],
+    folder: Path,
+    others: OtherTexts,
+    more: Callable[[metrics.Scored], Dict[str, Any]],
 ) -> Tuple[metrics.Tally, OtherTexts]:
-    """Score hypotheses as they come (any order) and write hypotheses.jsonl in the split's order, in flat memory."""
+    """Score hypotheses as they come (any order) and write hypotheses.jsonl in the split's order, in flat memory.
+
+    more: what else a line is to have.
+    """
     tally = metrics.Tally(len(split))
     starts = np.full(len(split), -1, dtype=np.int64)
     spool = folder / "hypotheses.part"
@@ -33,7 +40,8 @@ def write_hypotheses(
             scored = tally.add(index, split.id(index), split.text(index), hypothesis)
             others.add(index, scored.reference, hypothesis)
             starts[index] = stream.tell()
-            stream.write(json.dumps(records.as_dict(scored), ensure_ascii=False).encode("utf-8") + b"\n")
+            row = {**records.as_dict(scored), **more(scored)}
+            stream.write(json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n")
     with open(spool, "rb") as source, open(folder / "hypotheses.jsonl", "wb") as target:
         for start in starts:
             source.seek(int(start))

@@ -15,6 +15,7 @@ from typing import Any, List, Mapping, Optional, Sequence, Tuple
 import jiwer
 import numpy as np
 
+from asrctl.evaluation.calibration import ConfidenceScores
 from asrctl.storage import records
 
 CONFIDENCE = 0.95
@@ -259,7 +260,8 @@ class EvaluationMetrics(Scores):
     seen: of the utterances whose sentence was in what the model was trained on; unseen: of the others; None where that
     is not known. phones: True where what was written is phonemes, so that each is a word to all these numbers.
     beam, lm: how a beam search was done, and the ID or digest of its language model. hotwords: digest of their list;
-    hotword_scores: how often they were said and heard.
+    hotword_scores: how often they were said and heard. confidence: how well confidences tell which words are right;
+    None where words have none, and in what earlier versions wrote.
     """
 
     split: str
@@ -281,6 +283,7 @@ class EvaluationMetrics(Scores):
     lm: Optional[str] = records.absent()
     hotwords: Optional[str] = records.absent()
     hotword_scores: Optional[HotwordScores] = records.absent()
+    confidence: Optional[ConfidenceScores] = records.absent()
 
     @property
     def rate_name(self) -> str:

@@ -14,6 +14,7 @@ from asrctl.reports.charts import histogram
 from asrctl.reports.intervals import Scale
 from asrctl.reports.page import Html, element, joined, page, section
 from asrctl.reports.players import Players
+from asrctl.reports.reliability import reliability
 from asrctl.reports.tables import Column, table
 
 # So many are on the page; report.json has more, hypotheses.jsonl all.
@@ -44,6 +45,7 @@ def render(report: EvaluationReport, samples: Optional[Samples], sample_rate: in
         _confusions("words", _unit(report), report.words),
         _confusions("characters", "character", report.characters),
     ]
+    parts.append(reliability(report.metrics.get("confidence")))
     return page(title, [*parts, _worst(report, samples, sample_rate)])
 
 

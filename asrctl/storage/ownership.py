@@ -139,6 +139,7 @@ RUN = OwnFiles(
         "recipe.yaml",
         "metrics.jsonl",
         "report.html",
+        "confidence.json",
         "tensorboard/events.out.tfevents.*",
         ".backend/**",
         "cache/**",
