@@ -26,7 +26,10 @@ class Calibrated:
     after: Reliability
 
     def as_dict(self) -> Dict[str, Any]:
-        return records.as_dict(self)
+        values = records.as_dict(self)
+        for found in (values["before"], values["after"]):
+            del found["bins"]
+        return values
 
 
 def calibrate(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) -> Calibrated:

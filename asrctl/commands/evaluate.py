@@ -68,6 +68,8 @@ class EvaluateResult:
         listed = values.pop("worst")[:worst]
         if worst:
             values["worst"] = listed
+        for found in (values.get("confidence") or {}).values():
+            found.pop("bins", None)  # these are in metrics.json and report.json
         values["model"] = {"path": str(self.model), "digest": self.metrics.model}
         values["data"] = {"name": self.data, "id": self.metrics.data}
         return dict(

@@ -31,8 +31,11 @@ def test_confidences_are_calibrated_on_the_eval_split_for_others(tones: Path, as
     for row in rows(plain):
         assert len(row["confidence"]) == len(row["hypothesis"].split())
         assert all(0 <= value <= 1 for value in row["confidence"])
-    scores = plain["confidence"]["raw"]
-    assert 0 <= scores["error"] <= 1 and sum(one["words"] for one in scores["bins"]) == scores["words"]
+    scores = json.loads(Path(plain["report"]).read_text(encoding="utf-8"))["metrics"]["confidence"]["raw"]
+    assert (
+        plain["confidence"]["raw"]["error"] == scores["error"] <= 1
+        and sum(one["words"] for one in scores["bins"]) == scores["words"]
+    )
     assert "calibrated" not in plain["confidence"] and "Confidence" in Path(plain["page"]).read_text(encoding="utf-8")
     before = asrctl(*EVAL, "--split", "train").result
     learned = asrctl(*EVAL, "--calibrate", "--split", "train").succeeded().result

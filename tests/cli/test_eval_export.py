@@ -69,7 +69,7 @@ def test_a_dry_run_tells_what_would_be_read_and_written(asrctl, tones: Path, tmp
 
 def test_the_worst_utterances_are_listed_in_json_only_when_asked_for(asrctl, tones: Path) -> None:
     done = asrctl("eval", "--device", "cpu", "--json")
-    assert "worst" not in done.result and len(done.stdout) < 2000
+    assert "worst" not in done.result and len(done.stdout) < 2500
     listed = asrctl("eval", "--device", "cpu", "--json", "--worst", "1").result["worst"]
     assert len(listed) == 1 and listed[0]["errors"] > 0 and listed[0]["reference"]
     assert "most errors" in asrctl("eval", "--device", "cpu").stdout
