@@ -35,6 +35,10 @@ COMMANDS = {
     "report": ("pages", "Show a run or an evaluation as a page: charts, groups, errors, players."),
     "lm": ("language_model", "Estimate an n-gram language model from transcripts and texts, for eval --lm."),
     "export": ("export", "Write a trained model for use elsewhere, verified on real utterances."),
+    "slurm": (
+        "slurm",
+        "Print a job script for Slurm: train or prepare, stopped in time, queued again and gone on with.",
+    ),
     "presets": ("presets", "List, show, check, copy and import presets."),
     "support": (
         "support",
