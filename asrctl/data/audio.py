@@ -192,7 +192,8 @@ def _refuse_cut(missing_s: float) -> None:
         raise Rejected("truncated", f"{missing_s:.2f} s are missing at the end")
 
 
-def _open(stream: IO[bytes]) -> Any:
+def open_sound(stream: IO[bytes]) -> Any:
+    """A soundfile.SoundFile over an open file, whose descriptor it does not close. Raises Rejected."""
     import soundfile
 
     stream.seek(0)
@@ -205,11 +206,11 @@ def _open(stream: IO[bytes]) -> Any:
         return soundfile.SoundFile(handle, closefd=False)
     except (RuntimeError, TypeError, ValueError) as error:
         is_pointer = isinstance(handle, int) and files.is_lfs_pointer(os.pread(handle, 64, 0))
-        raise Rejected("unreadable", "a git-lfs pointer" if is_pointer else _plain(error)) from None
+        raise Rejected("unreadable", "a git-lfs pointer" if is_pointer else plain_words(error)) from None
 
 
 def _decode_blocks(stream: IO[bytes], want: _Want, block: int, salvage: bool = False) -> np.ndarray:
-    with _open(stream) as sound:
+    with open_sound(stream) as sound:
         rate, channels = sound.samplerate, sound.channels
         if not RATES_HZ[0] <= rate <= RATES_HZ[1]:
             raise Rejected("bad-rate", f"{rate} Hz")
@@ -261,7 +262,7 @@ def _pump(sound: Any, sink: "_Sink", first: int, wanted: int, block: int) -> Tup
             taken += len(frames)
             sink.add(frames)
     except (RuntimeError, ValueError) as error:
-        return taken, _plain(error)
+        return taken, plain_words(error)
     return taken, None
 
 
@@ -336,7 +337,7 @@ class _Sink:
         self._parts.append(mono)
 
 
-def _plain(error: Exception) -> str:
+def plain_words(error: Exception) -> str:
     """libsndfile's words, without the file object's address in them."""
     text = str(error).rsplit(": ", 1)[-1].strip().rstrip(".")
     return text or type(error).__name__

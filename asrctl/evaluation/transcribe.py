@@ -52,51 +52,65 @@ def transcribe(
         seconds = [float(lengths[batch].sum(dtype=np.int64)) / split.sample_rate for batch in batches]
         batches = [batches[number] for number in take(seconds)]
     decode = decode or decoding.greedy(recognizer.vocabulary)
-    way = _Way(recognizer, split, device, precision, pad_to)
-    model = recognizer.model.to(device).eval()
-    is_packed = select.choose(model, device.type, engine, shapes_free=pad_to is None) == select.PACKED
-    read, logits_of = (way.read, way.packed) if is_packed else (way.read_padded, way.padded)
+    listener = Listener.of(recognizer, device=device, precision=precision, pad_to=pad_to, engine=engine)
+
+    def read(batch: np.ndarray) -> Any:
+        return listener.inputs([split[int(row)].pcm for row in chosen[batch]])
+
     total_s = sum(float(lengths[batch].sum(dtype=np.int64)) for batch in batches) / split.sample_rate
     done_s = 0.0
-    made = in_order(lambda batch: read(chosen[batch]), batches, workers=1, on_stall=lambda batch, waited_s: None)
+    made = in_order(read, batches, workers=1, on_stall=lambda batch, waited_s: None)
     for batch, inputs in zip(batches, made):  # one thread reads ahead
-        for position, hypothesis in zip(batch, decode(*logits_of(inputs))):
+        for position, hypothesis in zip(batch, decode(*listener.logits(inputs))):
             yield int(chosen[position]), hypothesis
         done_s += float(lengths[batch].sum(dtype=np.int64)) / split.sample_rate
         emit(Progress(task, round(done_s, 1), round(total_s, 1), "s of audio"))
 
 
 @dataclass(frozen=True)
-class _Way:
-    """From rows of a split to the logits and frames that decoders take: padded or packed."""
+class Listener:
+    """From speech to the logits and frames that decoders take: packed, or padded."""
 
     recognizer: Recognizer
-    split: PreparedSplit
     device: Any
     precision: str
     pad_to: Optional[int]
+    is_packed: bool
 
-    def read_padded(self, rows: np.ndarray) -> Any:
-        return collate([self.split[int(row)].pcm for row in rows], self.recognizer.features, pad_to=self.pad_to)
+    @classmethod
+    def of(
+        cls,
+        recognizer: Recognizer,
+        *,
+        device: Any,
+        precision: str,
+        pad_to: Optional[int] = None,
+        engine: str = "auto",
+    ) -> "Listener":
+        """Puts the model on the device. See `transcribe`."""
+        model = recognizer.model.to(device).eval()
+        is_packed = select.choose(model, device.type, engine, shapes_free=pad_to is None) == select.PACKED
+        return cls(recognizer, device, precision, pad_to, is_packed)
 
-    def padded(self, inputs: Any) -> Tuple[Any, Any]:
-        import torch
-
-        inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
-        with torch.inference_mode(), autocast(self.device, self.precision):
-            return ctc.forward(self.recognizer.model, exact=self.pad_to is None, **inputs)
-
-    def read(self, rows: np.ndarray) -> List[Any]:
+    def inputs(self, utterances: Sequence[np.ndarray]) -> Any:
+        """utterances: (time,) int16 each. What `logits` takes; needs no device, so that a thread may make it ahead."""
         import torch
 
         rules = self.recognizer.features
-        return [torch.from_numpy(input_values(self.split[int(row)].pcm, rules)) for row in rows]
+        if self.is_packed:
+            return [torch.from_numpy(input_values(pcm, rules)) for pcm in utterances]
+        return collate(utterances, rules, pad_to=self.pad_to)
 
-    def packed(self, samples: List[Any]) -> Tuple[Any, Any]:
+    def logits(self, inputs: Any) -> Tuple[Any, Any]:
+        """(logits, frames) as asrctl.evaluation.decoding.Decoder has them."""
         import torch
 
         model = self.recognizer.model
+        if not self.is_packed:
+            inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
+            with torch.inference_mode(), autocast(self.device, self.precision):
+                return ctc.forward(model, exact=self.pad_to is None, **inputs)
         with torch.inference_mode():
-            samples = [row.to(self.device) for row in samples]
+            samples = [row.to(self.device) for row in inputs]
             features = feature_encoder.features(model, samples, precision=self.precision)
             return transformer.logits(model, features, precision=self.precision)
