@@ -109,13 +109,13 @@ def align(workspace: Workspace, request: AlignRequest, emit: Emit = ignore) -> A
         raise UsageError(f"{how.device.kind} takes utterances of one length only", fix="use `--device cpu`")
     recognizer = trained.recognizer()
     spelled = _spelled(texts, recognizer, trained, emit)
-    window_s = transcription.window_s(workspace, trained)
+    window_s, margin_s = transcription.training_utterances(workspace, trained)
     fix = "close other programs" if how.device.kind == "cpu" else "use `--device cpu`"
     with memory.explained(
         f"pieces of {window_s:g} s do not fit into the memory of the {how.device.kind} device", fix=fix
     ):
         rule = frame_counts.of_folder(trained.folder)
-        ear = Hearing.of(recognizer, rule, window_s=window_s, **_options(how))
+        ear = Hearing.of(recognizer, rule, window_s=window_s, margin_s=margin_s, **_options(how))
         found = _aligned(recording, texts, spelled, ear, request.min_score, emit)
     memory.give_back()
     _tell(found, emit)

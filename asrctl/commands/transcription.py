@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Tuple
 
-from asrctl.commands.select import TrainedModel
+import numpy as np
+
+from asrctl.commands.select import TrainedModel, find_data
 from asrctl.config.recipe import HostSection, Recipe
 from asrctl.data.dataset import PreparedSplit
-from asrctl.errors import UsageError
+from asrctl.errors import AsrctlError, UsageError
+from asrctl.evaluation import word_times
 from asrctl.evaluation.decoding import Decoder
 from asrctl.evaluation.transcribe import transcribe
 from asrctl.events import Emit, Note
@@ -18,6 +21,14 @@ from asrctl.messages import suggestions
 from asrctl.models.loading import Recognizer
 from asrctl.models.packed import select
 from asrctl.runtime import devices, memory
+from asrctl.storage.workspace import Workspace
+
+# What a model hears at once, in seconds, and the silence at its ends: of a folder; the least and the most for a run.
+WINDOW_S, _WINDOWS_S = 15.0, (0.5, 30.0)
+_MARGIN_S, _MARGINS_S = 0.3, (0.02, 0.3)
+_USUAL_SHARE, _SAMPLED = 0.95, 64
+# What is so much quieter than the loud parts of an utterance, in dB, is silence.
+_SILENCE_DB, _LEVELS_HZ = 35.0, 100
 
 
 @dataclass(frozen=True)
@@ -107,3 +118,35 @@ def listening(how: How, recognizer: Recognizer, emit: Emit, *, fix: str) -> Iter
         emit(Note(f"engine: {engine}, {how.precision}"))
         yield {"device": device, "precision": how.precision, "batch_s": how.batch_s, "engine": engine}
     memory.give_back()  # the heap was kept from batch to batch; a process that does more has no use for its holes
+
+
+def model_words(trained: TrainedModel) -> str:
+    """Which model is meant, for a sentence."""
+    if trained.run is None:
+        return f"the model {trained.folder}"
+    return f"run {trained.name}" + (" (the latest with a model)" if trained.is_latest else "")
+
+
+def training_utterances(workspace: Workspace, trained: TrainedModel) -> Tuple[float, float]:
+    """(what most of them last at most, the silence at their ends), in seconds; what is usual for a plain folder.
+
+    What a model has not met in training, longer utterances or longer silence, it does not write down right.
+    """
+    if trained.run is None:
+        return WINDOW_S, _MARGIN_S
+    try:
+        split = find_data(workspace, trained, None).data.split("train")
+        usual_s = float(np.quantile(split.num_samples, _USUAL_SHARE)) / split.sample_rate
+        chosen = np.linspace(0, len(split) - 1, min(_SAMPLED, len(split))).astype(int)
+        silences = [length for row in chosen for length in _silences_s(split[int(row)].pcm, split.sample_rate)]
+    except AsrctlError:  # the data is gone, or is not to be read any more
+        return WINDOW_S, _MARGIN_S
+    margin_s = float(np.clip(np.median(silences), *_MARGINS_S))
+    return round(float(np.clip(usual_s, *_WINDOWS_S)), 2), round(margin_s, 3)
+
+
+def _silences_s(pcm: np.ndarray, rate: int) -> Tuple[float, float]:
+    """Seconds of silence before and after what is said in an utterance. pcm: (time,) int16."""
+    db = word_times.measured(pcm, max(1, rate // _LEVELS_HZ))
+    loud = np.flatnonzero(db >= np.percentile(db, 95) - _SILENCE_DB)
+    return loud[0] / _LEVELS_HZ, (len(db) - 1 - loud[-1]) / _LEVELS_HZ
