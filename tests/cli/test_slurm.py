@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -165,3 +166,31 @@ def test_scripts_are_what_an_administrator_accepts(asrctl: Any) -> None:
 def test_what_makes_no_job_is_told(asrctl: Any, words: Any, said: str) -> None:
     refused = asrctl("slurm", "--json", *words)
     assert refused.exit_code in (2, 3) and said in refused.error["message"] and refused.error["fix"], refused.error
+
+
+@pytest.mark.slow
+def test_a_training_is_warned_and_goes_on_in_the_next_job(
+    tones: Path, learned_tones: Path, asrctl: Any, cluster: Cluster
+) -> None:
+    """By the real program, on a training that goes on and on: each job begins where the one before was warned."""
+    words = ("train", "--preset", learned_tones.parent / "tones.yaml", "--data", "tones", "--device", "cpu")
+    script = script_of(asrctl, "--gpus", 0, "--", *words, "--run", "job", "--max-steps", 1_000_000)
+    run = tones / "runs" / "job"
+
+    def steps() -> List[int]:
+        path = run / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        return [json.loads(line).get("step", 0) for line in lines if line.endswith("\n")]
+
+    before = 0
+    for number in range(2):
+        job = cluster.start(script, SLURM_RESTART_COUNT=number)
+        stops.until(lambda: max(steps(), default=0) > before, job)  # noqa: B023
+        job.send_signal(signal.SIGUSR1)
+        _, told = job.communicate(timeout=stops.HANGS_S)
+        assert (job.returncode, cluster.requeued()) == (130, ["requeue 7"] * (number + 1)), told
+        state = json.loads((run / "run.json").read_text(encoding="utf-8"))["state"]
+        kept = max(int(path.name.split("-")[1]) for path in (run / "checkpoints").glob("step-*"))
+        assert state == "interrupted" and kept > before
+        before = kept
+    assert steps() == sorted(set(steps())), "no step was done twice"
