@@ -21,6 +21,8 @@ def look_at_checkpoint(recipe: Recipe, emit: Emit) -> None:
         from asrctl.models import lora
 
         lora.require()
+        if section.lora.base == "int8":
+            lora.require_int8()
     folder = weights.local_checkpoint(section.checkpoint, section.revision, language_adapters.source(section))
     if folder is None:
         emit(Note(f"{section.checkpoint} is not in the hub's cache on this machine, so it was not looked at"))

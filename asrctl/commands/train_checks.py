@@ -110,7 +110,9 @@ def _refuse_low_base(recipe: Recipe, precision: str, kind: str) -> None:
     from asrctl.models import lora
 
     lora.require()
-    if section.base != "fp32" and precision != section.base:
+    if section.base == "int8":
+        lora.require_int8()
+    elif section.base != "fp32" and precision != section.base:
         raise PresetError(
             f"model.lora.base is {section.base}, and training is in {precision}",
             fix=f"add `--set {kind}.precision={section.base}`, or `--set model.lora.base=fp32`",

@@ -58,8 +58,9 @@ class LoraSection:
     )
     base: str = key(
         "fp32",
-        "how the frozen matrices are kept in memory: fp32, or bf16 in training by bf16",
-        choices=("fp32", "bf16"),
+        "what frozen matrices are kept in: fp32; bf16, where training is in bf16; or int8 (LLM.int8, Dettmers et al. "
+        "2022), those of the transformer layers",
+        choices=("fp32", "bf16", "int8"),
     )
 
 

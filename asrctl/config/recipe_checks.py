@@ -93,6 +93,8 @@ def _lora(model: ModelSection) -> Found:
         found.append(("model.lora", "and model.language exclude each other; set model.lora.rank to 0"))
     if (model.lora.rank or model.language is not None) and not model.freeze_feature_encoder:
         found.append(("model.freeze_feature_encoder", "must be true where model.lora or model.language is set"))
+    if model.lora.base == "int8" and model.lora.variant == "dora":
+        found.append(("model.lora.base", "is int8, of whose matrices dora takes no lengths; use fp32 or bf16"))
     found += [("model.lora.targets", "holds an empty name") for target in model.lora.targets if not target.strip()]
     return found
 

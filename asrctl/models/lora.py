@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Set
 
@@ -24,7 +25,8 @@ _NAME = "default"
 _PARTS = (".lora_A.", ".lora_B.", ".lora_magnitude_vector.")
 # Enough for every encoder to make frames of.
 _PROBE_S = 0.5
-_TOLD = 4
+# Of matrices in int8: WavLM's gates have 8 outputs, are given four dimensions, and take no memory to speak of.
+_SMALLEST = 16
 
 
 def require() -> Any:
@@ -51,13 +53,17 @@ def inject(model: nn.Module, section: LoraSection, rules: FeatureRules) -> None:
     Raises PresetError where a target is not there or would have no effect, MissingDependency.
     """
     peft = require()
-    if section.base != "fp32":
+    heard = _called(model, _linear(model), rules)
+    targets = _targets(model, section, heard)
+    if section.base == "bf16":
         _halve(model)
+    elif section.base == "int8":
+        _quantize(model, heard)
     config = peft.LoraConfig(
         r=section.rank,
         lora_alpha=section.alpha,
         lora_dropout=section.dropout,
-        target_modules=_targets(model, section, rules),
+        target_modules=targets,
         use_rslora=section.variant == "rslora",
         use_dora=section.variant == "dora",
     )
@@ -87,16 +93,54 @@ def _halve(model: nn.Module) -> None:
             module.weight.data = module.weight.data.to(torch.bfloat16)
 
 
+def require_int8() -> Any:
+    """bitsandbytes, whose matrices of int8 let a gradient through, on a CPU too. Raises MissingDependency."""
+    try:
+        import bitsandbytes
+    except (ImportError, OSError, RuntimeError) as error:
+        raise MissingDependency(
+            f"model.lora.base is int8, which needs the package bitsandbytes ({reasons.reason(error)})",
+            fix=pip_install("asrctl[int8]"),
+        ) from None
+    # It says for each product that numbers are rounded, which is what it is for.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    return bitsandbytes
+
+
+def _quantize(model: nn.Module, heard: Set[str]) -> None:
+    """The linear layers within the transformer layers in int8, but for those whose weights are taken past them.
+
+    What comes before the transformer is masked in place, which results of these can not be. A model without memory for
+    weights stays as it is.
+    """
+    library = require_int8()
+    if next(model.parameters()).is_meta:
+        return
+    below = layers_of(model)[0] + "."
+    for name in sorted(name for name in heard if name.startswith(below)):
+        module = model.get_submodule(name)
+        if min(module.in_features, module.out_features) < _SMALLEST:
+            continue
+        bias = module.bias is not None
+        made = library.nn.Linear8bitLt(module.in_features, module.out_features, bias=bias, has_fp16_weights=False)
+        made.load_state_dict(module.state_dict())
+        place, _, last = name.rpartition(".")
+        setattr(model.get_submodule(place), last, made.to("cpu"))  # which rounds
+
+
 # -- targets -----------------------------------------------------------------------------------------------------------
 
 
-def _targets(model: nn.Module, section: LoraSection, rules: FeatureRules) -> List[str]:
+def _linear(model: nn.Module) -> Set[str]:
+    """Names of the linear layers but for the head."""
+    head = ctc.head_of(model)
+    return {name for name, module in model.named_modules() if type(module) is nn.Linear and module is not head}
+
+
+def _targets(model: nn.Module, section: LoraSection, heard: Set[str]) -> List[str]:
     """As PEFT takes them: the ends of names where these are enough, whole names elsewhere."""
-    linear = {name for name, module in model.named_modules() if type(module) is nn.Linear}
-    linear -= {name for name, module in model.named_modules() if module is ctc.head_of(model)}
-    heard = _called(model, linear, rules)
     if section.targets:
-        return [_checked(target, linear, heard, model) for target in section.targets]
+        return [_checked(target, _linear(model), heard, model) for target in section.targets]
     below = layers_of(model)[0] + "."
     wanted = {name for name in heard if name.startswith(below)}
     ends = {name.rpartition(".")[2] for name in wanted}
@@ -140,17 +184,13 @@ def _called(model: nn.Module, linear: Set[str], rules: FeatureRules) -> Set[str]
     model.eval()
     try:
         silence = np.zeros(int(_PROBE_S * rules.sample_rate), dtype=np.int16)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=_is_halved(model)):
+        with torch.no_grad():
             ctc.forward(model, exact=True, **collate([silence], rules))
     finally:
         model.train(was_training)
         for hook in hooks:
             hook.remove()
     return found
-
-
-def _is_halved(model: nn.Module) -> bool:
-    return any(parameter.dtype == torch.bfloat16 for parameter in model.parameters())
 
 
 # -- on disk -----------------------------------------------------------------------------------------------------------

@@ -131,3 +131,25 @@ def test_without_peft_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         lora.require()
     assert "peft" in refused.value.message
     assert "asrctl[lora]" in refused.value.fix or "transformers" in refused.value.fix
+
+
+@needs_peft
+@pytest.mark.parametrize("model", ["Wav2Vec2", "WavLM"])
+def test_a_frozen_base_in_int8_lets_gradients_through(model: str, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    folder = save(tmp_path / "base", model=model, config={"hidden_size": 32, "intermediate_size": 32})
+    rounded, whole = built(folder, base="int8"), built(folder)
+    loading.put(rounded, loading.kept_state(whole))
+    small = [p for p in rounded.model.parameters() if p.dtype == torch.int8]
+    assert len(small) >= 2 and not any(p.requires_grad for p in small)
+    expected = logits(whole)
+    torch.testing.assert_close(logits(rounded), expected, atol=0.05 * float(expected.abs().max()), rtol=0.05)
+    for made in (rounded, whole):
+        made.model.train()
+        ctc.forward(made.model, **collate(noise(16000), made.features), exact=True)[0].square().sum().backward()
+    exact = {name: p.grad for name, p in whole.model.named_parameters() if p.requires_grad}
+    for name, parameter in rounded.model.named_parameters():
+        if parameter.requires_grad:
+            assert (parameter.grad - exact[name]).norm() <= 0.2 * exact[name].norm() + 1e-3, name
+    loading.save_recognizer_atomically(rounded, tmp_path / "kept")
+    assert loading.load_recognizer(tmp_path / "kept").vocabulary == rounded.vocabulary
