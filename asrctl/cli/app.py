@@ -32,6 +32,7 @@ COMMANDS = {
     "compile": ("compile", "Compile a preset for the IPU ahead of training, on a machine without one."),
     "eval": ("evaluate", "Transcribe a split and count the errors."),
     "align": ("align", "Find out when each utterance of a text is said in a recording of any length."),
+    "transcribe": ("transcribe", "Write down what is said in recordings of any length."),
     "compare": ("compare", "Compare two evaluations of the same utterances: which differ, and whether that is chance."),
     "report": ("pages", "Show a run or an evaluation as a page: charts, groups, errors, players."),
     "lm": ("language_model", "Estimate an n-gram language model from transcripts and texts, for eval --lm."),

@@ -65,6 +65,14 @@ class Report:
     def warn(self, message: str) -> None:
         self.display.show(events.Warned(message))
 
+    def say(self, lines: Sequence[str], *, plain: bool) -> None:
+        """Part of the result, on stdout at once. plain: text for people, in which control characters are spelled out;
+        what programs read is written as it is."""
+        encoding = self.stdout.encoding or "ascii"
+        text = "".join(f"{visible(line) if plain else line}\n" for line in lines)
+        self.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        self.stdout.flush()
+
     def done(self, result: Mapping[str, Any], lines: Sequence[Any] = ()) -> None:
         """The result, once: `result` for --json, `lines` (strings or rich renderables) for people."""
         self.result, self.lines = dict(result), lines
