@@ -22,9 +22,9 @@ from asrctl.errors import DeviceError, ProcessLost, Reported
 from asrctl.runtime import failures
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# After one has failed the others have said all that they have to say by then.
+# After one has failed the others have said all that they have to say by then; one that stands still says nothing.
 _CLOSING_S = 10
-_POLL_S = 0.05
+_POLL_S, _LOOK_S = 0.05, 0.5
 
 
 def launch(words: Sequence[str], processes: int, fix: str) -> None:
@@ -35,13 +35,15 @@ def launch(words: Sequence[str], processes: int, fix: str) -> None:
     folder = Path(tempfile.mkdtemp(prefix="asrctl-processes-"))
     watched = [number for number in _FORWARDED if signal.getsignal(number) not in (signal.SIG_IGN, None)]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
-    stopping = _Forwarding(folder, processes, watched)
+    stopping, closing = _Forwarding(folder, processes, watched), _Closing(folder)
     os.environ[failures.FOLDER] = str(folder)
     try:
         stopping.start()
+        closing.start()
         _run(words, processes, folder, fix)
     finally:
         os.environ.pop(failures.FOLDER)
+        closing.over.set()
         stopping.end()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         shutil.rmtree(str(folder), ignore_errors=True)
@@ -145,7 +147,28 @@ class _Forwarding:
                 _send(process, number)
 
     def _ids(self) -> List[int]:
-        return [int(path.stem) for path in self._folder.glob("*.pid")]
+        return _ids(self._folder)
+
+
+class _Closing(threading.Thread):
+    """Once a process has failed, those that have not ended some time later are killed. The agent would wait longer."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(name="asrctl-closing", daemon=True)
+        self._folder = folder
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while not any(self._folder.glob("*.json")):
+            if self.over.wait(_LOOK_S):
+                return
+        if not self.over.wait(_CLOSING_S):
+            for process in _ids(self._folder):
+                _send(process, signal.SIGKILL)
+
+
+def _ids(folder: Path) -> List[int]:
+    return [int(path.stem) for path in folder.glob("*.pid")]
 
 
 def _send(process: int, number: int) -> None:

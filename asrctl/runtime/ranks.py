@@ -272,7 +272,7 @@ class Group(Ranks):
 
     def _end_after_loss(self, message: str) -> AsrctlError:
         """What to tell of a process that stands still; called in the heartbeat's thread, which then ends this one."""
-        error = self._failures.first() or ProcessLost(message, fix=self._fix)
+        error = self._failures.first() or DeviceError(message, fix=self._fix)
         if self._ended is not None:
             self._ended(error.message)
         return error

@@ -39,6 +39,8 @@ def set_environment() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _OPENMP_SPINS)
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _ONEDNN_PRIMITIVES)
+    if os.environ.get("LOCAL_RANK"):  # when a process of several ends, torch logs the C++ stack of each that notices
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if free_memory.is_limited():
         # numpy's, which takes 30 MB a thread when it is imported, and interrupts whoever has not that much left.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -105,7 +105,8 @@ def start(workspace: Path, count: int, *words: Any, torchrun: bool = False) -> T
     own = ["-m", "asrctl", *words, "--workspace", workspace]
     command = [*own, "--processes", count]
     if torchrun:
-        command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count, *own]
+        # `--`: or torchrun takes --run for an option of its own.
+        command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count, "-m", "--", *own[1:]]
     environment = dict(os.environ, PYTHONPATH=str(ROOT))
     process = subprocess.Popen(
         [sys.executable, *map(str, command)],
