@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -30,12 +31,19 @@ class Failures:
         is_own = not isinstance(error, (ProcessLost, Reported))
         known = self._known_to_all(error) if is_own else False
         if self._folder is not None:
-            kept = Path(self._folder) / f"{self._rank}.json"
-            kept.write_text(json.dumps(dict(told(error), own=is_own)), encoding="utf-8")
-            return True
+            return self._kept(error, is_own, Path(self._folder))
         if isinstance(error, ProcessLost):
             return not self._is_first_to_tell()
         return self._rank != 0 and (known or not is_own)
+
+    def _kept(self, error: AsrctlError, is_own: bool, folder: Path) -> bool:
+        """Leave word to who has started this process; False where that fails (a full disk)."""
+        kept = folder / f"{self._rank}.json"
+        try:
+            kept.write_text(json.dumps(dict(told(error), own=is_own)), encoding="utf-8")
+        except OSError:
+            return False
+        return True
 
     def _known_to_all(self, error: AsrctlError) -> bool:
         """Let the others know, of whom the main process then tells it; False where they can not be reached."""
@@ -69,5 +77,8 @@ class Failures:
 
 def left_in(folder: Path) -> List[Mapping[str, Any]]:
     """What processes left word of: what went wrong in themselves first, and that they were told to stop last."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        with contextlib.suppress(ValueError):  # of a process that was killed while it wrote
+            found.append(json.loads(path.read_text(encoding="utf-8")))
     return sorted(found, key=lambda one: (not one["own"], one["kind"] == "interrupted"))

@@ -53,12 +53,14 @@ def _run(words: Sequence[str], processes: int, folder: Path, fix: str) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import elastic_launch
 
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
     command = [sys.executable, *_python_options(), *_program(), *words]
+    logging.disable(logging.CRITICAL)  # the agent tells what it does about a failure
     try:
         elastic_launch(_config(processes, folder), command[0])(*command[1:])
     except ChildFailedError as failed:
         _raise_first(folder, failed.failures, processes, fix)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _config(processes: int, folder: Path) -> Any:

@@ -134,6 +134,22 @@ def test_resumed_in_another_number_of_processes(
                     shutil.rmtree(str(checkpoints.path_of(place / "runs/r/checkpoints", step)))
 
 
+def test_in_bf16_the_outcome_is_equal_but_for_rounding(before: Path, tmp_path: Path, faults: Faults) -> None:
+    from asrctl.runtime import compat
+
+    if not compat.cpu_adds_up_bf16():
+        pytest.skip("this torch adds up bf16 products in bf16 on this CPU")
+    with faults.survives("bf16 in two processes"):
+        losses = []
+        for name, count in (("one", 1), ("two", 2)):
+            place = copy_workspace(before, tmp_path / name)
+            words = (*TRAIN, "--set", "cpu.precision=bf16")
+            assert start(place, count, *words).ended().status == 0
+            losses.append([entry["loss"] for entry in learned(place)["metrics"] if entry["kind"] == "train"])
+        assert losses[1] == pytest.approx(losses[0], rel=1e-2)
+        assert losses[1][0] == pytest.approx(losses[0][0], rel=1e-6)
+
+
 def test_an_error_of_one_process_is_told_once(before: Path, tmp_path: Path, faults: Faults) -> None:
     with faults.survives("an error in all processes"):
         place = copy_workspace(before, tmp_path / "workspace")
