@@ -22,7 +22,7 @@ from asrctl.models import learning_weights, loading, padding
 from asrctl.models.loading import Recognizer
 from asrctl.models.packed import memory_estimate, select
 from asrctl.storage.workspace import Workspace
-from asrctl.training import feature_cache, forward, metrics_log, trainer
+from asrctl.training import feature_cache, forward, metrics_log, micro_batch_limits
 from asrctl.training.dataloader import TrainingDataLoader
 from asrctl.training.runs import Run
 
@@ -176,13 +176,13 @@ def _largest(planned: TrainPlan, pads: bool) -> Tuple[int, int]:
     recipe, train = planned.recipe, planned.job.train
     section, rate, kind = recipe.host(planned.job.device.kind), train.sample_rate, planned.job.device.kind
     pad_to = samples_in(recipe.audio.max_s, rate) if recipe.batches.shapes == "static" else None
-    seconds = section.micro_batch_s or trainer.default_micro_batch_s(kind)
+    seconds = section.micro_batch_s or micro_batch_limits.default_micro_batch_s(kind)
     loader = TrainingDataLoader(
         split=train,
         plan=planned.job.batches,
         features=FeatureRules(rate),
         augmenter=Augmenter(recipe.batches.augment, rate, recipe.optim.seed),
-        limits=trainer.limits_of(section, kind, int(seconds * rate), pad_to, packs=not pads),
+        limits=micro_batch_limits.limits_of(section, kind, int(seconds * rate), pad_to, packs=not pads),
         delimiter=None,
         max_item_samples=samples_in(recipe.audio.max_s, rate),
         pads=pads,

@@ -23,7 +23,8 @@ from asrctl.storage import files
 from asrctl.training import checkpoints
 from asrctl.training.evaluator import Evaluator
 from asrctl.training.job import Outcome, StartPoint, TrainingJob
-from asrctl.training.loop import Snapshot, StepResult, Trainer, TrainingLoop
+from asrctl.training.loop import TrainingLoop
+from asrctl.training.trainer_interface import Snapshot, StepResult, Trainer
 from asrctl.training.trainer_state import BackendState
 
 

@@ -26,14 +26,13 @@ from asrctl.training.distributed.shared_step import SharedSteps
 from asrctl.training.evaluator import Evaluator
 from asrctl.training.forward import ForwardPass
 from asrctl.training.job import Outcome, StartPoint, TrainingJob
-from asrctl.training.loop import Snapshot, StepResult, Trainer, TrainingLoop
+from asrctl.training.loop import TrainingLoop
+from asrctl.training.micro_batch_limits import default_micro_batch_s, limits_of
 from asrctl.training.optim import AdamW
 from asrctl.training.schedule import learning_rate
+from asrctl.training.trainer_interface import Snapshot, StepResult, Trainer
 
 _MICRO_STREAM = 6
-# Where cpu and mps leave the length of a micro-batch open: about this much is fastest on a CPU (caches).
-_DEFAULT_MICRO_BATCH_S = 45.0
-_CUDA_START_S = 640.0
 # Free memory, as a multiple of what is needed at most, from which on nothing is tried.
 _SPARE_MEMORY = 1.5
 
@@ -386,14 +385,3 @@ class HostTrainer(Trainer):
             ) from None
         if self.scaler.is_enabled() and state.scaler:
             self.scaler.load_state_dict(dict(self.scaler.state_dict(), scale=state.scaler))
-
-
-def default_micro_batch_s(kind: str) -> float:
-    """Seconds of audio in a micro-batch, at first, where the recipe leaves it open. kind: of a host device."""
-    return _CUDA_START_S if kind == "cuda" else _DEFAULT_MICRO_BATCH_S
-
-
-def limits_of(host: Any, kind: str, max_samples: int, pad_to: Optional[int], *, packs: bool) -> Limits:
-    """Of micro-batches on a device of this kind. host: its section of the recipe. packs: no item is padded."""
-    is_about = packs and host.micro_batch_s is None and kind != "cuda"
-    return Limits(max_samples, host.micro_batch, pad_to, is_about)
