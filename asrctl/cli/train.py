@@ -58,6 +58,9 @@ _PROCESSES = numbers.option(
     whole=True,
     help="Train in so many processes at once, on CUDA one a GPU; the outcome is the same.",
 )
+_GUARD = typer.Option(
+    None, "--guard", metavar="DATA", help="Stop where this prepared data is forgotten, beyond chance (run.guard)."
+)
 
 
 def command(
@@ -76,6 +79,7 @@ def command(
     max_minutes: Optional[float] = _MAX_MINUTES,
     resume: bool = typer.Option(False, "--resume", help="Go on with --run, or with the latest run."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a run of the same name."),
+    guard: Optional[str] = _GUARD,
     if_new: bool = typer.Option(
         False, "--if-new", help="Do nothing where a run of the same inputs is complete; go on with one that is not."
     ),
@@ -100,7 +104,7 @@ def command(
             temperature=temperature,
             run=run,
             device=device,
-            overrides=tuple(overrides),
+            overrides=(*overrides, *([] if guard is None else [f"run.guard={guard}"])),
             max_steps=max_steps,
             max_minutes=max_minutes,
             resume=resume,
@@ -189,6 +193,10 @@ def result_lines(result: "TrainResult", place: "Workspace", *, if_new: bool = Fa
     following = f"next: {after_training(place, result.run)}"
     if if_new and result.nothing_to_do:
         return [f"{_SAME.format(run=result.run)}: nothing to do", f"model: {result.model}", following]
+    if result.nothing_to_do and result.reason == "guard":
+        told = f"run {result.run} was stopped at step {result.steps}, where its guard set had become worse"
+        again = place.command("train", "--resume", "--run", result.run, "--set", "run.guard=null")
+        return [f"{told}; `{again}` goes on all the same", following]
     if result.nothing_to_do and result.reason == "early-stopping":
         told = f"run {result.run} was stopped early at step {result.steps}, after evaluations that were no better"
         again = place.command("train", "--resume", "--run", result.run, "--set", "run.early_stopping=null")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, Optional
 
 from asrctl import __version__
-from asrctl.commands import run_page
+from asrctl.commands import run_page, train_guard
 from asrctl.commands.train_request import TrainPlan
 from asrctl.config import presets
 from asrctl.errors import AsrctlError, BadData, Interrupted, MissingArtifact
@@ -19,7 +19,7 @@ from asrctl.models import base_model, learning_weights, loading
 from asrctl.runtime.ranks import ALONE, Ranks
 from asrctl.runtime.signals import stop_requests
 from asrctl.storage import files
-from asrctl.training import checkpoints
+from asrctl.training import checkpoints, guard
 from asrctl.training.job import Outcome, StartPoint, TrainingJob
 from asrctl.training.run_info import Best, DataRef, RunInfo
 from asrctl.training.runs import Run, resume_command, start_command
@@ -195,6 +195,8 @@ def _recognizer(
         return recognizer
     vocabulary = planned.data.vocabulary()
     built = loading.build(section, vocabulary, seed=optim.seed, sample_rate=planned.recipe.audio.sample_rate)
+    if built.new_head:
+        train_guard.refuse_new_head(planned.recipe)
     for note in built.notes:
         emit(Note(note))
     if built.new_head and section.checkpoint is not None:
@@ -317,6 +319,8 @@ def _ended(job: TrainingJob, checkpoint: checkpoints.Checkpoint) -> Optional[str
     patience, trainer_state = job.recipe.run.early_stopping, checkpoint.state
     if checkpoint.step >= _total(job, trainer_state):
         return "finished"
+    if job.guard is not None and trainer_state.forgot_at is not None:
+        return guard.REASON
     stale = trainer_state.evaluations_without_gain
     return "early-stopping" if patience is not None and stale >= patience else None
 
@@ -345,7 +349,7 @@ def _bring_back_model(run: Run, planned: TrainPlan, checkpoint: checkpoints.Chec
 def _nothing_to_do(run: Run, job: TrainingJob, checkpoint: checkpoints.Checkpoint, reason: str) -> TrainResult:
     info, trainer_state = run.info(), checkpoint.state
     total = min(_total(job, trainer_state), info.total_steps or 0)
-    reached = reason == "early-stopping" or checkpoint.step >= total
+    reached = reason in ("early-stopping", guard.REASON) or checkpoint.step >= total
     if info.state != "complete" and reached:
         info = _complete(run, job, _planned_for(total, info, job), trainer_state, reason)
     return replace(

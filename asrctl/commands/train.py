@@ -10,6 +10,7 @@ from typing import Any, Optional
 from asrctl.commands import mixture, same_run
 from asrctl.commands.run_training import TrainResult, as_it_is, carry_out, help_carry_out
 from asrctl.commands.train_checks import check
+from asrctl.commands.train_guard import guard_set
 from asrctl.commands.train_request import TrainPlan, TrainRequest, select
 from asrctl.config.recipe import Recipe
 from asrctl.data.dataset import PreparedSplit
@@ -123,6 +124,7 @@ def plan(
         data=data.content,
         command=request.command,
         recordings=checked.recordings,
+        guard=guard_set(workspace, recipe, data, device),
         processes=request.processes,
     )
     planned = TrainPlan(

@@ -259,6 +259,9 @@ class RunSection:
     eval_max_utterances: Optional[int] = key(
         None, "evaluate on a seeded sample of this many; null: all", low=1, high=MAX_STEPS
     )
+    guard: Optional[str] = key(
+        None, "prepared data heard before training and at each evaluation: stop where it gets worse, beyond chance"
+    )
 
 
 @dataclass(frozen=True)

@@ -325,6 +325,16 @@ class Tally:
                 heapq.heappop(self._worst)
         return scored
 
+    @property
+    def errors(self) -> np.ndarray:
+        """(utterances,) wrong words of each."""
+        return self._word_errors
+
+    @property
+    def words(self) -> np.ndarray:
+        """(utterances,) words of each reference."""
+        return self._words
+
     def part(self, chosen: np.ndarray) -> PartScores:
         """Of the utterances that are chosen: (utterances,) bool."""
         errors, words = self._word_errors[chosen], self._words[chosen]

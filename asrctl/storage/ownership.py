@@ -140,6 +140,7 @@ RUN = OwnFiles(
         "metrics.jsonl",
         "report.html",
         "confidence.json",
+        "guard.json",
         "tensorboard/events.out.tfevents.*",
         ".backend/**",
         "cache/**",

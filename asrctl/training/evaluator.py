@@ -48,7 +48,16 @@ class Evaluator:
         Several processes share out the batches that one would make: each utterance is transcribed once, with the same
         neighbors, so the rates are the same.
         """
-        found = transcribe(
+        found = self._hypotheses(recognizer, emit)
+        return self.rates(one for share in self.ranks.gather(list(found)) for one in share)
+
+    def errors(self, recognizer: Recognizer, emit: Emit) -> Tuple[np.ndarray, np.ndarray]:
+        """((utterances,) errors, (utterances,) words) of each chosen utterance, by one process alone."""
+        tally = self._tally(self._hypotheses(recognizer, emit))
+        return tally.errors, tally.words
+
+    def _hypotheses(self, recognizer: Recognizer, emit: Emit) -> Iterable[Tuple[int, str]]:
+        return transcribe(
             recognizer,
             self.split,
             device=self.device,
@@ -61,20 +70,22 @@ class Evaluator:
             task="evaluate",
             take=lambda seconds: dealing.evenly(seconds, self.ranks.size)[self.ranks.rank],
         )
-        return self.rates(one for share in self.ranks.gather(list(found)) for one in share)
 
     def rates(self, hypotheses: Iterable[Tuple[int, str]]) -> Dict[str, Any]:
         """(index in the split, hypothesis) of each chosen utterance -> {"wer", "cer", "empty": share of hypotheses
         without any character}.
         """
-        indices = self.indices()
-        place = {int(index): position for position, index in enumerate(indices)}
-        tally = Tally(len(indices))
-        for index, hypothesis in hypotheses:
-            tally.add(place[index], self.split.id(index), self.split.text(index), hypothesis)
-        scores = tally.scores()
+        scores = self._tally(hypotheses).scores()
         return {
             "wer": scores.wer,
             "cer": scores.cer,
             "empty": scores.empty_hypotheses / max(1, scores.utterances),
         }
+
+    def _tally(self, hypotheses: Iterable[Tuple[int, str]]) -> Tally:
+        indices = self.indices()
+        place = {int(index): position for position, index in enumerate(indices)}
+        tally = Tally(len(indices))
+        for index, hypothesis in hypotheses:
+            tally.add(place[index], self.split.id(index), self.split.text(index), hypothesis)
+        return tally

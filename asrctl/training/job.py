@@ -15,6 +15,7 @@ from asrctl.models.loading import Recognizer
 from asrctl.runtime.ranks import ALONE, Ranks
 from asrctl.runtime.signals import StopRequest
 from asrctl.training.checkpoints import Checkpoint
+from asrctl.training.guard import GuardSet
 from asrctl.training.trainer_state import TrainerState
 
 
@@ -27,6 +28,7 @@ class TrainingJob:
     max_minutes: limits, as they were typed. cache: where executables compiled for an IPU are kept, outside the run.
     features: where a frozen encoder's output is kept (None: nowhere). data: a digest of what the prepared data holds.
     command: the words that the user typed. recordings: {key: what the folder holds} of `batches.augment`.
+    guard: what may not get worse.
     processes: how many train together; what comes out does not depend on it.
     """
 
@@ -45,6 +47,7 @@ class TrainingJob:
     data: str = ""
     command: Sequence[str] = ()
     recordings: Mapping[str, Recordings] = field(default_factory=dict)
+    guard: Optional[GuardSet] = None
     processes: int = 1
 
     @functools.cached_property
@@ -82,7 +85,8 @@ class StartPoint:
 
 @dataclass(frozen=True)
 class Outcome:
-    """reason: finished | early-stopping | max-minutes | interrupted. kept_step: of the newest checkpoint, if any.
+    """reason: finished | early-stopping | guard | max-minutes | interrupted. kept_step: of the newest checkpoint, if
+    any.
 
     total: steps that the run was to have in the end.
     """

@@ -12,7 +12,7 @@ from asrctl.events import CheckpointSaved, Emit, Evaluated, Note, StepDone, Warn
 from asrctl.messages import amounts
 from asrctl.models import loading
 from asrctl.storage.ownership import CHECKPOINT, MODEL
-from asrctl.training import checkpoints
+from asrctl.training import checkpoints, guard
 from asrctl.training.divergence import NOT_FINITE, SILENT, Divergence, DivergenceDetector
 from asrctl.training.job import Outcome, StartPoint, TrainingJob
 from asrctl.training.metrics_log import MetricsLog
@@ -175,6 +175,8 @@ class TrainingLoop:
             return "interrupted"
         if patience is not None and self.state.evaluations_without_gain >= patience:
             return "early-stopping"
+        if self.run.guard is not None and self.state.forgot_at is not None:
+            return guard.REASON
         if self._limit is not None and self._limit.is_over(self._elapsed):
             return "max-minutes"
         return None
@@ -232,12 +234,15 @@ class TrainingLoop:
     def _evaluate(self) -> None:
         if self.divergence.doubtful or not self.trainer.weights_are_finite():
             return  # weights that are not numbers are no candidate
+        forgets = self._forgets()
         if self.job.eval is None:
-            self._save_model()
+            if not forgets or not (self.job.folder / "model").is_dir():
+                self._save_model()
             return
         values, state = self.trainer.score(), self.state
         self._evaluated_at, self._unsaved = state.step, True
-        better = self._is_better(values)
+        # A model that forgets is no candidate, unless there is no other.
+        better = self._is_better(values) and not (forgets and state.best_step is not None)
         state.evaluations_without_gain = 0 if better else state.evaluations_without_gain + 1
         self.divergence.evaluated(values)
         if better:
@@ -246,6 +251,20 @@ class TrainingLoop:
         self._write("eval", state.step, values)
         self.emit(Evaluated(state.step, values, better))
         self._warn_of_silence(values)
+
+    def _forgets(self) -> bool:
+        """Whether the guard set is worse than before training, beyond chance."""
+        found, state = self.trainer.guarded(), self.state
+        if found is None:
+            return False
+        worse = found.is_significant and found.difference > 0
+        self._write("guard", state.step, {"wer": found.wer_b, "wer_before": found.wer_a, "p": found.p})
+        rates = f"WER {100 * found.wer_b:.2f} %, {100 * found.wer_a:.2f} % before"
+        told = f"step {state.step}: guard {self.run.guard}: {rates}"
+        if worse:
+            state.forgot_at = state.step
+        self.emit(Warned(f"{told}: worse beyond chance") if worse else Note(told))
+        return worse
 
     def _is_better(self, values: Mapping[str, Any]) -> bool:
         """By WER; at equal WER by CER, or the first evaluation would stay the best while every word is wrong."""

@@ -23,7 +23,7 @@ _FIX = "see `asrctl status`; a damaged run can be replaced with --overwrite"
 PAGE = "report.html"
 # What the confidences of its model's words mean (commands/confidences.py).
 CONFIDENCE = "confidence.json"
-FILES = ("run.json", "recipe.yaml", "metrics.jsonl", PAGE, CONFIDENCE)
+FILES = ("run.json", "recipe.yaml", "metrics.jsonl", "guard.json", PAGE, CONFIDENCE)
 # What a command that is typed once more does without.
 _NOT_AGAIN = ("--resume", "--overwrite", "--if-new", "--dry-run", "--json", "--verbose")
 # Of run.json: what users typed and what libraries said.

@@ -10,13 +10,16 @@ from typing import Any, ContextManager, Dict, Generator, Optional, Tuple, cast
 import numpy as np
 
 from asrctl.data.augmentation.chain import Augmenter
+from asrctl.data.dataset import PreparedSplit
 from asrctl.data.sampler import generator, samples_in
 from asrctl.errors import BadData, DeviceError
+from asrctl.evaluation.comparison import Difference
 from asrctl.events import Emit, Note, ignore
 from asrctl.messages import reasons
 from asrctl.models import ctc, gradient_checkpointing, learning_weights, loading, weights
 from asrctl.models.packed import memory_estimate, select
 from asrctl.runtime import compat, free_memory, memory
+from asrctl.runtime.ranks import ALONE, Ranks
 from asrctl.training import checkpoints
 from asrctl.training.averages import WeightAverage
 from asrctl.training.dataloader import Limits, MicroBatch, StepBatch, TrainingDataLoader
@@ -25,6 +28,7 @@ from asrctl.training.distributed.following import Order, follow
 from asrctl.training.distributed.shared_step import SharedSteps
 from asrctl.training.evaluator import Evaluator
 from asrctl.training.forward import ForwardPass
+from asrctl.training.guard import Guard
 from asrctl.training.job import Outcome, StartPoint, TrainingJob
 from asrctl.training.loop import TrainingLoop
 from asrctl.training.micro_batch_limits import default_micro_batch_s, limits_of
@@ -92,7 +96,10 @@ class HostTrainer(Trainer):
         kept = self.loop.state.micro_batch_s
         self.micro_batch_s = self.host.micro_batch_s or kept or self._default_micro_batch_s()
         self.loader = self._loader()
-        self.evaluator = self._evaluator()
+        self.evaluator = None if job.eval is None else self._evaluator_of(job.eval, self.ranks)
+        self.guard = None
+        if job.guard is not None:  # which the main process hears alone
+            self.guard = Guard(job.guard, self._evaluator_of(job.guard.split, ALONE), job.folder)
         torch.set_grad_enabled(True)
 
     # -- set-up -----------------------------------------------------------------------------------------------------
@@ -126,11 +133,9 @@ class HostTrainer(Trainer):
         packs = self.forward_pass.engine == select.PACKED and not self.forward_pass.pads
         return limits_of(self.host, self.device.type, max_samples, self.pad_to, packs=packs)
 
-    def _evaluator(self) -> Optional[Evaluator]:
-        if self.job.eval is None:
-            return None
+    def _evaluator_of(self, split: PreparedSplit, ranks: Ranks) -> Evaluator:
         return Evaluator(
-            split=self.job.eval,
+            split=split,
             device=self.device,
             precision=self.job.precision,
             batch_s=self.host.eval_batch_s,
@@ -138,7 +143,7 @@ class HostTrainer(Trainer):
             engine=self.host.engine,
             most=self.recipe.run.eval_max_utterances,
             seed=self.optim.seed,
-            ranks=self.ranks,
+            ranks=ranks,
         )
 
     def _try_largest(self) -> None:
@@ -230,6 +235,8 @@ class HostTrainer(Trainer):
         loop.open()
         try:
             self._try_largest()
+            if self.guard is not None:
+                self.guard.begin(self.recognizer, self.emit, resumed=self.start.checkpoint is not None)
             for batch in self._steps():
                 if batch.step == loop.start:
                     alike.warn_of_idleness(batch.seconds, self.ranks.size, self.device.type, self.emit)
@@ -354,6 +361,10 @@ class HostTrainer(Trainer):
     def _as_kept(self) -> ContextManager[None]:
         """Within the block the model has the weights that are evaluated and kept."""
         return contextlib.nullcontext() if self.average is None else self.average.in_place()
+
+    def guarded(self) -> Optional[Difference]:
+        with self._as_kept():
+            return None if self.guard is None else self.guard.look(self.recognizer, self.emit)
 
     def save_model(self) -> None:
         with self._as_kept():

@@ -24,7 +24,8 @@ class TrainerState:
     first_level, level, lowest_level: losses in nats per label: the first, smoothed, and the lowest of the smoothed.
     silent_since: step of the first of the last evaluations that were all silent (see asrctl.training.divergence).
     scaler: the loss scale of mixed precision. pace: of a run whose time is limited, so that it goes on as planned.
-    micro_batch_s: as it was found where the recipe leaves it open. threads: on a CPU.
+    micro_batch_s: as it was found where the recipe leaves it open. threads: on a CPU. forgot_at: step of the evaluation
+    at which the guard set was worse than before training, beyond chance.
     """
 
     step: int = 0
@@ -41,6 +42,7 @@ class TrainerState:
     pace: Optional[Schedule] = None
     micro_batch_s: Optional[float] = records.absent()
     threads: Optional[Threads] = records.absent()
+    forgot_at: Optional[int] = records.absent()
 
 
 @dataclass(frozen=True)

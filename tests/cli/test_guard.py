@@ -1,7 +1,8 @@
-"""`eval --guard`: what training makes a model forget, beyond chance."""
+"""`eval --guard` and `train --guard`: what training makes a model forget, beyond chance."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Iterator, List
 
@@ -28,10 +29,12 @@ def place(learned_tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     (folder / "tones.yaml").write_text(yaml.safe_dump(PRESET), encoding="utf-8")
     place = copy_workspace(learned_tones, folder / "workspace")
     base = place / "runs" / "learned" / "model"
-    hard = ("--set", "optim.learning_rate=0.1", "--set", "optim.warmup_steps=0", "--max-steps", 2)
-    run_here(*words(place, base, "forgets", *hard)).succeeded()
+    hard = ("--set", "optim.learning_rate=0.1", "--set", "optim.warmup_steps=0", "--max-steps", 6)
+    done = run_here(*words(place, base, "forgets", *hard, *GUARD, "--json")).succeeded()
+    assert (done.result["reason"], done.result["steps"]) == ("guard", 2) and "worse beyond chance" in done.stderr
     soft = ("--set", "optim.learning_rate=1e-9", "--max-steps", 2)
-    run_here(*words(place, base, "keeps", *soft)).succeeded()
+    kept = run_here(*words(place, base, "keeps", *soft, *GUARD, "--json")).succeeded()
+    assert (kept.result["reason"], kept.result["steps"]) == ("finished", 2)
     yield place
 
 
@@ -48,6 +51,27 @@ def test_forgetting_is_found_and_its_figures_told(place: Path, asrctl: Any) -> N
     assert passed.result["guard"][0]["passed"] and passed.result["gates"][0]["gate"] == "guard:tones"
 
 
+def test_a_stopped_run_stays_stopped_and_goes_on_without_its_guard(place: Path, asrctl: Any, workspace: Path) -> None:
+    copy_workspace(place, workspace)
+    again = ("train", "--resume", "--device", "cpu", "--run")
+    stays = asrctl(*again, "forgets").succeeded().stdout
+    assert "guard set had become worse" in stays and "run.guard=null" in stays
+    on = asrctl(*again, "forgets", "--set", "run.guard=null", "--max-steps", 4, "--json").succeeded().result
+    assert on["steps"] == 4
+    # What was heard before training is what a resumed run goes by.
+    before = json.loads((workspace / "runs" / "keeps" / "guard.json").read_text(encoding="utf-8"))
+    more = asrctl(*again, "keeps", "--max-steps", 4, "--json").succeeded()
+    assert more.result["steps"] == 4 and "step 4: guard tones" in more.stderr
+    assert json.loads((workspace / "runs" / "keeps" / "guard.json").read_text(encoding="utf-8")) == before
+    log = [json.loads(line) for line in (workspace / "runs/keeps/metrics.jsonl").read_text("utf-8").splitlines()]
+    heard = [entry for entry in log if entry["kind"] == "guard"]
+    rate = sum(before["errors"]) / sum(before["words"])
+    assert [entry["step"] for entry in heard] == [2, 4] and {entry["wer_before"] for entry in heard} == {rate}
+    (workspace / "runs" / "keeps" / "guard.json").write_text("{}", encoding="utf-8")
+    damaged = asrctl(*again, "keeps", "--max-steps", 6, "--json")
+    assert damaged.exit_code == 5 and "run.guard=null" in damaged.error["fix"]
+
+
 def test_where_a_guard_makes_no_sense_that_is_said(place: Path, asrctl: Any, workspace: Path, tmp_path: Path) -> None:
     copy_workspace(place, workspace)
     model = workspace / "runs" / "learned" / "model"
@@ -57,6 +81,8 @@ def test_where_a_guard_makes_no_sense_that_is_said(place: Path, asrctl: Any, wor
     assert folder.exit_code == 2 and "--run" in folder.error["fix"]
     missing = asrctl("eval", "--run", "keeps", "--guard", "tone", "--json")
     assert missing.exit_code == 4 and "tones" in missing.error["fix"]
+    scratch = asrctl("train", "--preset", place.parent / "tones.yaml", "--device", "cpu", *GUARD, "--json")
+    assert scratch.exit_code == 3 and "nothing to forget" in scratch.error["message"]
     # A base without a head could write nothing.
     headless = tmp_path / "headless"
     headless.mkdir()
@@ -68,6 +94,9 @@ def test_where_a_guard_makes_no_sense_that_is_said(place: Path, asrctl: Any, wor
     save_file(kept, str(headless / "model.safetensors"), metadata={"format": "pt"})
     anew = words(place, headless, "anew", "--set", "model.head=reinit", "--max-steps", 1)[:-1]
     anew = [workspace if word == place else word for word in anew]
+    refused = asrctl(*anew, 1, *GUARD, "--json")
+    assert refused.exit_code == 3 and "new head" in refused.error["message"]
+    assert not (workspace / "runs" / "anew" / "model").exists()
     asrctl(*anew, 1).succeeded()
     headed = asrctl("eval", "--run", "anew", "--device", "cpu", *GUARD, "--json")
     assert headed.exit_code == 2 and "no CTC head" in headed.error["message"]
