@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
@@ -22,7 +23,7 @@ from asrctl.commands.transcription import How
 from asrctl.data import audio, data_rules, glyphs, recordings
 from asrctl.data.audio import Rejected
 from asrctl.data.reading import encodings
-from asrctl.errors import BadData, MissingArtifact, UsageError
+from asrctl.errors import BadData, Interrupted, MissingArtifact, UsageError
 from asrctl.evaluation.hearing import Hearing
 from asrctl.evaluation.word_times import Clock
 from asrctl.events import Emit, Note, Progress, Warned, ignore
@@ -113,7 +114,7 @@ def align(workspace: Workspace, request: AlignRequest, emit: Emit = ignore) -> A
     fix = "close other programs" if how.device.kind == "cpu" else "use `--device cpu`"
     with memory.explained(
         f"pieces of {window_s:g} s do not fit into the memory of the {how.device.kind} device", fix=fix
-    ):
+    ), _begun_anew():
         rule = frame_counts.of_folder(trained.folder)
         ear = Hearing.of(recognizer, rule, window_s=window_s, margin_s=margin_s, **_options(how))
         found = _aligned(recording, texts, spelled, ear, request.min_score, emit)
@@ -252,6 +253,15 @@ def _aligned(
         clock = Clock(grid.step_s, (grid.reach - 1) / 2 / grid.sample_rate)
         times = Times(clock, grid.hop / grid.sample_rate, reading.samples / grid.sample_rate, vocabulary)
         return result.timed(found, texts, spelled, sound, times, min_score)
+
+
+@contextmanager
+def _begun_anew() -> Iterator[None]:
+    """Nothing of what is interrupted is kept, and the message does not promise it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted", fix="run the same command again; it begins anew") from None
 
 
 def _options(how: How) -> Dict[str, Any]:
