@@ -159,3 +159,19 @@ def test_a_beam_search_finds_words_with_their_times(asrctl, tones, lecture):
     found = asrctl("transcribe", path, "--decoder", "beam", "--json").succeeded().result["recordings"][0]["words"]
     assert len(found) == len(words) and errors([word["word"] for word in found], [word for word, *_ in words]) <= 2
     assert max(abs(word["start"] - start) for word, (_, start, _) in zip(found, words)) < 0.05
+
+
+def test_unsure_texts_are_left_out_by_prepare(asrctl, tones, lecture, tmp_path):
+    path, _ = lecture
+    manifest = tmp_path / "pseudo.jsonl"
+    asrctl("transcribe", path, "--format", "manifest", "--output", manifest).succeeded()
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    sure = sorted(row["confidence"] for row in rows)[1]
+    done = asrctl("prepare", "manifest", manifest, "--min-confidence", sure, "--json").succeeded()
+    assert sum(split["utterances"] for split in done.result["splits"].values()) == len(rows) - 1
+    assert "1 row is left out, with a confidence below" in done.stderr
+    rows[0].pop("confidence")
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    refused = asrctl("prepare", "manifest", manifest, "--min-confidence", 0.5, "--json")
+    assert refused.exit_code == 5 and "confidence" in refused.error["problems"][0]
+    assert asrctl("prepare", "manifest", manifest, "--min-confidence", 2).exit_code == 2

@@ -10,7 +10,7 @@ from collections import deque
 from pathlib import Path, PurePosixPath
 from typing import Any, Deque, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from asrctl.data.corpus import Corpus, CorpusRequest, Match, lies_under, named_as_file
+from asrctl.data.corpus import Corpus, CorpusOption, CorpusRequest, Match, lies_under, named_as_file
 from asrctl.data.reading import channels, tables
 from asrctl.data.reading.cells import OPEN_QUOTE
 from asrctl.data.reading.columns import COLUMNS, ColumnPlan, Columns
@@ -40,6 +40,7 @@ def utterances(request: CorpusRequest) -> Iterator[Utterance]:
     if not path.is_file():
         raise BadData(f"there is no manifest {path}", fix="check the path")
     account = Account(SplitFolders(path.parent, used=False), Places(remote=request.remote))
+    account.least = request.options.get(MIN_CONFIDENCE.key)
     yield from channels.chosen(request, read(path, root=request.root, account=account))
     account.tell(request)
 
@@ -51,7 +52,8 @@ class Account:
         self.splits = splits
         self.columns = Columns()
         self.places = places or Places()
-        self.hidden = Tally()
+        self.hidden, self.unsure = Tally(), Tally()
+        self.least: Optional[float] = None  # confidence of rows that are used
         self.channels, self.no_channels = Tally(), Tally()  # of cells that name one, and that are something else
 
     def tell(self, request: CorpusRequest) -> None:
@@ -62,6 +64,9 @@ class Account:
         if self.hidden:
             ones, many = "row names a hidden file of a Mac and is", "rows name hidden files of a Mac and are"
             request.emit(Note(f"{amounts.count(self.hidden.count, ones, many)} passed over: {self.hidden.first}"))
+        if self.unsure:
+            rows = amounts.count(self.unsure.count, "row is", "rows are")
+            request.emit(Note(f"{rows} left out, with a confidence below {self.least:g}: {self.unsure.first}"))
         self._tell_channels(request)
         if "text" in self.columns.known:
             request.hint("no-transcript", f"fill the column {self.columns.known['text'].name} of these rows")
@@ -153,6 +158,10 @@ class _Rows:
             self._account.hidden.add(written)
             return None
         self._account.columns.look_at(plan, row)
+        least = self._account.least
+        if least is not None and cells.confidence() < least:
+            self._account.unsure.add(written)
+            return None
         audio = self._account.places.find(self._folder, written)
         if self._root is not None and not lies_under(self._root, audio):
             raise ValueError(f"{written} lies outside {self._root} (--root)")
@@ -225,6 +234,15 @@ class _Cells:
             raise ValueError(f"{field} holds characters that no text has")
         return value.strip()
 
+    def confidence(self) -> float:
+        """Raises ValueError."""
+        written = self.text("confidence")
+        try:
+            return _share(written)
+        except ValueError:
+            has = f"is {written[:40]!r}, not a number from 0 to 1" if written else "is missing"
+            raise ValueError(f"its confidence, which --min-confidence goes by, {has}") from None
+
     def channel(self, account: Account) -> Optional[int]:
         """Counted from 0; None where the row names none."""
         column = self._fields.get("channel")
@@ -268,6 +286,14 @@ class _Cells:
         return value
 
 
+def _share(word: str) -> float:
+    """Raises ValueError."""
+    value = float(word)
+    if not 0 <= value <= 1:
+        raise ValueError("not from 0 to 1")
+    return value
+
+
 def _is_lost(field: str, value: float) -> bool:
     """Whether a number is none, where it is to be a word. (A time says so itself.)"""
     return not math.isfinite(value) and field not in ("start", "end", "duration")
@@ -293,6 +319,14 @@ def _rate_hz(audio: str) -> Optional[int]:
         return None
 
 
+MIN_CONFIDENCE = CorpusOption(
+    "--min-confidence",
+    "Leave rows out whose column `confidence` is less, as `asrctl transcribe --format manifest` writes it.",
+    metavar="X",
+    type=_share,
+)
+
+
 def _recognizes(path: Path) -> Match:
     is_list = path.is_file() and not is_audio(path.name) and not path.name.endswith(ARCHIVE_SUFFIXES)
     return Match.POSSIBLE if is_list else Match.NO
@@ -304,7 +338,7 @@ CORPUS = Corpus(
     read=utterances,
     source="FILE",
     examples=("utterances.csv", "utterances.csv --preset tiny-cpu"),
-    options=(channels.OPTION,),
+    options=(channels.OPTION, MIN_CONFIDENCE),
     recognizes=_recognizes,
     default_name=named_as_file,
 )

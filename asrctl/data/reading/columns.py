@@ -22,6 +22,7 @@ COLUMNS: Mapping[str, Tuple[str, ...]] = {
     "end": ("end", "end_s"),
     "duration": ("duration", "duration_s"),
     "channel": ("channel", "channel_id", "channel_index", "channel_idx", "audio_channel", "chan"),
+    "confidence": ("confidence",),
 }  # fmt: skip
 REQUIRED = ("path", "text")
 FIELD_NAMES = frozenset(name for names in COLUMNS.values() for name in names)
