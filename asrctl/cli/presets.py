@@ -1,4 +1,4 @@
-"""`asrctl presets`: list, show, check, copy, import."""
+"""`asrctl presets`: list, show, check, copy, suggest, import."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Iterator, List, Mapping, Optional, Tuple
 
 import typer
 
-from asrctl.cli import options
+from asrctl.cli import numbers, options
 from asrctl.cli.report import Output, session, table
 from asrctl.cli.usage import HELP_NAMES, PLAIN, Command, Group
 
@@ -17,17 +17,33 @@ EPILOG = options.examples(
     "asrctl presets show base-4ipu --sources",
     "asrctl presets check my-preset.yaml",
     "asrctl presets copy base-4ipu mine.yaml",
+    "asrctl presets suggest --data my-recordings",
     "asrctl presets import ipu_config.json",
 )
 
 app = typer.Typer(
-    cls=Group, help="List, show, check, copy and import presets.", epilog=EPILOG, context_settings=HELP_NAMES, **PLAIN
+    cls=Group,
+    help="List, show, check, copy, suggest and import presets.",
+    epilog=EPILOG,
+    context_settings=HELP_NAMES,
+    **PLAIN,
+)
+
+
+_GPU_GB = numbers.option(
+    "--gpu-gb",
+    "a number of gigabytes",
+    example="24",
+    metavar="GB",
+    help="Plan for a GPU with this much memory, here or elsewhere; default: the one that is here.",
+    low=1,
+    high=10_000,
 )
 
 
 @app.callback(invoke_without_command=True)
 def default(ctx: typer.Context) -> None:
-    """List, show, check, copy and import presets."""
+    """List, show, check, copy, suggest and import presets."""
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
 
@@ -124,6 +140,34 @@ def copy(
         command = place.command("train", "--preset", _as_file(result.path))
         lines = [f"{result.path} is a copy of {result.source}; change what you like, and check it", f"next: {command}"]
         report.done(result.as_dict(), lines=lines)
+
+
+@app.command(
+    "suggest",
+    cls=Command,
+    epilog=options.examples(
+        "asrctl presets suggest --data my-recordings --language tur",
+        "asrctl presets suggest --gpu-gb 16 --json",
+    ),
+)
+def suggest(
+    data: Optional[str] = typer.Option(None, "--data", metavar="NAME", help="Prepared data; default: the latest."),
+    language: Optional[str] = typer.Option(
+        None, "--language", metavar="CODE", help="The language spoken (tr, tur ...); default: what the data says."
+    ),
+    gpu_gb: Optional[float] = _GPU_GB,
+    workspace: Path = options.WORKSPACE,
+    as_json: bool = options.JSON,
+    verbose: bool = options.VERBOSE,
+) -> None:
+    """Suggest a preset for prepared data, by hours of speech, language and device, with the reasons."""
+    with session("presets suggest", Output(as_json, verbose, workspace)) as report:
+        from asrctl.commands.suggest_preset import suggest as found_for
+        from asrctl.storage.workspace import Workspace
+
+        found = found_for(Workspace(workspace), data, language, gpu_gb)
+        lines = [found.preset, *(f"- {reason}" for reason in found.reasons), f"next: {found.command}"]
+        report.done(found.as_dict(), lines=lines)
 
 
 @app.command(
