@@ -103,7 +103,7 @@ def _au_header(process: Any, told: IO[bytes]) -> Tuple[int, int]:
     header = process.stdout.read(_AU_HEADER)
     if len(header) < _AU_HEADER:
         process.wait()
-        raise _refused(_last_line(told))
+        raise _refused(_said(told))
     place, _, _, rate, channels = (int.from_bytes(header[at : at + 4], "big") for at in range(4, _AU_HEADER, 4))
     process.stdout.read(place - _AU_HEADER)
     return rate, channels
@@ -121,20 +121,25 @@ def _au_blocks(process: Any, told: IO[bytes], channels: int) -> Iterator[np.ndar
         data, rest = data[:whole], data[whole:]
         yield np.frombuffer(data, dtype=">f4").astype(np.float32).reshape(-1, channels)
     if process.wait():
-        raise Rejected("unreadable", _last_line(told))
+        raise Rejected("unreadable", _last_line(_said(told)))
 
 
-def _last_line(told: IO[bytes]) -> str:
+def _said(told: IO[bytes]) -> str:
+    """The end of what ffmpeg has said."""
     told.seek(0, 2)
     told.seek(max(0, told.tell() - _TOLD))
-    lines = told.read().decode("utf-8", "replace").strip().splitlines()
+    return told.read().decode("utf-8", "replace").strip()
+
+
+def _last_line(said: str) -> str:
+    lines = said.splitlines()
     return lines[-1].rpartition(": ")[2] if lines else "ffmpeg gave nothing"
 
 
 def _refused(said: str) -> Rejected:
     if "matches no streams" in said or "does not contain any stream" in said:
         return Rejected("empty", _NO_SOUND)
-    return Rejected("unreadable", said)
+    return Rejected("unreadable", _last_line(said))
 
 
 # -- PyAV -------------------------------------------------------------------------------------------------------------
