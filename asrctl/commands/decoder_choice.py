@@ -131,7 +131,9 @@ def _choose(workspace: Workspace, request: DecoderRequest, model: Optional[str])
     if name == GREEDY:
         given = [option for option, value in options.items() if value is not None]
         if given:
-            raise UsageError(f"the greedy decoder takes no {given[0]}", fix="add `--decoder beam`, or leave it out")
+            raise UsageError(
+                f"the greedy decoder takes no {given[0]}", fix=f"write `--decoder beam`, or leave out {given[0]}"
+            )
         return ChosenDecoder()
     if request.lm is None and (request.alpha is not None or request.beta is not None):
         raise UsageError("--alpha and --beta weigh a language model, and there is none", fix="name one with --lm")

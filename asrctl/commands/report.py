@@ -12,13 +12,13 @@ from asrctl.commands.select import TrainedModel, find_model
 from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.errors import AsrctlError, MissingArtifact, UsageError
 from asrctl.evaluation.error_analysis import EvaluationReport, Names
-from asrctl.events import Emit, ignore
+from asrctl.events import Emit, Warned, ignore
 from asrctl.messages import suggestions
 from asrctl.reports import run_page as page_of_run
 from asrctl.storage import files, records
 from asrctl.storage.names import is_plain_name
 from asrctl.storage.workspace import Artifact, Workspace
-from asrctl.training import runs
+from asrctl.training import metrics_log, runs
 from asrctl.training.run_report import RunReport
 from asrctl.training.runs import Run
 
@@ -55,6 +55,9 @@ def report(workspace: Workspace, request: ReportRequest, emit: Emit = ignore) ->
     """Raises MissingArtifact, UsageError (output), BadData, OSError."""
     run = _run(workspace, request.name)
     if run is not None:
+        damage = metrics_log.damage(run.folder)
+        if damage is not None:
+            emit(Warned(f"{run.folder / 'metrics.jsonl'} {damage}, so the charts lack something"))
         collected = run_page.collected(workspace, run)
         page = run_page.write(workspace, run)
         written = _written(workspace, request, collected, page_of_run.render(collected))

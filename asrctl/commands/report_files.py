@@ -15,7 +15,7 @@ from asrctl.storage.workspace import Workspace
 def meant(workspace: Workspace, path: Path, record: Type[Any], *, what: str, replace: bool) -> OutputFile:
     """What --output means. record: the JSON's; what: as in "a report". Raises UsageError, OSError."""
     if path.suffix not in (".html", ".json"):
-        raise UsageError(f"{path} says not what it is to be", fix="name a file that ends in .html or .json")
+        raise UsageError(f"{path} ends in neither .html nor .json", fix="name a file such as report.html")
 
     def is_ours(there: Path) -> bool:
         if there.suffix == ".json":

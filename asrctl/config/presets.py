@@ -303,11 +303,18 @@ def _typed(parts: Sequence[str], raw: str) -> Any:
 def _cure(parts: Sequence[str], raw: str) -> str:
     key, (_, kind) = ".".join(parts), schema.kind_of(Recipe, parts)
     if kind is tuple:
-        return f"write a list: --set '{key}=[A, B]'"
+        return f"write a list: --set {shlex.quote(f'{key}={_as_list(raw)}')}"
     if kind is dict or dataclasses.is_dataclass(kind):
         return f"set one key at a time: --set {key}.KEY=VALUE"
     as_text = shlex.quote(f"{key}={json.dumps(raw, ensure_ascii=False)}")
     return f"if it is text, type `--set {as_text}`"
+
+
+def _as_list(raw: str) -> str:
+    """Of words that YAML takes for something else, such as patterns with a *, the list that was meant."""
+    words = [word.strip().strip("'\"") for word in raw.strip().strip("[]").split(",")]
+    has_patterns = raw.strip()[:1] == "[" and "*" in raw
+    return json.dumps([word for word in words if word], ensure_ascii=False) if has_patterns else "[A, B]"
 
 
 def _multiply_by_pod(recipe: Recipe, sources: Dict[str, str]) -> Tuple[Recipe, Tuple[str, ...], List[Problem]]:

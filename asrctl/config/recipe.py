@@ -87,7 +87,7 @@ class ModelSection:
     lora: LoraSection = field(default_factory=LoraSection)
     freeze_feature_encoder: bool = key(True, "leave the convolutional encoder as it is")
     freeze: Tuple[str, ...] = key(
-        (), "weights that do not learn: patterns of their names on disk, such as *.encoder.layers.0.*"
+        (), 'weights that do not learn: patterns of their names on disk, such as "*.encoder.layers.0.*", in quotes'
     )
     freeze_layers: int = key(
         0, "so many of the lowest transformer layers do not learn, nor does what comes before", low=0, high=MAX_LAYERS

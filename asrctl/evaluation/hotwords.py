@@ -44,11 +44,11 @@ def read(path: Path, weight: float = WEIGHT) -> List[Hotword]:
 
     Empty lines and such as begin with # are left out. weight: of those without one. Raises MissingArtifact, BadData.
     """
-    data = files.read_bytes(path, fix=FIX_FILE, most=_MOST_BYTES)
+    data = files.read_bytes(path, fix="name a file that has a word or phrase on each line", most=_MOST_BYTES)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise BadData(f"{path} is no text in UTF-8", fix=FIX_FILE) from None
+        raise BadData(f"{path} is no text in UTF-8", fix="save it as UTF-8") from None
     found: Dict[str, Tuple[int, float]] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):

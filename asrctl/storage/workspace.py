@@ -45,7 +45,7 @@ _ASIDE, _READY = "replaced-", "replacing-"
 _BEING_REPLACED = re.compile(rf"({_ASIDE}|{_READY})(?P<kind>{'|'.join(KINDS)})-(?P<id>[^-]+)")
 _META_FIX = "delete that folder and run the stage again"
 _REF_FIX = "delete that file and run the stage again"
-_RUN_FIX = "see `asrctl status`; a damaged run can be replaced with --overwrite"
+_RUN_FIX = "see `asrctl status`; `asrctl train --run NAME --overwrite` replaces a damaged run"
 
 
 @dataclass(frozen=True)

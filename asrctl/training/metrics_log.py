@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
+from asrctl.messages import amounts
 from asrctl.storage import files, records
 
 
@@ -75,6 +76,15 @@ def read(folder: Path, kind: Optional[str] = None) -> "list[Dict[str, Any]]":
     path = folder / "metrics.jsonl"
     entries = [entry for _, entry in _lines(path)] if path.exists() else []
     return [entry for entry in entries if kind is None or entry["kind"] == kind]
+
+
+def damage(folder: Path) -> Optional[str]:
+    """What a run's metrics.jsonl lacks, in words; None where it has all, but for a last line that a crash cut short."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return "is not there"
+    lost = path.read_bytes().count(b"\n") - sum(1 for _ in _lines(path))
+    return f"has {amounts.count(lost, 'line')} that can not be read" if lost > 0 else None
 
 
 def _tensorboard(folder: Path, resume_step: int) -> Any:

@@ -19,7 +19,7 @@ from asrctl.storage.workspace import Workspace
 from asrctl.training import checkpoints
 from asrctl.training.run_info import RunInfo
 
-_FIX = "see `asrctl status`; a damaged run can be replaced with --overwrite"
+_FIX = "see `asrctl status`; `asrctl train --run NAME --overwrite` replaces a damaged run"
 PAGE = "report.html"
 # What the confidences of its model's words mean (commands/confidences.py).
 CONFIDENCE = "confidence.json"

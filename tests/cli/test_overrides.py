@@ -127,6 +127,7 @@ def test_null_is_no_text():
     [
         ("text.remove='x", """--set 'text.remove="'"'"'x"'"""),
         ("optim.adam_betas=[0.9", "--set 'optim.adam_betas=[A, B]'"),
+        ("model.freeze=[*.feed_forward.*]", """--set 'model.freeze=["*.feed_forward.*"]'"""),
         ("model.config={a", "--set model.config.KEY=VALUE"),
         ("model.config.hidden_act=@x", "--set 'model.config.hidden_act=\"@x\"'"),
     ],

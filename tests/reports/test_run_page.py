@@ -42,11 +42,17 @@ def test_a_long_log_with_lost_numbers_is_still_a_small_page(tones: Path, asrctl:
     log = run / "metrics.jsonl"
     log.unlink()  # it may be shared with others
     log.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"kind": "tra', encoding="utf-8")
-    series = asrctl("report", "--json").succeeded().result["series"]
+    shown = asrctl("report", "--json").succeeded()
+    assert "metrics.jsonl" not in shown.stderr  # a crash may cut the last line short
+    series = shown.result["series"]
     assert len(series["loss"]["points"]) <= 300 and series["loss"]["left_out"] == 200
     assert series["loss"]["points"][0]["high"] == 2.0 and not series["wer"]["points"]
     page = (run / "report.html").read_text(encoding="utf-8")
     assert len(page) < 150_000 and "nothing to show" in page
+    log.write_text('garbage\n[]\n{"kind": "train", "step": 3, "loss": 1.0}\n', encoding="utf-8")
+    assert "metrics.jsonl has 2 lines that can not be read" in asrctl("report").succeeded().stderr
+    log.unlink()
+    assert "metrics.jsonl is not there" in asrctl("report").succeeded().stderr
 
 
 def test_an_evaluation_by_its_id_and_to_a_file(tones: Path, asrctl: Any, tmp_path: Path) -> None:
