@@ -163,7 +163,7 @@ def main() -> None:
     with given.manifest.open(newline="", encoding="utf-8-sig") as stream:
         rows = list(csv.DictReader(stream))
     folder, work = given.manifest.parent, given.work.resolve()
-    found = size(rows, folder, work, 3) if given.size else quality(rows, folder, given, work)
+    found = size(rows, folder, work, 2) if given.size else quality(rows, folder, given, work)
     text = json.dumps(found, indent=1)
     if given.output:
         given.output.write_text(text + "\n", encoding="utf-8")
