@@ -20,7 +20,6 @@ EPILOG = options.examples(
     "asrctl align chapter-1.mp3 chapter-1.txt",
     "asrctl align talk.wav talk.txt --output talk.jsonl --min-score -2",
     "asrctl align talk.wav talk.txt --format textgrid --output talk.TextGrid",
-    "asrctl prepare manifest talk.jsonl",
 )
 _WORST_SHOWN, _UNWRITTEN_SHOWN, _NOT_SAID_SHOWN = 5, 5, 5
 

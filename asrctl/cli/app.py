@@ -41,7 +41,7 @@ COMMANDS = {
         "slurm",
         "Print a job script for Slurm: train or prepare, stopped in time, queued again and gone on with.",
     ),
-    "presets": ("presets", "List, show, check, copy and import presets."),
+    "presets": ("presets", "List, show, check, copy, suggest and import presets."),
     "support": (
         "support",
         "Show which models go through which stages, engines, exports and devices, as the tests found it.",
