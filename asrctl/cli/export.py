@@ -33,6 +33,7 @@ def command(
     beside: Optional[Path] = typer.Option(
         None,
         "--beside",
+        readable=False,
         metavar="BASE",
         help="Of one language of a model of many: add it to the folder of its base, among the others.",
     ),

@@ -192,6 +192,9 @@ class PrepareCommand(corpus_command.CorpusCommand):
             return super().make_context(info_name, args, parent, **extra)
         return mix.build(f"{info_name} {mix.WORD}").make_context(f"{info_name} {mix.WORD}", words, parent, **extra)
 
+    def invoke(self, ctx: Any) -> Any:
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         super().format_options(ctx, formatter)
         with formatter.section("Several at once"):

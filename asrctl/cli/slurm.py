@@ -68,7 +68,7 @@ def _command(words: List[str], preset: Optional[str]) -> List[str]:
 
     words = words[1:] if words[:1] == ["asrctl"] else words
     if preset is not None and words:
-        raise UsageError("--preset belongs to the command after --", fix="write it behind `-- train`")
+        raise UsageError("--preset belongs to the command after --", fix="write it behind -- train")
     if not words and preset is None:
         raise UsageError("there is nothing to do", fix="name a preset with --preset, or a command after --")
     words = words or ["train", "--preset", str(preset)]

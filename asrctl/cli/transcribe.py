@@ -42,7 +42,7 @@ def _formats() -> List[str]:
 
 def command(
     recordings: List[str] = typer.Argument(
-        ..., metavar="RECORDING...", help="Recordings, folders of them, or - for stdin."
+        ..., metavar="RECORDING ...", help="Recordings, folders of them, or - for stdin."
     ),
     run: Optional[str] = typer.Option(None, "--run", help="Name of the run; default: the latest with a model."),
     model: Optional[str] = typer.Option(None, "--model", metavar="DIR", help="A Hugging Face folder instead of a run."),

@@ -157,7 +157,7 @@ def _texts(request: AlignRequest, emit: Emit) -> Tuple[List[Sentence], str]:
     path = expanded(typed)
     if typed == STDIN:
         if sys.stdin is None or sys.stdin.isatty():
-            raise UsageError("nothing is piped in", fix="pipe a text in: `asrctl align RECORDING - < TEXT`")
+            raise UsageError("nothing is piped in", fix="pipe a text in: `cat TEXT | asrctl align RECORDING -`")
         data = sys.stdin.buffer.read()
     elif is_folder(path):
         raise UsageError(f"{path} is a folder", fix="name one text file")
@@ -318,7 +318,7 @@ def _tell(found: Alignment, emit: Emit) -> None:
         raise BadData(
             "no utterance of the text was found in the recording",
             fix="check that text and recording belong together, and that the model transcribes such speech at all "
-            "(`asrctl transcribe`)",
+            "(`asrctl transcribe RECORDING`)",
         )
     long = [one for one in found.utterances if one.end_s - one.start_s > _LONG_S]
     if long:

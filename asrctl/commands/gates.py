@@ -70,6 +70,6 @@ def enforce(result: EvaluateResult, verdicts: Sequence[Verdict]) -> None:
     if failed:
         where = result.hypotheses if result.page is None else result.page
         forgot = all(verdict.name.startswith(GUARD) for verdict in failed)
-        again = "train for fewer steps or at a lower learning rate, or mix such data in (`asrctl prepare mix`)"
+        again = "train for fewer steps or at a lower learning rate, or mix such data in (`asrctl prepare mix A=2 B=1`)"
         advice = again if forgot else "train longer or on more data"
         raise QualityGate("; ".join(verdict.message for verdict in failed), fix=f"{advice}, or look at {where}")

@@ -53,7 +53,7 @@ def check(workspace: Workspace, request: EvaluateRequest, name: str) -> Tuple[Tr
     if request.model is not None:
         raise UsageError(
             f"--guard {name}: a folder does not say what its training started from",
-            fix="name a run with --run, or evaluate both models on that data and use `asrctl compare`",
+            fix="name a run with --run, or evaluate both models on that data and compare them: `asrctl compare A B`",
         )
     trained = find_model(workspace, request.run, None)
     section = trained.run.recipe().model if trained.run is not None else None

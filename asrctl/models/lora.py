@@ -107,6 +107,11 @@ def require_int8() -> Any:
     return bitsandbytes
 
 
+def _is_outline(model: nn.Module) -> bool:
+    """Whether it has no memory for weights. The mask embedding is made on the CPU all the same, by some releases."""
+    return any(parameter.is_meta for parameter in model.parameters())
+
+
 def _quantize(model: nn.Module, heard: Set[str]) -> None:
     """The linear layers within the transformer layers in int8, but for those whose weights are taken past them.
 
@@ -114,7 +119,7 @@ def _quantize(model: nn.Module, heard: Set[str]) -> None:
     weights stays as it is.
     """
     library = require_int8()
-    if next(model.parameters()).is_meta:
+    if _is_outline(model):
         return
     below = layers_of(model)[0] + "."
     for name in sorted(name for name in heard if name.startswith(below)):
@@ -172,7 +177,7 @@ def _called(model: nn.Module, linear: Set[str], rules: FeatureRules) -> Set[str]
 
     Of a model without memory for weights all are.
     """
-    if next(model.parameters()).is_meta:
+    if _is_outline(model):
         return linear
     found: Set[str] = set()
 

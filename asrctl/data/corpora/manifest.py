@@ -321,7 +321,7 @@ def _rate_hz(audio: str) -> Optional[int]:
 
 MIN_CONFIDENCE = CorpusOption(
     "--min-confidence",
-    "Leave rows out whose column `confidence` is less, as `asrctl transcribe --format manifest` writes it.",
+    "Leave rows out whose column `confidence` is less, as `asrctl transcribe FILE --format manifest` writes it.",
     metavar="X",
     type=_share,
 )
