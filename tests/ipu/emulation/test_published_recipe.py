@@ -262,6 +262,10 @@ OF_THE_SCRIPT = {
     "text.language": None,
     "text.phonemes": None,
     "run.early_stopping": None,
+    "run.guard": None,
+    "model.language": None,
+    "model.language_from": None,
+    "model.lora.rank": 0,
     "model.freeze": [],
     "model.freeze_layers": 0,
     "optim.layer_decay": 1.0,
@@ -282,7 +286,7 @@ OWN = (
     r"name|description|model\.(revision|architecture|head)|optim\.(global_batch_s|tri_stage.*)"
     r"|(cpu|cuda|mps)\..*|ipu\.hosts"
     # Of what is off.
-    r"|batches\.augment\.(noise_share|low_pass_hz|codecs.*)"
+    r"|batches\.augment\.(noise_share|low_pass_hz|codecs.*)|model\.lora\..*"
 )
 DIFFERENT = {
     "`layer_norm_eps`": "model.config.layer_norm_eps",
