@@ -36,10 +36,11 @@ hand_on() {
   if [ -n "$step" ]; then kill -TERM "$step" 2> /dev/null; fi
 }
 trap 'again=1; hand_on' USR1 # the time is nearly over, or another job is to have this place
-trap 'told=1' TERM # which Slurm itself sends to all that runs in the job
+trap 'told=1' TERM
 
 COMMAND &
 step=$!
+trap '' TERM # which Slurm itself sends to all that runs in the job, the command too
 if [ "$told" = 1 ]; then hand_on; fi
 status=127 told=1
 while [ "$told" = 1 ]; do # a signal ends `wait`, and not what it waits for
