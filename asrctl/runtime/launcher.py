@@ -105,7 +105,10 @@ def _raise_first(folder: Path, failed: Dict[int, Any], processes: int, fix: str)
     for told in left:
         if told["own"] and told["kind"] != "interrupted":
             raise Reported(told)
+    # Of those that were told to stop the agent ends the slower ones by SIGTERM, once the first has ended as it should.
+    stopped = any(told["own"] and told["kind"] == "interrupted" for told in left)
     killed = {rank: -failure.exitcode for rank, failure in failed.items() if failure.exitcode < 0}
+    killed = {rank: number for rank, number in killed.items() if not (stopped and number == signal.SIGTERM)}
     if killed:
         rank, number = min(killed.items())
         name = signal.Signals(number).name
