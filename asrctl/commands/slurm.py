@@ -214,7 +214,8 @@ def _training(workspace: Workspace, request: SlurmRequest) -> str:
         f'torchrun --nnodes="$SLURM_JOB_NUM_NODES" --nproc-per-node={processes} --rdzv-backend=c10d \\\n'
         f'  --rdzv-endpoint="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1):{port}" \\\n'
         '  --rdzv-id="$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}" \\\n'
-        f"  -m {shown(('asrctl', *_placed(workspace, words)))}"
+        # `--`: or torchrun takes --run for an option of its own.
+        f"  -m -- {shown(('asrctl', *_placed(workspace, words)))}"
     )
     return _srun(torchrun)
 

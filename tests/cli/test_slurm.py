@@ -122,14 +122,20 @@ def test_a_job_that_is_done_or_fails_is_not_queued_again(asrctl: Any, cluster: C
 
 
 def test_several_machines_meet_by_torchrun_and_shards_are_an_array(asrctl: Any, cluster: Cluster) -> None:
+    from torch.distributed.run import get_args_parser
+
     for name in ("torchrun", "asrctl"):
         cluster.program(name, "#!/bin/bash\n")
-    assert cluster.done(script_of(asrctl, "--nodes", 2, "--gpus", 8, "--", "train", "--preset", "tiny-cpu"))[0] == 0
+    train = ("train", "--preset", "tiny-cpu", "--run", "first")
+    assert cluster.done(script_of(asrctl, "--nodes", 2, "--gpus", 8, "--", *train))[0] == 0
     prepare = script_of(asrctl, "--shards", 3, "--", "prepare", "folder", "/data/my speech")
     assert cluster.done(prepare, SLURM_ARRAY_TASK_ID=2)[0] == cluster.done(prepare)[0] == 0
     first, second, third = cluster.seen.read_text().splitlines()
     assert first.startswith("torchrun --nnodes=2 --nproc-per-node=8 --rdzv-backend=c10d --rdzv-endpoint=node1:20007")
-    assert "-m asrctl train --preset tiny-cpu --if-new" in first
+    understood = get_args_parser().parse_args(first.split()[1:])
+    assert (understood.module, understood.training_script) == (True, "asrctl")
+    words = [word for word in understood.training_script_args if word != "--"]
+    assert words[:-1] == [*train, "--if-new", "--workspace"]
     assert second.startswith("asrctl prepare folder /data/my speech") and second.endswith("--shard 2/3")
     assert third.endswith("--merge") and "'/data/my speech'" in prepare and "--array=1-3" in prepare
 
