@@ -40,6 +40,14 @@ def alone(before: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.fixture(scope="module")
+def begun(before: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a model to start from."""
+    place = copy_workspace(before, tmp_path_factory.mktemp("begun") / "workspace")
+    run_here(*TRAIN[:-1], "base", "--workspace", place).succeeded()
+    return place
+
+
 def gone_on(training: Training, done: Done) -> None:
     """What the one message says to type works."""
     assert done.stderr.count("error: ") == 1, done
@@ -132,6 +140,30 @@ def test_resumed_in_another_number_of_processes(
             if number + 1 < len(counts):
                 for step in (3, 4):
                     shutil.rmtree(str(checkpoints.path_of(place / "runs/r/checkpoints", step)))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--set", "optim.ema_decay=0.9"),
+        ("--set", "optim.head_only_steps=1", "--set", "optim.unfreeze_every=1"),
+        ("--set", "cpu.gradient_checkpointing=true"),
+        ("--guard", "tones"),
+        ("--set", "model.lora.rank=2"),
+    ],
+    ids=["ema", "unfreezing", "gradient-checkpointing", "guard", "lora"],
+)
+def test_what_else_learns_is_the_same_too(begun: Path, tmp_path: Path, faults: Faults, more: tuple) -> None:
+    if "model.lora.rank=2" in more:
+        pytest.importorskip("peft")
+    with faults.survives("a training of two processes in one of its ways"):
+        found = []
+        for count in (1, 2):
+            place = copy_workspace(begun, tmp_path / str(count))
+            done = start(place, count, *TRAIN, "--from-run", "base", *more).ended()
+            assert done.status == 0, done
+            found.append(learned(place))
+        assert found[1] == found[0]
 
 
 def test_in_bf16_the_outcome_is_equal_but_for_rounding(before: Path, tmp_path: Path, faults: Faults) -> None:
