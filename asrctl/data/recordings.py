@@ -27,16 +27,22 @@ FIX_RECORDING = "check the path"
 
 
 class Recording:
-    """A recording that is being read. length_s: by its header, None where that says nothing.
+    """A recording that is being read. length_s: by its header, None where that says nothing; is_promised: whether an
+    end before that is one that was cut.
 
     remarks: what is odd about it, as sentences; complete once `blocks` is through.
     """
 
     def __init__(
-        self, sample_rate: int, length_s: Optional[float], blocks: Iterator[np.ndarray], remarks: List[str]
+        self,
+        sample_rate: int,
+        length_s: Optional[float],
+        is_promised: bool,
+        blocks: Iterator[np.ndarray],
+        remarks: List[str],
     ) -> None:
         self.sample_rate, self.length_s, self.remarks = sample_rate, length_s, remarks
-        self._blocks = blocks
+        self._is_promised, self._blocks = is_promised, blocks
 
     def blocks(self) -> Iterator[np.ndarray]:
         """(time,) int16 each. What can not be decoded ends the recording, with a remark; Rejected where it is all."""
@@ -50,8 +56,16 @@ class Recording:
                 raise
             if self.length_s is None or self.length_s - taken / self.sample_rate > TOLERANCE_S:
                 self.remarks.append(f"it can not be read to its end ({lost.detail or audio.REASONS[lost.reason]})")
+        else:
+            if self._is_promised and self.length_s is not None:
+                _tell_missing(self.length_s - taken / self.sample_rate, self.remarks)
         if not taken:
             raise Rejected("empty", "no samples")
+
+
+def _tell_missing(missing_s: float, remarks: List[str]) -> None:
+    if missing_s > TOLERANCE_S:
+        remarks.append(f"it ends {missing_s:.1f} s before the length that its header promises")
 
 
 class _Source(NamedTuple):
@@ -60,6 +74,7 @@ class _Source(NamedTuple):
     rate: int
     channels: int
     is_float: bool
+    is_mp3: bool
     length_s: Optional[float]
     blocks: Iterator[np.ndarray]
 
@@ -73,11 +88,13 @@ def opened(path: Path, sample_rate: int) -> Iterator[Recording]:
         if not os.fstat(stream.fileno()).st_size:
             raise Rejected("empty", "the file is empty")
         channel, scale = _looked_at(stream, path, remarks)
-        missing_s = containers.missing_s(stream)
-        if missing_s > TOLERANCE_S:
-            remarks.append(f"it ends {missing_s:.1f} s before the length that its header promises")
+        _tell_missing(containers.missing_s(stream), remarks)
+        if containers.ogg_is_cut(stream):
+            remarks.append("it is cut: its last Ogg page is not whole")
+        counts_frames = containers.mp3_counts_frames(stream)
         with _source(stream, path) as source:
-            yield Recording(sample_rate, source.length_s, _converted(source, sample_rate, channel, scale), remarks)
+            blocks = _converted(source, sample_rate, channel, scale)
+            yield Recording(sample_rate, source.length_s, source.is_mp3 and counts_frames, blocks, remarks)
 
 
 def length_s(path: Path) -> Optional[float]:
@@ -95,14 +112,15 @@ def _source(stream: IO[bytes], path: Path) -> Iterator[_Source]:
             _check_rate(sound.samplerate)
             length = sound.frames / sound.samplerate if 0 <= sound.frames < 1 << 40 else None
             blocks = _told(Reader(sound, "float32", _BLOCK).blocks(0, 1 << 60))
-            yield _Source(sound.samplerate, sound.channels, sound.subtype in _FLOATS, length, blocks)
+            is_float, is_mp3 = sound.subtype in _FLOATS, sound.format == "MP3"
+            yield _Source(sound.samplerate, sound.channels, is_float, is_mp3, length, blocks)
         return
     if not media.is_container(head) and not _reads_more():
         raise Rejected("unreadable", said)
     try:
         with media.opened(path) as found:
             _check_rate(found.rate)
-            yield _Source(found.rate, found.channels, True, None, found.blocks)
+            yield _Source(found.rate, found.channels, True, False, None, found.blocks)
     except Rejected as lost:
         raise Rejected(lost.reason, lost.detail or said) from None
 
