@@ -17,6 +17,7 @@ from asrctl.alignment import viterbi
 from asrctl.alignment.heard import Heard
 from asrctl.alignment.spelling import Word
 from asrctl.alignment.viterbi import Chain
+from asrctl.evaluation import confidence
 
 HEARD, LEFT_OUT, JUMP = 2.0, 1.0, 40.0
 # Frames of the mean whose lowest is an utterance's score (Kürzinger et al. 2020, section 3.3).
@@ -32,9 +33,9 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Said:
-    """An utterance that was found. words: the frames of each word's labels, None where it has none; confidences: the
-    geometric mean of the probabilities of its labels, each the geometric mean over its frames. score: lowest mean of
-    the log-probabilities of the path over 30 frames in a row; mean: over all of its frames.
+    """An utterance that was found. words: the frames of each word's labels, None where it has none; confidences: those
+    of confidence.of_word, never calibrated: that is learned on words that a decoder found. score: lowest mean of the
+    log-probabilities of the path over 30 frames in a row; mean: over all of its frames.
     """
 
     span: Span
@@ -136,7 +137,7 @@ def _said(
     spans = tuple(None if word is None else Span(int(firsts[word[0]]), int(lasts[word[1] - 1])) for word in words)
     each = np.bincount(states[states % 2 == 1] // 2 - start, logs[states % 2 == 1]) / (lasts - firsts + 1)[start:end]
     confidences = tuple(
-        None if word is None else float(np.exp(each[word[0] - start : word[1] - start].mean())) for word in words
+        None if word is None else confidence.of_word(each[word[0] - start : word[1] - start].tolist()) for word in words
     )
     return Said(span, spans, confidences, lowest_mean(logs), float(logs.mean()))
 

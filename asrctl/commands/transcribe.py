@@ -11,7 +11,14 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 
 import numpy as np
 
-from asrctl.commands import decoder_choice, transcribe_inputs, transcribe_outputs, transcribe_paths, transcription
+from asrctl.commands import (
+    confidences,
+    decoder_choice,
+    transcribe_inputs,
+    transcribe_outputs,
+    transcribe_paths,
+    transcription,
+)
 from asrctl.commands.decoder_choice import ChosenDecoder, DecoderRequest
 from asrctl.commands.select import TrainedModel, find_model
 from asrctl.commands.transcribe_inputs import Source
@@ -21,12 +28,14 @@ from asrctl.data import audio, recordings
 from asrctl.data.audio import Rejected
 from asrctl.errors import AsrctlError, BadData, MissingDependency, StorageError, UsageError
 from asrctl.evaluation import hearing
+from asrctl.evaluation.calibration import Calibration
 from asrctl.evaluation.transcript_files import FORMATS, Transcript, as_dict
 from asrctl.events import Emit, Note, Progress, Warned, ignore
 from asrctl.messages import amounts
 from asrctl.models import frame_counts
 from asrctl.runtime import memory
-from asrctl.storage import output_paths
+from asrctl.storage import output_paths, records
+from asrctl.storage.hashing import short_id
 from asrctl.storage.output_files import OutputFile
 from asrctl.storage.workspace import Workspace
 
@@ -65,6 +74,7 @@ class TranscribeResult:
     seconds: float = 0.0
     kept: int = 0
     output: Optional[Path] = None
+    calibration: Optional[Calibration] = None
 
     @property
     def speed(self) -> Optional[float]:
@@ -74,6 +84,7 @@ class TranscribeResult:
     def as_dict(self) -> Dict[str, Any]:
         return {
             "model": {"name": self.model, "digest": self.digest},
+            "calibration": None if self.calibration is None else records.plain(self.calibration),
             "recordings": self.recordings,
             "failed": [{"recording": name, "error": error.as_dict()} for name, error in self.failed],
             "kept": self.kept,
@@ -120,13 +131,28 @@ def transcribe(
         usual_s, margin_s = transcription.training_utterances(workspace, trained)
         window_s = request.window_s or usual_s
         heard = {"window_s": window_s, "margin_s": margin_s, "precision": how.precision}
+        calibration = confidences.known(trained, decoder)
         what = {"model": trained.digest, **decoder.parameters, **heard}
+        if FORMATS[request.form].tells_confidence:
+            emit(Note(_about_confidence(workspace, trained, calibration)))
+            what.update({} if calibration is None else {"calibration": short_id(records.plain(calibration))})
         target = _target(workspace, request, sources, {**what, "format": request.form}, stack)
-        result = TranscribeResult(trained.name, trained.digest, output=target.path if target is not None else None)
+        result = TranscribeResult(
+            trained.name, trained.digest, output=target.path if target is not None else None, calibration=calibration
+        )
         left = _left(target, sources, result, emit)
         if left:
             _Transcription(request, trained, how, decoder, (window_s, margin_s)).all(left, target, result, emit, show)
     return result
+
+
+def _about_confidence(workspace: Workspace, trained: TrainedModel, calibration: Optional[Calibration]) -> str:
+    if calibration is not None:
+        return f"confidences are calibrated on {calibration.words:,} words of the eval split"
+    if trained.run is None:
+        return "confidences are the model's own, not calibrated"
+    command = workspace.command("eval", "--run", trained.name, "--calibrate")
+    return f"confidences are the model's own; calibrated ones take: {command} (with the same decoder options)"
 
 
 def _target(
@@ -194,6 +220,7 @@ class _Transcription:
                 window_s=self._window_s,
                 margin_s=self._margin_s,
                 path=transcribe_paths.of(self._decoder, recognizer.vocabulary, emit),
+                calibration=result.calibration,
             )
             progress = _progress(sources, emit)
             for source in sources:
@@ -246,7 +273,8 @@ class _Transcription:
             emit(Warned(f"{source.name}: {remark}"))
         about = {"model": self._trained.name, **self._decoder.parameters, "remarks": remarks}
         path = _path_for_others(source, target)
-        return Transcript(source.name, path, round(samples / rate, 3), stretches, about)
+        is_calibrated = heard.calibration is not None
+        return Transcript(source.name, path, round(samples / rate, 3), stretches, is_calibrated, about)
 
     def _kept(self, source: Source, found: Transcript, lines: Sequence[str], target: Any) -> Dict[str, Any]:
         """What the result says of a recording; the words themselves where they are in no file."""

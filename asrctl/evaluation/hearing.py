@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, Iterator, List
+from typing import Any, Callable, Iterable, Iterator, List, Optional
 
 import numpy as np
 
 from asrctl.evaluation import word_times
+from asrctl.evaluation.calibration import Calibration
 from asrctl.evaluation.long_recordings import Grid, Listening, Stretch
 from asrctl.evaluation.transcribe import Listener
 from asrctl.evaluation.word_times import Word
@@ -22,11 +23,15 @@ def likeliest(logs: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Hearing:
-    """path: (frames, vocabulary) log-probabilities of a stretch -> (frames,) label ids, which are its words."""
+    """path: (frames, vocabulary) log-probabilities of a stretch -> (frames,) label ids, which are its words.
+
+    calibration: of the words' confidences.
+    """
 
     recognizer: Recognizer
     listening: Listening
     path: Callable[[np.ndarray], np.ndarray]
+    calibration: Optional[Calibration]
 
     @classmethod
     def of(
@@ -40,6 +45,7 @@ class Hearing:
         window_s: float,
         margin_s: float,
         path: Callable[[np.ndarray], np.ndarray] = likeliest,
+        calibration: Optional[Calibration] = None,
     ) -> "Hearing":
         """Puts the model on the device. rule: frames of samples. window_s, margin_s: see Listening."""
         vocabulary = recognizer.vocabulary
@@ -47,7 +53,8 @@ class Hearing:
         nothing = [label for label in (vocabulary.blank_id, vocabulary.delimiter_id) if label is not None]
         grid = Grid.of(rule, recognizer.features.sample_rate)
         ear, labels = _Ear(listener, len(vocabulary)), len(vocabulary)
-        return cls(recognizer, Listening(ear, grid, window_s, margin_s, labels, vocabulary.blank_id, nothing), path)
+        listening = Listening(ear, grid, window_s, margin_s, labels, vocabulary.blank_id, nothing)
+        return cls(recognizer, listening, path, calibration)
 
     @property
     def sample_rate(self) -> int:
@@ -60,7 +67,9 @@ class Hearing:
     def words(self, stretch: Stretch) -> List[Word]:
         """Those of a stretch; see word_times.words."""
         logs, vocabulary = stretch.log_probs, self.recognizer.vocabulary
-        return word_times.words(logs, self.path(logs), vocabulary, stretch.clock, stretch.levels)
+        return word_times.words(
+            logs, self.path(logs), vocabulary, stretch.clock, stretch.levels, calibration=self.calibration
+        )
 
 
 @dataclass(frozen=True)

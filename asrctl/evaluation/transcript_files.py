@@ -19,13 +19,15 @@ _UTTERANCE_S, _UTTERANCE_GAP_S, _MARGIN_S = 15.0, 1.0, 0.1
 class Transcript:
     """name: of the recording, as it is shown. path: as a manifest has it. stretches: words between pauses.
 
-    length_s: of the recording. about: what JSON says of it beside that (model, decoder, remarks ...).
+    length_s: of the recording. is_calibrated: whether confidences are. about: what JSON says of it beside that (model,
+    decoder, remarks ...).
     """
 
     name: str
     path: str
     length_s: float
     stretches: Sequence[Sequence[Word]]
+    is_calibrated: bool
     about: Mapping[str, Any]
 
     @property
@@ -54,6 +56,7 @@ def as_dict(found: Transcript) -> Dict[str, Any]:
         "audio_s": found.length_s,
         "text": found.text,
         "confidence": confidence(words),
+        "calibrated": found.is_calibrated,
         "words": [
             {"word": word.text, "start": word.start_s, "end": word.end_s, "confidence": word.confidence}
             for word in words
@@ -99,25 +102,28 @@ def _manifest(found: Transcript) -> Iterator[str]:
         start = max(start, (pieces[number - 1][-1].end_s + piece[0].start_s) / 2 if number else 0.0)
         end = min(end, (pieces[number + 1][0].start_s + piece[-1].end_s) / 2 if number + 1 < len(pieces) else end)
         row = {"path": found.path, "start": round(start, 3), "end": round(min(end, found.length_s), 3)}
-        yield json.dumps({**row, "text": _joined(piece), "confidence": confidence(piece)}, ensure_ascii=False)
+        sure = {"confidence": confidence(piece), "calibrated": found.is_calibrated}
+        yield json.dumps({**row, "text": _joined(piece), **sure}, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
 class Format:
-    """lines: of a recording. suffix: of its file. shared: whether one file may hold several recordings."""
+    """lines: of a recording. suffix: of its file. shared: whether one file may hold several recordings.
+    tells_confidence: whether that is in it."""
 
     suffix: str
     lines: Callable[[Transcript], Iterable[str]]
     shared: bool
+    tells_confidence: bool
 
 
 FORMATS = {
-    "text": Format(".txt", _text, shared=False),
-    "json": Format(".json", _json, shared=True),
-    "srt": Format(".srt", _srt, shared=False),
-    "vtt": Format(".vtt", _vtt, shared=False),
-    "ctm": Format(".ctm", _ctm, shared=True),
-    "manifest": Format(".jsonl", _manifest, shared=True),
+    "text": Format(".txt", _text, shared=False, tells_confidence=False),
+    "json": Format(".json", _json, shared=True, tells_confidence=True),
+    "srt": Format(".srt", _srt, shared=False, tells_confidence=False),
+    "vtt": Format(".vtt", _vtt, shared=False, tells_confidence=False),
+    "ctm": Format(".ctm", _ctm, shared=True, tells_confidence=True),
+    "manifest": Format(".jsonl", _manifest, shared=True, tells_confidence=True),
 }
 
 

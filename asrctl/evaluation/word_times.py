@@ -13,6 +13,8 @@ from typing import List, Optional, Sequence, Tuple
 import numpy as np
 
 from asrctl.data.text import Vocabulary
+from asrctl.evaluation import confidence
+from asrctl.evaluation.calibration import Calibration
 
 # Of the way from the quietest to the loudest of a stretch, in dB, what is above this share is no silence.
 _QUIET_SHARE = 0.1
@@ -83,21 +85,27 @@ def spans(log_probs: np.ndarray, path: np.ndarray, blank: int) -> List[Span]:
 
 
 def words(
-    log_probs: np.ndarray, path: np.ndarray, vocabulary: Vocabulary, clock: Clock, levels: Optional[Levels] = None
+    log_probs: np.ndarray,
+    path: np.ndarray,
+    vocabulary: Vocabulary,
+    clock: Clock,
+    levels: Optional[Levels] = None,
+    calibration: Optional[Calibration] = None,
 ) -> List[Word]:
     """The words of a path, with times and confidence.
 
     log_probs: (frames, vocabulary), natural logarithms. path: (frames,) label ids, frame by frame: the likeliest of
     each, or an alignment's. levels: of the same sound; without them words reach as far as is usual. A word's confidence
-    is the geometric mean of the probabilities of its labels, each the geometric mean over its frames.
+    is that of confidence.of_word, or what the calibration makes of it.
     """
     found = grouped(spans(log_probs, path, vocabulary.blank_id), vocabulary)
     edges = [(clock.middle_s(inner[0].first), clock.middle_s(inner[-1].last)) for _, inner in found]
     times = reached(edges, levels)
-    logs = [float(np.mean([span.log for span in inner])) for _, inner in found]
+    sure = np.array([confidence.of_word([span.log for span in inner]) for _, inner in found])
+    sure = sure if calibration is None else calibration.apply(sure)
     return [
-        Word(text, round(max(start, 0.0), 3), round(end, 3), round(float(np.exp(min(log, 0.0))), 4))
-        for (text, _), (start, end), log in zip(found, times, logs)
+        Word(text, round(max(start, 0.0), 3), round(end, 3), round(each, 4))
+        for (text, _), (start, end), each in zip(found, times, sure.tolist())
     ]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
+import numpy as np
 import pytest
 
+from asrctl.evaluation.calibration import Calibration
 from tests.helpers.tones import write_corpus
 
 EVAL = ("eval", "--run", "learned", "--data", "more", "--device", "cpu", "--json")
@@ -53,6 +55,32 @@ def test_confidences_are_calibrated_on_the_eval_split_for_others(tones: Path, as
     assert "confidence: calibration error" in shown and "before calibration" in shown
     other = asrctl(*EVAL, "--split", "train", "--decoder", "beam", "--beam-width", 4).result
     assert "calibrated" not in other["confidence"], "another decoder, another calibration"
+
+
+def words_of(done: Any) -> Tuple[bool, List[float]]:
+    (found,) = [json.loads(line) for line in done.succeeded().stdout.splitlines()]
+    assert all(word["confidence"] > 0 for word in found["words"])
+    return found["calibrated"], [word["confidence"] for word in found["words"]]
+
+
+def test_what_is_kept_calibrates_transcripts_too(tones: Path, asrctl: Any, tmp_path: Path) -> None:
+    recording = sorted((tmp_path / "more").rglob("*.wav"))[0]
+    command = ("transcribe", recording, "--run", "learned", "--device", "cpu", "--format", "json")
+    folder = ("transcribe", recording.parent, "--run", "learned", "--device", "cpu", "--output", f"{tmp_path}/out/")
+    before = asrctl(*command)
+    assert "the model's own; calibrated ones take: asrctl eval --run learned --calibrate" in before.stderr
+    is_calibrated, own = words_of(before)
+    assert not is_calibrated
+    asrctl(*folder, "--format", "ctm").succeeded()
+    kept = asrctl(*EVAL, "--calibrate").succeeded().result["calibrated"]["calibration"]
+    after = asrctl(*command)
+    assert f"calibrated on {kept['words']} words" in after.stderr
+    is_calibrated, found = words_of(after)
+    assert is_calibrated and found != own
+    wanted = Calibration(**kept).apply(np.array(own))
+    assert np.allclose(found, wanted, atol=0.002)
+    refused = asrctl(*folder, "--format", "ctm", "--json")
+    assert refused.exit_code == 2 and "calibration" in refused.error["message"]
 
 
 def test_what_can_not_be_calibrated_is_told(tones: Path, asrctl: Any) -> None:
