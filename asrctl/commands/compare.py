@@ -8,12 +8,12 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from asrctl.commands.decoder_choice import GREEDY
 from asrctl.commands.evaluation_files import read_hypotheses
 from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.errors import BadData, MissingArtifact, QualityGate, UsageError
 from asrctl.evaluation import comparison, groups, metrics
 from asrctl.evaluation.comparison import Difference
+from asrctl.evaluation.decoding import GREEDY
 from asrctl.events import Emit, Note, Warned, ignore
 from asrctl.messages import suggestions
 from asrctl.storage import files, records

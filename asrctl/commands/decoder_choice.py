@@ -13,7 +13,7 @@ from asrctl.data.text import Vocabulary
 from asrctl.errors import BadData, MissingArtifact, UsageError
 from asrctl.evaluation import decoding, hotword_scores, hotwords
 from asrctl.evaluation.beam_search import BeamRules, BeamSearch, log_probabilities
-from asrctl.evaluation.decoding import Decoder
+from asrctl.evaluation.decoding import GREEDY, Decoder
 from asrctl.evaluation.hotwords import Hotword, HotwordStates
 from asrctl.events import Emit, Warned
 from asrctl.language_models import arpa, kenlm_file, stored
@@ -24,7 +24,7 @@ from asrctl.storage import files, records
 from asrctl.storage.hashing import digest, file_sha256
 from asrctl.storage.workspace import Workspace
 
-GREEDY, BEAM, TUNED = "greedy", "beam", "tuned"
+BEAM, TUNED = "beam", "tuned"
 DECODERS = (GREEDY, BEAM, TUNED)
 _ENDINGS = (".arpa", ".arpa.gz", ".gz", ".lm", ".bin", ".binary", ".mmap", ".klm")
 # Of a language model's words at most this share may be beyond the letters of the model.

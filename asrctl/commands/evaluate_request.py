@@ -20,6 +20,7 @@ from asrctl.commands.transcription import How
 from asrctl.data.dataset import PreparedSplit
 from asrctl.errors import BadData, UsageError
 from asrctl.evaluation.calibration import Calibration
+from asrctl.evaluation.decoding import GREEDY
 from asrctl.events import Emit, Note
 from asrctl.models import loading
 from asrctl.storage import records
@@ -71,7 +72,7 @@ def resolve(workspace: Workspace, request: EvaluateRequest, emit: Emit) -> Resol
         raise BadData(f"split {split.name!r} of {chosen.name} is empty", fix="choose another with --split")
     how = transcription.choose(trained, request.device, request.precision, request.batch_s, emit)
     decoder = decoder_choice.choose(workspace, request.decoder, trained.digest)
-    if decoder.name != decoder_choice.GREEDY and how.recipe is not None:
+    if decoder.name != GREEDY and how.recipe is not None:
         raise UsageError(
             f"on {how.device.kind} hypotheses are found greedily",
             fix="leave --decoder, --lm and --hotwords out, or use `--device cpu`",

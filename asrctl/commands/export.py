@@ -8,12 +8,12 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from asrctl.commands.decoder_choice import GREEDY
 from asrctl.commands.dry_run import DryRun
 from asrctl.commands.evaluation_files import read_metrics
 from asrctl.commands.select import ChosenData, TrainedModel, find_data, find_model, is_elsewhere, sentence
 from asrctl.data.dataset import PreparedData, PreparedSplit
 from asrctl.errors import MissingArtifact, UsageError
+from asrctl.evaluation.decoding import GREEDY
 from asrctl.events import Emit, Note, Progress, ignore
 from asrctl.export import card, delivery
 from asrctl.messages import suggestions

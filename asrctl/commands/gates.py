@@ -6,7 +6,7 @@ from typing import List, Optional, Sequence, Tuple
 
 from asrctl.commands import error_analysis
 from asrctl.commands.evaluate import EvaluateResult
-from asrctl.commands.report import analyzed
+from asrctl.commands.missing_analysis import analyzed
 from asrctl.errors import QualityGate, UsageError
 from asrctl.evaluation import gates
 from asrctl.evaluation.gates import GroupGate, Verdict
@@ -14,8 +14,8 @@ from asrctl.events import Emit, Warned, ignore
 from asrctl.messages import suggestions
 from asrctl.storage.workspace import Workspace
 
-# A limit of 20 is a percentage that somebody meant; nobody gates at ten times more errors than words.
 GUARD = "guard:"  # how verdicts of `eval --guard` begin
+# A limit of 20 is a percentage that somebody meant; nobody gates at ten times more errors than words.
 _HIGHEST_LIMIT = 10.0
 
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Union
+from typing import TYPE_CHECKING, Any, Dict, Optional, Union
 
-from asrctl.commands import error_analysis, report_files, run_page
-from asrctl.commands.seen import seen_in_training
-from asrctl.commands.select import TrainedModel, find_model
-from asrctl.data.dataset import PreparedData, PreparedSplit
-from asrctl.errors import AsrctlError, MissingArtifact, UsageError
-from asrctl.evaluation.error_analysis import EvaluationReport, Names
+from asrctl.commands import report_files, run_page
+from asrctl.errors import MissingArtifact, UsageError
 from asrctl.events import Emit, Warned, ignore
 from asrctl.messages import suggestions
 from asrctl.reports import run_page as page_of_run
@@ -21,6 +17,9 @@ from asrctl.storage.workspace import Artifact, Workspace
 from asrctl.training import metrics_log, runs
 from asrctl.training.run_report import RunReport
 from asrctl.training.runs import Run
+
+if TYPE_CHECKING:
+    from asrctl.evaluation.error_analysis import EvaluationReport
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class ReportResult:
 
     kind: str
     name: str
-    report: Union[RunReport, EvaluationReport]
+    report: "Union[RunReport, EvaluationReport]"
     page: Optional[Path]
     output: Optional[Path]
 
@@ -89,6 +88,8 @@ def _evaluation(workspace: Workspace, name: str) -> Artifact:
 
 
 def _of_evaluation(workspace: Workspace, artifact: Artifact, request: ReportRequest, emit: Emit) -> ReportResult:
+    from asrctl.commands import error_analysis
+
     found = error_analysis.read(artifact.path)
     if found is not None:
         page = artifact.path / error_analysis.PAGE
@@ -99,32 +100,11 @@ def _of_evaluation(workspace: Workspace, artifact: Artifact, request: ReportRequ
             f"evaluation {artifact.id} was made by an earlier asrctl, which wrote no report beside it",
             fix=f"say where it is to go: `asrctl report {artifact.id} --output report.html`",
         )
+    from asrctl.commands.missing_analysis import analyzed
+
     split, found = analyzed(workspace, artifact, emit)
     text = error_analysis.page(found, split)
     return ReportResult("evaluation", artifact.id, found, None, _written(workspace, request, found, text))
-
-
-def analyzed(workspace: Workspace, artifact: Artifact, emit: Emit = ignore) -> "tuple[PreparedSplit, EvaluationReport]":
-    """Of an evaluation that has no report. Raises MissingArtifact where its data is gone, BadData."""
-    summary, inputs = artifact.summary, artifact.meta.get("inputs", {})
-    data = PreparedData(workspace.resolve("prepared", str(inputs.get("data")), fix="prepare that data again"))
-    split = data.split(str(summary.get("split")))
-    run = summary.get("run")
-    trained = _trained(workspace, run, inputs.get("model"))
-    seen = None if trained is None else seen_in_training(workspace, trained, split)
-    model, name = str(summary.get("model") or run or "a model"), str(summary.get("data") or data.artifact.id)
-    return split, error_analysis.analyze(artifact.path, split, seen, Names(run, model, name), emit)
-
-
-def _trained(workspace: Workspace, run: Optional[str], digest: Any) -> Optional[TrainedModel]:
-    """The model that was evaluated, where it is still there."""
-    if run is None:
-        return None
-    try:
-        found = find_model(workspace, run, None)
-    except AsrctlError:
-        return None
-    return found if found.digest == digest else None
 
 
 def _written(workspace: Workspace, request: ReportRequest, found: Any, text: str) -> Optional[Path]:

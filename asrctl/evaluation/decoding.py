@@ -8,6 +8,7 @@ import numpy as np
 
 from asrctl.data.text import Vocabulary
 
+GREEDY = "greedy"  # as evaluations name it
 # (logits, frames) -> one hypothesis for each utterance. Logits are padded, (utterances, frames, vocabulary), or packed,
 # (frames of all utterances, vocabulary); frames: (utterances,) real frames of each.
 Decoder = Callable[[Any, Any], List[str]]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -99,3 +101,20 @@ def test_a_browser_shows_it_at_every_width(learned_tones: Path, tmp_path: Path) 
     page = copy_workspace(learned_tones, tmp_path / "workspace") / "runs" / "learned" / "report.html"
     found = browser.sizes(tmp_path, page, (320, 768, 1280))
     assert all(one["width"] <= one["window"] and one["characters"] > 500 for one in found) and len(found) == 3
+
+
+@pytest.mark.parametrize(
+    "words, light",
+    [(("report", "nosuch"), True), (("report", "learned"), True), (("compare", "nosuch", "learned"), False)],
+    ids=["no run", "a run", "no sides"],
+)
+def test_what_is_only_read_loads_nothing_heavy(tones: Path, words: Any, light: bool) -> None:
+    """Nobody waits for torch to hear that a name is wrong. compare needs numpy, to count."""
+    heavy = {"torch", "transformers", *(("numpy", "pyarrow") if light else ())}
+    code = (
+        "import sys\nfrom asrctl.cli.app import main\n"
+        f"try:\n    main([*{words!r}, '--workspace', {str(tones)!r}])\nexcept SystemExit:\n    pass\n"
+        f"sys.exit('loaded: ' + ' '.join({heavy!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.stderr.decode().splitlines()[-1] == "loaded: "
