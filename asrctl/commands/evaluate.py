@@ -16,18 +16,16 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 
 from asrctl.commands import error_analysis, transcription
 from asrctl.commands.confidences import WatchedDecoder
-from asrctl.commands.evaluate_request import EvaluateRequest, ResolvedEvaluation, gap, resolve, run_name
+from asrctl.commands.evaluate_request import EvaluateRequest, ResolvedEvaluation, refuse_misfit, resolve, run_name
 from asrctl.commands.evaluation_files import read_metrics, write_hypotheses
 from asrctl.commands.seen import seen_in_training
 from asrctl.commands.select import ChosenData, TrainedModel
-from asrctl.data import glyphs
 from asrctl.data.dataset import PreparedSplit
 from asrctl.evaluation import metrics, other_texts
 from asrctl.evaluation.error_analysis import Names
 from asrctl.evaluation.metrics import EvaluationMetrics
 from asrctl.evaluation.other_texts import OtherTexts
-from asrctl.events import Emit, Note, Warned, ignore
-from asrctl.messages import amounts
+from asrctl.events import Emit, Note, ignore
 from asrctl.storage import files, records
 from asrctl.storage.workspace import Artifact, Key, Workspace
 
@@ -152,15 +150,7 @@ def _transcribe(
 ) -> Tuple[metrics.Tally, OtherTexts, Dict[str, Any]]:
     """Scores of the hypotheses, against other forms of the texts, and what else of EvaluationMetrics came out."""
     recognizer, split = meant.trained.recognizer(), meant.split
-    missing = gap(recognizer, meant)
-    if missing:
-        shown = " ".join(map(glyphs.shown, missing[:20])) + (" ..." if len(missing) > 20 else "")
-        emit(
-            Warned(
-                f"the model can not write {amounts.count(len(missing), 'character')} of this data; words with "
-                f"{amounts.noun(len(missing), 'it', 'them')} are wrong: {shown}"
-            )
-        )
+    refuse_misfit(recognizer, meant, emit)
     scratch, cache = folder / "scratch", workspace.root / "cache" / "ipu"
     try:
         trials = meant.decoder.trials(recognizer.vocabulary, emit) if meant.decoder.hotwords else None

@@ -7,7 +7,7 @@ from typing import Any, Dict, Optional
 
 from asrctl.commands import decoder_choice
 from asrctl.commands.dry_run import DryRun
-from asrctl.commands.evaluate_request import EvaluateRequest, ResolvedEvaluation, gap, resolve, run_name
+from asrctl.commands.evaluate_request import EvaluateRequest, ResolvedEvaluation, refuse_misfit, resolve, run_name
 from asrctl.commands.select import ChosenData, find_data, is_elsewhere
 from asrctl.data.dataset import PreparedSplit
 from asrctl.events import Emit, ignore
@@ -18,7 +18,7 @@ from asrctl.storage.workspace import Workspace
 def plan(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) -> DryRun:
     """What `evaluate` would do; nothing is written, transcribed or fetched. Raises what `evaluate` raises.
 
-    Of the model only its files' heads are read.
+    Of the model only its files' heads are read. Hotwords and the language model are, as they have to fit its letters.
     """
     if request.run is None and is_elsewhere(request.model, emit):
         return _plan_unseen(workspace, request)
@@ -27,7 +27,8 @@ def plan(workspace: Workspace, request: EvaluateRequest, emit: Emit = ignore) ->
     unchanged = not request.force and workspace.find(meant.key.kind, meant.key.id) is not None
     found = None if unchanged else loading.examine_trained(meant.trained.folder)
     if found is not None:
-        gap(found, meant)
+        refuse_misfit(found, meant, emit)
+        meant.decoder.make(found.vocabulary, emit)  # for what it tells and refuses
     return DryRun(
         reads={"model": meant.trained.folder, "data": meant.split.folder},
         writes={"evaluation": folder},

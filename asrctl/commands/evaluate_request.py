@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Optional
+from typing import Optional
 
 from asrctl.commands import confidences, decoder_choice, transcription
 from asrctl.commands.decoder_choice import ChosenDecoder, DecoderRequest
@@ -17,11 +17,13 @@ from asrctl.commands.select import (
     warn_of_newer_data,
 )
 from asrctl.commands.transcription import How
+from asrctl.data import glyphs
 from asrctl.data.dataset import PreparedSplit
 from asrctl.errors import BadData, UsageError
 from asrctl.evaluation.calibration import Calibration
 from asrctl.evaluation.decoding import GREEDY
-from asrctl.events import Emit, Note
+from asrctl.events import Emit, Note, Warned
+from asrctl.messages import amounts
 from asrctl.models import loading
 from asrctl.storage import records
 from asrctl.storage.workspace import Key, Workspace
@@ -106,10 +108,19 @@ def _key(
     )
 
 
-def gap(recognizer: loading.Recognizer, meant: ResolvedEvaluation) -> List[str]:
-    """Characters that the model can not write. Raises PresetError, BadData where it is not for this data at all."""
+def refuse_misfit(recognizer: loading.Recognizer, meant: ResolvedEvaluation, emit: Emit) -> None:
+    """Raises PresetError, BadData where the model is not for this data at all; characters that it can not write are
+    told."""
     loading.require_rate(recognizer, meant.split.sample_rate)
-    return alphabet_gap(recognizer.vocabulary, meant.chosen.data.vocabulary())
+    missing = alphabet_gap(recognizer.vocabulary, meant.chosen.data.vocabulary())
+    if missing:
+        shown = " ".join(map(glyphs.shown, missing[:20])) + (" ..." if len(missing) > 20 else "")
+        emit(
+            Warned(
+                f"the model can not write {amounts.count(len(missing), 'character')} of this data; words with "
+                f"{amounts.noun(len(missing), 'it', 'them')} are wrong: {shown}"
+            )
+        )
 
 
 def run_name(trained: TrainedModel) -> Optional[str]:

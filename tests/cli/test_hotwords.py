@@ -22,7 +22,10 @@ def test_each_hotword_is_counted_with_the_list_and_without(tones: Path, asrctl: 
     words = said(without["hypotheses"])
     (often, count), (second, _) = words.most_common(2)
     (tmp_path / "list.txt").write_text(f"# ours\n{often.upper()}\n{second}\t60\n\u00fc\nbbbbbb\n", encoding="utf-8")
+    planned = asrctl(*EVAL, "--hotwords", tmp_path / "list.txt", "--hotword-weight", 3, "--dry-run").succeeded()
     done = asrctl(*EVAL, "--hotwords", tmp_path / "list.txt", "--hotword-weight", 3).succeeded()
+    warned = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert len(warned) == 2 and [line for line in planned.stderr.splitlines() if line in warned] == warned
     assert "taken in small letters" in done.stderr and "'\u00fc'" in done.stderr and "left out" in done.stderr
     found = done.result
     scores = found["hotword_scores"]
@@ -60,6 +63,7 @@ def test_what_can_not_be_is_told(
         (tmp_path / "list.txt").write_text(content, encoding="utf-8")
     refused = asrctl(*EVAL, "--hotwords", tmp_path / "list.txt", *words)
     assert refused.exit_code == code and text in refused.error["message"] and refused.error["fix"], refused.error
+    assert asrctl(*EVAL, "--hotwords", tmp_path / "list.txt", *words, "--dry-run").error == refused.error
 
 
 def test_a_weight_needs_a_list_and_tuning_none(tones: Path, asrctl: Any, tmp_path: Path) -> None:
