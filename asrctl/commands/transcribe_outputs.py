@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,13 +23,15 @@ from asrctl.storage.workspace import Workspace
 
 FILE = ".asrctl-transcripts.jsonl"
 _FIX = "choose another --output, or add --force to make all of them anew"
+_FIX_SAME_NAME = "choose another folder for recordings of the same name: --output FOLDER"
 _FIX_DAMAGED = "remove that file, and the transcripts are made anew"
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A line of FILE. name: of the recording; output: of its transcript, in the folder. size, changed: of the recording
-    (bytes, nanoseconds). what: what decides a transcript beside the recording. audio_s: its length; words: how many."""
+    """A line of FILE. name: of the recording; path: where it was; output: of its transcript, in the folder. size,
+    changed: of the recording (bytes, nanoseconds). what: what decides a transcript beside the recording. audio_s: its
+    length; words: how many."""
 
     name: str
     output: str
@@ -37,6 +40,7 @@ class Finished:
     what: Mapping[str, Any]
     audio_s: float
     words: int
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ class Folder:
         if source.name not in self.done and not self.force:
             output_paths.refuse_overwriting(target, lambda path: True, what="a transcript", replace=False)
         files.write_text(target, "".join(f"{line}\n" for line in lines))
-        self.done[source.name] = Finished(source.name, output, *_stamp(source.path), self.what, audio_s, words)
+        path = os.path.realpath(str(source.path))
+        self.done[source.name] = Finished(source.name, output, *_stamp(source.path), self.what, audio_s, words, path)
         with open(self.path / FILE, "ab") as stream:
             stream.write(json.dumps(records.as_dict(self.done[source.name])).encode("ascii") + b"\n")
             stream.flush()
@@ -124,9 +129,13 @@ def folder(
 
 
 def _refuse_strangers(found: Folder, sources: Sequence[Source]) -> None:
-    """Raises UsageError where a file that we did not write has the name of a transcript."""
+    """Raises UsageError where a file that we did not write, or the transcript of another recording which is still
+    there, has the name of a transcript."""
     for source in sources:
         target = found.path / found.outputs[source.name]
+        before = Path(found.done[source.name].path) if source.name in found.done else source.path
+        if files.is_file(before) and not before.samefile(source.path):
+            raise UsageError(f"{target} is the transcript of {before}", fix=_FIX_SAME_NAME)
         if os.path.lexists(str(target)) and source.name not in found.done and not found.force:
             raise UsageError(f"{target} is there already, and not from this command", fix=_FIX)
 
@@ -149,7 +158,10 @@ def _read(path: Path) -> Dict[str, Finished]:
 
 
 def _names(sources: Sequence[Source], suffix: str) -> Dict[str, str]:
-    """{recording: its transcript}: `a/talk.mp3` becomes `a/talk.txt`; where talk.wav is beside it, `a/talk.mp3.txt`."""
+    """{recording: its transcript}: `a/talk.mp3` becomes `a/talk.txt`; where talk.wav is beside it, `a/talk.mp3.txt`.
+
+    Raises UsageError where two would be called the same.
+    """
     stems: Dict[str, List[Source]] = {}
     for source in sources:
         stem = PurePosixPath(source.name).with_suffix("") if PurePosixPath(source.name).suffix else source.name
@@ -164,13 +176,10 @@ def _names(sources: Sequence[Source], suffix: str) -> Dict[str, str]:
                 else str(PurePosixPath(source.name).with_suffix(""))
             )
             found[source.name] = name + suffix
-    twice = {
-        name for name in found.values() if sum(other.casefold() == name.casefold() for other in found.values()) > 1
-    }
+    counts = Counter(found[source.name].casefold() for source in sources)
+    twice = [found[source.name] for source in sources if counts[found[source.name].casefold()] > 1]
     if twice:
-        raise UsageError(
-            f"several recordings would be written to {sorted(twice)[0]}", fix="transcribe them one after another"
-        )
+        raise UsageError(f"several recordings would be written to {twice[0]}", fix=_FIX_SAME_NAME)
     return found
 
 

@@ -127,6 +127,25 @@ def test_a_folder_goes_on_where_it_was_stopped(asrctl, tones, lecture, tmp_path)
     assert asrctl(*command, "--window-s", 4, "--force", "--json").succeeded().result["kept"] == 0
 
 
+def test_recordings_of_the_same_name_do_not_overwrite_each_other(asrctl, tones, lecture, tmp_path):
+    samples, _ = soundfile.read(str(lecture[0]), dtype="float32")
+    monday, tuesday = (tmp_path / day / "talk.wav" for day in ("monday", "tuesday"))
+    for number, path in enumerate((monday, tuesday), 1):
+        path.parent.mkdir()
+        soundfile.write(str(path), samples[: 2 * number * RATE], RATE)
+    out = f"{tmp_path / 'out'}/"
+    refused = asrctl("transcribe", monday, tuesday, "--output", out, "--json")
+    assert refused.exit_code == 2 and "talk.wav.txt" in refused.error["message"]
+    asrctl("transcribe", monday, "--output", out).succeeded()
+    text = (tmp_path / "out" / "talk.txt").read_text(encoding="utf-8")
+    refused = asrctl("transcribe", tuesday, "--output", out, "--json")
+    assert refused.exit_code == 2 and str(monday) in refused.error["message"]
+    assert (tmp_path / "out" / "talk.txt").read_text(encoding="utf-8") == text
+    monday.rename(tmp_path / "talk.wav")
+    moved = asrctl("transcribe", tmp_path / "talk.wav", "--output", out, "--json").succeeded()
+    assert moved.result["kept"] == 1
+
+
 def test_what_can_not_be_heard_is_told_and_keeps_nothing_else_back(asrctl, tones, lecture, tmp_path):
     path, _ = lecture
     folder = tmp_path / "odd"
